@@ -1,0 +1,274 @@
+"""Where tasks run: in this process, on a local cluster, or on any Dask scheduler.
+
+The only file that knows `distributed`. The pipeline sees an `Engine`: it submits named tasks,
+passes handles of results on to other tasks, and maps a task over many items with a bounded
+number in flight. Every wait has an end: no worker for a stated time is an error that says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from kmeans_dask.errors import ClusterError, UsageError
+from kmeans_dask.settings import WORKER_TIMEOUT
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+EventHandler = Callable[[dict[str, Any]], None]
+
+_DASHBOARD_PORT = 8787  # where Dask's users look first
+_IN_FLIGHT_PER_THREAD = 3  # enough to keep a thread busy, few enough to hold little
+_LOOK_AGAIN = 2.0  # seconds between looks at the cluster's health
+_listeners: list[EventHandler] = []  # of tasks that run in this process
+
+
+class Engine(Protocol):
+    """Runs tasks. `name` is a task's prefix on the dashboard.
+
+    place: where tasks run, in words
+    dashboard: the address of the Dask dashboard, where there is one
+    topic: what tasks that emit events must be given
+    """
+
+    place: str
+    dashboard: str | None
+    topic: str
+
+    def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Start `function(*args)`; returns a handle, which later tasks may take as an argument."""
+        ...
+
+    def result(self, handle: Any) -> Any:
+        """Wait for the value of a handle. Raises what the task raised, or ClusterError."""
+        ...
+
+    def map(
+        self, name: str, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Result]:
+        """Results of `function` over `items`, as they are done, a bounded number in flight."""
+        ...
+
+    def listening(self, handler: EventHandler) -> AbstractContextManager[None]:
+        """Inside the block, call `handler` with every event that a task emits on our topic."""
+        ...
+
+
+def emit(topic: str, event: dict[str, Any]) -> None:
+    """From inside a task: tell those who listen to the engine that runs it."""
+    for handler in _listeners:
+        handler(event)
+    if "distributed" in sys.modules:
+        from distributed import get_worker
+
+        try:
+            worker = get_worker()
+        except ValueError:  # this is no worker
+            return
+        worker.log_event(topic, event)
+
+
+@contextmanager
+def connect(
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    timeout: float = WORKER_TIMEOUT,
+) -> Iterator[Engine]:
+    """An engine: the cluster at `scheduler`, or `workers` local processes, or with 0 this process.
+
+    By default one local process per core. Raises UsageError when the scheduler cannot be reached
+    or has no worker within `timeout` seconds.
+    """
+    if scheduler:
+        with _remote(scheduler, timeout) as client:
+            yield _Distributed(client, f"the cluster at {scheduler}", timeout)
+    elif workers == 0:
+        yield _InProcess()
+    else:
+        with _local(workers or count_cores(), timeout) as client:
+            n = len(client.nthreads())
+            yield _Distributed(client, f"{n} local worker{'s' * (n > 1)}", timeout)
+
+
+def count_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _InProcess:
+    """The plainest engine: a task is a call."""
+
+    place = "this process"
+    dashboard: str | None = None
+    topic = "kmeans-dask"
+
+    def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
+
+    def result(self, handle: Any) -> Any:
+        return handle
+
+    def map(
+        self, name: str, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Result]:
+        return map(function, items)
+
+    @contextmanager
+    def listening(self, handler: EventHandler) -> Iterator[None]:
+        _listeners.append(handler)
+        try:
+            yield
+        finally:
+            _listeners.remove(handler)
+
+
+class _Distributed:
+    """Tasks are tasks of a Dask scheduler."""
+
+    def __init__(self, client: Client, place: str, timeout: float) -> None:
+        self.place = place
+        self.dashboard = client.dashboard_link or None
+        self._client = client
+        self._timeout = timeout
+        self._run = secrets.token_hex(4)
+        self._n_tasks = 0
+        self.topic = f"kmeans-dask-{self._run}"
+
+    def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        self._n_tasks += 1
+        # A name and two opaque numbers: no file's name ever reaches the scheduler's pages.
+        key = f"{name}-{self._run}-{self._n_tasks}"
+        return self._client.submit(function, *args, key=key, pure=False)
+
+    def result(self, handle: Future[Any]) -> Any:
+        self._wait([handle])
+        return self._value(handle)
+
+    def map(
+        self, name: str, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Result]:
+        waiting = iter(items)
+        running: set[Future[Any]] = set()
+        while True:
+            room = _IN_FLIGHT_PER_THREAD * max(1, self._threads()) - len(running)
+            for _, item in zip(range(room), waiting, strict=False):
+                running.add(self.submit(name, function, item))
+            if not running:
+                return
+            done = self._wait(running)
+            running -= done
+            for future in done:
+                yield self._value(future)
+
+    @contextmanager
+    def listening(self, handler: EventHandler) -> Iterator[None]:
+        self._client.subscribe_topic(self.topic, lambda event: handler(event[1]))
+        try:
+            yield
+        finally:
+            self._client.unsubscribe_topic(self.topic)
+
+    def _threads(self) -> int:
+        return sum(self._client.nthreads().values())
+
+    def _wait(self, futures: Collection[Future[Any]]) -> set[Future[Any]]:
+        """Wait until one of `futures` is done, for as long as there are workers."""
+        from distributed import wait
+
+        seen = time.monotonic()
+        while True:
+            try:
+                done: set[Future[Any]] = wait(
+                    futures, timeout=_LOOK_AGAIN, return_when="FIRST_COMPLETED"
+                ).done
+                return done
+            except TimeoutError:
+                if self._client.status != "running":
+                    raise ClusterError(
+                        "the connection to the scheduler is lost: is it still running?"
+                    ) from None
+                if self._threads():
+                    seen = time.monotonic()
+                elif time.monotonic() - seen > self._timeout:
+                    raise ClusterError(
+                        f"the cluster has had no worker for {self._timeout:g} s: start workers "
+                        "and run the job again"
+                    ) from None
+
+    def _value(self, future: Future[Any]) -> Any:
+        from distributed import CancelledError, KilledWorker
+
+        try:
+            return future.result(timeout=self._timeout)
+        except KilledWorker as error:
+            raise ClusterError(
+                f"task {future.key} was given up: each worker that tried it died, perhaps for "
+                "lack of memory"
+            ) from error
+        except CancelledError as error:
+            raise ClusterError(
+                f"task {future.key} was cancelled or lost by the scheduler"
+            ) from error
+
+
+@contextmanager
+def _remote(address: str, timeout: float) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=timeout, set_as_default=False)
+    except (OSError, ValueError) as error:  # a timeout is an OSError too
+        raise UsageError(
+            f"no scheduler answers at {address} within {timeout:g} s: check the address, or leave "
+            "--scheduler out to work on this machine"
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=timeout)
+        except TimeoutError:
+            raise UsageError(
+                f"the scheduler at {address} has no worker within {timeout:g} s: start one with "
+                f"`dask worker {address}`"
+            ) from None
+        yield client
+
+
+@contextmanager
+def _local(workers: int, timeout: float) -> Iterator[Client]:
+    """Worker processes on this machine, of one thread each, reachable from this machine only."""
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=f"127.0.0.1:{_free_port(_DASHBOARD_PORT)}",
+            silence_logs=logging.ERROR,
+        ) as cluster,
+        Client(cluster, timeout=timeout, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _free_port(wanted: int) -> int:
+    """`wanted` if nobody listens there, else 0: any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return 0
+    return wanted

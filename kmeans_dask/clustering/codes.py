@@ -1,0 +1,58 @@
+"""One integer per 8-bit colour: its Morton code (24 bits, the bits of r, g and b interleaved).
+
+Colours that are alike have codes that are close. So a table indexed by code is walked with few
+cache misses, and a sorted list of codes can be cut into runs whose colours fill a small box,
+with no sorting of its own: what counting and the block filter both want.
+
+>>> import numpy as np
+>>> encode_colors(np.array([[0, 0, 0], [0, 0, 1], [1, 0, 0], [255, 255, 255]], np.uint8))
+array([       0,        1,        4, 16777215], dtype=uint32)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+N_CODES = 1 << 24
+
+
+def _spread() -> NDArray[np.uint32]:
+    """Table (256,): bit i of the index moved to bit 3 * i."""
+    values = np.arange(256, dtype=np.uint32)
+    spread = np.zeros(256, np.uint32)
+    for bit in range(8):
+        spread |= ((values >> np.uint32(bit)) & np.uint32(1)) << np.uint32(3 * bit)
+    return spread
+
+
+SPREAD = _spread()
+
+
+def _compact() -> NDArray[np.uint8]:
+    """Table (4096, 3): the four bits of r, g and b that are interleaved in 12 bits of a code."""
+    halves = np.arange(4096, dtype=np.uint32)
+    compact = np.zeros((4096, 3), np.uint8)
+    for channel in range(3):
+        for bit in range(4):
+            compact[:, channel] |= (((halves >> (3 * bit + 2 - channel)) & 1) << bit).astype(
+                np.uint8
+            )
+    return compact
+
+
+_COMPACT = _compact()
+
+
+def encode_colors(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Colours (..., 3) uint8 to codes (...) uint32."""
+    r, g, b = SPREAD[colors[..., 0]], SPREAD[colors[..., 1]], SPREAD[colors[..., 2]]
+    codes: NDArray[np.uint32] = (r << np.uint32(2)) | (g << np.uint32(1)) | b
+    return codes
+
+
+def decode_colors(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Codes (...) uint32 to colours (..., 3) uint8."""
+    colors: NDArray[np.uint8] = _COMPACT[codes >> 12] << np.uint8(4)
+    colors |= _COMPACT[codes & 4095]
+    return colors

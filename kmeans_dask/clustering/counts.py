@@ -1,0 +1,183 @@
+"""How often each colour occurs: what a collection is, as far as k-means can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.clustering.codes import N_CODES, SPREAD, decode_colors, encode_colors
+from kmeans_dask.clustering.jit import jit
+
+# From this many pixels on, one pass over a dense table of all 2^24 colours is cheaper than sorting.
+DENSE_FROM = 1 << 20
+# Sums of 8-bit channels, weighted by pixels, stay below 2^63 up to here.
+MAX_PIXELS = (2**63 - 1) // 255
+
+
+@dataclass(frozen=True)
+class ColorCounts:
+    """A table of weighted colours.
+
+    codes: (u,) uint32, Morton codes, strictly ascending
+    weights: (u,) int64, pixels of each colour, all positive
+    """
+
+    codes: NDArray[np.uint32]
+    weights: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels counted."""
+        return int(self.weights.sum())
+
+    @property
+    def colors(self) -> NDArray[np.uint8]:
+        """The colours themselves, (u, 3) uint8."""
+        return decode_colors(self.codes)
+
+    def slice(self, start: int, stop: int) -> ColorCounts:
+        """The colours `start` to `stop` of the table: one chunk of it."""
+        return ColorCounts(self.codes[start:stop], self.weights[start:stop])
+
+
+def count_colors(pixels: NDArray[np.uint8]) -> ColorCounts:
+    """Count the colours of `pixels` (..., 3) uint8.
+
+    >>> counts = count_colors(np.array([[9, 9, 9], [0, 0, 1], [9, 9, 9]], np.uint8))
+    >>> counts.colors.tolist(), counts.weights.tolist()
+    ([[0, 0, 1], [9, 9, 9]], [1, 2])
+    """
+    counter = ColorCounter()
+    counter.add(pixels.reshape(-1, 3))
+    return counter.counts()
+
+
+def merge_counts(tables: Sequence[ColorCounts]) -> ColorCounts:
+    """Add tables up. Integers: any order and any grouping give the same table.
+
+    Raises OverflowError past 3.6e16 pixels, where sums of channels would no longer fit 64 bits.
+    """
+    if sum(table.pixels for table in tables) > MAX_PIXELS:
+        raise OverflowError(f"more than {MAX_PIXELS} pixels cannot be summed exactly")
+    level = list(tables) or [ColorCounts(np.empty(0, np.uint32), np.empty(0, np.int64))]
+    while len(level) > 1:
+        pairs = [_merge_two(a, b) for a, b in zip(level[::2], level[1::2], strict=False)]
+        level = pairs + level[len(pairs) * 2 :]
+    return level[0]
+
+
+class ColorCounter:
+    """Counts pixels as they come: by sorting while there are few, then in a dense table.
+
+    The dense table is 64 MiB and belongs to the counter, which can be used again after `counts`.
+    """
+
+    def __init__(self) -> None:
+        self._few: list[NDArray[np.uint32]] = []
+        self._n_few = 0
+        self._table: NDArray[np.uint32] | None = None
+        self._n_table = 0
+        self._done: list[ColorCounts] = []
+
+    def add(self, pixels: NDArray[np.uint8], opaque: NDArray[np.bool_] | None = None) -> None:
+        """Count `pixels` (n, 3) uint8; with `opaque` (n,) bool only those where it holds."""
+        if opaque is not None:
+            pixels = pixels[opaque]
+        if self._n_few + len(pixels) < DENSE_FROM:
+            self._few.append(encode_colors(pixels))
+            self._n_few += len(pixels)
+            return
+        if self._table is None:
+            self._table = np.zeros(N_CODES, np.uint32)
+        if self._n_table + self._n_few + len(pixels) >= 2**32:  # a cell could overflow: start anew
+            self._drain_table()
+        for codes in self._few:
+            _count_codes(codes, self._table)
+        _count_pixels(pixels, self._table)
+        self._n_table += self._n_few + len(pixels)
+        self._few, self._n_few = [], 0
+
+    def counts(self) -> ColorCounts:
+        """All that was added since the last call."""
+        if self._n_table:
+            self._drain_table()
+        if self._n_few:
+            codes, weights = np.unique(np.concatenate(self._few), return_counts=True)
+            self._done.append(ColorCounts(codes, weights.astype(np.int64)))
+            self._few, self._n_few = [], 0
+        done, self._done = self._done, []
+        return merge_counts(done)
+
+    def _drain_table(self) -> None:
+        assert self._table is not None
+        size = int(np.count_nonzero(self._table))
+        codes, weights = np.empty(size, np.uint32), np.empty(size, np.int64)
+        _drain(self._table, codes, weights)
+        self._done.append(ColorCounts(codes, weights))
+        self._n_table = 0
+
+
+def _merge_two(a: ColorCounts, b: ColorCounts) -> ColorCounts:
+    codes = np.empty(len(a) + len(b), np.uint32)
+    weights = np.empty(len(a) + len(b), np.int64)
+    size = _merge(a.codes, a.weights, b.codes, b.weights, codes, weights)
+    return ColorCounts(codes[:size].copy(), weights[:size].copy())
+
+
+@jit
+def _count_pixels(pixels: NDArray[np.uint8], table: NDArray[np.uint32]) -> None:
+    for i in range(pixels.shape[0]):
+        code = (SPREAD[pixels[i, 0]] << 2) | (SPREAD[pixels[i, 1]] << 1) | SPREAD[pixels[i, 2]]
+        table[code] += np.uint32(1)
+
+
+@jit
+def _count_codes(codes: NDArray[np.uint32], table: NDArray[np.uint32]) -> None:
+    for code in codes:
+        table[code] += np.uint32(1)
+
+
+@jit
+def _drain(
+    table: NDArray[np.uint32], codes: NDArray[np.uint32], weights: NDArray[np.int64]
+) -> None:
+    """Move the cells that are not zero to `codes` and `weights`, and clear the table."""
+    n = 0
+    for code in range(table.shape[0]):
+        if table[code]:
+            codes[n] = code
+            weights[n] = table[code]
+            table[code] = 0
+            n += 1
+
+
+@jit
+def _merge(
+    a_codes: NDArray[np.uint32],
+    a_weights: NDArray[np.int64],
+    b_codes: NDArray[np.uint32],
+    b_weights: NDArray[np.int64],
+    codes: NDArray[np.uint32],
+    weights: NDArray[np.int64],
+) -> int:
+    """Merge two ascending tables into `codes` and `weights`; returns how many were written."""
+    i, j, n = 0, 0, 0
+    while i < a_codes.size or j < b_codes.size:
+        if j == b_codes.size or (i < a_codes.size and a_codes[i] < b_codes[j]):
+            codes[n], weights[n] = a_codes[i], a_weights[i]
+            i += 1
+        elif i == a_codes.size or b_codes[j] < a_codes[i]:
+            codes[n], weights[n] = b_codes[j], b_weights[j]
+            j += 1
+        else:
+            codes[n], weights[n] = a_codes[i], a_weights[i] + b_weights[j]
+            i += 1
+            j += 1
+        n += 1
+    return n

@@ -1,0 +1,102 @@
+"""Lloyd's loop, written once. It knows no engine: `measure` may be a loop, a cluster or a fake."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.clustering.partial import Partial
+
+
+class Measure(Protocol):
+    """Centroids (k, C) float64 to the merged `Partial` of all points."""
+
+    def __call__(self, centroids: NDArray[np.float64], n_far: int = 0) -> Partial:
+        """With `n_far`, the partial also holds that many of the farthest points."""
+        ...
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One iteration: what the centroids it started from were worth, and how far they moved.
+
+    inertia: sum of squared distances to the centroids before the move
+    shift: sum over centroids of the squared distance moved
+    """
+
+    number: int
+    inertia: float
+    shift: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit ends with.
+
+    centroids: (k, C) float64
+    weights: (k,) int64, the weight nearest to each centroid
+    inertia: sum of squared distances to `centroids`
+    history: inertia at the start of each iteration, and at the end
+    converged: whether it ended by `tol` and not by `max_iter`
+    """
+
+    centroids: NDArray[np.float64]
+    weights: NDArray[np.int64]
+    inertia: float
+    history: tuple[float, ...]
+    n_iter: int
+    converged: bool
+
+
+def fit(
+    centroids: NDArray[np.float64],
+    measure: Measure,
+    *,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    on_iteration: Callable[[Iteration], None] | None = None,
+) -> Fit:
+    """Lloyd's algorithm (Lloyd 1982, "Least squares quantization in PCM", IEEE Trans. IT 28(2)).
+
+    Stops when the squared shift of all centroids together is at most `tol` times the mean
+    variance of the points' channels, as scikit-learn does; with `tol=0` at the fixed point.
+
+    >>> from kmeans_dask.clustering.plain import plain_partial
+    >>> points, weights = np.array([[0, 0, 0], [2, 0, 0], [9, 9, 9]]), np.array([3, 1, 1])
+    >>> start = np.array([[0.0, 0, 0], [9, 9, 9]])
+    >>> result = fit(start, lambda c, n_far=0: plain_partial(points, weights, c, n_far), tol=0)
+    >>> result.centroids.tolist(), result.inertia, result.n_iter
+    ([[0.5, 0.0, 0.0], [9.0, 9.0, 9.0]], 3.0, 2)
+    """
+    history: list[float] = []
+    partial = measure(centroids)
+    smallest = tol * partial.variance
+    converged = False
+    while len(history) < max_iter and not converged:
+        history.append(partial.inertia(centroids))
+        moved = _new_centroids(partial, centroids, measure)
+        shift = math.fsum(((moved - centroids) ** 2).ravel().tolist())
+        converged = shift <= smallest
+        centroids = moved
+        if on_iteration:
+            on_iteration(Iteration(len(history), history[-1], shift))
+        if shift > 0:
+            partial = measure(centroids)
+    n_iter = len(history)
+    history.append(partial.inertia(centroids))
+    return Fit(centroids, partial.weights, history[-1], tuple(history), n_iter, converged)
+
+
+def _new_centroids(
+    partial: Partial, centroids: NDArray[np.float64], measure: Measure
+) -> NDArray[np.float64]:
+    """The mean of each cluster; an empty one moves to a far point, never to black, never to NaN."""
+    if not partial.weights.all():
+        partial = measure(centroids, len(centroids)).fill_empty()
+    means: NDArray[np.float64] = partial.sums / partial.weights[:, None]
+    return means

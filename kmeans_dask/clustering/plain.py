@@ -1,0 +1,64 @@
+"""k-means as the textbook says it: the oracle that every faster path is held to, label by label.
+
+>>> points = np.array([[0, 0, 0], [2, 0, 0], [9, 9, 9]], np.uint8)
+>>> plain_labels(points, np.array([[1.0, 0, 0], [9, 9, 9]])).tolist()
+[0, 0, 1]
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.clustering.partial import FarPoints, Partial
+
+_AT_ONCE = 1 << 16
+
+
+def plain_distances(points: NDArray[Any], centroids: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared Euclidean distances (n, k) of points (n, C) to centroids (k, C).
+
+    In float64, channel after channel: this order of operations is the definition that all other
+    code follows, so that equal means equal to the last bit.
+    """
+    distances = np.zeros((len(points), len(centroids)))
+    for channel in range(points.shape[1]):
+        difference = points[:, channel, None].astype(np.float64) - centroids[None, :, channel]
+        distances += difference * difference
+    return distances
+
+
+def plain_labels(points: NDArray[Any], centroids: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Index of the nearest centroid of each point, (n,); ties go to the lowest index."""
+    labels = np.empty(len(points), np.int64)
+    for start in range(0, len(points), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        labels[some] = plain_distances(points[some], centroids).argmin(axis=1)
+    return labels
+
+
+def plain_partial(
+    points: NDArray[Any],
+    weights: NDArray[np.int64],
+    centroids: NDArray[np.float64],
+    n_far: int = 0,
+) -> Partial:
+    """One Lloyd step's sums over integer points (n, C) with weights (n,)."""
+    labels = plain_labels(points, centroids)
+    values = points.astype(np.int64)
+    k, channels = centroids.shape
+    cluster_weights = np.zeros(k, np.int64)
+    sums = np.zeros((k, channels), np.int64)
+    np.add.at(cluster_weights, labels, weights)
+    np.add.at(sums, labels, values * weights[:, None])
+    squares = tuple(int(q) for q in (values * values * weights[:, None]).sum(axis=0))
+    far = None
+    if n_far:
+        distinct, first, which = np.unique(values, axis=0, return_index=True, return_inverse=True)
+        merged = np.zeros(len(distinct), np.int64)
+        np.add.at(merged, which.ravel(), weights)
+        distances = plain_distances(distinct, centroids)[np.arange(len(distinct)), labels[first]]
+        far = FarPoints(distinct, merged, labels[first], distances).ordered(n_far)
+    return Partial(cluster_weights, sums, squares, far)

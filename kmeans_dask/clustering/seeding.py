@@ -1,0 +1,124 @@
+"""Where k-means starts. All arithmetic is on integers: same seed and counts, same centroids."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.clustering.blocks import BLOCK, build_blocks
+from kmeans_dask.clustering.counts import ColorCounts
+from kmeans_dask.clustering.jit import jit
+from kmeans_dask.clustering.randomness import Random
+
+Seeding = Callable[[ColorCounts, int, int], NDArray[np.float64]]
+
+_FAR = 3 * 255 * 255 + 1  # farther than any two colours are apart
+
+
+def random_pixels(counts: ColorCounts, k: int, seed: int) -> NDArray[np.float64]:
+    """K pixels drawn uniformly, those whose colour was drawn before drawn again: (k, 3) float64.
+
+    Needs at least k colours.
+    """
+    random = Random(seed)
+    up_to = np.cumsum(counts.weights)
+    pixels = int(up_to[-1])
+    drawn: dict[int, None] = {}
+    while len(drawn) < k:
+        drawn[int(np.searchsorted(up_to, random.below(pixels), side="right"))] = None
+    return counts.colors[list(drawn)].astype(np.float64)
+
+
+def kmeans_plus_plus(counts: ColorCounts, k: int, seed: int) -> NDArray[np.float64]:
+    """Greedy k-means++ on weighted colours: (k, 3) float64, distinct. Needs at least k colours.
+
+    Arthur & Vassilvitskii 2007, "k-means++: the advantages of careful seeding", section 2; of
+    2 + log k candidates the one that lowers the potential most is taken, as scikit-learn does.
+    A candidate looks only at blocks of colours that it could be nearest to.
+    """
+    random = Random(seed)
+    trials = 2 + int(math.log(k))
+    blocks = build_blocks(_light(counts))
+    weights = blocks.counts.weights
+    distances = np.full(len(counts), _FAR, np.int64)  # squared, to the nearest colour chosen
+    potentials = blocks.blocks.weights * _FAR  # per block, the sum of weight * distance
+    farthest = np.full(len(potentials), _FAR, np.int64)  # per block, the largest distance
+
+    def offer(candidate: int, *, take: bool) -> int:
+        box = blocks.blocks.low, blocks.blocks.high
+        state = distances, potentials, farthest
+        return int(_offer(blocks.points, weights, *box, candidate, take, *state))
+
+    chosen: list[int] = []
+    while len(chosen) < k:
+        up_to = np.cumsum(potentials)
+        candidates = [
+            _pick(random.below(int(up_to[-1])), up_to, distances, weights)
+            for _ in range(trials if chosen else 1)
+        ]
+        gains = [offer(candidate, take=False) for candidate in candidates]
+        chosen.append(candidates[gains.index(max(gains))])
+        offer(chosen[-1], take=True)
+    return counts.colors[chosen].astype(np.float64)
+
+
+def _light(counts: ColorCounts) -> ColorCounts:
+    """The same colours with weights halved until sums of weight * distance fit 64 bits."""
+    shift = max(0, (counts.pixels * _FAR).bit_length() - 63)
+    return ColorCounts(counts.codes, np.maximum(counts.weights >> shift, 1)) if shift else counts
+
+
+def _pick(
+    target: int,
+    up_to: NDArray[np.int64],
+    distances: NDArray[np.int64],
+    weights: NDArray[np.int64],
+) -> int:
+    """The colour that holds place `target` where each takes weight * distance places."""
+    block = int(np.searchsorted(up_to, target, side="right"))
+    inside = slice(block * BLOCK, (block + 1) * BLOCK)
+    places = np.cumsum(distances[inside] * weights[inside])
+    before = int(up_to[block - 1]) if block else 0
+    return block * BLOCK + int(np.searchsorted(places, target - before, side="right"))
+
+
+@jit
+def _offer(  # type: ignore[no-untyped-def]
+    points, weights, low, high, candidate, take, distances, potentials, farthest
+):
+    """How much the potential falls if colour `candidate` is chosen; with `take`, choose it.
+
+    A block whose farthest colour is nearer to one already chosen than its box is to the
+    candidate has nothing to gain.
+    """
+    x, y, z = points[0, candidate], points[1, candidate], points[2, candidate]
+    total = np.int64(0)
+    for block in range(low.shape[0]):
+        dx = max(low[block, 0] - x, x - high[block, 0], 0.0)
+        dy = max(low[block, 1] - y, y - high[block, 1], 0.0)
+        dz = max(low[block, 2] - z, z - high[block, 2], 0.0)
+        if dx * dx + dy * dy + dz * dz >= farthest[block]:
+            continue
+        first = block * BLOCK
+        last = min(first + BLOCK, points.shape[1])
+        gain, most = np.int64(0), np.int64(0)
+        for i in range(first, last):
+            px, py, pz = points[0, i] - x, points[1, i] - y, points[2, i] - z
+            distance = np.int64(px * px + py * py + pz * pz)
+            fall = max(distances[i] - distance, np.int64(0))
+            gain += weights[i] * fall
+            if take:
+                distances[i] -= fall
+                most = max(most, distances[i])
+        total += gain
+        if take:
+            potentials[block] -= gain
+            farthest[block] = most
+    return total
+
+
+# by the names in `kmeans_dask.settings.INITS`
+SEEDINGS: dict[str, Seeding] = {"k-means++": kmeans_plus_plus, "random": random_pixels}

@@ -1,0 +1,23 @@
+"""Errors that a user can act on: each message is one line that says what to do."""
+
+from __future__ import annotations
+
+
+class KMeansDaskError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class UsageError(KMeansDaskError):
+    """The request cannot be carried out as it was made; nothing was written."""
+
+
+class ImageError(KMeansDaskError):
+    """One image cannot be read; the message is the reason, the rest of the job goes on."""
+
+
+class StoreError(KMeansDaskError):
+    """A store is missing, unfinished, or not one of ours."""
+
+
+class ClusterError(KMeansDaskError):
+    """The cluster cannot be reached, has no workers, or lost the work too often."""

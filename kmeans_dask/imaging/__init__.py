@@ -1,0 +1,1 @@
+"""Image files: how they are decoded, palettes, how indexed PNGs are written, quality."""

@@ -1,0 +1,189 @@
+"""Pixels in the store to indexed images in the output folder."""
+
+from __future__ import annotations
+
+import functools
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.cluster import Engine
+from kmeans_dask.clustering.nearest import NearestColor
+from kmeans_dask.errors import StoreError
+from kmeans_dask.imaging.palette import Palette
+from kmeans_dask.imaging.png import encode_png
+from kmeans_dask.pipeline.count import Tally
+from kmeans_dask.pipeline.fit import FitResult
+from kmeans_dask.pipeline.plan import FAILURES_FILE, PALETTE_FILE, Failure
+from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.store import Store
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What encoding amounted to, over a partition or over all.
+
+    compressed, kept: images written as indexed PNG; copied because that would have been larger
+    input_bytes, output_bytes: of both
+    pixels, squared_error: opaque pixels of the compressed images, and the squared differences
+        of their 8-bit values that compressing made
+    """
+
+    compressed: int = 0
+    kept: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    pixels: int = 0
+    squared_error: int = 0
+    failures: tuple[Failure, ...] = ()
+
+    def __add__(self, other: Encoded) -> Encoded:
+        return Encoded(
+            self.compressed + other.compressed,
+            self.kept + other.kept,
+            self.input_bytes + other.input_bytes,
+            self.output_bytes + other.output_bytes,
+            self.pixels + other.pixels,
+            self.squared_error + other.squared_error,
+            self.failures + other.failures,
+        )
+
+    @property
+    def images(self) -> int:
+        """Images that are in the output."""
+        return self.compressed + self.kept
+
+
+def encode(
+    store: Store,
+    output: Path,
+    fitted: FitResult,
+    engine: Engine,
+    progress: Progress,
+    *,
+    always: bool = False,
+) -> Encoded:
+    """Write every image of `store` below `output`, and `palette.json` and `failures.jsonl`.
+
+    An image whose PNG would be larger than its file is copied instead, but not with `always`.
+    The copy is of the input as it is now.
+    """
+    store.require_whole()
+    output.mkdir(parents=True, exist_ok=True)
+    task = functools.partial(
+        encode_partition, store.path, output.absolute(), fitted.palette, always=always
+    )
+    total = Encoded(failures=_failures(store.attrs["failures"]))
+    progress.start("encode", Tally.read(store).images, "images")
+    for encoded in engine.map("encode", task, store.partition_ids):
+        total += encoded
+        progress.advance(encoded.images)
+    progress.finish()
+    palette = fitted.palette.to_json(fitted.weights.tolist())
+    write_file(output / PALETTE_FILE, palette.encode())
+    total = replace(total, failures=tuple(sorted(total.failures, key=lambda f: f.path)))
+    write_failures(output, total.failures)
+    return total
+
+
+def encode_partition(
+    store_path: Path, output: Path, palette: Palette, partition_id: str, *, always: bool = False
+) -> Encoded:
+    """One task: map, deflate and write the images of a partition."""
+    partition = Store.open(store_path).partition(partition_id)
+    nearest = _nearest(palette.colors.tobytes())
+    total = Encoded(failures=_failures(partition.failures))
+    for image, pixels, opaque in partition.read_images():
+        shape = (image["height"], image["width"])
+        indices, squared_error = _indices(pixels, opaque, palette, nearest)
+        png = encode_png(indices.reshape(shape), palette)
+        source, size = Path(image["path"]), image["n_bytes"]
+        kept = len(png) > size and not always
+        if kept:
+            size = copy_file(source, below(output, image["kept_as"]))
+        else:
+            write_file(below(output, image["output"]), png)
+        total += Encoded(
+            compressed=not kept,
+            kept=kept,
+            input_bytes=size,
+            output_bytes=size if kept else len(png),
+            pixels=0 if kept else len(pixels) if opaque is None else int(opaque.sum()),
+            squared_error=0 if kept else squared_error,
+        )
+    return total
+
+
+@functools.lru_cache(maxsize=1)
+def _nearest(colors: bytes) -> NearestColor:
+    """The table of a palette: filled by one task, used by the next."""
+    return NearestColor(np.frombuffer(colors, np.uint8).reshape(-1, 3))
+
+
+def _indices(
+    pixels: NDArray[np.uint8],
+    opaque: NDArray[np.bool_] | None,
+    palette: Palette,
+    nearest: NearestColor,
+) -> tuple[NDArray[np.uint8], int]:
+    """Palette indices (n,) of pixels (n, 3), and the squared error of the opaque ones."""
+    if opaque is None:
+        found, squared_error = nearest.map(pixels)
+        return (found + palette.first).astype(np.uint8), squared_error
+    indices = np.zeros(len(pixels), np.uint8)
+    found, squared_error = nearest.map(pixels[opaque])
+    indices[opaque] = found + palette.first
+    return indices, squared_error
+
+
+def below(output: Path, name: str) -> Path:
+    """The path of `name` below `output`. Raises StoreError for a name that would leave it."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise StoreError(f"the store names an output outside the output folder: {name!r}")
+    return output / path
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, which is never seen half-written."""
+    with _aside(path) as aside:
+        aside.write_bytes(data)
+
+
+def copy_file(source: Path, path: Path) -> int:
+    """Copy `source` to `path`, which is never seen half-written; returns its size in bytes."""
+    with _aside(path) as aside:
+        shutil.copyfile(source, aside)
+        return aside.stat().st_size
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """A passing name beside `path`, renamed to it when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.parent / f".{secrets.token_hex(8)}"
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _failures(records: Sequence[Mapping[str, str]]) -> tuple[Failure, ...]:
+    return tuple(Failure(**record) for record in records)
+
+
+def write_failures(output: Path, failures: Sequence[Failure]) -> None:
+    """Write `failures.jsonl`; remove one of an earlier run where there is nothing to write."""
+    if not failures:
+        (output / FAILURES_FILE).unlink(missing_ok=True)
+        return
+    lines = [json.dumps(asdict(failure)) + "\n" for failure in failures]
+    write_file(output / FAILURES_FILE, "".join(lines).encode())

@@ -1,0 +1,49 @@
+"""What a store holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kmeans_dask.pipeline.count import Tally
+from kmeans_dask.pipeline.fit import read_fit
+from kmeans_dask.store import Store
+
+
+@dataclass(frozen=True)
+class Info:
+    """A store in figures.
+
+    partitions, of_partitions: that are there, and that there will be
+    tally, distinct_colors: None while the store is unfinished
+    palettes: the figures of each fit, the latest last
+    """
+
+    path: str
+    format_version: int
+    versions: dict[str, str]
+    partitions: int
+    of_partitions: int
+    tally: Tally | None
+    distinct_colors: int | None
+    palettes: list[dict[str, Any]]
+    n_bytes: int
+
+
+def read_info(path: Path) -> Info:
+    """Look into the store at `path`. Raises StoreError where there is none."""
+    store = Store.open(path)
+    attrs = store.attrs
+    counted = store.is_counted
+    return Info(
+        path=str(path),
+        format_version=attrs["format_version"],
+        versions=attrs["versions"],
+        partitions=len(store.partition_ids),
+        of_partitions=attrs["n_partitions"],
+        tally=Tally.read(store) if counted else None,
+        distinct_colors=store.n_colors if counted else None,
+        palettes=[read_fit(store, name).as_dict() for name in store.palette_names],
+        n_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+    )

@@ -1,0 +1,199 @@
+"""Which images there are, what their outputs will be called, and how they are partitioned."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kmeans_dask.errors import ImageError, UsageError
+from kmeans_dask.imaging.decode import read_size
+from kmeans_dask.settings import MAX_PIXELS, PARTITION_PIXELS
+
+MAX_IMAGES = 4096  # in one partition
+
+PALETTE_FILE = "palette.json"
+FAILURES_FILE = "failures.jsonl"
+_OUR_FILES = (PALETTE_FILE, FAILURES_FILE)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image of the input.
+
+    path: where it is
+    kept_as: its name below the output folder when it is copied as it is
+    output: its name there as an indexed PNG
+    n_bytes, n_pixels: as the file system and the file's header have them
+    """
+
+    path: str
+    kept_as: str
+    output: str
+    n_bytes: int
+    n_pixels: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file of the input that is left out, and why, in one line."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done.
+
+    partitions: images that are ingested and encoded together; a unit of work
+    failures: what can be seen already to be unreadable
+    n_skipped: hidden files and folders, and links to folders, which are passed over
+    """
+
+    partitions: tuple[tuple[Source, ...], ...]
+    failures: tuple[Failure, ...]
+    n_skipped: int
+
+    @property
+    def n_images(self) -> int:
+        """Images that look readable."""
+        return sum(map(len, self.partitions))
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of these."""
+        return sum(source.n_bytes for partition in self.partitions for source in partition)
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of these, by their headers."""
+        return sum(source.n_pixels for partition in self.partitions for source in partition)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures and failures, ready for JSON."""
+        return {
+            "images": self.n_images + len(self.failures),
+            "failed": len(self.failures),
+            "skipped": self.n_skipped,
+            "pixels": self.n_pixels,
+            "input_bytes": self.n_bytes,
+            "partitions": len(self.partitions),
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+
+
+def make_plan(
+    inputs: Sequence[Path],
+    *,
+    partition_pixels: int = PARTITION_PIXELS,
+    max_pixels: int = MAX_PIXELS,
+) -> Plan:
+    """Find the images in files and folders, and read their headers.
+
+    Folders are searched recursively, in the order of names. Raises UsageError where an input is
+    missing, none holds an image, or two images would get the same name in the output.
+    """
+    found = _Found()
+    for path in inputs:
+        if path.is_dir():
+            found.search(path, PurePosixPath())
+        elif path.exists():
+            found.files[path] = PurePosixPath(path.name)
+        else:
+            raise UsageError(f"{path} does not exist: name a file or folder of images")
+
+    readable: list[tuple[Path, PurePosixPath, int]] = []
+    for path, name in found.files.items():
+        try:
+            width, height = read_size(path, max_pixels)
+        except ImageError as error:
+            found.failures.append(Failure(str(path), str(error)))
+        else:
+            readable.append((path, name, width * height))
+    if not readable:
+        raise UsageError(
+            f"no image found in {', '.join(map(str, inputs))}: name a file or folder of images"
+        )
+    outputs = output_names([name for _, name, _ in readable])
+    sources = [
+        Source(str(path.absolute()), str(name), str(output), path.stat().st_size, pixels)
+        for (path, name, pixels), output in zip(readable, outputs, strict=True)
+    ]
+    _refuse_collisions(sources)
+    return Plan(tuple(_cut(sources, partition_pixels)), tuple(found.failures), found.n_skipped)
+
+
+def output_names(names: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    """The name of each image as a PNG: `a/b.jpg` becomes `a/b.png`.
+
+    Where several in a folder differ in their suffix only, the PNG among them keeps its name, and
+    the others keep their suffix as part of it: `b.jpg` beside `b.gif` becomes `b.jpg.png`.
+
+    >>> names = output_names([PurePosixPath(name) for name in ("b.jpg", "b.gif", "c.gif")])
+    >>> [str(name) for name in names]
+    ['b.jpg.png', 'b.gif.png', 'c.png']
+    """
+    alike = Counter(name.with_suffix("") for name in names)
+    return [
+        name
+        if name.suffix == ".png"
+        else name.with_suffix(".png")
+        if alike[name.with_suffix("")] == 1
+        else name.with_name(name.name + ".png")
+        for name in names
+    ]
+
+
+class _Found:
+    """What searching the inputs comes upon: files with their names below the output."""
+
+    def __init__(self) -> None:
+        self.files: dict[Path, PurePosixPath] = {}
+        self.failures: list[Failure] = []
+        self.n_skipped = 0
+
+    def search(self, folder: Path, name: PurePosixPath) -> None:
+        try:
+            with os.scandir(folder) as entries:
+                ordered = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            self.failures.append(Failure(str(folder), error.strerror or "cannot be listed"))
+            return
+        for entry in ordered:
+            if entry.name.startswith(".") or (entry.is_symlink() and entry.is_dir()):
+                self.n_skipped += 1
+            elif entry.is_dir():
+                self.search(folder / entry.name, name / entry.name)
+            else:
+                self.files[folder / entry.name] = name / entry.name
+
+
+def _refuse_collisions(sources: Sequence[Source]) -> None:
+    """Raise UsageError where two images, or an image and a file of ours, would share a name."""
+    taken: dict[str, str] = {name: f"the job's own {name}" for name in _OUR_FILES}
+    for source in sources:
+        for name in {source.kept_as, source.output}:
+            if name in taken:
+                raise UsageError(
+                    f"{source.path} and {taken[name]} would both become {name}: rename one, or "
+                    "compress them into different folders"
+                )
+            taken[name] = source.path
+
+
+def _cut(sources: Sequence[Source], partition_pixels: int) -> Iterator[tuple[Source, ...]]:
+    """Runs of images of at most `partition_pixels` together, or of one image."""
+    run: list[Source] = []
+    pixels = 0
+    for source in sources:
+        if run and (pixels + source.n_pixels > partition_pixels or len(run) == MAX_IMAGES):
+            yield tuple(run)
+            run, pixels = [], 0
+        run.append(source)
+        pixels += source.n_pixels
+    if run:
+        yield tuple(run)

@@ -1,0 +1,389 @@
+"""The store: a Zarr v3 group, and the only file that knows how it is laid out.
+
+    name.zarr/                attrs: format, format_version, versions, n_partitions, settings
+      partitions/<id>/        attrs: images, failures (a partition exists only once it is whole)
+        pixels                (n, 3) uint8, sRGB, image after image
+        opaque                (n,) bool; only where some pixel is transparent
+        codes, weights        the partition's colour counts: (u,) uint32, (u,) int64
+      colors/                 attrs: sums over all images
+        codes, weights        the counts of all partitions together
+      palettes/<name>/        attrs: what fitted it, and how well
+        centroids             (k, 3) float64
+        colors, weights       (k, 3) uint8, (k,) int64
+
+Colour codes are Morton codes (see `kmeans_dask.clustering.codes`), ascending. One group per
+partition makes the unit of work the unit of commit: it is written aside and renamed into place,
+so no two writers share a chunk, and a partition that is there is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from kmeans_dask.clustering.counts import ColorCounts
+from kmeans_dask.errors import StoreError
+
+FORMAT = "kmeans-dask"
+FORMAT_VERSION = 1
+CHUNK_PIXELS = 1 << 22  # 12 MiB of RGB
+_CHUNK_COLORS = 1 << 20
+
+_VERSIONS_OF = ("kmeans-dask", "numpy", "numba", "pillow", "zarr")
+
+
+@dataclass(frozen=True)
+class StoredPalette:
+    """What a fit left in the store.
+
+    centroids: (k, 3) float64
+    colors: (c, 3) uint8, c <= k, in index order
+    weights: (c,) int64, pixels nearest to each colour
+    attrs: how it was fitted
+    """
+
+    centroids: NDArray[np.float64]
+    colors: NDArray[np.uint8]
+    weights: NDArray[np.int64]
+    attrs: Mapping[str, Any]
+
+
+class Store:
+    """A store at a local path. Make one with `create`, or `open` one that is there."""
+
+    def __init__(self, path: Path, root: zarr.Group) -> None:
+        self.path = path
+        self._root = root
+
+    @classmethod
+    def create(cls, path: Path, *, n_partitions: int, attrs: Mapping[str, Any]) -> Store:
+        """A new, empty store. Raises StoreError where there is something already."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise StoreError(f"{path} exists already: choose another path or remove it first")
+        versions = {name: metadata.version(name) for name in _VERSIONS_OF}
+        root = zarr.create_group(
+            path,
+            zarr_format=3,
+            attributes={
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                "versions": versions,
+                "n_partitions": n_partitions,
+                **attrs,
+            },
+        )
+        root.create_group("partitions")
+        root.create_group("palettes")
+        return cls(path, root)
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open the store at `path`. Raises StoreError where there is none that we can read."""
+        if not (path / "zarr.json").is_file():
+            raise StoreError(f"{path} is no store: make one with `kmeans-dask ingest INPUT {path}`")
+        try:
+            root = zarr.open_group(path, mode="r+", zarr_format=3)
+            kind, version = root.attrs["format"], root.attrs["format_version"]
+        except (ValueError, KeyError, OSError) as error:
+            raise StoreError(f"{path} is not a store of kmeans-dask") from error
+        if kind != FORMAT or version != FORMAT_VERSION:
+            raise StoreError(
+                f"{path} has format {kind} {version}; this version reads {FORMAT} {FORMAT_VERSION}"
+            )
+        return cls(path, root)
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Attributes of the whole store."""
+        return dict(self._root.attrs)
+
+    # -- partitions ---------------------------------------------------------------------------
+
+    @property
+    def partition_ids(self) -> list[str]:
+        """Ids of the partitions that are there, ascending."""
+        return _members(self.path / "partitions")
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the partitions have been added up: the last thing that ingestion does."""
+        return (self.path / "colors").is_dir()
+
+    def require_whole(self) -> None:
+        """Raise StoreError unless ingestion is finished: all partitions, and their total."""
+        expected = int(self.attrs["n_partitions"])
+        done = len(self.partition_ids)
+        if done < expected:
+            raise StoreError(
+                f"{self.path} is unfinished: {expected - done} of {expected} partitions are "
+                "missing; remove it and run `kmeans-dask ingest` again"
+            )
+        if not self.is_counted:
+            raise StoreError(
+                f"{self.path} is unfinished: its colours were never added up; remove it and run "
+                "`kmeans-dask ingest` again"
+            )
+
+    @contextmanager
+    def writing_partition(self, partition_id: str, n_pixels: int) -> Iterator[PartitionWriter]:
+        """Write a partition of at most `n_pixels`; it is in the store when the block ends well.
+
+        Where it got there first by another attempt, whose bytes are the same, that one stays.
+        """
+        with self._aside("partitions", partition_id) as group:
+            writer = PartitionWriter(group, n_pixels)
+            yield writer
+            writer.finish()
+
+    def partition(self, partition_id: str) -> Partition:
+        """A partition that is there."""
+        return Partition(_open(self.path / "partitions" / partition_id))
+
+    # -- colours ------------------------------------------------------------------------------
+
+    def write_colors(self, counts: ColorCounts, attrs: Mapping[str, Any]) -> None:
+        """Store the total of all partitions' counts, and what else was added up."""
+        with self._aside("", "colors") as group:
+            _write_counts(group, counts)
+            group.attrs.update(attrs)
+
+    def read_colors(self, start: int = 0, stop: int | None = None) -> ColorCounts:
+        """Colours `start` to `stop` of the total."""
+        return _read_counts(_open(self.path / "colors"), start, stop)
+
+    @property
+    def colors_attrs(self) -> dict[str, Any]:
+        """What was stored with the total."""
+        return dict(_open(self.path / "colors").attrs)
+
+    @property
+    def n_colors(self) -> int:
+        """Distinct colours in the total."""
+        return _array(_open(self.path / "colors"), "codes").shape[0]
+
+    # -- palettes -----------------------------------------------------------------------------
+
+    @property
+    def palette_names(self) -> list[str]:
+        """Names of the palettes that are there, the latest last."""
+        folder = self.path / "palettes"
+        return sorted(_members(folder), key=lambda name: (folder / name).stat().st_mtime_ns)
+
+    def write_palette(self, name: str, palette: StoredPalette) -> None:
+        """Store a palette in place of one of the same name."""
+        with self._aside("palettes", name, replace=True) as group:
+            _write(group, "centroids", palette.centroids)
+            _write(group, "colors", palette.colors)
+            _write(group, "weights", palette.weights)
+            group.attrs.update(palette.attrs)
+
+    def read_palette(self, name: str) -> StoredPalette:
+        """The palette `name`. Raises StoreError where there is none."""
+        if name not in self.palette_names:
+            names = ", ".join(self.palette_names) or "none: run `kmeans-dask fit` first"
+            raise StoreError(f"{self.path} has no palette {name}; it has {names}")
+        group = _open(self.path / "palettes" / name)
+        return StoredPalette(
+            np.asarray(_array(group, "centroids")[:]),
+            np.asarray(_array(group, "colors")[:]),
+            np.asarray(_array(group, "weights")[:]),
+            dict(group.attrs),
+        )
+
+    # -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _aside(self, folder: str, name: str, *, replace: bool = False) -> Iterator[zarr.Group]:
+        """A group under a passing name, renamed to `name` when the block ends well."""
+        parent = self.path / folder
+        aside = parent / f".{name}-{secrets.token_hex(4)}"
+        try:
+            yield zarr.create_group(aside, zarr_format=3)
+            if replace and (parent / name).exists():
+                (parent / name).rename(parent / f"{aside.name}-old")
+            try:
+                aside.rename(parent / name)
+            except OSError:
+                if not (parent / name).is_dir():
+                    raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(parent / f"{aside.name}-old", ignore_errors=True)
+
+
+class PartitionWriter:
+    """Appends pixels to a partition, a chunk at a time, and then what is known of them."""
+
+    def __init__(self, group: zarr.Group, n_pixels: int) -> None:
+        chunk = max(1, min(CHUNK_PIXELS, n_pixels))
+        self._group, self._planned = group, n_pixels
+        self._pixels = _create(group, "pixels", (n_pixels, 3), (chunk, 3), np.dtype(np.uint8))
+        self._opaque: zarr.Array[Any] | None = None
+        self._buffer = np.empty((chunk, 3), np.uint8)
+        self._mask = np.ones(chunk, np.bool_)
+        self._filled = 0
+        self.n_pixels = 0
+
+    def append(self, pixels: NDArray[np.uint8], opaque: NDArray[np.bool_] | None = None) -> None:
+        """Pixels (n, 3) uint8; opaque (n,) bool, None where all are."""
+        if opaque is not None and self._opaque is None:
+            chunk = len(self._mask)
+            self._opaque = _create(
+                self._group, "opaque", (self._planned,), (chunk,), np.dtype(np.bool_)
+            )
+            for start in range(0, self.n_pixels - self._filled, chunk):
+                self._opaque[start : start + chunk] = True
+        start = 0
+        while start < len(pixels):
+            size = min(len(pixels) - start, len(self._buffer) - self._filled)
+            into = slice(self._filled, self._filled + size)
+            self._buffer[into] = pixels[start : start + size]
+            self._mask[into] = True if opaque is None else opaque[start : start + size]
+            self._filled += size
+            self.n_pixels += size
+            start += size
+            if self._filled == len(self._buffer):
+                self._flush()
+
+    def describe(
+        self, counts: ColorCounts, images: list[dict[str, Any]], failures: list[dict[str, Any]]
+    ) -> None:
+        """The partition's colours, its images in order, and those that could not be read."""
+        _write_counts(self._group, counts)
+        self._group.attrs.update({"images": images, "failures": failures})
+
+    def finish(self) -> None:
+        """Write what is left, and cut off the room of images that were planned but failed."""
+        if self._filled:
+            self._flush()
+        self._pixels.resize((self.n_pixels, 3))
+        if self._opaque is not None:
+            self._opaque.resize((self.n_pixels,))
+
+    def _flush(self) -> None:
+        place = slice(self.n_pixels - self._filled, self.n_pixels)
+        self._pixels[place] = self._buffer[: self._filled]
+        if self._opaque is not None:
+            self._opaque[place] = self._mask[: self._filled]
+        self._filled = 0
+
+
+class Partition:
+    """A partition to read."""
+
+    def __init__(self, group: zarr.Group) -> None:
+        self._group = group
+        attrs = dict(group.attrs)
+        self.images: list[dict[str, Any]] = attrs["images"]  # type: ignore[assignment]
+        self.failures: list[dict[str, Any]] = attrs["failures"]  # type: ignore[assignment]
+
+    @property
+    def counts(self) -> ColorCounts:
+        """Colour counts of the opaque pixels."""
+        return _read_counts(self._group)
+
+    @property
+    def pixels(self) -> zarr.Array[Any]:
+        """All pixels, (n, 3) uint8, as a Zarr array."""
+        return _array(self._group, "pixels")
+
+    def read_images(
+        self,
+    ) -> Iterator[tuple[dict[str, Any], NDArray[np.uint8], NDArray[np.bool_] | None]]:
+        """Each image's record, pixels (n, 3) and opaque (n,) or None; each chunk is read once."""
+        pixels = _ChunkReader(self.pixels)
+        opaque = _ChunkReader(_array(self._group, "opaque")) if "opaque" in self._group else None
+        for image in self.images:
+            place = slice(image["offset"], image["offset"] + image["height"] * image["width"])
+            clear = opaque is not None and image["transparent"]
+            yield image, pixels.read(place), opaque.read(place) if opaque and clear else None
+
+
+class _ChunkReader:
+    """Reads ascending ranges of an array, holding one chunk of it."""
+
+    def __init__(self, array: zarr.Array[Any]) -> None:
+        self._array = array
+        self._size = array.chunks[0]
+        self._number = -1
+        self._chunk: NDArray[Any] = np.empty(0)
+
+    def read(self, place: slice) -> NDArray[Any]:
+        pieces = []
+        start = place.start
+        while start < place.stop:
+            number = start // self._size
+            if number != self._number:
+                self._chunk = np.asarray(
+                    self._array[number * self._size : (number + 1) * self._size]
+                )
+                self._number = number
+            first = start - number * self._size
+            pieces.append(self._chunk[first : first + place.stop - start])
+            start += len(pieces[-1])
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def _members(folder: Path) -> list[str]:
+    return sorted(
+        entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."
+    )
+
+
+def _open(path: Path) -> zarr.Group:
+    return zarr.open_group(path, mode="r", zarr_format=3)
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def _create(
+    group: zarr.Group,
+    name: str,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    dtype: np.dtype[Any],
+) -> zarr.Array[Any]:
+    """An array whose chunks are checksummed, and written even where they are all zero."""
+    return group.create_array(
+        name,
+        shape=shape,
+        chunks=chunks,
+        dtype=dtype,
+        compressors=[ZstdCodec(level=-3), Crc32cCodec()],
+        config={"write_empty_chunks": True},
+    )
+
+
+def _write(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
+    length = max(1, min(_CHUNK_COLORS, len(values)))
+    array = _create(group, name, values.shape, (length, *values.shape[1:]), values.dtype)
+    if values.size:
+        array[:] = values
+
+
+def _write_counts(group: zarr.Group, counts: ColorCounts) -> None:
+    _write(group, "codes", counts.codes)
+    _write(group, "weights", counts.weights)
+
+
+def _read_counts(group: zarr.Group, start: int = 0, stop: int | None = None) -> ColorCounts:
+    place = slice(start, stop)
+    return ColorCounts(
+        np.asarray(_array(group, "codes")[place]), np.asarray(_array(group, "weights")[place])
+    )

@@ -1,0 +1,158 @@
+"""What a job did, in a few lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kmeans_dask.pipeline.compress import IngestSummary, Summary
+from kmeans_dask.pipeline.count import Tally
+from kmeans_dask.pipeline.fit import FitResult
+from kmeans_dask.pipeline.info import Info
+from kmeans_dask.pipeline.plan import Failure, Plan
+
+_NAMED = 20  # failures named here; all of them are in failures.jsonl
+
+Row = tuple[str, str]
+
+
+def show_summary(summary: Summary) -> RenderableType:
+    """Of a whole job, or of `encode`."""
+    rows = [
+        (
+            "images",
+            f"{summary.images:,}: {summary.compressed:,} compressed, {summary.kept:,} kept, "
+            f"{summary.failed:,} failed",
+        ),
+    ]
+    if summary.skipped:
+        rows.append(("skipped", f"{summary.skipped:,} hidden files or links to folders"))
+    if summary.composited:
+        rows.append(("over white", f"{summary.composited:,} images with partial transparency"))
+    per_gb = summary.images_per_gb
+    if per_gb:
+        ended = "" if summary.converged else ", stopped before convergence"
+        before, after = summary.input_bytes, summary.output_bytes
+        rows += [
+            ("pixels", f"{summary.pixels:,} of {summary.distinct_colors:,} distinct colours"),
+            ("palette", f"{summary.colors} colours, {summary.iterations} iterations{ended}"),
+            ("inertia", f"{summary.inertia:.6g}"),
+            ("PSNR", decibels(summary.psnr if summary.compressed else None)),
+            ("size", f"{size(before)} → {size(after)} ({100 * after / max(before, 1):.1f} %)"),
+            ("images per GB", f"{per_gb[0]:,.0f} → {per_gb[1]:,.0f}"),
+        ]
+    return Group(table(rows, summary.seconds), *name_failures(summary.failures))
+
+
+def show_plan(plan: Plan) -> RenderableType:
+    """What would be done."""
+    rows = [
+        ("images", f"{plan.n_images:,} of {plan.n_pixels:,} pixels, {size(plan.n_bytes)}"),
+        ("partitions", f"{len(plan.partitions):,}"),
+    ]
+    if plan.n_skipped:
+        rows.append(("skipped", f"{plan.n_skipped:,} hidden files or links to folders"))
+    return Group(table(rows), *name_failures(plan.failures))
+
+
+def show_ingested(ingested: IngestSummary) -> RenderableType:
+    """Of `ingest`."""
+    rows = _tally(ingested.tally, ingested.distinct_colors)
+    rows.append(("failed", f"{len(ingested.failures):,}"))
+    return Group(table(rows, ingested.seconds), *name_failures(ingested.failures))
+
+
+def show_fit(fitted: FitResult, seconds: Mapping[str, float]) -> RenderableType:
+    """Of `fit`."""
+    ended = "" if fitted.converged else ", stopped before convergence"
+    rows = [
+        ("palette", f"{fitted.name}: {len(fitted.palette)} colours"),
+        ("iterations", f"{fitted.iterations}{ended}"),
+        ("inertia", f"{fitted.inertia:.6g}"),
+        ("PSNR", decibels(fitted.psnr)),
+    ]
+    return table(rows, seconds)
+
+
+def show_info(info: Info) -> RenderableType:
+    """What a store holds."""
+    rows = [
+        ("store", f"{printable(info.path)}, {size(info.n_bytes)}"),
+        ("partitions", f"{info.partitions:,} of {info.of_partitions:,}"),
+    ]
+    if info.tally and info.distinct_colors is not None:
+        rows += _tally(info.tally, info.distinct_colors)
+    rows += [
+        (
+            f"palette {palette['palette']}",
+            f"{palette['colors']} colours, {palette['iterations']} iterations, "
+            f"inertia {palette['inertia']:.6g}, PSNR {decibels(palette['psnr'])}",
+        )
+        for palette in info.palettes
+    ]
+    rows.append(("made with", ", ".join(f"{k} {v}" for k, v in info.versions.items())))
+    return table(rows)
+
+
+def _tally(tally: Tally, distinct_colors: int) -> list[Row]:
+    rows = [
+        ("images", f"{tally.images:,} of {tally.pixels:,} pixels, {size(tally.n_bytes)}"),
+        ("colours", f"{distinct_colors:,} distinct"),
+    ]
+    if tally.composited:
+        rows.append(("over white", f"{tally.composited:,} images with partial transparency"))
+    return rows
+
+
+def table(rows: Iterable[Row], seconds: Mapping[str, float] | None = None) -> Table:
+    """Names and values in two columns; last the seconds of each step."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        grid.add_row(Text(name, style="bold"), Text(value))
+    if seconds:
+        steps = ", ".join(f"{step} {spent:.2f}" for step, spent in seconds.items())
+        grid.add_row(Text("seconds", style="bold"), Text(steps))
+    return grid
+
+
+def name_failures(failures: Sequence[Failure]) -> list[Text]:
+    """A line for each of the first failures, and how many there are beyond."""
+    lines = [
+        Text(f"failed: {printable(failure.path)}: {printable(failure.reason)}", style="red")
+        for failure in failures[:_NAMED]
+    ]
+    if len(failures) > _NAMED:
+        lines.append(Text(f"... and {len(failures) - _NAMED:,} more", style="red"))
+    return lines
+
+
+def printable(text: str) -> str:
+    r"""`text` with what a terminal would act on, or could not show, escaped.
+
+    >>> print(printable("a\x1b[31m\nb.png"))
+    a\x1b[31m\nb.png
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def size(n_bytes: int) -> str:
+    """Bytes with a decimal prefix.
+
+    >>> size(95_566), size(12)
+    ('95.6 kB', '12 B')
+    """
+    value, prefixes = float(n_bytes), iter(("B", "kB", "MB", "GB", "TB"))
+    prefix = next(prefixes)
+    while value >= 999.95 and prefix != "TB":
+        value, prefix = value / 1000, next(prefixes)
+    return f"{value:.0f} {prefix}" if prefix == "B" else f"{value:.1f} {prefix}"
+
+
+def decibels(value: float | None) -> str:
+    """A PSNR; None means that nothing was lost."""
+    return "nothing lost" if value is None else f"{value:.2f} dB"
