@@ -35,6 +35,7 @@ app = typer.Typer(
     epilog="Example: kmeans-dask compress photos/ out/ --colors 64",
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -189,10 +189,8 @@ class _Distributed:
         seen = time.monotonic()
         while True:
             try:
-                done: set[Future[Any]] = wait(
-                    futures, timeout=_LOOK_AGAIN, return_when="FIRST_COMPLETED"
-                ).done
-                return done
+                with self._client.as_current():
+                    return set(wait(futures, _LOOK_AGAIN, "FIRST_COMPLETED").done)
             except TimeoutError:
                 if self._client.status != "running":
                     raise ClusterError(

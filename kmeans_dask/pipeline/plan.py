@@ -94,17 +94,18 @@ def make_plan(
 ) -> Plan:
     """Find the images in files and folders, and read their headers.
 
-    Folders are searched recursively, in the order of names. Raises UsageError where an input is
+    A path of the plan is absolute: workers may run in another folder. Folders are searched recursively, in the order of names. Raises UsageError where an input is
     missing, none holds an image, or two images would get the same name in the output.
     """
     found = _Found()
-    for path in inputs:
+    for given in inputs:
+        path = given.resolve()
         if path.is_dir():
             found.search(path, PurePosixPath())
         elif path.exists():
-            found.files[path] = PurePosixPath(path.name)
+            found.files[path] = PurePosixPath(given.name)
         else:
-            raise UsageError(f"{path} does not exist: name a file or folder of images")
+            raise UsageError(f"{given} does not exist: name a file or folder of images")
 
     readable: list[tuple[Path, PurePosixPath, int]] = []
     for path, name in found.files.items():
@@ -120,7 +121,7 @@ def make_plan(
         )
     outputs = output_names([name for _, name, _ in readable])
     sources = [
-        Source(str(path.absolute()), str(name), str(output), path.stat().st_size, pixels)
+        Source(str(path), str(name), str(output), path.stat().st_size, pixels)
         for (path, name, pixels), output in zip(readable, outputs, strict=True)
     ]
     _refuse_collisions(sources)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from kmeans_dask.pipeline.compress import IngestSummary, Summary
@@ -107,15 +106,13 @@ def _tally(tally: Tally, distinct_colors: int) -> list[Row]:
     return rows
 
 
-def table(rows: Iterable[Row], seconds: Mapping[str, float] | None = None) -> Table:
+def table(rows: Sequence[Row], seconds: Mapping[str, float] | None = None) -> RenderableType:
     """Names and values in two columns; last the seconds of each step."""
-    grid = Table.grid(padding=(0, 2))
-    for name, value in rows:
-        grid.add_row(Text(name, style="bold"), Text(value))
     if seconds:
         steps = ", ".join(f"{step} {spent:.2f}" for step, spent in seconds.items())
-        grid.add_row(Text("seconds", style="bold"), Text(steps))
-    return grid
+        rows = [*rows, ("seconds", steps)]
+    width = max(len(name) for name, _ in rows) + 2
+    return Group(*(Text.assemble((f"{name:{width}}", "bold"), value) for name, value in rows))
 
 
 def name_failures(failures: Sequence[Failure]) -> list[Text]:
