@@ -1,3 +1,19 @@
 """Exact, distributed k-means colour quantisation for collections of images."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kmeans_dask.arrays import open_pixels
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "open_pixels"]
+
+
+def __getattr__(name: str) -> Any:  # the command line needs no Dask to say what it can do
+    if name == "open_pixels":
+        from kmeans_dask.arrays import open_pixels
+
+        return open_pixels
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,6 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -323,6 +324,7 @@ def _main() -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
-    sys.stderr.write(f"kmeans-dask: {line}\n")
+    if message:
+        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+        sys.stderr.write(f"kmeans-dask: {line}\n")
     return code

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.codes import N_CODES, SPREAD, decode_colors, encode_colors
+from kmeans_dask.clustering.codes import N_CODES, SPREAD, decode_colors
 from kmeans_dask.clustering.jit import jit
 
 # From this many pixels on, one pass over a dense table of all 2^24 colours is cheaper than sorting.
@@ -89,8 +89,10 @@ class ColorCounter:
         """Count `pixels` (n, 3) uint8; with `opaque` (n,) bool only those where it holds."""
         if opaque is not None:
             pixels = pixels[opaque]
-        if self._n_few + len(pixels) < DENSE_FROM:
-            self._few.append(encode_colors(pixels))
+        if self._n_table == 0 and self._n_few + len(pixels) < DENSE_FROM:
+            codes = np.empty(len(pixels), np.uint32)
+            _encode_pixels(pixels, codes)
+            self._few.append(codes)
             self._n_few += len(pixels)
             return
         if self._table is None:
@@ -135,6 +137,12 @@ def _count_pixels(pixels: NDArray[np.uint8], table: NDArray[np.uint32]) -> None:
     for i in range(pixels.shape[0]):
         code = (SPREAD[pixels[i, 0]] << 2) | (SPREAD[pixels[i, 1]] << 1) | SPREAD[pixels[i, 2]]
         table[code] += np.uint32(1)
+
+
+@jit
+def _encode_pixels(pixels: NDArray[np.uint8], codes: NDArray[np.uint32]) -> None:
+    for i in range(pixels.shape[0]):
+        codes[i] = (SPREAD[pixels[i, 0]] << 2) | (SPREAD[pixels[i, 1]] << 1) | SPREAD[pixels[i, 2]]
 
 
 @jit

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.blocks import BLOCK, build_blocks
+from kmeans_dask.clustering.blocks import BLOCK, GROUP, build_blocks
 from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.clustering.jit import jit
 from kmeans_dask.clustering.randomness import Random
@@ -46,11 +46,12 @@ def kmeans_plus_plus(counts: ColorCounts, k: int, seed: int) -> NDArray[np.float
     distances = np.full(len(counts), _FAR, np.int64)  # squared, to the nearest colour chosen
     potentials = blocks.blocks.weights * _FAR  # per block, the sum of weight * distance
     farthest = np.full(len(potentials), _FAR, np.int64)  # per block, the largest distance
+    farthest_of_group = np.full(len(blocks.groups.weights), _FAR, np.int64)
 
     def offer(candidate: int, *, take: bool) -> int:
-        box = blocks.blocks.low, blocks.blocks.high
-        state = distances, potentials, farthest
-        return int(_offer(blocks.points, weights, *box, candidate, take, *state))
+        boxes = blocks.groups.low, blocks.groups.high, blocks.blocks.low, blocks.blocks.high
+        state = distances, potentials, farthest, farthest_of_group
+        return int(_offer(blocks.points, weights, boxes, candidate, take, *state))
 
     chosen: list[int] = []
     while len(chosen) < k:
@@ -86,37 +87,52 @@ def _pick(
 
 
 @jit
+def _beyond(low, high, x, y, z, distance):  # type: ignore[no-untyped-def]
+    """Whether the box is at least `distance`, squared, from the colour x, y, z."""
+    dx = max(low[0] - x, x - high[0], 0.0)
+    dy = max(low[1] - y, y - high[1], 0.0)
+    dz = max(low[2] - z, z - high[2], 0.0)
+    return dx * dx + dy * dy + dz * dz >= distance
+
+
+@jit
 def _offer(  # type: ignore[no-untyped-def]
-    points, weights, low, high, candidate, take, distances, potentials, farthest
+    points, weights, boxes, candidate, take, distances, potentials, farthest, farthest_of_group
 ):
     """How much the potential falls if colour `candidate` is chosen; with `take`, choose it.
 
-    A block whose farthest colour is nearer to one already chosen than its box is to the
-    candidate has nothing to gain.
+    A group or block whose farthest colour is nearer to one already chosen than its box is to
+    the candidate has nothing to gain.
     """
+    group_low, group_high, low, high = boxes
     x, y, z = points[0, candidate], points[1, candidate], points[2, candidate]
+    n_points = points.shape[1]
     total = np.int64(0)
-    for block in range(low.shape[0]):
-        dx = max(low[block, 0] - x, x - high[block, 0], 0.0)
-        dy = max(low[block, 1] - y, y - high[block, 1], 0.0)
-        dz = max(low[block, 2] - z, z - high[block, 2], 0.0)
-        if dx * dx + dy * dy + dz * dz >= farthest[block]:
+    for group in range(group_low.shape[0]):
+        if _beyond(group_low[group], group_high[group], x, y, z, farthest_of_group[group]):
             continue
-        first = block * BLOCK
-        last = min(first + BLOCK, points.shape[1])
-        gain, most = np.int64(0), np.int64(0)
-        for i in range(first, last):
-            px, py, pz = points[0, i] - x, points[1, i] - y, points[2, i] - z
-            distance = np.int64(px * px + py * py + pz * pz)
-            fall = max(distances[i] - distance, np.int64(0))
-            gain += weights[i] * fall
-            if take:
-                distances[i] -= fall
+        first_block, most_of_group = group * GROUP, np.int64(0)
+        for block in range(first_block, min(first_block + GROUP, low.shape[0])):
+            if _beyond(low[block], high[block], x, y, z, farthest[block]):
+                most_of_group = max(most_of_group, farthest[block])
+                continue
+            first = block * BLOCK
+            gain, most = np.int64(0), np.int64(0)
+            for i in range(first, min(first + BLOCK, n_points)):
+                px, py, pz = points[0, i] - x, points[1, i] - y, points[2, i] - z
+                fall = distances[i] - np.int64(px * px + py * py + pz * pz)
+                if fall > 0:
+                    gain += weights[i] * fall
+                    if take:
+                        distances[i] -= fall
                 most = max(most, distances[i])
-        total += gain
+            total += gain
+            most_of_group = max(most_of_group, most)
+            if take:
+                potentials[block] -= gain
+                farthest[block] = most
         if take:
-            potentials[block] -= gain
-            farthest[block] = most
+            farthest_of_group[group] = most_of_group
     return total
 
 

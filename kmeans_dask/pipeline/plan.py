@@ -94,12 +94,13 @@ def make_plan(
 ) -> Plan:
     """Find the images in files and folders, and read their headers.
 
-    A path of the plan is absolute: workers may run in another folder. Folders are searched recursively, in the order of names. Raises UsageError where an input is
-    missing, none holds an image, or two images would get the same name in the output.
+    Paths become absolute: workers may run in another folder. Folders are searched recursively,
+    in the order of names. Raises UsageError where an input is missing, none holds an image, or
+    two images would get the same name in the output.
     """
     found = _Found()
     for given in inputs:
-        path = given.resolve()
+        path = Path(os.path.realpath(given))
         if path.is_dir():
             found.search(path, PurePosixPath())
         elif path.exists():

@@ -1,0 +1,49 @@
+# Needs python3 (3.11 or newer) and make. Everything else goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := kmeans_dask jobs tests benchmarks
+
+.PHONY: demo test lint types bench clean
+
+# The colour photographs that scikit-image installs.
+PHOTOGRAPHS = astronaut.png chelsea.png coffee.png hubble_deep_field.jpg motorcycle_left.png \
+	motorcycle_right.png retina.jpg rocket.jpg
+
+demo: $(VENV)/.demo
+	@photos=$$($(BIN)/python -c 'import skimage.data; print(skimage.data.data_dir)'); \
+	$(BIN)/kmeans-dask compress $(PHOTOGRAPHS:%="$$photos"/%) demo --colors 64 --overwrite
+	@echo "Look at demo/: the same photographs in 64 colours, and their palette."
+
+test: lint types
+	$(BIN)/pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/lint-imports
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/fit.py
+	$(BIN)/python benchmarks/ingest.py
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "kmeans-dask needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from kmeans_dask.clustering.codes import encode_colors
+from kmeans_dask.clustering.counts import (
+    DENSE_FROM,
+    MAX_PIXELS,
+    ColorCounter,
+    ColorCounts,
+    count_colors,
+    merge_counts,
+)
+from tests.clustering.strategies import SEEDS
+
+
+def random_pixels(n: int, seed: int, values: int = 256) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, values, (n, 3)).astype(np.uint8)
+
+
+def pack(colors: NDArray[np.uint8]) -> NDArray[np.int64]:
+    packed: NDArray[np.int64] = colors.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    return packed
+
+
+def is_count_of(counts: ColorCounts, *pixels: NDArray[np.uint8]) -> bool:
+    """Whether the table is what numpy counts, and in the order and types that it promises."""
+    colors, weights = np.unique(pack(np.concatenate(pixels)), return_counts=True)
+    order = np.argsort(pack(counts.colors))
+    return (
+        counts.codes.dtype == np.uint32
+        and counts.weights.dtype == np.int64
+        and bool((np.diff(counts.codes.astype(np.int64)) > 0).all())
+        and np.array_equal(pack(counts.colors)[order], colors)
+        and np.array_equal(counts.weights[order], weights)
+    )
+
+
+def same_counts(a: ColorCounts, b: ColorCounts) -> bool:
+    return np.array_equal(a.codes, b.codes) and np.array_equal(a.weights, b.weights)
+
+
+@pytest.mark.parametrize("values", [1, 3, 20, 256])
+@pytest.mark.parametrize("n", [1, 2, 1000, 50_000])
+def test_few_pixels_are_counted_as_numpy_counts_them(n: int, values: int) -> None:
+    pixels = random_pixels(n, seed=n + values, values=values)
+    counts = count_colors(pixels)
+    assert is_count_of(counts, pixels)
+    assert counts.pixels == n
+
+
+@pytest.mark.parametrize("values", [2, 50, 256])
+def test_many_pixels_are_counted_as_numpy_counts_them(values: int) -> None:
+    pixels = random_pixels(DENSE_FROM + 12_345, seed=values, values=values)
+    assert is_count_of(count_colors(pixels), pixels)
+
+
+@pytest.mark.parametrize("n", [DENSE_FROM - 1, DENSE_FROM])
+def test_both_sides_of_the_switch_count_alike(n: int) -> None:
+    pixels = random_pixels(n, seed=3, values=30)
+    assert is_count_of(count_colors(pixels), pixels)
+
+
+def test_an_image_is_counted_whatever_its_shape_and_strides() -> None:
+    image = random_pixels(60 * 80, seed=4, values=10).reshape(60, 80, 3)
+    assert is_count_of(count_colors(image), image.reshape(-1, 3))
+    every_other = image[::2, ::-1, ::-1]
+    assert is_count_of(count_colors(every_other), every_other.reshape(-1, 3))
+
+
+def test_the_switch_to_the_dense_table_loses_nothing_that_came_before_or_after() -> None:
+    parts = [
+        random_pixels(n, seed=n, values=40) for n in (1000, 7, DENSE_FROM + 1, 500, 0, DENSE_FROM)
+    ]
+    counter = ColorCounter()
+    for part in parts:
+        counter.add(part)
+    assert is_count_of(counter.counts(), *parts)
+
+
+def test_many_small_additions_cross_the_switch_together() -> None:
+    parts = [random_pixels(DENSE_FROM // 3, seed=seed, values=25) for seed in range(5)]
+    counter = ColorCounter()
+    for part in parts:
+        counter.add(part)
+    assert is_count_of(counter.counts(), *parts)
+
+
+def test_a_counter_starts_anew_after_counts() -> None:
+    counter = ColorCounter()
+    sizes = (100, DENSE_FROM + 5, 0, 200, DENSE_FROM)
+    for seed, size in enumerate(sizes):
+        pixels = random_pixels(size, seed=seed, values=60)
+        counter.add(pixels)
+        assert is_count_of(counter.counts(), pixels)
+        assert len(counter.counts()) == 0
+
+
+@pytest.mark.parametrize("n", [3000, DENSE_FROM + 4000])
+def test_only_opaque_pixels_are_counted(n: int) -> None:
+    pixels = random_pixels(n, seed=5, values=80)
+    opaque = np.random.default_rng(6).random(n) < 0.999
+    counter = ColorCounter()
+    counter.add(pixels, opaque)
+    assert is_count_of(counter.counts(), pixels[opaque])
+    counter.add(pixels, np.zeros(n, np.bool_))
+    assert len(counter.counts()) == 0
+
+
+def test_a_table_about_to_overflow_is_emptied_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = random_pixels(DENSE_FROM, seed=7, values=2)
+    color = np.array([[1, 0, 1]], np.uint8)
+    counter = ColorCounter()
+    counter.add(pixels)
+    # As if one colour had come 2^32 - DENSE_FROM - 1 times more: the next ones would wrap around.
+    assert counter._table is not None
+    unseen = 2**32 - 1 - DENSE_FROM
+    counter._table[encode_colors(color)] += np.uint32(unseen)
+    monkeypatch.setattr(counter, "_n_table", 2**32 - 1)
+    counter.add(pixels)
+    counter.add(pixels)
+
+    expected = count_colors(np.concatenate([pixels] * 3))
+    weights = expected.weights + np.where(expected.codes == encode_colors(color), unseen, 0)
+    assert weights.max() > 2**32
+    assert same_counts(counter.counts(), ColorCounts(expected.codes, weights))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.sampled_from([2, 6, 256]), SEEDS), max_size=9),
+    st.data(),
+)
+@settings(deadline=None, max_examples=80)
+def test_merging_in_any_order_and_grouping_counts_everything_once(
+    parts: list[tuple[int, int, int]], data: st.DataObject
+) -> None:
+    pixels = [random_pixels(n, seed, values) for n, values, seed in parts]
+    tables = [count_colors(part) for part in data.draw(st.permutations(pixels))]
+    while len(tables) > 1 and data.draw(st.booleans()):
+        start = data.draw(st.integers(0, len(tables) - 1))
+        stop = data.draw(st.integers(start + 1, len(tables)))
+        tables[start:stop] = [merge_counts(tables[start:stop])]
+    merged = merge_counts(tables)
+    assert is_count_of(merged, np.empty((0, 3), np.uint8), *pixels)
+
+
+def test_slices_put_together_again_are_the_table() -> None:
+    counts = count_colors(random_pixels(5000, seed=8, values=20))
+    parts = [counts.slice(0, 1), counts.slice(1, 900), counts.slice(900, len(counts))]
+    assert [len(part) for part in parts] == [1, 899, len(counts) - 900]
+    assert same_counts(merge_counts(parts), counts)
+
+
+def test_nothing_counts_to_an_empty_table() -> None:
+    nothing = np.empty((0, 3), np.uint8)
+    counter = ColorCounter()
+    empties: list[Any] = [count_colors(nothing), merge_counts([]), counter.counts()]
+    counter.add(nothing)
+    empties.append(counter.counts())
+    for counts in empties:
+        assert len(counts) == 0
+        assert counts.pixels == 0
+        assert counts.colors.shape == (0, 3)
+        assert (counts.codes.dtype, counts.weights.dtype) == (np.uint32, np.int64)
+    something = count_colors(random_pixels(50, seed=9))
+    assert same_counts(merge_counts([*empties, something, *empties]), something)
+
+
+def weighing(code: int, weight: int) -> ColorCounts:
+    return ColorCounts(np.array([code], np.uint32), np.array([weight], np.int64))
+
+
+def test_as_many_pixels_as_can_be_summed_are_merged_exactly() -> None:
+    merged = merge_counts([weighing(5, MAX_PIXELS - 3), weighing(9, 1), weighing(5, 2)])
+    assert merged.codes.tolist() == [5, 9]
+    assert merged.weights.tolist() == [MAX_PIXELS - 1, 1]
+    assert 255 * merged.pixels < 2**63
+
+
+@pytest.mark.parametrize(
+    "weights", [[MAX_PIXELS + 1], [MAX_PIXELS, 1], [2**62, 2**62], [2**63 - 1, 2**63 - 1]]
+)
+def test_more_pixels_than_can_be_summed_are_refused(weights: list[int]) -> None:
+    with pytest.raises(OverflowError, match="summed exactly"):
+        merge_counts([weighing(7, weight) for weight in weights])

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from kmeans_dask.clustering.nearest import NearestColor
+from kmeans_dask.clustering.plain import plain_labels
+from tests.clustering.strategies import SEEDS
+
+CUBE = np.array(list(itertools.product(range(16), repeat=3)), np.uint8)  # 4096 colours
+CORNERS = [(0, 0, 0), (240, 240, 240), (120, 64, 200), (3, 250 - 11, 77)]
+
+
+def maps_as_plain(palette: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> bool:
+    nearest = NearestColor(palette)
+    indices, squared_error = nearest.map(pixels)
+    again, same_error = nearest.map(pixels)  # now every colour is looked up
+    expected = plain_labels(pixels, palette.astype(np.float64))
+    differences = pixels.astype(np.int64) - palette[expected].astype(np.int64)
+    return (
+        indices.dtype == np.uint16
+        and np.array_equal(indices, expected)
+        and squared_error == int((differences**2).sum())
+        and np.array_equal(again, indices)
+        and same_error == squared_error
+    )
+
+
+def random_colors(n: int, seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (n, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 16, 255, 256, 1000])
+def test_random_pixels_get_the_nearest_of_a_random_palette(k: int) -> None:
+    assert maps_as_plain(random_colors(k, seed=k), random_colors(5000, seed=k + 1))
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+@pytest.mark.parametrize("k", [2, 16, 256])
+def test_all_colours_of_a_cube_get_the_nearest(k: int, corner: tuple[int, int, int]) -> None:
+    assert maps_as_plain(random_colors(k, seed=k), CUBE + np.array(corner, np.uint8))
+
+
+@pytest.mark.parametrize("k", [16, 255, 1000])
+def test_all_colours_of_a_cube_get_the_nearest_of_a_palette_inside_it(k: int) -> None:
+    rng = np.random.default_rng(k)
+    corner = np.array([104, 60, 200], np.uint8)
+    palette = rng.integers(0, 16, (k, 3)).astype(np.uint8) + corner
+    assert maps_as_plain(palette, CUBE + corner)
+
+
+def test_ties_go_to_the_lowest_index() -> None:
+    odd = np.array(list(itertools.product([1, 5, 9, 13], repeat=3)), np.uint8)
+    for palette in (odd, odd[::-1], np.random.default_rng(1).permutation(odd)):
+        assert maps_as_plain(np.ascontiguousarray(palette), CUBE)
+    halfway = NearestColor(np.array([[4, 0, 0], [0, 0, 0], [0, 4, 0]], np.uint8))
+    assert halfway.map(np.array([[2, 0, 0], [2, 2, 0], [0, 2, 0]], np.uint8))[0].tolist() == [
+        0,
+        0,
+        1,
+    ]
+
+
+def test_of_equal_palette_colours_the_first_is_used() -> None:
+    few = random_colors(5, seed=2)
+    palette = np.concatenate([few, few, few[::-1]])
+    pixels = random_colors(3000, seed=3)
+    assert maps_as_plain(palette, pixels)
+    assert NearestColor(palette).map(pixels)[0].max() < 5
+
+
+@given(st.integers(1, 40), SEEDS, st.sampled_from([3, 20, 256]))
+@settings(deadline=None, max_examples=40)
+def test_any_palette_maps_as_plain(k: int, seed: int, spread: int) -> None:
+    rng = np.random.default_rng(seed)
+    corner = rng.integers(0, 257 - spread, 3)
+    palette = (rng.integers(0, spread, (k, 3)) + corner).astype(np.uint8)
+    near = (rng.integers(0, spread, (200, 3)) + corner).astype(np.uint8)
+    anywhere = rng.integers(0, 256, (200, 3)).astype(np.uint8)
+    assert maps_as_plain(palette, np.concatenate([near, anywhere, palette]))
+
+
+def test_what_was_mapped_before_changes_nothing() -> None:
+    palette = random_colors(64, seed=4)
+    used = NearestColor(palette)
+    used.map(random_colors(20_000, seed=5))
+    pixels = random_colors(20_000, seed=6)
+    fresh_indices, fresh_error = NearestColor(palette).map(pixels)
+    indices, error = used.map(pixels)
+    assert np.array_equal(indices, fresh_indices)
+    assert error == fresh_error
+
+
+def test_palette_colours_map_to_themselves_without_error() -> None:
+    palette = np.unique(random_colors(256, seed=7), axis=0)
+    indices, error = NearestColor(palette).map(palette)
+    assert indices.tolist() == list(range(len(palette)))
+    assert error == 0
+
+
+def test_pixels_of_any_strides_map_alike() -> None:
+    palette = random_colors(20, seed=8)
+    pixels = random_colors(4000, seed=9)
+    assert maps_as_plain(palette, pixels[::3])
+    assert maps_as_plain(palette, pixels[:, ::-1])
+    assert maps_as_plain(palette[::2], pixels)
+
+
+def test_no_pixels_map_to_nothing() -> None:
+    indices, error = NearestColor(random_colors(4, seed=10)).map(np.empty((0, 3), np.uint8))
+    assert (len(indices), error) == (0, 0)

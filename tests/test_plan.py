@@ -1,0 +1,350 @@
+"""Which files are taken, in which order, under which names, and in which partitions."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path, PurePosixPath
+
+import pytest
+from PIL import Image
+
+from kmeans_dask.errors import UsageError
+from kmeans_dask.pipeline import plan as planning
+from kmeans_dask.pipeline.plan import Plan, Source, make_plan, output_names
+
+KINDS = {".jpg": "JPEG", ".gif": "GIF", ".tif": "TIFF", ".bmp": "BMP"}
+
+
+def draw(path: Path, size: tuple[int, int] = (2, 2)) -> Path:
+    """Put an image at `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size).save(path, KINDS.get(path.suffix.lower(), "PNG"))
+    return path
+
+
+def sources_of(plan: Plan) -> list[Source]:
+    return [source for partition in plan.partitions for source in partition]
+
+
+def kept(plan: Plan) -> list[str]:
+    return [source.kept_as for source in sources_of(plan)]
+
+
+def outputs(plan: Plan) -> dict[str, str]:
+    return {source.kept_as: source.output for source in sources_of(plan)}
+
+
+def names(*given: str) -> list[str]:
+    return [str(name) for name in output_names([PurePosixPath(name) for name in given])]
+
+
+# -- what is found ----------------------------------------------------------------------------
+
+
+def test_folders_are_searched_in_the_order_of_names(tmp_path: Path) -> None:
+    for name in ("z.png", "b/z.png", "b/a/x.png", "c.png", "a.png", "b/B.png", "Z.png"):
+        draw(tmp_path / name)
+    plan = make_plan([tmp_path])
+    assert kept(plan) == ["Z.png", "a.png", "b/B.png", "b/a/x.png", "b/z.png", "c.png", "z.png"]
+    assert plan.failures == ()
+    assert plan.n_skipped == 0
+
+
+def test_a_source_says_where_it_is_and_how_big(tmp_path: Path) -> None:
+    path = draw(tmp_path / "in" / "sub" / "a.jpg", (5, 7))
+    assert sources_of(make_plan([tmp_path / "in"])) == [
+        Source(str(path), "sub/a.jpg", "sub/a.png", path.stat().st_size, 35)
+    ]
+
+
+def test_a_file_may_be_given(tmp_path: Path) -> None:
+    path = draw(tmp_path / "deep" / "a.jpg")
+    assert outputs(make_plan([path])) == {"a.jpg": "a.png"}
+
+
+def test_inputs_are_taken_in_the_order_given(tmp_path: Path) -> None:
+    draw(tmp_path / "one" / "a.png")
+    draw(tmp_path / "two" / "b.png")
+    single = draw(tmp_path / "c.png")
+    plan = make_plan([tmp_path / "two", single, tmp_path / "one"])
+    assert kept(plan) == ["b.png", "c.png", "a.png"]
+
+
+def test_paths_are_absolute_though_the_input_is_relative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = draw(tmp_path / "in" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    for given in (Path("in"), Path("in/a.png"), Path("in/../in")):
+        assert [source.path for source in sources_of(make_plan([given]))] == [str(path)]
+    monkeypatch.chdir(tmp_path / "in")
+    assert kept(make_plan([Path()])) == ["a.png"]
+
+
+def test_hidden_files_and_folders_are_skipped_and_counted(tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    draw(tmp_path / ".hidden.png")
+    draw(tmp_path / ".hidden" / "b.png")
+    draw(tmp_path / ".hidden" / "c.png")
+    plan = make_plan([tmp_path])
+    assert kept(plan) == ["a.png"]
+    assert plan.n_skipped == 2
+    assert plan.failures == ()
+
+
+def test_a_hidden_file_that_is_named_is_taken(tmp_path: Path) -> None:
+    assert kept(make_plan([draw(tmp_path / ".hidden.png")])) == [".hidden.png"]
+
+
+def test_links_to_folders_are_skipped_and_counted(tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "a.png")
+    draw(tmp_path / "elsewhere" / "b.png")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "round").symlink_to(tmp_path / "in")
+    plan = make_plan([tmp_path / "in"])
+    assert kept(plan) == ["a.png"]
+    assert plan.n_skipped == 2
+
+
+def test_a_link_to_a_folder_that_is_named_is_searched(tmp_path: Path) -> None:
+    draw(tmp_path / "elsewhere" / "b.png")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    assert kept(make_plan([tmp_path / "link"])) == ["b.png"]
+
+
+def test_links_to_files_are_taken_under_their_own_names(tmp_path: Path) -> None:
+    draw(tmp_path / "elsewhere" / "b.png")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").symlink_to(tmp_path / "elsewhere" / "b.png")
+    assert kept(make_plan([tmp_path / "in"])) == ["a.png"]
+    assert kept(make_plan([tmp_path / "in" / "a.png"])) == ["a.png"]
+
+
+def test_what_cannot_be_read_is_a_failure_with_a_reason(tmp_path: Path) -> None:
+    draw(tmp_path / "good.png")
+    (tmp_path / "broken-link.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "notes.txt").write_text("no image\nat all\n")
+    os.mkfifo(tmp_path / "pipe.png")
+    plan = make_plan([tmp_path])
+    assert kept(plan) == ["good.png"]
+    reasons = {Path(failure.path).name: failure.reason for failure in plan.failures}
+    assert list(reasons) == ["broken-link.png", "empty.jpg", "notes.txt", "pipe.png"]
+    assert reasons["broken-link.png"] == "No such file or directory"
+    assert reasons["empty.jpg"] == "the file is empty"
+    assert reasons["pipe.png"] == "not a regular file"
+    assert "not an image" in reasons["notes.txt"]
+
+
+def test_a_link_to_itself_is_a_failure(tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    plan = make_plan([tmp_path])
+    assert kept(plan) == ["a.png"]
+    assert [failure.path for failure in plan.failures] == [str(tmp_path / "loop.png")]
+
+
+def test_images_of_too_many_pixels_are_failures(tmp_path: Path) -> None:
+    draw(tmp_path / "big.png", (11, 10))
+    draw(tmp_path / "small.png", (10, 10))
+    plan = make_plan([tmp_path], max_pixels=100)
+    assert kept(plan) == ["small.png"]
+    assert "limit of 100" in plan.failures[0].reason
+
+
+@pytest.mark.parametrize("name", [os.fsdecode(b"\xff.png"), "two\nlines.png", "日本.png"])
+def test_any_file_name_is_taken(tmp_path: Path, name: str) -> None:
+    draw(tmp_path / name)
+    assert kept(make_plan([tmp_path])) == [name]
+
+
+@pytest.mark.parametrize("given", ["missing", "missing/too.png", "broken", "loop"])
+def test_an_input_that_is_missing_is_refused(tmp_path: Path, given: str) -> None:
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    draw(tmp_path / "a.png")
+    with pytest.raises(UsageError, match=f"{given} does not exist"):
+        make_plan([tmp_path / "a.png", tmp_path / given])
+
+
+def test_inputs_without_an_image_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no image")
+    for inputs in ([tmp_path / "empty"], [tmp_path / "notes.txt"], [tmp_path], []):
+        with pytest.raises(UsageError, match="no image found in"):
+            make_plan(inputs)
+
+
+def test_a_file_given_twice_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = draw(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert kept(make_plan([path, Path("a.png"), path])) == ["a.png"]
+    assert kept(make_plan([tmp_path, tmp_path])) == ["a.png"]
+
+
+def test_a_file_of_a_folder_keeps_its_place_there_when_also_given_by_itself(
+    tmp_path: Path,
+) -> None:
+    path = draw(tmp_path / "sub" / "a.png")
+    assert kept(make_plan([tmp_path, path])) == ["sub/a.png"]
+
+
+def test_the_figures_are_those_of_the_readable_images(tmp_path: Path) -> None:
+    paths = [draw(tmp_path / "a.png", (3, 4)), draw(tmp_path / "b.jpg", (10, 10))]
+    (tmp_path / "c.txt").write_text("no image")
+    (tmp_path / ".d").touch()
+    plan = make_plan([tmp_path], partition_pixels=50)
+    n_bytes = sum(path.stat().st_size for path in paths)
+    assert (plan.n_images, plan.n_pixels, plan.n_bytes) == (2, 112, n_bytes)
+    document = json.loads(json.dumps(plan.as_dict()))
+    failures = document.pop("failures")
+    assert [failure["path"] for failure in failures] == [str(tmp_path / "c.txt")]
+    assert document == {
+        "images": 3,
+        "failed": 1,
+        "skipped": 1,
+        "pixels": 112,
+        "input_bytes": n_bytes,
+        "partitions": 2,
+    }
+
+
+# -- names ------------------------------------------------------------------------------------
+
+
+def test_outputs_are_png() -> None:
+    assert names("a.jpg", "b.png", "sub/c.tiff") == ["a.png", "b.png", "sub/c.png"]
+
+
+def test_of_names_that_differ_in_their_suffix_all_keep_it() -> None:
+    assert names("hopper.jpg", "hopper.gif", "hopper.png") == [
+        "hopper.jpg.png",
+        "hopper.gif.png",
+        "hopper.png",
+    ]
+
+
+def test_names_in_different_folders_are_not_alike() -> None:
+    assert names("a/x.jpg", "b/x.gif", "x.bmp") == ["a/x.png", "b/x.png", "x.png"]
+
+
+def test_the_suffix_in_capitals_becomes_small() -> None:
+    assert names("a.PNG") == ["a.png"]
+    assert names("a.JPG") == ["a.png"]
+
+
+def test_names_that_differ_in_capitals_of_the_suffix_stay_apart() -> None:
+    assert names("a.PNG", "a.png") == ["a.PNG.png", "a.png"]
+    assert names("a.JPG", "a.jpg") == ["a.JPG.png", "a.jpg.png"]
+
+
+def test_names_without_suffix_get_one() -> None:
+    assert names("scan", "sub/scan") == ["scan.png", "sub/scan.png"]
+    assert names("scan", "scan.jpg") == ["scan.png", "scan.jpg.png"]
+    assert names(".hidden") == [".hidden.png"]
+
+
+def test_only_the_last_suffix_of_dotted_names_is_replaced() -> None:
+    assert names("a.b.jpg", "a.jpg", "v1.2") == ["a.b.png", "a.png", "v1.png"]
+    assert names("a.b.jpg", "a.b.gif") == ["a.b.jpg.png", "a.b.gif.png"]
+
+
+def test_no_name_depends_on_the_order() -> None:
+    given = ["hopper.jpg", "hopper.png", "a.b.jpg", "a.PNG", "a", "hopper.gif"]
+    forward = dict(zip(given, names(*given), strict=True))
+    backward = dict(zip(given[::-1], names(*given[::-1]), strict=True))
+    assert forward == backward
+
+
+# -- collisions -------------------------------------------------------------------------------
+
+
+def test_two_inputs_with_an_image_of_the_same_name_are_refused(tmp_path: Path) -> None:
+    one, two = draw(tmp_path / "one" / "a.png"), draw(tmp_path / "two" / "a.png")
+    with pytest.raises(UsageError, match="would both become a.png") as caught:
+        make_plan([tmp_path / "one", tmp_path / "two"])
+    assert str(one) in str(caught.value)
+    assert str(two) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("a", "a.png"), ("b.jpg", "b.gif", "b.jpg.png")],
+)
+def test_an_output_with_the_name_of_another_image_is_refused(
+    tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    for name in given:
+        draw(tmp_path / name)
+    with pytest.raises(UsageError, match="would both become"):
+        make_plan([tmp_path])
+
+
+@pytest.mark.parametrize("name", ["palette.json", "failures.jsonl"])
+def test_an_image_with_the_name_of_a_file_of_ours_is_refused(tmp_path: Path, name: str) -> None:
+    draw(tmp_path / name)
+    with pytest.raises(UsageError, match=f"the job's own {name} would both become {name}"):
+        make_plan([tmp_path])
+
+
+def test_in_a_folder_the_names_of_our_files_are_free(tmp_path: Path) -> None:
+    draw(tmp_path / "sub" / "palette.json")
+    assert outputs(make_plan([tmp_path])) == {"sub/palette.json": "sub/palette.png"}
+
+
+@pytest.mark.parametrize("given", [("b.jpg", "b.png/x.png"), ("a.png", "palette.json/x.png")])
+def test_an_output_with_the_name_of_a_folder_is_refused(
+    tmp_path: Path, given: tuple[str, str]
+) -> None:
+    for name in given:
+        draw(tmp_path / name)
+    with pytest.raises(UsageError):
+        make_plan([tmp_path])
+
+
+def test_a_failure_takes_no_name(tmp_path: Path) -> None:
+    draw(tmp_path / "one" / "a.png")
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "a.png").write_text("no image")
+    draw(tmp_path / "two" / "b.jpg")
+    (tmp_path / "two" / "b.gif").write_text("no image")
+    plan = make_plan([tmp_path / "one", tmp_path / "two"])
+    assert outputs(plan) == {"a.png": "a.png", "b.jpg": "b.png"}
+    assert len(plan.failures) == 2
+
+
+# -- partitions -------------------------------------------------------------------------------
+
+
+def sizes_of(plan: Plan) -> list[list[int]]:
+    return [[source.n_pixels for source in partition] for partition in plan.partitions]
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (1000, [[10, 20, 30, 40, 5]]),
+        (60, [[10, 20, 30], [40, 5]]),
+        (59, [[10, 20], [30], [40, 5]]),
+        (30, [[10, 20], [30], [40], [5]]),
+        (1, [[10], [20], [30], [40], [5]]),
+    ],
+)
+def test_partitions_are_cut_by_pixels(
+    tmp_path: Path, limit: int, expected: list[list[int]]
+) -> None:
+    for number, n_pixels in enumerate([10, 20, 30, 40, 5]):
+        draw(tmp_path / f"{number}.png", (n_pixels // 5, 5))
+    plan = make_plan([tmp_path], partition_pixels=limit)
+    assert sizes_of(plan) == expected
+    assert kept(plan) == [f"{number}.png" for number in range(5)]
+
+
+def test_partitions_are_cut_by_the_number_of_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "MAX_IMAGES", 2)
+    for number in range(5):
+        draw(tmp_path / f"{number}.png")
+    assert sizes_of(make_plan([tmp_path])) == [[4, 4], [4, 4], [4]]

@@ -1,0 +1,489 @@
+"""The store on disk: what is written comes back, and what is unfinished or foreign is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import kmeans_dask.store
+from kmeans_dask.clustering.counts import ColorCounts, count_colors
+from kmeans_dask.errors import StoreError
+from kmeans_dask.store import FORMAT_VERSION, Partition, Store, StoredPalette
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+NOTHING = ColorCounts(np.empty(0, np.uint32), np.empty(0, np.int64))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is appended for one image: pixels (n, 3), opaque (n,) or None."""
+
+    pixels: Pixels
+    opaque: Mask | None = None
+
+
+def picture(n: int, seed: int, *, transparent: bool = False) -> Picture:
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(1, 256, (n, 3)).astype(np.uint8)
+    if not transparent:
+        return Picture(pixels)
+    opaque = rng.random(n) < 0.5
+    opaque[:1] = False
+    return Picture(pixels * opaque[:, None], opaque)
+
+
+def records(pictures: Iterable[Picture]) -> list[dict[str, Any]]:
+    found, offset = [], 0
+    for number, image in enumerate(pictures):
+        found.append(
+            {
+                "path": f"/images/{number}.png",
+                "offset": offset,
+                "height": 1,
+                "width": len(image.pixels),
+                "transparent": image.opaque is not None,
+            }
+        )
+        offset += len(image.pixels)
+    return found
+
+
+def write(
+    store: Store,
+    pictures: Sequence[Picture],
+    *,
+    partition_id: str = "000000",
+    planned: int | None = None,
+    band: int = 10**9,
+    failures: Sequence[dict[str, Any]] = (),
+) -> Partition:
+    """Append pictures in bands of `band` pixels, as ingestion does."""
+    total = sum(len(image.pixels) for image in pictures)
+    with store.writing_partition(partition_id, total if planned is None else planned) as writer:
+        for image in pictures:
+            for start in range(0, len(image.pixels), band):
+                place = slice(start, start + band)
+                opaque = None if image.opaque is None else image.opaque[place]
+                writer.append(image.pixels[place], opaque)
+        seen = [p.pixels if p.opaque is None else p.pixels[p.opaque] for p in pictures]
+        counts = count_colors(np.concatenate(seen)) if seen else NOTHING
+        writer.describe(counts, records(pictures), list(failures))
+    return store.partition(partition_id)
+
+
+def assert_holds(partition: Partition, pictures: Sequence[Picture]) -> None:
+    assert partition.pixels.shape == (sum(len(p.pixels) for p in pictures), 3)
+    found = list(partition.read_images())
+    assert [record for record, _, _ in found] == records(pictures)
+    for (_, pixels, opaque), image in zip(found, pictures, strict=True):
+        np.testing.assert_array_equal(pixels, image.pixels)
+        if image.opaque is None:
+            assert opaque is None
+        else:
+            np.testing.assert_array_equal(opaque, image.opaque)
+
+
+def new_store(folder: Path, n_partitions: int = 1) -> Store:
+    return Store.create(folder / "new.zarr", n_partitions=n_partitions, attrs={"settings": {}})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return new_store(tmp_path)
+
+
+@pytest.fixture
+def chunks_of_10(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kmeans_dask.store, "CHUNK_PIXELS", 10)
+
+
+def chunk_files(store: Store, array: str) -> list[Path]:
+    return sorted(path for path in (store.path / array / "c").rglob("*") if path.is_file())
+
+
+# -- partitions -------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("chunks_of_10")
+@pytest.mark.parametrize("band", [1, 3, 10, 1000])
+def test_images_that_cross_chunks_come_back(store: Store, band: int) -> None:
+    pictures = [picture(n, seed=n) for n in (3, 7, 10, 25, 1, 11)]
+    partition = write(store, pictures, band=band)
+    assert partition.pixels.chunks == (10, 3)
+    assert_holds(partition, pictures)
+    assert "opaque" not in os.listdir(store.path / "partitions" / "000000")
+
+
+@pytest.mark.usefixtures("chunks_of_10")
+@pytest.mark.parametrize("band", [1, 3, 10, 1000])
+@pytest.mark.parametrize("before", [(), (4,), (10,), (7, 3), (35,), (40, 2)])
+def test_transparency_that_starts_late_is_opaque_before(
+    store: Store, band: int, before: tuple[int, ...]
+) -> None:
+    pictures = [picture(n, seed=n) for n in before]
+    pictures += [picture(17, seed=1, transparent=True), picture(13, seed=2)]
+    pictures += [picture(5, seed=3, transparent=True), picture(1, seed=4)]
+    assert_holds(write(store, pictures, band=band), pictures)
+    stored = zarr.open_array(store.path / "partitions" / "000000" / "opaque", mode="r")
+    masks = [np.ones(len(p.pixels), bool) if p.opaque is None else p.opaque for p in pictures]
+    np.testing.assert_array_equal(np.asarray(stored[:]), np.concatenate(masks))
+
+
+@settings(
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 30), st.booleans()), max_size=6),
+    chunk=st.integers(1, 40),
+    band=st.integers(1, 40),
+    spare=st.integers(0, 25),
+)
+def test_any_partition_comes_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    sizes: list[tuple[int, bool]],
+    chunk: int,
+    band: int,
+    spare: int,
+) -> None:
+    monkeypatch.setattr(kmeans_dask.store, "CHUNK_PIXELS", chunk)
+    pictures = [picture(n, seed=n, transparent=transparent) for n, transparent in sizes]
+    planned = sum(n for n, _ in sizes) + spare
+    store = new_store(tmp_path_factory.mktemp("any"))
+    assert_holds(write(store, pictures, planned=planned, band=band), pictures)
+
+
+@pytest.mark.usefixtures("chunks_of_10")
+@pytest.mark.parametrize("transparent", [False, True])
+@pytest.mark.parametrize("planned", [24, 30, 31, 200])
+def test_the_room_of_images_that_failed_is_cut_off(
+    store: Store, planned: int, transparent: bool
+) -> None:
+    pictures = [picture(14, seed=0), picture(10, seed=1, transparent=transparent)]
+    failures = [{"path": "/images/bad.png", "reason": "truncated"}]
+    partition = write(store, pictures, planned=planned, failures=failures)
+    assert_holds(partition, pictures)
+    assert partition.failures == failures
+    assert len(chunk_files(store, "partitions/000000/pixels")) == 3
+
+
+@pytest.mark.parametrize("planned", [0, 12])
+def test_a_partition_may_hold_no_image(store: Store, planned: int) -> None:
+    partition = write(store, [], planned=planned, failures=[{"path": "x", "reason": "y"}])
+    assert_holds(partition, [])
+    assert partition.images == []
+    assert len(partition.counts) == 0
+    assert store.partition_ids == ["000000"]
+
+
+def test_counts_of_a_partition_come_back(store: Store) -> None:
+    image = picture(50, seed=0, transparent=True)
+    assert image.opaque is not None
+    expected = count_colors(image.pixels[image.opaque])
+    found = write(store, [image]).counts
+    np.testing.assert_array_equal(found.codes, expected.codes)
+    np.testing.assert_array_equal(found.weights, expected.weights)
+    assert (found.codes.dtype, found.weights.dtype) == (np.uint32, np.int64)
+
+
+def test_a_partition_that_was_not_finished_leaves_nothing(store: Store) -> None:
+    def fail_half_way() -> None:
+        with store.writing_partition("000000", 20) as writer:
+            writer.append(picture(12, seed=0).pixels)
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        fail_half_way()
+    assert store.partition_ids == []
+    assert os.listdir(store.path / "partitions") == ["zarr.json"]
+
+
+def test_a_partition_is_not_there_before_its_block_ends(store: Store) -> None:
+    with store.writing_partition("000000", 5) as writer:
+        writer.append(picture(5, seed=0).pixels)
+        writer.describe(NOTHING, [], [])
+        assert store.partition_ids == []
+    assert store.partition_ids == ["000000"]
+
+
+def test_what_a_killed_writer_left_is_no_partition(store: Store) -> None:
+    killed = store.writing_partition("000000", 5)
+    killed.__enter__()
+    assert len(os.listdir(store.path / "partitions")) == 2
+    assert Store.open(store.path).partition_ids == []
+    image = picture(5, seed=0)
+    assert_holds(write(store, [image]), [image])
+
+
+def test_the_first_writer_of_a_partition_wins(store: Store) -> None:
+    first, second = picture(8, seed=1), picture(8, seed=2)
+    with store.writing_partition("000000", 8) as late:
+        late.append(second.pixels)
+        late.describe(NOTHING, records([second]), [])
+        write(store, [first])
+    assert_holds(store.partition("000000"), [first])
+    assert sorted(os.listdir(store.path / "partitions")) == ["000000", "zarr.json"]
+
+
+def test_partitions_are_listed_in_the_order_of_their_ids(store: Store) -> None:
+    for partition_id in ("000002", "000000", "000010", "000001"):
+        write(store, [picture(2, seed=0)], partition_id=partition_id)
+    assert store.partition_ids == ["000000", "000001", "000002", "000010"]
+
+
+NAMES = [os.fsdecode(b"\xff.png"), "two\nlines.png", "Jürgen/日本.png", "\x01\x7f.png", '"\\.png']
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_file_name_survives(store: Store, name: str) -> None:
+    with store.writing_partition("000000", 1) as writer:
+        writer.append(np.zeros((1, 3), np.uint8))
+        image = records([picture(1, seed=0)])[0] | {"path": name}
+        writer.describe(NOTHING, [image], [{"path": name, "reason": "none"}])
+    found = Store.open(store.path).partition("000000")
+    assert found.images == [image]
+    assert found.failures == [{"path": name, "reason": "none"}]
+    assert os.fsencode(found.images[0]["path"]) == os.fsencode(name)
+
+
+@pytest.mark.usefixtures("chunks_of_10")
+def test_black_is_written_and_differs_from_what_is_missing(store: Store) -> None:
+    clear = Picture(np.zeros((25, 3), np.uint8), np.zeros(25, np.bool_))
+    write(store, [clear])
+    assert len(chunk_files(store, "partitions/000000/pixels")) == 3
+    assert len(chunk_files(store, "partitions/000000/opaque")) == 3
+
+
+@pytest.mark.usefixtures("chunks_of_10")
+@pytest.mark.parametrize("array", ["pixels", "opaque", "codes", "weights"])
+def test_a_flipped_bit_in_a_chunk_is_detected(store: Store, array: str) -> None:
+    partition = write(store, [picture(25, seed=0, transparent=True)])
+    damaged = chunk_files(store, f"partitions/000000/{array}")[-1]
+    content = damaged.read_bytes()
+    for position in range(len(content)):
+        flipped = bytearray(content)
+        flipped[position] ^= 0x10
+        damaged.write_bytes(flipped)
+        with pytest.raises(ValueError, match="checksum"):
+            _ = partition.counts if array in ("codes", "weights") else list(partition.read_images())
+    damaged.write_bytes(content)
+    assert len(list(partition.read_images())) == 1
+
+
+@pytest.mark.usefixtures("chunks_of_10")
+def test_a_truncated_chunk_is_detected(store: Store) -> None:
+    partition = write(store, [picture(25, seed=0)])
+    damaged = chunk_files(store, "partitions/000000/pixels")[1]
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="checksum"):
+        list(partition.read_images())
+
+
+@pytest.mark.usefixtures("chunks_of_10")
+def test_a_missing_chunk_is_not_read_as_black(store: Store) -> None:
+    image = picture(25, seed=0)
+    partition = write(store, [image])
+    chunk_files(store, "partitions/000000/pixels")[1].unlink()
+    with pytest.raises(Exception, match=".") as caught:
+        list(partition.read_images())
+    assert not isinstance(caught.value, AssertionError)
+
+
+# -- the whole --------------------------------------------------------------------------------
+
+
+def test_a_new_store_says_what_it_is(tmp_path: Path) -> None:
+    made = Store.create(tmp_path / "a.zarr", n_partitions=3, attrs={"settings": {"colors": 7}})
+    opened = Store.open(tmp_path / "a.zarr")
+    assert opened.attrs == made.attrs
+    assert opened.attrs["format"] == "kmeans-dask"
+    assert opened.attrs["format_version"] == FORMAT_VERSION
+    assert opened.attrs["n_partitions"] == 3
+    assert opened.attrs["settings"] == {"colors": 7}
+    assert opened.attrs["versions"]["numpy"] == np.__version__
+    assert opened.partition_ids == opened.palette_names == []
+    assert not opened.is_counted
+
+
+def test_a_store_may_be_made_in_an_empty_folder(tmp_path: Path) -> None:
+    Store.create(tmp_path, n_partitions=1, attrs={})
+    assert Store.open(tmp_path).attrs["n_partitions"] == 1
+
+
+def test_a_store_is_not_made_where_something_is(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    for path in (tmp_path, tmp_path / "precious.txt"):
+        with pytest.raises(StoreError, match="exists already"):
+            Store.create(path, n_partitions=1, attrs={})
+    assert os.listdir(tmp_path) == ["precious.txt"]
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_a_store_is_not_made_in_place_of_another(store: Store) -> None:
+    write(store, [picture(3, seed=0)])
+    with pytest.raises(StoreError, match="exists already"):
+        Store.create(store.path, n_partitions=1, attrs={})
+    assert store.partition_ids == ["000000"]
+
+
+@pytest.mark.parametrize("name", [".", "missing", "file"])
+def test_where_there_is_no_store_none_is_opened(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"is no store: make one with `kmeans-dask ingest"):
+        Store.open(tmp_path / name)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_foreign_zarr_group_is_not_opened(tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "x.zarr", zarr_format=3, attributes={"format": "other"})
+    with pytest.raises(StoreError, match="not a store of kmeans-dask"):
+        Store.open(tmp_path / "x.zarr")
+
+
+def test_a_group_that_is_versioned_but_foreign_is_not_opened(tmp_path: Path) -> None:
+    attributes = {"format": "other", "format_version": FORMAT_VERSION}
+    zarr.create_group(tmp_path / "x.zarr", zarr_format=3, attributes=attributes)
+    with pytest.raises(StoreError, match="format other 1; this version reads kmeans-dask 1"):
+        Store.open(tmp_path / "x.zarr")
+
+
+def test_a_zarr_array_is_not_opened(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "x.zarr", shape=(3,), dtype="u1", zarr_format=3)
+    with pytest.raises(StoreError, match="not a store of kmeans-dask"):
+        Store.open(tmp_path / "x.zarr")
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"{}", b"[]", b"null", b"\xff\xfe"])
+def test_a_broken_group_is_not_opened(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "zarr.json").write_bytes(content)
+    with pytest.raises(StoreError, match="not a store of kmeans-dask"):
+        Store.open(tmp_path)
+
+
+def test_a_store_of_a_newer_format_is_not_opened(store: Store) -> None:
+    document = json.loads((store.path / "zarr.json").read_text())
+    document["attributes"]["format_version"] = FORMAT_VERSION + 1
+    (store.path / "zarr.json").write_text(json.dumps(document))
+    with pytest.raises(StoreError, match="has format kmeans-dask 2; this version reads"):
+        Store.open(store.path)
+
+
+def test_a_store_without_some_partitions_is_unfinished(tmp_path: Path) -> None:
+    store = new_store(tmp_path, n_partitions=3)
+    write(store, [picture(3, seed=0)], partition_id="000001")
+    with pytest.raises(StoreError, match="2 of 3 partitions are missing") as caught:
+        store.require_whole()
+    assert "kmeans-dask ingest" in str(caught.value)
+    assert str(store.path) in str(caught.value)
+
+
+def test_a_store_is_unfinished_until_its_colors_are_added_up(store: Store) -> None:
+    write(store, [picture(3, seed=0)])
+    with pytest.raises(StoreError, match="never added up"):
+        store.require_whole()
+    store.write_colors(store.partition("000000").counts, {})
+    store.require_whole()
+    Store.open(store.path).require_whole()
+
+
+# -- colours ----------------------------------------------------------------------------------
+
+
+def test_the_total_comes_back_whole_and_in_parts(store: Store) -> None:
+    counts = count_colors(picture(500, seed=0).pixels)
+    store.write_colors(counts, {"pixels": 500, "images": 1})
+    assert store.is_counted
+    assert store.n_colors == len(counts)
+    assert store.colors_attrs == {"pixels": 500, "images": 1}
+    for start, stop in ((0, None), (0, 7), (3, 11), (len(counts) - 1, len(counts))):
+        found = store.read_colors(start, stop)
+        np.testing.assert_array_equal(found.codes, counts.codes[start:stop])
+        np.testing.assert_array_equal(found.weights, counts.weights[start:stop])
+
+
+def test_the_total_of_nothing_comes_back(store: Store) -> None:
+    store.write_colors(NOTHING, {})
+    assert store.n_colors == 0
+    assert store.read_colors().pixels == 0
+
+
+# -- palettes ---------------------------------------------------------------------------------
+
+
+def palette(k: int, **attrs: Any) -> StoredPalette:
+    rng = np.random.default_rng(k)
+    centroids = rng.random((k, 3)) * 255
+    return StoredPalette(
+        centroids, centroids.round().astype(np.uint8), rng.integers(1, 2**40, k), attrs
+    )
+
+
+def assert_same(found: StoredPalette, expected: StoredPalette) -> None:
+    assert found.centroids.tobytes() == expected.centroids.tobytes()
+    np.testing.assert_array_equal(found.colors, expected.colors)
+    np.testing.assert_array_equal(found.weights, expected.weights)
+    assert found.attrs == expected.attrs
+
+
+def make_older(store: Store, name: str) -> None:
+    """Set a palette's time back, as two may be written within one tick of the clock."""
+    folder = store.path / "palettes" / name
+    before = folder.stat().st_mtime_ns - 10**9
+    os.utime(folder, ns=(before, before))
+
+
+def test_a_palette_comes_back_to_the_last_bit(store: Store) -> None:
+    written = palette(16, seed=3, inertia=[3.5, 0.1], n_iter=2)
+    store.write_palette("k16", written)
+    assert_same(Store.open(store.path).read_palette("k16"), written)
+
+
+def test_a_palette_replaces_one_of_the_same_name(store: Store) -> None:
+    store.write_palette("a", palette(16, n=1))
+    store.write_palette("a", palette(4, n=2))
+    assert store.palette_names == ["a"]
+    assert_same(store.read_palette("a"), palette(4, n=2))
+    assert sorted(os.listdir(store.path / "palettes")) == ["a", "zarr.json"]
+
+
+def test_a_palette_stays_where_its_replacement_cannot_be_written(store: Store) -> None:
+    store.write_palette("a", palette(16, n=1))
+    with pytest.raises(TypeError):
+        store.write_palette("a", palette(4, n=object()))
+    assert_same(store.read_palette("a"), palette(16, n=1))
+    assert sorted(os.listdir(store.path / "palettes")) == ["a", "zarr.json"]
+
+
+def test_the_palette_written_last_is_the_last(store: Store) -> None:
+    for name in ("b", "c", "a"):
+        store.write_palette(name, palette(2))
+        assert store.palette_names[-1] == name
+        make_older(store, name)
+        for older in set(store.palette_names) - {name}:
+            make_older(store, older)
+    assert store.palette_names == ["b", "c", "a"]
+    store.write_palette("b", palette(3))
+    assert store.palette_names == ["c", "a", "b"]
+
+
+def test_a_palette_that_is_not_there_is_named_with_those_that_are(store: Store) -> None:
+    with pytest.raises(StoreError, match="no palette x; it has none: run `kmeans-dask fit` first"):
+        store.read_palette("x")
+    store.write_palette("a", palette(2))
+    with pytest.raises(StoreError, match="no palette x; it has a$"):
+        store.read_palette("x")
