@@ -17,6 +17,7 @@ from kmeans_dask.cli import main
 if __name__ == "__main__":
     asked = [arg for arg in sys.argv[1:] if arg.split("=")[0] in ("--scheduler", "--help", "-h")]
     if not asked and not os.environ.get("DASK_SCHEDULER_ADDRESS"):
-        sys.exit("compress.py: name a cluster with --scheduler or DASK_SCHEDULER_ADDRESS")
+        sys.stderr.write("compress.py: name a cluster: --scheduler or DASK_SCHEDULER_ADDRESS\n")
+        sys.exit(2)
     sys.argv[1:1] = ["compress"]
     main()

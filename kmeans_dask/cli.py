@@ -58,14 +58,17 @@ Tol = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(help="Local worker processes; 0: this process.", show_default="one per core"),
+    typer.Option(
+        min=0, help="Local worker processes; 0: this process.", show_default="one per core"
+    ),
 ]
 Scheduler = Annotated[
     str | None,
     typer.Option(envvar="DASK_SCHEDULER_ADDRESS", help="Run on the Dask cluster at this address."),
 ]
 Timeout = Annotated[
-    float, typer.Option(help="Seconds to wait for a scheduler, or without a single worker.")
+    float,
+    typer.Option(min=0.1, help="Seconds to wait for a scheduler, or without a worker."),
 ]
 Always = Annotated[
     bool, typer.Option("--always", help="Write a PNG even where the input file is smaller.")
@@ -73,8 +76,10 @@ Always = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Write into OUTPUT though it is not empty.")
 ]
-PartitionPixels = Annotated[int, typer.Option(help="Pixels that one task decodes and encodes.")]
-MaxPixels = Annotated[int, typer.Option(help="Refuse images of more pixels than this.")]
+PartitionPixels = Annotated[
+    int, typer.Option(min=1, help="Pixels that one task decodes and encodes.")
+]
+MaxPixels = Annotated[int, typer.Option(min=1, help="Refuse images of more pixels than this.")]
 Json = Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")]
 
 

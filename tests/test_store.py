@@ -110,6 +110,10 @@ def chunks_of_10(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kmeans_dask.store, "CHUNK_PIXELS", 10)
 
 
+def listed(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def chunk_files(store: Store, array: str) -> list[Path]:
     return sorted(path for path in (store.path / array / "c").rglob("*") if path.is_file())
 
@@ -124,7 +128,7 @@ def test_images_that_cross_chunks_come_back(store: Store, band: int) -> None:
     partition = write(store, pictures, band=band)
     assert partition.pixels.chunks == (10, 3)
     assert_holds(partition, pictures)
-    assert "opaque" not in os.listdir(store.path / "partitions" / "000000")
+    assert "opaque" not in listed(store.path / "partitions" / "000000")
 
 
 @pytest.mark.usefixtures("chunks_of_10")
@@ -198,7 +202,8 @@ def test_counts_of_a_partition_come_back(store: Store) -> None:
     found = write(store, [image]).counts
     np.testing.assert_array_equal(found.codes, expected.codes)
     np.testing.assert_array_equal(found.weights, expected.weights)
-    assert (found.codes.dtype, found.weights.dtype) == (np.uint32, np.int64)
+    assert found.codes.dtype == np.dtype(np.uint32)
+    assert found.weights.dtype == np.dtype(np.int64)
 
 
 def test_a_partition_that_was_not_finished_leaves_nothing(store: Store) -> None:
@@ -210,7 +215,7 @@ def test_a_partition_that_was_not_finished_leaves_nothing(store: Store) -> None:
     with pytest.raises(RuntimeError, match="half-way"):
         fail_half_way()
     assert store.partition_ids == []
-    assert os.listdir(store.path / "partitions") == ["zarr.json"]
+    assert listed(store.path / "partitions") == ["zarr.json"]
 
 
 def test_a_partition_is_not_there_before_its_block_ends(store: Store) -> None:
@@ -224,7 +229,7 @@ def test_a_partition_is_not_there_before_its_block_ends(store: Store) -> None:
 def test_what_a_killed_writer_left_is_no_partition(store: Store) -> None:
     killed = store.writing_partition("000000", 5)
     killed.__enter__()
-    assert len(os.listdir(store.path / "partitions")) == 2
+    assert len(listed(store.path / "partitions")) == 2
     assert Store.open(store.path).partition_ids == []
     image = picture(5, seed=0)
     assert_holds(write(store, [image]), [image])
@@ -237,7 +242,7 @@ def test_the_first_writer_of_a_partition_wins(store: Store) -> None:
         late.describe(NOTHING, records([second]), [])
         write(store, [first])
     assert_holds(store.partition("000000"), [first])
-    assert sorted(os.listdir(store.path / "partitions")) == ["000000", "zarr.json"]
+    assert listed(store.path / "partitions") == ["000000", "zarr.json"]
 
 
 def test_partitions_are_listed_in_the_order_of_their_ids(store: Store) -> None:
@@ -299,9 +304,9 @@ def test_a_missing_chunk_is_not_read_as_black(store: Store) -> None:
     image = picture(25, seed=0)
     partition = write(store, [image])
     chunk_files(store, "partitions/000000/pixels")[1].unlink()
-    with pytest.raises(Exception, match=".") as caught:
+    # which error is not promised, but black pixels are wrong
+    with pytest.raises((StoreError, KeyError, OSError, ValueError), match=r"\S"):
         list(partition.read_images())
-    assert not isinstance(caught.value, AssertionError)
 
 
 # -- the whole --------------------------------------------------------------------------------
@@ -330,7 +335,7 @@ def test_a_store_is_not_made_where_something_is(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "precious.txt"):
         with pytest.raises(StoreError, match="exists already"):
             Store.create(path, n_partitions=1, attrs={})
-    assert os.listdir(tmp_path) == ["precious.txt"]
+    assert listed(tmp_path) == ["precious.txt"]
     assert (tmp_path / "precious.txt").read_text() == "mine"
 
 
@@ -346,7 +351,7 @@ def test_where_there_is_no_store_none_is_opened(tmp_path: Path, name: str) -> No
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"is no store: make one with `kmeans-dask ingest"):
         Store.open(tmp_path / name)
-    assert os.listdir(tmp_path) == ["file"]
+    assert listed(tmp_path) == ["file"]
 
 
 def test_a_foreign_zarr_group_is_not_opened(tmp_path: Path) -> None:
@@ -458,7 +463,7 @@ def test_a_palette_replaces_one_of_the_same_name(store: Store) -> None:
     store.write_palette("a", palette(4, n=2))
     assert store.palette_names == ["a"]
     assert_same(store.read_palette("a"), palette(4, n=2))
-    assert sorted(os.listdir(store.path / "palettes")) == ["a", "zarr.json"]
+    assert listed(store.path / "palettes") == ["a", "zarr.json"]
 
 
 def test_a_palette_stays_where_its_replacement_cannot_be_written(store: Store) -> None:
@@ -466,7 +471,7 @@ def test_a_palette_stays_where_its_replacement_cannot_be_written(store: Store) -
     with pytest.raises(TypeError):
         store.write_palette("a", palette(4, n=object()))
     assert_same(store.read_palette("a"), palette(16, n=1))
-    assert sorted(os.listdir(store.path / "palettes")) == ["a", "zarr.json"]
+    assert listed(store.path / "palettes") == ["a", "zarr.json"]
 
 
 def test_the_palette_written_last_is_the_last(store: Store) -> None:
@@ -485,5 +490,5 @@ def test_a_palette_that_is_not_there_is_named_with_those_that_are(store: Store) 
     with pytest.raises(StoreError, match="no palette x; it has none: run `kmeans-dask fit` first"):
         store.read_palette("x")
     store.write_palette("a", palette(2))
-    with pytest.raises(StoreError, match="no palette x; it has a$"):
+    with pytest.raises(StoreError, match=r"no palette x; it has a$"):
         store.read_palette("x")

@@ -114,11 +114,12 @@ def test_only_opaque_pixels_are_counted(n: int) -> None:
 
 
 def test_a_table_about_to_overflow_is_emptied_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    pixels = random_pixels(DENSE_FROM, seed=7, values=2)
     color = np.array([[1, 0, 1]], np.uint8)
+    pixels = random_pixels(DENSE_FROM, seed=7, values=2)
+    pixels[1000:] = color
     counter = ColorCounter()
     counter.add(pixels)
-    # As if one colour had come 2^32 - DENSE_FROM - 1 times more: the next ones would wrap around.
+    # As if that colour had come so often before that one more batch would wrap it around.
     assert counter._table is not None
     unseen = 2**32 - 1 - DENSE_FROM
     counter._table[encode_colors(color)] += np.uint32(unseen)

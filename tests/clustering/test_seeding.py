@@ -83,7 +83,6 @@ def test_random_pixels_are_drawn_as_from_the_pixels_one_by_one(data: st.DataObje
 @given(data=st.data())
 @settings(deadline=None, max_examples=40)
 def test_seeds_are_distinct_colours_of_the_table(seeding: Seeding, data: st.DataObject) -> None:
-    # light tables only: drawing the last of a few light colours among heavy ones never ends
     rng = np.random.default_rng(data.draw(SEEDS))
     n = data.draw(st.integers(1, 300))
     table = make_table(rng.integers(0, 256, (n, 3)), rng.integers(1, 10, n))
@@ -166,7 +165,26 @@ def test_a_colour_that_outweighs_all_others_is_drawn_first(seeding: Seeding) -> 
     table = make_table(np.random.default_rng(5).integers(0, 256, (200, 3)), np.ones(200, np.int64))
     table.weights[77] = 10**12
     for seed in range(50):
-        assert np.array_equal(seeding(table, 2, seed)[0], table.colors[77])
+        assert np.array_equal(seeding(table, 1, seed)[0], table.colors[77])
+
+
+@each_seeding
+def test_light_colours_beside_a_heavy_one_are_drawn_in_few_draws(
+    seeding: Seeding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Budget(Random):
+        left = 10_000
+
+        def below(self, n: int) -> int:
+            self.left -= 1
+            assert self.left > 0, "still drawing the colour that was drawn before"
+            return super().below(n)
+
+    monkeypatch.setattr("kmeans_dask.clustering.seeding.Random", Budget)
+    # a white page of a million pixels with a few specks
+    table = make_table(np.array([[255, 255, 255], [9, 9, 9], [99, 9, 9], [9, 9, 99]]))
+    table.weights[-1] = 10**6
+    assert len(np.unique(seeding(table, 4, 0), axis=0)) == 4
 
 
 @each_seeding

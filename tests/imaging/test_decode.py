@@ -7,6 +7,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -506,13 +507,13 @@ def xyz_number(xyz: Floats) -> bytes:
     return struct.pack(">3i", *(round(value * 65536) for value in xyz.tolist()))
 
 
-def described(text: str) -> dict[bytes, bytes]:
+def described(text: str, white: Floats = D50) -> dict[bytes, bytes]:
     ascii_ = text.encode("ascii") + b"\0"
     description = b"desc" + bytes(4) + struct.pack(">I", len(ascii_)) + ascii_ + bytes(78)
     return {
         b"desc": description,
         b"cprt": b"text" + bytes(4) + b"CC0\0",
-        b"wtpt": b"XYZ " + bytes(4) + xyz_number(D50),
+        b"wtpt": b"XYZ " + bytes(4) + xyz_number(white),
     }
 
 
@@ -638,13 +639,31 @@ def test_a_grey_image_may_carry_an_rgb_profile(tmp_path: Path) -> None:
     assert np.abs(pixels_of(decode(written(tmp_path, content))) - grey_in_srgb()).max() <= 2
 
 
-def cmyk_profile(lab: Sequence[tuple[int, int, int]]) -> bytes:
-    """The 16 mixtures of full inks, the last varying fastest, to Lab (ICC.1:2001-04, 6.5.8)."""
+PAPER = np.array([0.78, 0.80, 0.60])
+
+
+def table_profile(device: bytes, space: bytes, lab: Sequence[tuple[int, int, int]]) -> bytes:
+    """The mixtures of full channels, the last varying fastest, to Lab (ICC.1:2001-04, 6.5.8)."""
+    channels = len(space.strip())
     identity = struct.pack(">9i", *(65536 * value for value in (1, 0, 0, 0, 1, 0, 0, 0, 1)))
     ramp = bytes(range(256))
     cube = b"".join(bytes([round(L * 2.55), a + 128, b + 128]) for L, a, b in lab)
-    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + ramp * 4 + cube + ramp * 3
-    return icc(b"prtr", b"CMYK", b"Lab ", described("inks") | {b"A2B0": table})
+    table = b"mft1" + bytes(4) + bytes([channels, 3, 2, 0]) + identity
+    table += ramp * channels + cube + ramp * 3
+    return icc(device, space, b"Lab ", described("table", PAPER) | {b"A2B0": table})
+
+
+def cmyk_profile(lab: Sequence[tuple[int, int, int]]) -> bytes:
+    return table_profile(b"prtr", b"CMYK", lab)
+
+
+def test_paper_becomes_white_and_the_darkest_color_black(tmp_path: Path) -> None:
+    lab = [(15, 0, 0), *[(50, 0, 0)] * 6, (100, 0, 0)]
+    pixels = np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8)
+    profile = table_profile(b"scnr", b"RGB ", lab)
+    content = saved(Image.fromarray(pixels), "PNG", icc_profile=profile)
+    found = pixels_of(decode(written(tmp_path, content)))
+    assert np.abs(found.astype(int) - pixels).max() <= 1
 
 
 def test_a_cmyk_profile_is_converted(tmp_path: Path) -> None:
@@ -973,3 +992,11 @@ def test_a_good_beginning_with_anything_after_it_is_decoded_or_refused(
         decoded_or_refused(scratch(SMALL_IMAGES[kind][:size] + rest))
 
     continued()
+
+
+def test_threads_decode_what_one_thread_decodes(tmp_path: Path) -> None:
+    paths = [written(tmp_path, content, kind) for kind, content in SMALL_IMAGES.items()]
+    alone = [decoded_or_refused(path) for path in paths]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(decoded_or_refused, paths * 20))
+    assert together == alone * 20

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real images beside the checkout, where there are any."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the optional folder of real images, ../shared/data")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of photographs, with a folder inside, in three formats."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "cats").mkdir()
+    photograph("astronaut.png", (300, 200)).save(folder / "astronaut.png")
+    photograph("chelsea.png", (201, 133)).save(folder / "cats" / "chelsea.jpg", quality=90)
+    photograph("coffee.png", (240, 160)).save(folder / "coffee.webp", lossless=True)
+    photograph("rocket.jpg", (160, 107)).convert("L").save(folder / "grey rocket.png")
+    return folder
+
+
+def photograph(name: str, size: tuple[int, int]) -> Image.Image:
+    """One of the photographs that scikit-image installs, made small; without its metadata."""
+    with Image.open(Path(skimage.data.data_dir) / name) as image:
+        small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    return Image.fromarray(np.asarray(small))
+
+
+def pixels_of(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """The pixels of an image file, (n, 3), by Pillow alone."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).reshape(-1, 3)

@@ -1,0 +1,467 @@
+"""The command line, as a user types it: real processes, real files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from distributed import LocalCluster
+from PIL import Image
+
+from kmeans_dask.clustering.plain import plain_labels
+from tests.conftest import photograph, pixels_of
+
+KEYS = {
+    "images", "compressed", "kept", "failed", "pixels", "distinct_colors", "colors", "iterations",
+    "inertia", "psnr", "input_bytes", "output_bytes", "seconds",
+}  # fmt: skip
+
+
+def run(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run `kmeans-dask` with `words`; it must end with `code`, and never with a traceback."""
+    environment = {k: v for k, v in os.environ.items() if k != "DASK_SCHEDULER_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-m", "kmeans_dask", *map(str, words)],
+        capture_output=True,
+        text=True,
+        errors="backslashreplace",
+        timeout=240,
+        env=environment,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def summary(*words: str | Path, code: int = 0) -> dict[str, Any]:
+    """Run with --json; stdout must hold one object and nothing else."""
+    found: dict[str, Any] = json.loads(run(*words, "--json", code=code).stdout)
+    return found
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file below `folder` with its digest."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def chunks(path: Path) -> dict[bytes, bytes]:
+    """The chunks of a PNG file, the last of each kind."""
+    data, found, at = path.read_bytes(), {}, 8
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        found[data[at + 4 : at + 8]] = data[at + 8 : at + 8 + size]
+        at += 12 + size
+    return found
+
+
+def palette_file(output: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((output / "palette.json").read_text())
+    return found
+
+
+def test_a_folder_becomes_the_same_folder_with_one_exact_palette(
+    photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    found = summary("compress", photos, out, "--colors", "16", "--workers", "0", "--always")
+    assert found.keys() >= KEYS
+    assert (found["images"], found["compressed"], found["failed"]) == (4, 4, 0)
+    assert sorted(tree(out)) == [
+        "astronaut.png", "cats/chelsea.png", "coffee.png", "grey rocket.png", "palette.json",
+    ]  # fmt: skip
+    palettes = {chunks(path)[b"PLTE"] for path in out.rglob("*.png")}
+    assert len(palettes) == 1
+    entries = np.frombuffer(palettes.pop(), np.uint8).reshape(-1, 3)
+    assert [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in entries.tolist()] == palette_file(out)[
+        "colors"
+    ]
+    squared_error, n_pixels = 0, 0
+    for source in (p for p in photos.rglob("*") if p.is_file()):
+        written = out / source.relative_to(photos).with_suffix(".png")
+        assert chunks(written)[b"IHDR"][8:10] == bytes([4, 3])  # 4 bits, indexed
+        with Image.open(written) as image:
+            indices = np.asarray(image).ravel()
+        pixels = pixels_of(source)
+        np.testing.assert_array_equal(indices, plain_labels(pixels, entries.astype(np.float64)))
+        squared_error += int(((pixels.astype(int) - entries[indices]) ** 2).sum())
+        n_pixels += len(pixels)
+    assert found["pixels"] == n_pixels
+    assert found["psnr"] == pytest.approx(10 * np.log10(255**2 * 3 * n_pixels / squared_error))
+    assert found["output_bytes"] == sum(p.stat().st_size for p in out.rglob("*.png"))
+    assert found["input_bytes"] == sum(p.stat().st_size for p in photos.rglob("*") if p.is_file())
+    counts = np.concatenate([pixels_of(p) for p in photos.rglob("*") if p.is_file()])
+    assert found["distinct_colors"] == len(np.unique(counts, axis=0))
+
+
+def test_workers_partitions_chunks_and_single_steps_never_change_a_byte(
+    photos: Path, tmp_path: Path
+) -> None:
+    options = ("--colors", "32", "--seed", "7")
+    ways = {
+        "here": ("--workers", "0"),
+        "one": ("--workers", "1"),
+        "two": ("--workers", "2", "--partition-pixels", "30000"),
+    }
+    for name, way in ways.items():
+        run("compress", photos, tmp_path / name, *options, *way)
+    store = tmp_path / "store.zarr"
+    run("ingest", photos, store, "--workers", "0", "--partition-pixels", "1")
+    run("fit", store, *options, "--workers", "2", "--chunk-colors", "5000")
+    run("encode", store, tmp_path / "steps", "--workers", "0")
+    expected = tree(tmp_path / "here")
+    assert len(expected) == 5
+    for name in ("one", "two", "steps"):
+        assert tree(tmp_path / name) == expected, name
+
+
+def test_a_remote_scheduler_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
+    run("compress", photos, tmp_path / "here", "--workers", "0", "--colors", "8")
+    with LocalCluster(
+        n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        address = cluster.scheduler_address
+        script = Path(__file__).parents[1] / "jobs" / "compress.py"
+        words = [photos, tmp_path / "there", "--colors", "8", "--scheduler", address]
+        done = subprocess.run(
+            [sys.executable, script, *words], capture_output=True, text=True, timeout=240
+        )
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path / "there") == tree(tmp_path / "here")
+
+
+def test_the_job_script_starts_no_cluster_of_its_own(photos: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "jobs" / "compress.py"
+    environment = {k: v for k, v in os.environ.items() if k != "DASK_SCHEDULER_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, script, photos, tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
+    )
+    assert done.returncode == 2
+    assert "--scheduler" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_scheduler_without_workers_is_an_error_in_time(photos: Path, tmp_path: Path) -> None:
+    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster:
+        words = ("--scheduler", cluster.scheduler_address, "--timeout", "2")
+        done = run("compress", photos, tmp_path / "out", *words, code=2)
+    assert "no worker within 2 s" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_scheduler_that_is_not_there_is_an_error_in_time(photos: Path, tmp_path: Path) -> None:
+    words = ("--scheduler", "tcp://127.0.0.1:9", "--timeout", "1")
+    done = run("compress", photos, tmp_path / "out", *words, code=2)
+    assert "no scheduler answers at tcp://127.0.0.1:9" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_few_colours_are_the_palette(tmp_path: Path) -> None:
+    colors = np.array([[0, 0, 0], [255, 0, 0], [9, 200, 30]], np.uint8)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(colors[np.arange(3000).reshape(50, 60) % 3]).save(tmp_path / "in" / "a.bmp")
+    found = summary("compress", tmp_path / "in", tmp_path / "out", "--workers", "0")
+    assert (found["colors"], found["distinct_colors"], found["inertia"]) == (3, 3, 0)
+    assert found["psnr"] is None
+    assert chunks(tmp_path / "out" / "a.png")[b"IHDR"][8] == 2
+    np.testing.assert_array_equal(
+        pixels_of(tmp_path / "out" / "a.png"), pixels_of(tmp_path / "in" / "a.bmp")
+    )
+
+
+def test_transparent_pixels_stay_so_and_are_not_fitted(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    sprite = np.zeros((40, 40, 4), np.uint8)
+    sprite[:, :20] = (200, 10, 10, 255)
+    sprite[:10, :20] = (10, 10, 200, 128)
+    sprite[:, 20:] = (77, 88, 99, 0)
+    Image.fromarray(sprite).save(tmp_path / "in" / "sprite.png")
+    photograph("astronaut.png", (60, 60)).save(tmp_path / "in" / "photo.png")
+    found = summary(
+        "compress", tmp_path / "in", tmp_path / "out", "-k", "16", "--workers", "0", "--always"
+    )
+    assert (found["colors"], found["composited"]) == (16, 1)
+    assert palette_file(tmp_path / "out")["transparent"] == 0
+    written = chunks(tmp_path / "out" / "sprite.png"), chunks(tmp_path / "out" / "photo.png")
+    assert written[0][b"tRNS"] == b"\x00"
+    assert b"tRNS" not in written[1]
+    assert written[0][b"PLTE"] == written[1][b"PLTE"]
+    with Image.open(tmp_path / "out" / "sprite.png") as image:
+        alpha = np.asarray(image.convert("RGBA"))[:, :, 3]
+    np.testing.assert_array_equal(alpha, np.where(np.arange(40) < 20, 255, 0) * np.ones((40, 1)))
+    with Image.open(tmp_path / "out" / "photo.png") as image:
+        assert (np.asarray(image) > 0).all()
+    photo = {tuple(pixel) for pixel in pixels_of(tmp_path / "in" / "photo.png").tolist()}
+    assert found["distinct_colors"] == len(photo | {(200, 10, 10), (132, 132, 227)})
+
+
+def test_images_of_nothing_but_transparency_are_written(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.new("RGBA", (90, 70), (1, 2, 3, 0)).save(tmp_path / "in" / "clear.tiff")
+    found = summary("compress", tmp_path / "in", tmp_path / "out", "--workers", "0")
+    assert (found["compressed"], found["colors"], found["distinct_colors"]) == (1, 1, 0)
+    with Image.open(tmp_path / "out" / "clear.png") as image:
+        assert image.convert("RGBA").getchannel("A").getextrema() == (0, 0)
+
+
+def test_an_image_that_would_grow_is_kept_unless_told_otherwise(
+    photos: Path, tmp_path: Path
+) -> None:
+    small = tmp_path / "in" / "deep" / "tiny.jpg"
+    small.parent.mkdir(parents=True)
+    photograph("coffee.png", (200, 160)).save(small, quality=5)
+    found = summary("compress", tmp_path / "in", tmp_path / "out", "--workers", "0")
+    assert (found["compressed"], found["kept"]) == (0, 1)
+    assert (tmp_path / "out" / "deep" / "tiny.jpg").read_bytes() == small.read_bytes()
+    assert found["output_bytes"] == found["input_bytes"] == small.stat().st_size
+    assert sorted(tree(tmp_path / "out")) == ["deep/tiny.jpg", "palette.json"]
+
+    words = ("--workers", "0", "--always", "--overwrite")
+    found = summary("compress", tmp_path / "in", tmp_path / "out", *words)
+    assert (found["compressed"], found["kept"]) == (1, 0)
+    assert found["output_bytes"] > found["input_bytes"]
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_done(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    good = (photos / "astronaut.png").read_bytes()
+    (folder / "good.png").write_bytes(good)
+    (folder / "cut.png").write_bytes(good[: len(good) // 2])
+    (folder / "notes.txt").write_text("no image")
+    (folder / "empty.jpg").touch()
+    (folder / "gone.png").symlink_to("nowhere")
+    (folder / ".hidden").touch()
+    os.mkfifo(folder / "pipe.png")
+    header = b"IHDR" + b"\x00\x00\xff\xff" * 2 + good[24:29]
+    crc = zlib.crc32(header).to_bytes(4, "big")
+    (folder / "bomb.png").write_bytes(good[:12] + header + crc + good[33:])
+    found = summary("compress", folder, tmp_path / "out", "--workers", "0", code=1)
+    assert (found["images"], found["compressed"], found["failed"], found["skipped"]) == (7, 1, 6, 1)
+    lines = (tmp_path / "out" / "failures.jsonl").read_text().splitlines()
+    failures = [json.loads(line) for line in lines]
+    assert failures == found["failures"]
+    reasons = {Path(failure["path"]).name: failure["reason"] for failure in failures}
+    assert sorted(reasons) == [
+        "bomb.png", "cut.png", "empty.jpg", "gone.png", "notes.txt", "pipe.png",
+    ]  # fmt: skip
+    assert "limit" in reasons["bomb.png"]
+    assert "empty" in reasons["empty.jpg"]
+    assert "regular" in reasons["pipe.png"]
+    assert "supported format" in reasons["notes.txt"]
+    shown = run(
+        "compress", folder, tmp_path / "out2", "--workers", "0", "--max-pixels", "9999999", code=1
+    )
+    assert all(name in shown.stdout for name in reasons)
+
+    for name in reasons:
+        (folder / name).unlink()
+    run("compress", folder, tmp_path / "out", "--workers", "0", "--overwrite")
+    assert not (tmp_path / "out" / "failures.jsonl").exists()
+
+
+def test_when_every_image_turns_out_broken_the_job_still_ends_well(
+    photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    good = (photos / "astronaut.png").read_bytes()
+    (tmp_path / "in" / "cut.png").write_bytes(good[:3000])
+    found = summary("compress", tmp_path / "in", tmp_path / "out", "--workers", "0", code=1)
+    assert (found["images"], found["failed"], found["compressed"]) == (1, 1, 0)
+    assert (tmp_path / "out" / "failures.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["compress", "nowhere", "out"], "nowhere does not exist"),
+        (["compress", "empty", "out"], "no image found in empty"),
+        (["compress", "texts", "out"], "no image found in texts"),
+        (["compress", "photos", "full"], "full is not empty"),
+        (["compress", "photos", "photos/out"], "one inside the other"),
+        (["compress", "photos/cats", "photos"], "one inside the other"),
+        (["compress", "photos", "photos"], "one inside the other"),
+        (["compress", "photos", "full/notes.txt"], "is a file"),
+        (["compress", "photos", "out", "--colors", "1"], "--colors is 1"),
+        (["compress", "photos", "out", "--colors", "257"], "--colors is 257"),
+        (["compress", "photos", "out", "--colors", "many"], "--colors"),
+        (["compress", "photos", "out", "--tol", "nan"], "--tol is nan"),
+        (["compress", "photos", "out", "--max-iter", "0"], "--max-iter is 0"),
+        (["compress", "photos", "out", "--seed", "-1"], "--seed is -1"),
+        (["compress", "photos", "out", "--init", "best"], "--init is 'best'"),
+        (["compress", "photos", "out", "--workers", "-1"], "'--workers'"),
+        (["compress", "photos", "out", "--timeout", "0"], "'--timeout'"),
+        (["compress", "photos", "out", "--partition-pixels", "0"], "'--partition-pixels'"),
+        (["compress", "photos", "out", "--max-pixels", "-5"], "'--max-pixels'"),
+        (["compress", "photos", "out", "--store", "full"], "full exists already"),
+        (["compress", "photos", "out", "--store", "photos/s.zarr"], "one inside the other"),
+        (["compress", "photos", "out", "--bogus"], "No such option"),
+        (["compress", "photos"], "Missing argument"),
+        (["compress", "photos", "twice", "out"], "would both become"),
+        (["ingest", "photos", "full"], "full exists already"),
+        (["fit", "full"], "full is no store"),
+        (["encode", "nowhere", "out"], "nowhere is no store"),
+        (["info", "photos"], "photos is no store"),
+    ],
+)
+def test_a_request_that_cannot_be_met_gets_one_line_and_writes_nothing(
+    words: list[str],
+    says: str,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").symlink_to(photos)
+    for name in ("empty", "texts", "full", "twice"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("no image")
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    (tmp_path / "twice" / "astronaut.png").write_bytes((photos / "astronaut.png").read_bytes())
+    before = tree(tmp_path), tree(photos)
+    done = run(*words, code=2)
+    assert says in done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("kmeans-dask: ")
+    assert done.stderr.count("\n") == 1
+    assert (tree(tmp_path), tree(photos)) == before
+
+
+def test_a_dry_run_tells_the_plan_and_writes_nothing(photos: Path, tmp_path: Path) -> None:
+    found = summary("compress", photos, tmp_path / "out", "--dry-run")
+    assert (found["images"], found["partitions"]) == (4, 1)
+    assert found["pixels"] == sum(len(pixels_of(p)) for p in photos.rglob("*") if p.is_file())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_store_tells_what_it_holds_and_is_fitted_again_without_pixels(
+    photos: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "s.zarr"
+    ingested = summary("ingest", photos, store, "--workers", "0")
+    assert ingested["images"] == 4
+    done = run("encode", store, tmp_path / "out", "--workers", "0", code=2)
+    assert "fit" in done.stderr
+    for pixels in store.rglob("pixels/c"):
+        pixels.rename(pixels.parent / "away")
+    for k in ("8", "3"):
+        assert summary("fit", store, "--colors", k, "--workers", "0")["colors"] == int(k)
+    for pixels in store.rglob("pixels/away"):
+        pixels.rename(pixels.parent / "c")
+    info = summary("info", store)
+    assert [palette["palette"] for palette in info["palettes"]] == ["k8", "k3"]
+    assert info["tally"]["images"] == 4
+    run("encode", store, tmp_path / "last", "--workers", "0")
+    run("encode", store, tmp_path / "named", "--workers", "0", "--palette", "k8")
+    assert len(palette_file(tmp_path / "last")["colors"]) == 3
+    assert len(palette_file(tmp_path / "named")["colors"]) == 8
+    done = run("encode", store, tmp_path / "none", "--workers", "0", "--palette", "k9", code=2)
+    assert "it has k8, k3" in done.stderr
+    assert "k8" in run("info", store).stdout
+
+
+def test_compress_keeps_the_store_where_it_is_told_to(photos: Path, tmp_path: Path) -> None:
+    words = ("--workers", "0", "-k", "4", "--store", tmp_path / "s.zarr")
+    run("compress", photos, tmp_path / "out", *words)
+    assert summary("info", tmp_path / "s.zarr")["palettes"][0]["colors"] == 4
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_names_that_would_break_a_terminal_or_a_page_go_through(
+    photos: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    good = (photos / "astronaut.png").read_bytes()
+    names = [
+        b"<img src=x onerror=alert(1)>.png", b"two\nlines.png", b"\x1b[31mred.png",
+        b"not utf-8 \xff.png", "emoji \N{TURTLE}.png".encode(), b"-k.png", b"[bold]markup.png",
+    ]  # fmt: skip
+    for name in map(os.fsdecode, names):
+        (folder / name).write_bytes(good)
+        (folder / f"bad {name}").write_bytes(good[:200])
+    words = ("--workers", "1", "-k", "4")
+    found = summary("compress", tmp_path / "in", tmp_path / "out", *words, code=1)
+    assert (found["compressed"], found["failed"]) == (7, 7)
+    assert {os.fsdecode(name) for name in names} <= tree(tmp_path / "out").keys()
+    shown = run("compress", tmp_path / "in", tmp_path / "out2", *words, code=1).stdout
+    assert "\x1b" not in shown
+    assert "bad two\\nlines.png" in shown
+    assert "bad [bold]markup.png" in shown
+
+
+def test_names_that_differ_in_suffix_only_all_get_their_own_output(
+    photos: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    image = photograph("coffee.png", (90, 60))
+    for name in ("a.png", "a.jpg", "a.bmp", "b.bmp"):
+        image.save(folder / name)
+    found = summary("compress", folder, tmp_path / "out", "-k", "4", "--workers", "0", "--always")
+    assert found["compressed"] == 4
+    assert sorted(tree(tmp_path / "out")) == [
+        "a.bmp.png", "a.jpg.png", "a.png", "b.png", "palette.json",
+    ]  # fmt: skip
+
+
+def test_it_is_quiet_when_piped(photos: Path, tmp_path: Path) -> None:
+    done = run("compress", photos, tmp_path / "out", "--workers", "0", "-k", "4")
+    assert done.stderr == ""
+    assert "images per GB" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_help_shows_an_example_of_each_command_without_loading_what_is_heavy() -> None:
+    for command in ("compress", "ingest", "fit", "encode", "info"):
+        assert f"Example: kmeans-dask {command}" in run(command, "--help").stdout
+    code = (
+        "import sys; from kmeans_dask import cli; sys.argv = ['kmeans-dask', '--help']\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'numba', 'distributed', 'zarr', 'PIL', 'bokeh'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def test_kodak_in_16_colours_is_12_exact_images_of_4_bits(shared: Path, tmp_path: Path) -> None:
+    words = ("--colors", "16", "--seed", "0")
+    run("compress", shared / "kodak", tmp_path / "out", *words)
+    run("compress", shared / "kodak", tmp_path / "out2", *words, "--workers", "0",
+        "--partition-pixels", "1000000")  # fmt: skip
+    assert tree(tmp_path / "out") == tree(tmp_path / "out2")
+    written = sorted((tmp_path / "out").glob("*.png"))
+    assert len(written) == 12
+    for path in written:
+        assert chunks(path)[b"IHDR"][8:10] == bytes([4, 3])
+        with Image.open(path) as image:
+            indices = np.asarray(image).ravel()
+        entries = np.frombuffer(chunks(path)[b"PLTE"], np.uint8).reshape(-1, 3)
+        pixels = pixels_of(shared / "kodak" / path.name)
+        np.testing.assert_array_equal(indices, plain_labels(pixels, entries.astype(np.float64)))
+
+
+def test_a_folder_of_everything_is_accounted_for_file_by_file(shared: Path, tmp_path: Path) -> None:
+    found = summary("compress", shared, tmp_path / "out", code=1)
+    given = [path for path in shared.rglob("*") if path.is_file()]
+    assert found["images"] == len(given) - found["skipped"]
+    assert found["images"] == found["compressed"] + found["kept"] + found["failed"]
+    assert len(found["failures"]) == found["failed"] > 0
+    outputs = set(tree(tmp_path / "out")) - {"palette.json", "failures.jsonl"}
+    assert len(outputs) == found["compressed"] + found["kept"]
