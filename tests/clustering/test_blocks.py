@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.blocks import BLOCK, GROUP, build_blocks
+from kmeans_dask.clustering.blocks import BLOCK, GROUP, _filter, build_blocks
 from kmeans_dask.clustering.counts import MAX_PIXELS, ColorCounts
 from kmeans_dask.clustering.partial import merge_partials
 from kmeans_dask.clustering.plain import plain_labels, plain_partial
@@ -99,6 +99,17 @@ def test_centroids_that_lose_by_about_the_margin_are_not_confused() -> None:
     for exponent in range(-45, -10):
         centroids = 65.5 + rng.choice([-1.0, 0.0, 1.0], (9, 3)) * 2.0**exponent
         assert equals_plain(cube, centroids)
+
+
+def test_a_box_beside_one_centroid_of_many_keeps_only_that_one() -> None:
+    grid = np.array(list(itertools.product(range(16, 256, 32), repeat=3)), np.float64)
+    k = len(grid)
+    kept, kept_centers = np.empty(k, np.int64), np.empty((3, k))
+    for j in (0, 77, k - 1):
+        box = grid[j] - 3, grid[j] + 4
+        n = _filter(*box, np.arange(k), k, grid.T.copy(), kept, kept_centers, np.empty(k))
+        assert kept[:n].tolist() == [j]
+        assert kept_centers[:, 0].tolist() == grid[j].tolist()
 
 
 def test_the_labels_of_a_real_fit_are_plain_all_the_way() -> None:

@@ -85,6 +85,14 @@ def test_any_palette_maps_as_plain(k: int, seed: int, spread: int) -> None:
     assert maps_as_plain(palette, np.concatenate([near, anywhere, palette]))
 
 
+def test_a_cell_beside_one_palette_colour_of_many_looks_at_only_that_one() -> None:
+    grid = np.array(list(itertools.product(range(20, 256, 48), repeat=3)), np.uint8)
+    nearest = NearestColor(grid)
+    nearest.map(grid)
+    searched = nearest._n_candidates[nearest._n_candidates > 0]
+    assert searched.tolist() == [1] * len(grid)
+
+
 def test_what_was_mapped_before_changes_nothing() -> None:
     palette = random_colors(64, seed=4)
     used = NearestColor(palette)

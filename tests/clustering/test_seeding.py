@@ -16,6 +16,7 @@ from kmeans_dask.clustering.seeding import (
     SEEDINGS,
     Seeding,
     _offer,
+    _pick,
     kmeans_plus_plus,
     random_pixels,
 )
@@ -158,6 +159,16 @@ def test_an_offers_gain_is_what_brute_force_finds(data: st.DataObject) -> None:
         assert np.array_equal(potentials, np.add.reduceat(weights * expected, starts))
         assert np.array_equal(farthest, np.maximum.reduceat(expected, starts))
         assert np.array_equal(of_group, np.maximum.reduceat(expected, groups))
+
+
+def test_every_place_is_held_by_the_colour_that_takes_it() -> None:
+    rng = np.random.default_rng(8)
+    n = 5 * BLOCK + 3
+    distances, weights = rng.integers(0, 4, n), rng.integers(1, 4, n)
+    distances[BLOCK : 2 * BLOCK] = 0  # a whole block of colours that were chosen
+    up_to = np.cumsum(np.add.reduceat(distances * weights, np.arange(0, n, BLOCK)))
+    found = [_pick(target, up_to, distances, weights) for target in range(int(up_to[-1]))]
+    assert found == np.repeat(np.arange(n), distances * weights).tolist()
 
 
 @each_seeding

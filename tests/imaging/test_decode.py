@@ -650,7 +650,7 @@ def table_profile(device: bytes, space: bytes, lab: Sequence[tuple[int, int, int
     cube = b"".join(bytes([round(L * 2.55), a + 128, b + 128]) for L, a, b in lab)
     table = b"mft1" + bytes(4) + bytes([channels, 3, 2, 0]) + identity
     table += ramp * channels + cube + ramp * 3
-    return icc(device, space, b"Lab ", described("table", PAPER) | {b"A2B0": table})
+    return icc(device, space, b"Lab ", described("table", PAPER) | {b"A2B1": table})
 
 
 def cmyk_profile(lab: Sequence[tuple[int, int, int]]) -> bytes:
