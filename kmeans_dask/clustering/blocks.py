@@ -106,7 +106,8 @@ class ColorBlocks:
             self.counts.weights[few],
             labels[few].astype(np.int64),
             distances[few],
-        ).ordered(n_far)
+            n_far,
+        ).ordered()
 
 
 def build_blocks(counts: ColorCounts) -> ColorBlocks:
@@ -196,6 +197,8 @@ def _step(points, point_weights, blocks, groups, centers, weights, sums, labels)
 
     points: (3, u) float32; centers: (3, k) float64; blocks, groups: the fields of a `Level`.
     """
+    group_low, group_high, group_weights, group_sums = groups
+    block_low, block_high, block_weights, block_sums = blocks
     n_points = points.shape[1]
     k = centers.shape[1]
     labelled = labels.size > 0
@@ -206,17 +209,17 @@ def _step(points, point_weights, blocks, groups, centers, weights, sums, labels)
     nearest = np.empty(BLOCK)
     best = np.empty(BLOCK, np.int64)
 
-    for group in range(groups[0].shape[0]):
+    for group in range(group_low.shape[0]):
         start = group * BLOCK * GROUP
         stop = min(start + BLOCK * GROUP, n_points)
         n_group = _filter(
-            groups[0][group], groups[1][group], everyone, k, centers, of_group, group_centers, work
+            group_low[group], group_high[group], everyone, k, centers, of_group, group_centers, work
         )
         if n_group == 1:
             j = of_group[0]
-            weights[j] += groups[2][group]
+            weights[j] += group_weights[group]
             for c in range(3):
-                sums[j, c] += groups[3][group, c]
+                sums[j, c] += group_sums[group, c]
             if labelled:
                 labels[start:stop] = j
             continue
@@ -224,8 +227,8 @@ def _step(points, point_weights, blocks, groups, centers, weights, sums, labels)
             block = first // BLOCK
             size = min(BLOCK, n_points - first)
             n_block = _filter(
-                blocks[0][block],
-                blocks[1][block],
+                block_low[block],
+                block_high[block],
                 of_group,
                 n_group,
                 group_centers,
@@ -235,9 +238,9 @@ def _step(points, point_weights, blocks, groups, centers, weights, sums, labels)
             )
             if n_block == 1:
                 j = of_block[0]
-                weights[j] += blocks[2][block]
+                weights[j] += block_weights[block]
                 for c in range(3):
-                    sums[j, c] += blocks[3][block, c]
+                    sums[j, c] += block_sums[block, c]
                 if labelled:
                     labels[first : first + size] = j
                 continue

@@ -39,7 +39,7 @@ class Fit:
     """What a fit ends with.
 
     centroids: (k, C) float64
-    weights: (k,) int64, the weight nearest to each centroid
+    weights: (k,) int64, the weight nearest to each centroid; 0 can be left by `max_iter` only
     inertia: sum of squared distances to `centroids`
     history: inertia at the start of each iteration, and at the end
     converged: whether it ended by `tol` and not by `max_iter`
@@ -85,7 +85,7 @@ def fit(
         centroids = moved
         if on_iteration:
             on_iteration(Iteration(len(history), history[-1], shift))
-        if shift > 0:
+        if shift > 0:  # else what was measured holds for these centroids too
             partial = measure(centroids)
     n_iter = len(history)
     history.append(partial.inertia(centroids))

@@ -21,7 +21,7 @@ class NearestColor:
 
     >>> nearest = NearestColor(np.array([[0, 0, 0], [255, 255, 255]], np.uint8))
     >>> nearest.map(np.array([[1, 2, 3], [200, 99, 130]], np.uint8))
-    (array([0, 1], dtype=uint16), 34660)
+    (array([0, 1], dtype=uint16), 43000)
     """
 
     def __init__(self, palette: NDArray[np.uint8]) -> None:

@@ -22,18 +22,24 @@ class FarPoints:
     weights: (m,) int64
     labels: (m,) int64, the cluster each is in
     distances: (m,) float64, squared, to the centroid of that cluster
+    wanted: how many were asked for: m is less only where there are no more
     """
 
     points: NDArray[np.int64]
     weights: NDArray[np.int64]
     labels: NDArray[np.int64]
     distances: NDArray[np.float64]
+    wanted: int
 
-    def ordered(self, n: int) -> FarPoints:
-        """The first `n`, farthest first; equal distances by the points' own values."""
-        order = np.lexsort((*self.points.T[::-1], -self.distances))[:n]
+    def ordered(self) -> FarPoints:
+        """The first `wanted`, farthest first; equal distances by the points' own values."""
+        order = np.lexsort((*self.points.T[::-1], -self.distances))[: self.wanted]
         return FarPoints(
-            self.points[order], self.weights[order], self.labels[order], self.distances[order]
+            self.points[order],
+            self.weights[order],
+            self.labels[order],
+            self.distances[order],
+            self.wanted,
         )
 
 
@@ -73,7 +79,8 @@ class Partial:
         near = np.rint(centroids).astype(np.int64)
         rest = centroids - near
         moved = self.sums - self.weights[:, None] * near  # S about `near`
-        exact = sum(self.square_sums) - int((near.astype(object) * (self.sums + moved)).sum())
+        wide = near.astype(object)  # Python integers: the products may pass 64 bits
+        exact = sum(self.square_sums) - int((wide * self.sums + wide * moved).sum())
         small = self.weights[:, None] * rest * rest - 2 * rest * moved
         return max(0.0, exact + math.fsum(small.ravel().tolist()))
 
@@ -130,5 +137,6 @@ def _merge_far(parts: Sequence[FarPoints]) -> FarPoints | None:
         weights,
         np.concatenate([part.labels for part in parts])[first],
         np.concatenate([part.distances for part in parts])[first],
+        parts[0].wanted,
     )
-    return merged.ordered(max(len(part.weights) for part in parts))
+    return merged.ordered()

@@ -53,12 +53,13 @@ def plain_partial(
     sums = np.zeros((k, channels), np.int64)
     np.add.at(cluster_weights, labels, weights)
     np.add.at(sums, labels, values * weights[:, None])
-    squares = tuple(int(q) for q in (values * values * weights[:, None]).sum(axis=0))
+    wide = weights.astype(object)  # Python integers: squares of many pixels pass 64 bits
+    squares = tuple(int(q) for q in (values * values * wide[:, None]).sum(axis=0))
     far = None
     if n_far:
         distinct, first, which = np.unique(values, axis=0, return_index=True, return_inverse=True)
         merged = np.zeros(len(distinct), np.int64)
         np.add.at(merged, which.ravel(), weights)
         distances = plain_distances(distinct, centroids)[np.arange(len(distinct)), labels[first]]
-        far = FarPoints(distinct, merged, labels[first], distances).ordered(n_far)
+        far = FarPoints(distinct, merged, labels[first], distances, n_far).ordered()
     return Partial(cluster_weights, sums, squares, far)

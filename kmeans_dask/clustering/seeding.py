@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Callable
 
 import numpy as np
@@ -19,17 +20,22 @@ _FAR = 3 * 255 * 255 + 1  # farther than any two colours are apart
 
 
 def random_pixels(counts: ColorCounts, k: int, seed: int) -> NDArray[np.float64]:
-    """K pixels drawn uniformly, those whose colour was drawn before drawn again: (k, 3) float64.
+    """Draw k pixels uniformly, each from those of colours not drawn yet: (k, 3) float64.
 
     Needs at least k colours.
     """
     random = Random(seed)
     up_to = np.cumsum(counts.weights)
-    pixels = int(up_to[-1])
-    drawn: dict[int, None] = {}
-    while len(drawn) < k:
-        drawn[int(np.searchsorted(up_to, random.below(pixels), side="right"))] = None
-    return counts.colors[list(drawn)].astype(np.float64)
+    chosen: list[int] = []
+    taken: list[tuple[int, int]] = []  # first pixel and number of pixels of each colour chosen
+    for _ in range(k):
+        pixel = random.below(int(up_to[-1]) - sum(n for _, n in taken))
+        for first, n in taken:  # ascending: step over what is no longer there
+            pixel += n if pixel >= first else 0
+        chosen.append(int(np.searchsorted(up_to, pixel, side="right")))
+        n = int(counts.weights[chosen[-1]])
+        insort(taken, (int(up_to[chosen[-1]]) - n, n))
+    return counts.colors[chosen].astype(np.float64)
 
 
 def kmeans_plus_plus(counts: ColorCounts, k: int, seed: int) -> NDArray[np.float64]:
@@ -68,8 +74,9 @@ def kmeans_plus_plus(counts: ColorCounts, k: int, seed: int) -> NDArray[np.float
 
 def _light(counts: ColorCounts) -> ColorCounts:
     """The same colours with weights halved until sums of weight * distance fit 64 bits."""
-    shift = max(0, (counts.pixels * _FAR).bit_length() - 63)
-    return ColorCounts(counts.codes, np.maximum(counts.weights >> shift, 1)) if shift else counts
+    while counts.pixels * _FAR >= 2**63:
+        counts = ColorCounts(counts.codes, np.maximum(counts.weights >> 1, 1))
+    return counts
 
 
 def _pick(

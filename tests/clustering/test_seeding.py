@@ -55,9 +55,8 @@ def plain_pixels(counts: ColorCounts, k: int, seed: int) -> NDArray[np.float64]:
     pixels = np.repeat(counts.colors, counts.weights, axis=0).tolist()
     drawn: list[list[int]] = []
     while len(drawn) < k:
-        color = pixels[random.below(len(pixels))]
-        if color not in drawn:
-            drawn.append(color)
+        left = [color for color in pixels if color not in drawn]
+        drawn.append(left[random.below(len(left))])
     return np.array(drawn, np.float64)
 
 
