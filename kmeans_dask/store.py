@@ -97,7 +97,7 @@ class Store:
         try:
             root = zarr.open_group(path, mode="r+", zarr_format=3)
             kind, version = root.attrs["format"], root.attrs["format_version"]
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise StoreError(f"{path} is not a store of kmeans-dask") from error
         if kind != FORMAT or version != FORMAT_VERSION:
             raise StoreError(
@@ -181,16 +181,21 @@ class Store:
     @property
     def palette_names(self) -> list[str]:
         """Names of the palettes that are there, the latest last."""
-        folder = self.path / "palettes"
-        return sorted(_members(folder), key=lambda name: (folder / name).stat().st_mtime_ns)
+        return sorted(_members(self.path / "palettes"), key=self._palette_number)
+
+    def _palette_number(self, name: str) -> int:
+        number = _open(self.path / "palettes" / name).attrs["number"]
+        assert isinstance(number, int)
+        return number
 
     def write_palette(self, name: str, palette: StoredPalette) -> None:
         """Store a palette in place of one of the same name."""
+        number = max(map(self._palette_number, self.palette_names), default=0) + 1
         with self._aside("palettes", name, replace=True) as group:
             _write(group, "centroids", palette.centroids)
             _write(group, "colors", palette.colors)
             _write(group, "weights", palette.weights)
-            group.attrs.update(palette.attrs)
+            group.attrs.update({**palette.attrs, "number": number})
 
     def read_palette(self, name: str) -> StoredPalette:
         """The palette `name`. Raises StoreError where there is none."""
@@ -198,11 +203,12 @@ class Store:
             names = ", ".join(self.palette_names) or "none: run `kmeans-dask fit` first"
             raise StoreError(f"{self.path} has no palette {name}; it has {names}")
         group = _open(self.path / "palettes" / name)
+        attrs = {key: value for key, value in group.attrs.items() if key != "number"}
         return StoredPalette(
             np.asarray(_array(group, "centroids")[:]),
             np.asarray(_array(group, "colors")[:]),
             np.asarray(_array(group, "weights")[:]),
-            dict(group.attrs),
+            attrs,
         )
 
     # -----------------------------------------------------------------------------------------
@@ -378,6 +384,9 @@ def _open(path: Path) -> zarr.Group:
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     array = group[name]
     assert isinstance(array, zarr.Array)
+    missing = array.nchunks - array.nchunks_initialized
+    if missing:  # Zarr would read zeros
+        raise StoreError(f"{array.store_path} is damaged: {missing} of its chunks are missing")
     return array
 
 

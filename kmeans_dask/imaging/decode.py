@@ -8,10 +8,11 @@
 - An embedded ICC profile is converted to sRGB, relative colorimetric with black point
   compensation. A profile that says it is sRGB, or that does not fit the image, changes nothing.
 - Grey, bilevel and palette images become RGB. CMYK without a profile is converted naively.
-- 16-bit samples are scaled, not clipped: 65535 becomes 255. 32-bit and float samples have no
+- 16-bit samples are scaled, not clipped: 65535 becomes 255 (grey by rounding; of colour Pillow
+  gives the high byte). 32-bit and float samples have no
   agreed white and are refused.
-- Alpha: a fully transparent pixel stays so. Any other is composited over white, and the image is
-  said to be composited where that changed a pixel.
+- Alpha: a fully transparent pixel stays so. Partly transparent ones are composited over white,
+  and the image is said to be composited.
 - Metadata is dropped.
 """
 
@@ -29,13 +30,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
 
 from kmeans_dask.errors import ImageError
 from kmeans_dask.settings import MAX_PIXELS
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
 
-_ORIENTATION = 0x0112
+_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0x0112, 0x0102, 0x0106  # EXIF and TIFF tags
+_WHITE_IS_ZERO = 0
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -95,17 +98,15 @@ def read_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
 def decode(path: Path, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     """Decode the image at `path` by the policy above. Raises ImageError with the reason."""
     with _opened(path, max_pixels) as image:
+        _mend_color_key(image)
         image.load()
-        profile = image.info.get("icc_profile")
-        upright = _upright(image)
-        decoded = _to_srgb(_to_8_bit(upright), profile)
-        if decoded.mode == "RGBA":
-            alpha = decoded.getchannel("A").histogram()
-            if alpha[255] == decoded.width * decoded.height:
-                decoded = decoded.convert("RGB")
-            else:
-                return DecodedImage(decoded, alpha[0] > 0, any(alpha[1:255]))
-        return DecodedImage(decoded, transparent=False, composited=False)
+        colors, alpha = _separate(_to_8_bit(image))
+        decoded = _to_srgb(colors, image.info.get("icc_profile"))
+        of_alpha = alpha.histogram() if alpha else [0]
+        transparent, composited = of_alpha[0] > 0, any(of_alpha[1:255])
+        if alpha and (transparent or composited):
+            decoded.putalpha(alpha)
+        return DecodedImage(_upright(decoded, image), transparent, composited)
 
 
 @contextmanager
@@ -145,61 +146,86 @@ def _reason(error: Exception) -> str:
         return "not an image in a supported format (" + ", ".join(FORMATS) + ")"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return "cannot be decoded: " + (" ".join(str(error).split())[:200] or type(error).__name__)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(decoded: Image.Image, image: Image.Image) -> Image.Image:
+    """`decoded`, turned as the metadata of `image` says."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
     except Exception:  # metadata that does not parse says nothing about orientation
-        return image
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+        return decoded
+    return decoded.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else decoded
+
+
+def _mend_color_key(image: Image.Image) -> None:
+    """Bring a PNG's transparent colour to the 8 bits that Pillow brings its samples to.
+
+    Must run before the image is loaded: then the file's own sample size is forgotten.
+    """
+    key = image.info.get("transparency")
+    tiles = image.tile if isinstance(image, PngImageFile) else []
+    raw_mode = tiles[0][3] if tiles else None
+    if isinstance(key, int) and raw_mode in ("L;2", "L;4"):
+        image.info["transparency"] = key * (85 if raw_mode == "L;2" else 17)
+    if isinstance(key, tuple) and raw_mode == "RGB;16B":
+        image.info["transparency"] = tuple(sample >> 8 for sample in key)
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """To one of the modes L, RGB, RGBA, CMYK, LAB, 8 bits a sample."""
-    if image.mode.startswith("I;16"):
+    """The same image, with 8 bits a sample at most."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return _from_16_bit(image)
     if image.mode in ("I", "F"):
         raise ImageError(
             "32-bit samples have no agreed white: convert the image to 8 or 16 bits first"
         )
-    if image.mode == "La":  # Pillow converts it to LA only
-        image = image.convert("LA")
-    if "transparency" in image.info or image.mode in ("LA", "PA", "RGBa"):
-        return image.convert("RGBA")
-    if image.mode in ("L", "RGB", "RGBA", "CMYK", "LAB"):
-        return image
-    return image.convert("L" if image.mode == "1" else "RGB")
+    return image
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
-    samples = np.asarray(image).astype(np.uint32)
-    grey = Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8))
-    clear = image.info.get("transparency")
-    if not isinstance(clear, int):
-        return grey
-    grey = grey.convert("RGB")
-    grey.putalpha(Image.fromarray(np.where(samples == clear, 0, 255).astype(np.uint8)))
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    (bits, *_) = tags.get(_BITS_PER_SAMPLE, (16,))
+    white = (1 << bits) - 1
+    samples = np.asarray(image).astype(np.int64).clip(0, white)
+    scaled = ((samples * 255 + white // 2) // white).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        scaled = 255 - scaled
+    grey = Image.fromarray(scaled)
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        grey.putalpha(Image.fromarray(np.where(samples == key, 0, 255).astype(np.uint8)))
     return grey
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """To mode RGB or RGBA, in sRGB."""
-    mode = "RGBA" if image.mode == "RGBA" else "RGB"
-    if image.mode == "LAB":
-        return _apply(image, _lab_transform())
+def _separate(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Colours, of mode L, RGB, CMYK or LAB, and alpha, of mode L, where there is any."""
+    if image.mode == "La":  # Pillow converts it to LA only
+        image = image.convert("LA")
+    if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA", "RGBa"):
+        grey = image.mode in ("L", "LA")
+        with_alpha = image.convert("LA" if grey else "RGBA")
+        return with_alpha.convert("L" if grey else "RGB"), with_alpha.getchannel("A")
+    if image.mode in ("L", "RGB", "CMYK", "LAB"):
+        return image, None
+    return image.convert("L" if image.mode == "1" else "RGB"), None
+
+
+def _to_srgb(colors: Image.Image, profile: bytes | None) -> Image.Image:
+    """To mode RGB, in sRGB."""
+    if colors.mode == "LAB":
+        return _apply(colors, _lab_transform())
     if profile:
-        for source in (image.mode, mode):  # a grey image may carry an RGB profile
+        # a grey image may carry an RGB profile
+        for mode in ("L", "RGB") if colors.mode == "L" else (colors.mode,):
             try:
-                transform = _transform(profile, source)
+                transform = _transform(profile, mode)
             except (ImageCms.PyCMSError, OSError, ValueError):
-                continue  # the profile is broken or made for another mode
+                continue  # the profile is broken, or made for another mode
             if transform is None:
                 break
-            fitting = image if image.mode == source else image.convert(source)
-            return _apply(fitting, transform)
-    return image if image.mode == mode else image.convert(mode)
+            return _apply(colors if colors.mode == mode else colors.convert(mode), transform)
+    return colors if colors.mode == "RGB" else colors.convert("RGB")
 
 
 def _apply(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
@@ -212,13 +238,14 @@ def _apply(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.I
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """From `profile` to sRGB; None where it is sRGB already."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    if "srgb" in ImageCms.getProfileDescription(source).lower():
+    name = ImageCms.getProfileDescription(source).lower()
+    if "srgb" in name and "linear" not in name:
         return None
     return ImageCms.buildTransform(
         source,
         ImageCms.createProfile("sRGB"),
         mode,
-        "RGBA" if mode == "RGBA" else "RGB",
+        "RGB",
         ImageCms.Intent.RELATIVE_COLORIMETRIC,
         ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )

@@ -95,8 +95,9 @@ def make_plan(
     """Find the images in files and folders, and read their headers.
 
     Paths become absolute: workers may run in another folder. Folders are searched recursively,
-    in the order of names. Raises UsageError where an input is missing, none holds an image, or
-    two images would get the same name in the output.
+    in the order of names; a file found twice is taken once, as found first. Raises UsageError
+    where an input is missing, none holds an image, or two images would get the same name in the
+    output.
     """
     found = _Found()
     for given in inputs:
@@ -104,7 +105,7 @@ def make_plan(
         if path.is_dir():
             found.search(path, PurePosixPath())
         elif path.exists():
-            found.files[path] = PurePosixPath(given.name)
+            found.files.setdefault(path, PurePosixPath(given.name))
         else:
             raise UsageError(f"{given} does not exist: name a file or folder of images")
 
@@ -117,8 +118,10 @@ def make_plan(
         else:
             readable.append((path, name, width * height))
     if not readable:
+        first = found.failures[0] if found.failures else None
+        why = f" ({Path(first.path).name}: {first.reason})" if first else ""
         raise UsageError(
-            f"no image found in {', '.join(map(str, inputs))}: name a file or folder of images"
+            f"no image found in {', '.join(map(str, inputs))}{why}: name a file or folder of images"
         )
     outputs = output_names([name for _, name, _ in readable])
     sources = [
@@ -166,12 +169,13 @@ class _Found:
             self.failures.append(Failure(str(folder), error.strerror or "cannot be listed"))
             return
         for entry in ordered:
-            if entry.name.startswith(".") or (entry.is_symlink() and entry.is_dir()):
+            path = folder / entry.name
+            if entry.name.startswith(".") or (entry.is_symlink() and path.is_dir()):
                 self.n_skipped += 1
-            elif entry.is_dir():
-                self.search(folder / entry.name, name / entry.name)
+            elif entry.is_dir(follow_symlinks=False):
+                self.search(path, name / entry.name)
             else:
-                self.files[folder / entry.name] = name / entry.name
+                self.files.setdefault(path, name / entry.name)
 
 
 def _refuse_collisions(sources: Sequence[Source]) -> None:
@@ -185,6 +189,13 @@ def _refuse_collisions(sources: Sequence[Source]) -> None:
                     "compress them into different folders"
                 )
             taken[name] = source.path
+    for source in sources:
+        for folder in PurePosixPath(source.output).parents:
+            if str(folder) in taken:
+                raise UsageError(
+                    f"{taken[str(folder)]} would become {folder}, the folder of {source.path}: "
+                    "rename one, or compress them into different folders"
+                )
 
 
 def _cut(sources: Sequence[Source], partition_pixels: int) -> Iterator[tuple[Source, ...]]:
