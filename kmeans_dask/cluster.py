@@ -245,9 +245,14 @@ def _remote(address: str, timeout: float) -> Iterator[Client]:
 @contextmanager
 def _local(workers: int, timeout: float) -> Iterator[Client]:
     """Worker processes on this machine, of one thread each, reachable from this machine only."""
+    import dask
     from distributed import Client, LocalCluster
 
+    # The nanny would have malloc give memory back at once. Then it also asks for each buffer
+    # anew, and clearing those pages costs as much as decoding does.
+    malloc = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
     with (
+        dask.config.set(malloc),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

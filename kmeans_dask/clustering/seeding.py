@@ -55,9 +55,10 @@ def kmeans_plus_plus(counts: ColorCounts, k: int, seed: int) -> NDArray[np.float
     farthest_of_group = np.full(len(blocks.groups.weights), _FAR, np.int64)
 
     def offer(candidate: int, *, take: bool) -> int:
-        boxes = blocks.groups.low, blocks.groups.high, blocks.blocks.low, blocks.blocks.high
+        groups = GROUP, blocks.groups.low, blocks.groups.high
+        of_blocks = BLOCK, blocks.blocks.low, blocks.blocks.high
         state = distances, potentials, farthest, farthest_of_group
-        return int(_offer(blocks.points, weights, boxes, candidate, take, *state))
+        return int(_offer(blocks.points, weights, groups, of_blocks, candidate, take, *state))
 
     chosen: list[int] = []
     while len(chosen) < k:
@@ -104,28 +105,39 @@ def _beyond(low, high, x, y, z, distance):  # type: ignore[no-untyped-def]
 
 @jit
 def _offer(  # type: ignore[no-untyped-def]
-    points, weights, boxes, candidate, take, distances, potentials, farthest, farthest_of_group
+    points,
+    weights,
+    groups,
+    blocks,
+    candidate,
+    take,
+    distances,
+    potentials,
+    farthest,
+    farthest_of_group,
 ):
     """How much the potential falls if colour `candidate` is chosen; with `take`, choose it.
 
     A group or block whose farthest colour is nearer to one already chosen than its box is to
     the candidate has nothing to gain.
     """
-    group_low, group_high, low, high = boxes
+    # Sizes are arguments: a compiled kernel on disk does not see another file's constant change.
+    group_size, group_low, group_high = groups
+    block_size, low, high = blocks
     x, y, z = points[0, candidate], points[1, candidate], points[2, candidate]
     n_points = points.shape[1]
     total = np.int64(0)
     for group in range(group_low.shape[0]):
         if _beyond(group_low[group], group_high[group], x, y, z, farthest_of_group[group]):
             continue
-        first_block, most_of_group = group * GROUP, np.int64(0)
-        for block in range(first_block, min(first_block + GROUP, low.shape[0])):
+        first_block, most_of_group = group * group_size, np.int64(0)
+        for block in range(first_block, min(first_block + group_size, low.shape[0])):
             if _beyond(low[block], high[block], x, y, z, farthest[block]):
                 most_of_group = max(most_of_group, farthest[block])
                 continue
-            first = block * BLOCK
+            first = block * block_size
             gain, most = np.int64(0), np.int64(0)
-            for i in range(first, min(first + BLOCK, n_points)):
+            for i in range(first, min(first + block_size, n_points)):
                 px, py, pz = points[0, i] - x, points[1, i] - y, points[2, i] - z
                 fall = distances[i] - np.int64(px * px + py * py + pz * pz)
                 if fall > 0:

@@ -80,7 +80,7 @@ class DecodedImage:
         """Columns, in pixels."""
         return self.image.width
 
-    def bands(self, pixels: int = 1 << 20) -> Iterator[Band]:
+    def bands(self, pixels: int = 1 << 18) -> Iterator[Band]:
         """The image from top to bottom, about `pixels` at a time: it is never held twice."""
         rows = max(1, pixels // self.width)
         for top in range(0, self.height, rows):

@@ -135,7 +135,14 @@ def test_an_offers_gain_is_what_brute_force_finds(data: st.DataObject) -> None:
     farthest = np.full(len(starts), FAR)
     groups = np.arange(0, len(table), BLOCK * GROUP)
     of_group = np.full(len(groups), FAR)
-    boxes = blocks.groups.low, blocks.groups.high, blocks.blocks.low, blocks.blocks.high
+    boxes = (
+        (GROUP, blocks.groups.low, blocks.groups.high),
+        (
+            BLOCK,
+            blocks.blocks.low,
+            blocks.blocks.high,
+        ),
+    )
     expected = distances.copy()
     for candidate in rng.integers(0, len(table), 8).tolist():
         offered = np.minimum(expected, ((values - values[candidate]) ** 2).sum(axis=1))
@@ -144,7 +151,7 @@ def test_an_offers_gain_is_what_brute_force_finds(data: st.DataObject) -> None:
             found = _offer(
                 blocks.points,
                 weights,
-                boxes,
+                *boxes,
                 candidate,
                 take,
                 distances,
