@@ -7,6 +7,7 @@ written), 3 the job broke off, 130 interrupted.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +65,10 @@ Workers = Annotated[
 ]
 Scheduler = Annotated[
     str | None,
-    typer.Option(envvar="DASK_SCHEDULER_ADDRESS", help="Run on the Dask cluster at this address."),
+    typer.Option(
+        help="Run on the Dask cluster at this address.",
+        show_default="DASK_SCHEDULER_ADDRESS",
+    ),
 ]
 Timeout = Annotated[
     float,
@@ -240,7 +244,8 @@ def encode(
     opened = Store.open(store.absolute())
     opened.require_whole()
     fitted = read_fit(opened, palette)
-    job.check_output([store], output, overwrite=overwrite)
+    inputs = [Path(given) for given in opened.attrs["inputs"]]
+    job.check_output([store, *inputs], output, overwrite=overwrite)
     with _Run(as_json) as run:
         with run.engine(scheduler, workers, timeout) as engine:
             summary = job.encode_and_summarize(
@@ -287,6 +292,10 @@ class _Run:
         """Connect, and say where the job can be watched."""
         from kmeans_dask.cluster import connect
 
+        if workers is None:
+            scheduler = scheduler or os.environ.get("DASK_SCHEDULER_ADDRESS")
+        elif scheduler:
+            raise UsageError("--workers and --scheduler exclude each other: leave one out")
         self.progress.start("start")
         with connect(scheduler=scheduler, workers=workers, timeout=timeout) as engine:
             self.progress.finish()

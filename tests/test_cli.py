@@ -311,6 +311,7 @@ def test_when_every_image_turns_out_broken_the_job_still_ends_well(
         (["compress", "photos", "out", "--store", "full"], "full exists already"),
         (["compress", "photos", "out", "--store", "photos/s.zarr"], "one inside the other"),
         (["compress", "photos", "out", "--bogus"], "No such option"),
+        (["compress", "photos", "out", "--workers", "1", "--scheduler", "x"], "exclude each other"),
         (["compress", "photos"], "Missing argument"),
         (["compress", "photos", "twice", "out"], "would both become"),
         (["ingest", "photos", "full"], "full exists already"),
@@ -373,6 +374,18 @@ def test_a_store_tells_what_it_holds_and_is_fitted_again_without_pixels(
     done = run("encode", store, tmp_path / "none", "--workers", "0", "--palette", "k9", code=2)
     assert "it has k8, k3" in done.stderr
     assert "k8" in run("info", store).stdout
+
+
+def test_a_store_is_never_encoded_over_the_images_it_came_from(
+    photos: Path, tmp_path: Path
+) -> None:
+    store, before = tmp_path / "s.zarr", tree(photos)
+    run("ingest", photos, store, "--workers", "0")
+    run("fit", store, "-k", "2", "--workers", "0")
+    for output in (photos, photos / "cats", photos.parent):
+        done = run("encode", store, output, "--overwrite", "--workers", "0", code=2)
+        assert "one inside the other" in done.stderr
+    assert tree(photos) == before
 
 
 def test_compress_keeps_the_store_where_it_is_told_to(photos: Path, tmp_path: Path) -> None:

@@ -136,6 +136,7 @@ def ingest_and_count(
         store_path.absolute(),
         n_partitions=len(plan.partitions),
         attrs={
+            "inputs": list(plan.inputs),
             "failures": [asdict(failure) for failure in plan.failures],
             "skipped": plan.n_skipped,
         },

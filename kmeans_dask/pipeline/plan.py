@@ -49,11 +49,13 @@ class Failure:
 class Plan:
     """What will be done.
 
+    inputs: the files and folders that were searched
     partitions: images that are ingested and encoded together; a unit of work
     failures: what can be seen already to be unreadable
     n_skipped: hidden files and folders, and links to folders, which are passed over
     """
 
+    inputs: tuple[str, ...]
     partitions: tuple[tuple[Source, ...], ...]
     failures: tuple[Failure, ...]
     n_skipped: int
@@ -129,7 +131,12 @@ def make_plan(
         for (path, name, pixels), output in zip(readable, outputs, strict=True)
     ]
     _refuse_collisions(sources)
-    return Plan(tuple(_cut(sources, partition_pixels)), tuple(found.failures), found.n_skipped)
+    return Plan(
+        tuple(os.path.realpath(given) for given in inputs),
+        tuple(_cut(sources, partition_pixels)),
+        tuple(found.failures),
+        found.n_skipped,
+    )
 
 
 def output_names(names: Sequence[PurePosixPath]) -> list[PurePosixPath]:
