@@ -9,15 +9,18 @@ systems that every worker sees under the same paths.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 
 from kmeans_dask.cli import main
 
 if __name__ == "__main__":
-    asked = [arg for arg in sys.argv[1:] if arg.split("=")[0] in ("--scheduler", "--help", "-h")]
-    if not asked and not os.environ.get("DASK_SCHEDULER_ADDRESS"):
+    words = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    words.add_argument("--scheduler", default=os.environ.get("DASK_SCHEDULER_ADDRESS"))
+    known, rest = words.parse_known_args()
+    if not known.scheduler and not {"-h", "--help"} & set(rest):
         sys.stderr.write("compress.py: name a cluster: --scheduler or DASK_SCHEDULER_ADDRESS\n")
         sys.exit(2)
-    sys.argv[1:1] = ["compress"]
+    sys.argv[1:] = ["compress", *rest, f"--scheduler={known.scheduler or ''}"]
     main()

@@ -10,15 +10,16 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import kmeans_dask
-from kmeans_dask.errors import ClusterError, KMeansDaskError, UsageError
+from kmeans_dask.errors import JobError, KMeansDaskError, StoreError, UsageError
 from kmeans_dask.settings import MAX_PIXELS, PARTITION_PIXELS, WORKER_TIMEOUT, FitSettings
 
 if TYPE_CHECKING:
@@ -66,19 +67,21 @@ Workers = Annotated[
 Scheduler = Annotated[
     str | None,
     typer.Option(
-        help="Run on the Dask cluster at this address.",
-        show_default="DASK_SCHEDULER_ADDRESS",
+        help="Run on the Dask cluster at this address; else DASK_SCHEDULER_ADDRESS, if it is set."
     ),
 ]
 Timeout = Annotated[
     float,
-    typer.Option(min=0.1, help="Seconds to wait for a scheduler, or without a worker."),
+    typer.Option(min=0.1, max=86400, help="Seconds to wait for a scheduler, or without a worker."),
 ]
 Always = Annotated[
     bool, typer.Option("--always", help="Write a PNG even where the input file is smaller.")
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Write into OUTPUT though it is not empty.")
+    bool,
+    typer.Option(
+        "--overwrite", help="Write into OUTPUT though it is not empty; other files in it stay."
+    ),
 ]
 PartitionPixels = Annotated[
     int, typer.Option(min=1, help="Pixels that one task decodes and encodes.")
@@ -134,7 +137,7 @@ def compress(
 
     job.check_output(inputs, output, overwrite=overwrite)
     if store:
-        job.check_new_store(inputs, store)
+        job.check_new_store([*inputs, output], store)
     with _Run(as_json) as run:
         run.progress.start("plan")
         plan = make_plan(inputs, partition_pixels=partition_pixels, max_pixels=max_pixels)
@@ -142,14 +145,18 @@ def compress(
         if dry_run:
             run.show(plan.as_dict(), show_plan(plan))
             return int(bool(plan.failures))
-        with run.engine(scheduler, workers, timeout) as engine:
+        job.check_originals(plan, output)
+        with (
+            nullcontext(store) if store else job.passing_store(output) as store_path,
+            run.engine(scheduler, workers, timeout) as engine,
+        ):
             summary = job.compress(
                 plan,
+                store_path,
                 output,
                 engine,
                 run.progress,
                 fit_settings=settings,
-                store_path=store,
                 always=always,
                 max_pixels=max_pixels,
             )
@@ -205,7 +212,7 @@ def fit(
     ] = _FIT.chunk_colors,
     as_json: Json = False,
 ) -> int:
-    """Fit a palette to the colours of a store; it stays there under the name k<colors>."""
+    """Fit a palette to the colours of a store; it stays there under the name kN, for N colours."""
     settings = FitSettings(colors, seed, init, max_iter, tol, chunk_colors)
 
     from kmeans_dask.pipeline.fit import fit as fit_store
@@ -300,8 +307,12 @@ class _Run:
         with connect(scheduler=scheduler, workers=workers, timeout=timeout) as engine:
             self.progress.finish()
             if engine.dashboard:
-                self._console.print(f"{engine.place}, dashboard: {engine.dashboard}")
-            yield engine
+                where = f"{engine.place}, dashboard: {engine.dashboard}"
+                self._console.print(where, markup=False, soft_wrap=True)
+            try:
+                yield engine
+            except StoreError as error:  # by now something has been written
+                raise JobError(str(error)) from error
 
     def show(self, data: dict[str, Any], text: RenderableType) -> None:
         """The summary: one JSON object, or text."""
@@ -316,15 +327,17 @@ class _Run:
 
 def main() -> None:
     """Run the command line, and exit."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(_main())
 
 
 def _main() -> int:
     try:
-        return app(standalone_mode=False) or 0
-    except UsageError as error:
-        return _fail(str(error), 2)
-    except ClusterError as error:
+        code: int = app(standalone_mode=False) or 0
+        return _fail("interrupted", code) if code == 130 else code
+    except JobError as error:
         return _fail(str(error), 3)
     except KMeansDaskError as error:
         return _fail(str(error), 2)
@@ -332,13 +345,19 @@ def _main() -> int:
         return _fail(error.format_message(), error.exit_code)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        return _fail(f"{error.strerror or error}{where}", 3)
+        return _fail(f"{error.strerror or error or type(error).__name__}{where}", 3)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
+    except Exception as error:
+        if os.environ.get("KMEANS_DASK_DEBUG"):
+            raise
+        what = f"{type(error).__name__}: {error}"
+        return _fail(f"a defect, please report it: {what} (KMEANS_DASK_DEBUG=1 shows where)", 3)
 
 
 def _fail(message: str, code: int) -> int:
+    from kmeans_dask.views.text import printable
+
     if message:
-        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
-        sys.stderr.write(f"kmeans-dask: {line}\n")
+        sys.stderr.write(f"kmeans-dask: {printable(message)}\n")
     return code

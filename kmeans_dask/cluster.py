@@ -7,11 +7,15 @@ number in flight. Every wait has an end: no worker for a stated time is an error
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import os
 import secrets
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -97,8 +101,7 @@ def connect(
         yield _InProcess()
     else:
         with _local(workers or count_cores(), timeout) as client:
-            n = len(client.nthreads())
-            yield _Distributed(client, f"{n} local worker{'s' * (n > 1)}", timeout)
+            yield _Distributed(client, "local worker processes", timeout)
 
 
 def count_cores() -> int:
@@ -160,8 +163,11 @@ class _Distributed:
     ) -> Iterator[Result]:
         waiting = iter(items)
         running: set[Future[Any]] = set()
+        looked = -math.inf
         while True:
-            room = _IN_FLIGHT_PER_THREAD * max(1, self._threads()) - len(running)
+            if time.monotonic() - looked > _LOOK_AGAIN:  # workers may have come or gone
+                threads, looked = max(1, self._threads()), time.monotonic()
+            room = _IN_FLIGHT_PER_THREAD * threads - len(running)
             for _, item in zip(range(room), waiting, strict=False):
                 running.add(self.submit(name, function, item))
             if not running:
@@ -173,29 +179,45 @@ class _Distributed:
 
     @contextmanager
     def listening(self, handler: EventHandler) -> Iterator[None]:
-        self._client.subscribe_topic(self.topic, lambda event: handler(event[1]))
+        listening = True
+
+        def pass_on(event: tuple[float, dict[str, Any]]) -> None:
+            if listening:  # the client keeps calling after it has unsubscribed
+                handler(event[1])
+
+        self._client.subscribe_topic(self.topic, pass_on)
         try:
             yield
         finally:
+            listening = False
             self._client.unsubscribe_topic(self.topic)
 
     def _threads(self) -> int:
-        return sum(self._client.nthreads().values())
+        """Threads of all workers. Raises ClusterError where the scheduler does not answer."""
+        try:
+            scheduler = self._client.scheduler
+            assert scheduler is not None
+            threads = self._client.sync(scheduler.ncores, callback_timeout=self._timeout)
+        except OSError as error:  # a timeout is one too
+            raise ClusterError(
+                f"the scheduler has not answered for {self._timeout:g} s: is it still running?"
+            ) from error
+        return sum(threads.values())
 
     def _wait(self, futures: Collection[Future[Any]]) -> set[Future[Any]]:
         """Wait until one of `futures` is done, for as long as there are workers."""
-        from distributed import wait
+        from distributed import CancelledError, wait
 
         seen = time.monotonic()
         while True:
             try:
                 with self._client.as_current():
                     return set(wait(futures, _LOOK_AGAIN, "FIRST_COMPLETED").done)
+            except CancelledError as error:
+                raise ClusterError(
+                    "the connection to the scheduler is lost: is it still running?"
+                ) from error
             except TimeoutError:
-                if self._client.status != "running":
-                    raise ClusterError(
-                        "the connection to the scheduler is lost: is it still running?"
-                    ) from None
                 if self._threads():
                     seen = time.monotonic()
                 elif time.monotonic() - seen > self._timeout:
@@ -215,8 +237,10 @@ class _Distributed:
                 "lack of memory"
             ) from error
         except CancelledError as error:
+            raise ClusterError(f"task {future.key} was lost by the scheduler") from error
+        except TimeoutError as error:
             raise ClusterError(
-                f"task {future.key} was cancelled or lost by the scheduler"
+                f"the result of task {future.key} did not arrive within {self._timeout:g} s"
             ) from error
 
 
@@ -224,9 +248,12 @@ class _Distributed:
 def _remote(address: str, timeout: float) -> Iterator[Client]:
     from distributed import Client
 
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters we say ourselves
     try:
+        # A client waits for ever on a port that takes connections and says nothing.
+        asyncio.run(asyncio.wait_for(_greet(address, timeout), timeout))
         client = Client(address, timeout=timeout, set_as_default=False)
-    except (OSError, ValueError) as error:  # a timeout is an OSError too
+    except Exception as error:  # an address that does not parse raises nearly anything
         raise UsageError(
             f"no scheduler answers at {address} within {timeout:g} s: check the address, or leave "
             "--scheduler out to work on this machine"
@@ -242,6 +269,20 @@ def _remote(address: str, timeout: float) -> Iterator[Client]:
         yield client
 
 
+async def _greet(address: str, timeout: float) -> None:
+    """Ask who is there. Raises ValueError where it is no scheduler."""
+    from distributed.comm.core import connect as connect_comm
+
+    comm = await connect_comm(address, timeout=timeout)
+    try:
+        await comm.write({"op": "identity", "reply": True})
+        answer = await comm.read()
+    finally:
+        comm.abort()
+    if answer.get("type") != "Scheduler":
+        raise ValueError(f"{address} is a {answer.get('type')}")
+
+
 @contextmanager
 def _local(workers: int, timeout: float) -> Iterator[Client]:
     """Worker processes on this machine, of one thread each, reachable from this machine only."""
@@ -251,19 +292,35 @@ def _local(workers: int, timeout: float) -> Iterator[Client]:
     # The nanny would have malloc give memory back at once. Then it also asks for each buffer
     # anew, and clearing those pages costs as much as decoding does.
     malloc = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
-    with (
-        dask.config.set(malloc),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=f"127.0.0.1:{_free_port(_DASHBOARD_PORT)}",
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        Client(cluster, timeout=timeout, set_as_default=False) as client,
-    ):
+    try:
+        with dask.config.set(malloc), _interrupts_ignored():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address=f"127.0.0.1:{_free_port(_DASHBOARD_PORT)}",
+                silence_logs=logging.CRITICAL,
+            )
+    except RuntimeError as error:
+        raise ClusterError(
+            "the worker processes could not be started: try --workers 0, without any"
+        ) from error
+    with cluster, Client(cluster, timeout=timeout, set_as_default=False) as client:
         yield client
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started inside the block inherit it: Ctrl-C ends the job, and that ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set signal handlers
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _free_port(wanted: int) -> int:

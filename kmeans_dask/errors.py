@@ -19,5 +19,9 @@ class StoreError(KMeansDaskError):
     """A store is missing, unfinished, or not one of ours."""
 
 
-class ClusterError(KMeansDaskError):
-    """The cluster cannot be reached, has no workers, or lost the work too often."""
+class JobError(KMeansDaskError):
+    """A running job broke off; what it has written is unfinished."""
+
+
+class ClusterError(JobError):
+    """The cluster went away, has no workers, or lost the work too often."""

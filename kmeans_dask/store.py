@@ -205,9 +205,9 @@ class Store:
         group = _open(self.path / "palettes" / name)
         attrs = {key: value for key, value in group.attrs.items() if key != "number"}
         return StoredPalette(
-            np.asarray(_array(group, "centroids")[:]),
-            np.asarray(_array(group, "colors")[:]),
-            np.asarray(_array(group, "weights")[:]),
+            _read(_array(group, "centroids")),
+            _read(_array(group, "colors")),
+            _read(_array(group, "weights")),
             attrs,
         )
 
@@ -220,16 +220,20 @@ class Store:
         aside = parent / f".{name}-{secrets.token_hex(4)}"
         try:
             yield zarr.create_group(aside, zarr_format=3)
+            old = parent / f"{aside.name}-old"
             if replace and (parent / name).exists():
-                (parent / name).rename(parent / f"{aside.name}-old")
+                (parent / name).rename(old)
             try:
                 aside.rename(parent / name)
             except OSError:
-                if not (parent / name).is_dir():
+                if old.exists():
+                    old.rename(parent / name)
                     raise
+                if not (parent / name).is_dir():  # else another attempt was first
+                    raise
+            shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-            shutil.rmtree(parent / f"{aside.name}-old", ignore_errors=True)
 
 
 class PartitionWriter:
@@ -361,9 +365,8 @@ class _ChunkReader:
         while start < place.stop:
             number = start // self._size
             if number != self._number:
-                self._chunk = np.asarray(
-                    self._array[number * self._size : (number + 1) * self._size]
-                )
+                whole = slice(number * self._size, (number + 1) * self._size)
+                self._chunk = _read(self._array, whole)
                 self._number = number
             first = start - number * self._size
             pieces.append(self._chunk[first : first + place.stop - start])
@@ -378,7 +381,17 @@ def _members(folder: Path) -> list[str]:
 
 
 def _open(path: Path) -> zarr.Group:
-    return zarr.open_group(path, mode="r", zarr_format=3)
+    try:
+        return zarr.open_group(path, mode="r", zarr_format=3)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise StoreError(f"{path} is damaged: {error}") from error
+
+
+def _read(array: zarr.Array[Any], place: slice = slice(None)) -> NDArray[Any]:
+    try:
+        return np.asarray(array[place])
+    except (ValueError, RuntimeError, OSError) as error:  # a checksum, a codec, the disk
+        raise StoreError(f"{array.store_path} is damaged: {error}") from error
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -426,6 +439,4 @@ def _write_counts(group: zarr.Group, counts: ColorCounts) -> None:
 
 def _read_counts(group: zarr.Group, start: int = 0, stop: int | None = None) -> ColorCounts:
     place = slice(start, stop)
-    return ColorCounts(
-        np.asarray(_array(group, "codes")[place]), np.asarray(_array(group, "weights")[place])
-    )
+    return ColorCounts(_read(_array(group, "codes"), place), _read(_array(group, "weights"), place))

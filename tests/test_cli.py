@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -129,7 +131,7 @@ def test_workers_partitions_chunks_and_single_steps_never_change_a_byte(
 def test_a_remote_scheduler_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
     run("compress", photos, tmp_path / "here", "--workers", "0", "--colors", "8")
     with LocalCluster(
-        n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address=None
+        n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0"
     ) as cluster:
         address = cluster.scheduler_address
         script = Path(__file__).parents[1] / "jobs" / "compress.py"
@@ -157,7 +159,7 @@ def test_the_job_script_starts_no_cluster_of_its_own(photos: Path, tmp_path: Pat
 
 
 def test_a_scheduler_without_workers_is_an_error_in_time(photos: Path, tmp_path: Path) -> None:
-    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
         words = ("--scheduler", cluster.scheduler_address, "--timeout", "2")
         done = run("compress", photos, tmp_path / "out", *words, code=2)
     assert "no worker within 2 s" in done.stderr
@@ -393,6 +395,77 @@ def test_compress_keeps_the_store_where_it_is_told_to(photos: Path, tmp_path: Pa
     run("compress", photos, tmp_path / "out", *words)
     assert summary("info", tmp_path / "s.zarr")["palettes"][0]["colors"] == 4
     assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_an_original_that_is_gone_is_written_as_png_from_the_store(
+    photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    photograph("coffee.png", (90, 60)).save(tmp_path / "in" / "tiny.jpg", quality=5)
+    run("ingest", tmp_path / "in", tmp_path / "s.zarr", "--workers", "0")
+    run("fit", tmp_path / "s.zarr", "--workers", "0")
+    (tmp_path / "in" / "tiny.jpg").unlink()
+    found = summary("encode", tmp_path / "s.zarr", tmp_path / "out", "--workers", "0")
+    assert (found["compressed"], found["kept"]) == (1, 0)
+    assert (tmp_path / "out" / "tiny.png").exists()
+
+
+def test_a_damaged_store_is_named_in_one_line(photos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "s.zarr"
+    run("ingest", photos, store, "--workers", "0")
+    run("fit", store, "--workers", "0")
+    chunk = next(path for path in store.glob("partitions/*/pixels/c/**/*") if path.is_file())
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1
+    chunk.write_bytes(data)
+    done = run("encode", store, tmp_path / "out", "--workers", "0", code=3)
+    assert "damaged" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_link_into_the_output_is_never_written_over(photos: Path, tmp_path: Path) -> None:
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+    original = tmp_path / "out" / "a.png"
+    original.write_bytes((photos / "astronaut.png").read_bytes())
+    (tmp_path / "in" / "a.png").symlink_to(original)
+    words = ("--overwrite", "--workers", "0", "-k", "2")
+    done = run("compress", tmp_path / "in", tmp_path / "out", *words, code=2)
+    assert "leads into" in done.stderr
+    assert original.read_bytes() == (photos / "astronaut.png").read_bytes()
+
+
+def test_a_terminal_that_knows_only_ascii_gets_its_summary(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    words = ("--workers", "0", "-k", "2")
+    assert "images per GB" in run("compress", photos, tmp_path / "out", *words).stdout
+
+
+def test_an_interrupt_ends_the_job_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    photo = photograph("astronaut.png", (1500, 1500))
+    for i in range(40):
+        photo.save(tmp_path / "in" / f"{i}.png", compress_level=1)
+    out = tmp_path / "out"
+    words = [sys.executable, "-m", "kmeans_dask", "compress", str(tmp_path / "in"), str(out)]
+    with subprocess.Popen(
+        [*words, "--workers", "1", "--partition-pixels", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a process group of its own, as a terminal gives a job
+    ) as job:
+        until = time.monotonic() + 60
+        while not list(out.glob(".kmeans-dask.zarr/partitions/0*")) and time.monotonic() < until:
+            time.sleep(0.05)
+        os.killpg(job.pid, signal.SIGINT)
+        _, errors = job.communicate(timeout=60)
+    assert job.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert errors.endswith("kmeans-dask: interrupted\n")
+    assert not out.exists()
 
 
 def test_names_that_would_break_a_terminal_or_a_page_go_through(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class Summary:
     colors: entries of the palette
     iterations, converged, inertia: of the fit; inertia in squared 8-bit values
     psnr: over the opaque pixels of the compressed images, in dB; None where nothing was lost
-    composited: images with partly transparent pixels, which were laid over white
+    composited: of the compressed, those whose partly transparent pixels were laid over white
     input_bytes, output_bytes: of the compressed and kept images
     """
 
@@ -74,7 +75,8 @@ def check_output(inputs: Sequence[Path], output: Path, *, overwrite: bool) -> No
     _check_outside(inputs, output, "OUTPUT")
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file: name a folder to write to")
-    if not overwrite and output.is_dir() and any(output.iterdir()):
+    there = output.iterdir() if output.is_dir() else ()
+    if not overwrite and any(path.name != _PASSING_STORE for path in there):
         raise UsageError(
             f"{output} is not empty: name another folder, or add --overwrite to write into it"
         )
@@ -87,15 +89,26 @@ def check_new_store(inputs: Sequence[Path], path: Path) -> None:
         raise UsageError(f"{path} exists already: choose another path, or remove it first")
 
 
+def check_originals(plan: Plan, output: Path) -> None:
+    """Raise UsageError where an image of `plan` is, by a link, a file below `output`."""
+    resolved = output.resolve()
+    for partition in plan.partitions:
+        for source in partition:
+            if resolved in Path(source.path).resolve().parents:
+                raise UsageError(
+                    f"{source.path} leads into OUTPUT {output}, where it could be overwritten: "
+                    "choose another folder"
+                )
+
+
 def _check_outside(inputs: Sequence[Path], path: Path, what: str) -> None:
-    """Raise UsageError where `path` is inside one of `inputs`, or one of them inside it."""
+    """Raise UsageError where `path` and one of `inputs` are one inside the other."""
     resolved = path.resolve()
     for given in inputs:
         source = given.resolve()
         if resolved == source or source in resolved.parents or resolved in source.parents:
             raise UsageError(
-                f"{what} {path} and the input {given} are one inside the other: choose a "
-                "folder elsewhere"
+                f"{what} {path} and {given} are one inside the other: choose a folder elsewhere"
             )
 
 
@@ -112,8 +125,9 @@ class IngestSummary:
     def as_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
         return {
-            "images": self.tally.images,
+            "images": self.tally.images + len(self.failures),
             "failed": len(self.failures),
+            "skipped": self.store.attrs["skipped"],
             "composited": self.tally.composited,
             "pixels": self.tally.pixels,
             "distinct_colors": self.distinct_colors,
@@ -165,7 +179,7 @@ def encode_and_summarize(
         kept=encoded.kept,
         failed=len(encoded.failures),
         skipped=store.attrs["skipped"],
-        composited=tally.composited,
+        composited=encoded.composited,
         pixels=tally.pixels,
         distinct_colors=fitted.distinct_colors,
         colors=len(fitted.palette),
@@ -180,28 +194,31 @@ def encode_and_summarize(
     )
 
 
+@contextmanager
+def passing_store(output: Path) -> Iterator[Path]:
+    """The path of a store in `output` that is removed, when no task writes to it any more."""
+    path, is_new = output / _PASSING_STORE, not output.exists()
+    shutil.rmtree(path, ignore_errors=True)  # of a run that was killed
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        if is_new and output.is_dir() and not any(output.iterdir()):
+            output.rmdir()
+
+
 def compress(
     plan: Plan,
+    store_path: Path,
     output: Path,
     engine: Engine,
     progress: Progress,
     *,
     fit_settings: FitSettings,
-    store_path: Path | None = None,
     always: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> Summary:
-    """Ingest, count, fit and encode the images of `plan` into `output`.
-
-    Without `store_path` the store is a passing one, in the output folder, and removed at the end.
-    """
-    passing = output / _PASSING_STORE
-    shutil.rmtree(passing, ignore_errors=True)  # of a run that was killed
-    try:
-        store = ingest_and_count(
-            plan, store_path or passing, engine, progress, max_pixels=max_pixels
-        ).store
-        fitted = fit(store, engine, progress, fit_settings)
-        return encode_and_summarize(store, output, fitted, engine, progress, always=always)
-    finally:
-        shutil.rmtree(passing, ignore_errors=True)
+    """Ingest, count, fit and encode the images of `plan` into `output`."""
+    store = ingest_and_count(plan, store_path, engine, progress, max_pixels=max_pixels).store
+    fitted = fit(store, engine, progress, fit_settings)
+    return encode_and_summarize(store, output, fitted, engine, progress, always=always)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import secrets
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +30,15 @@ class Encoded:
     """What encoding amounted to, over a partition or over all.
 
     compressed, kept: images written as indexed PNG; copied because that would have been larger
-    input_bytes, output_bytes: of both
+    composited: of the compressed, those whose partly transparent pixels were laid over white
+    input_bytes, output_bytes: of the compressed and the kept
     pixels, squared_error: opaque pixels of the compressed images, and the squared differences
         of their 8-bit values that compressing made
     """
 
     compressed: int = 0
     kept: int = 0
+    composited: int = 0
     input_bytes: int = 0
     output_bytes: int = 0
     pixels: int = 0
@@ -48,6 +49,7 @@ class Encoded:
         return Encoded(
             self.compressed + other.compressed,
             self.kept + other.kept,
+            self.composited + other.composited,
             self.input_bytes + other.input_bytes,
             self.output_bytes + other.output_bytes,
             self.pixels + other.pixels,
@@ -70,10 +72,10 @@ def encode(
     *,
     always: bool = False,
 ) -> Encoded:
-    """Write every image of `store` below `output`, and `palette.json` and `failures.jsonl`.
+    """Write every image of `store` below `output`, and `palette.json` and `failures.jsonl`, if any.
 
-    An image whose PNG would be larger than its file is copied instead, but not with `always`.
-    The copy is of the input as it is now.
+    An image whose PNG would be larger than its file is copied instead, if the file is still
+    there; but not with `always`.
     """
     store.require_whole()
     output.mkdir(parents=True, exist_ok=True)
@@ -86,8 +88,9 @@ def encode(
         total += encoded
         progress.advance(encoded.images)
     progress.finish()
-    palette = fitted.palette.to_json(fitted.weights.tolist())
-    write_file(output / PALETTE_FILE, palette.encode())
+    if total.images:
+        palette = fitted.palette.to_json(fitted.weights.tolist())
+        write_file(output / PALETTE_FILE, palette.encode())
     total = replace(total, failures=tuple(sorted(total.failures, key=lambda f: f.path)))
     write_failures(output, total.failures)
     return total
@@ -104,21 +107,31 @@ def encode_partition(
         shape = (image["height"], image["width"])
         indices, squared_error = _indices(pixels, opaque, palette, nearest)
         png = encode_png(indices.reshape(shape), palette)
-        source, size = Path(image["path"]), image["n_bytes"]
-        kept = len(png) > size and not always
-        if kept:
-            size = copy_file(source, below(output, image["kept_as"]))
+        original = None if always else _original(image, smaller_than=len(png))
+        if original is not None:
+            write_file(below(output, image["kept_as"]), original)
+            total += Encoded(kept=1, input_bytes=len(original), output_bytes=len(original))
         else:
             write_file(below(output, image["output"]), png)
-        total += Encoded(
-            compressed=not kept,
-            kept=kept,
-            input_bytes=size,
-            output_bytes=size if kept else len(png),
-            pixels=0 if kept else len(pixels) if opaque is None else int(opaque.sum()),
-            squared_error=0 if kept else squared_error,
-        )
+            total += Encoded(
+                compressed=1,
+                composited=image["composited"],
+                input_bytes=image["n_bytes"],
+                output_bytes=len(png),
+                pixels=len(pixels) if opaque is None else int(opaque.sum()),
+                squared_error=squared_error,
+            )
     return total
+
+
+def _original(image: Mapping[str, Any], *, smaller_than: int) -> bytes | None:
+    """The input file as it is now, where it is smaller; None where it is not, or is gone."""
+    if image["n_bytes"] >= smaller_than:
+        return None
+    try:
+        return Path(image["path"]).read_bytes()
+    except OSError:
+        return None
 
 
 @functools.lru_cache(maxsize=1)
@@ -153,24 +166,10 @@ def below(output: Path, name: str) -> Path:
 
 def write_file(path: Path, data: bytes) -> None:
     """Write `data` to `path`, which is never seen half-written."""
-    with _aside(path) as aside:
-        aside.write_bytes(data)
-
-
-def copy_file(source: Path, path: Path) -> int:
-    """Copy `source` to `path`, which is never seen half-written; returns its size in bytes."""
-    with _aside(path) as aside:
-        shutil.copyfile(source, aside)
-        return aside.stat().st_size
-
-
-@contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """A passing name beside `path`, renamed to it when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.parent / f".{secrets.token_hex(8)}"
+    aside = path.parent / f".kmeans-dask-{secrets.token_hex(8)}"
     try:
-        yield aside
+        aside.write_bytes(data)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,14 @@ def read_info(path: Path) -> Info:
         versions=attrs["versions"],
         partitions=len(store.partition_ids),
         of_partitions=attrs["n_partitions"],
-        tally=Tally.read(store) if counted else None,
+        tally=_tally(store) if counted else None,
         distinct_colors=store.n_colors if counted else None,
         palettes=[read_fit(store, name).as_dict() for name in store.palette_names],
         n_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
     )
+
+
+def _tally(store: Store) -> Tally:
+    """Of the partitions, and of the files that never got into one."""
+    tally = Tally.read(store)
+    return replace(tally, failed=tally.failed + len(store.attrs["failures"]))

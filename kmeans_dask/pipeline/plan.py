@@ -111,24 +111,25 @@ def make_plan(
         else:
             raise UsageError(f"{given} does not exist: name a file or folder of images")
 
-    readable: list[tuple[Path, PurePosixPath, int]] = []
+    readable: list[tuple[Path, PurePosixPath, int, int]] = []
     for path, name in found.files.items():
         try:
             width, height = read_size(path, max_pixels)
-        except ImageError as error:
+            n_bytes = path.stat().st_size
+        except (ImageError, OSError) as error:
             found.failures.append(Failure(str(path), str(error)))
         else:
-            readable.append((path, name, width * height))
+            readable.append((path, name, n_bytes, width * height))
     if not readable:
         first = found.failures[0] if found.failures else None
         why = f" ({Path(first.path).name}: {first.reason})" if first else ""
         raise UsageError(
             f"no image found in {', '.join(map(str, inputs))}{why}: name a file or folder of images"
         )
-    outputs = output_names([name for _, name, _ in readable])
+    outputs = output_names([name for _, name, *_ in readable])
     sources = [
-        Source(str(path), str(name), str(output), path.stat().st_size, pixels)
-        for (path, name, pixels), output in zip(readable, outputs, strict=True)
+        Source(str(path), str(name), str(output), n_bytes, n_pixels)
+        for (path, name, n_bytes, n_pixels), output in zip(readable, outputs, strict=True)
     ]
     _refuse_collisions(sources)
     return Plan(
@@ -192,8 +193,8 @@ def _refuse_collisions(sources: Sequence[Source]) -> None:
         for name in {source.kept_as, source.output}:
             if name in taken:
                 raise UsageError(
-                    f"{source.path} and {taken[name]} would both become {name}: rename one, or "
-                    "compress them into different folders"
+                    f"{source.path} and {taken[name]} would both become {name}: rename one, name "
+                    "a folder that holds both, or compress them into different folders"
                 )
             taken[name] = source.path
     for source in sources:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -45,7 +47,7 @@ class TerminalProgress(Progress):
             TimeRemainingColumn(elapsed_when_finished=False),
             TextColumn("{task.fields[note]}"),
             console=console,
-            disable=not console.is_terminal,
+            disable=not sys.stderr.isatty(),
         )
         self._task = TaskID(0)
 

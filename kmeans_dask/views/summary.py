@@ -12,8 +12,9 @@ from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.fit import FitResult
 from kmeans_dask.pipeline.info import Info
 from kmeans_dask.pipeline.plan import Failure, Plan
+from kmeans_dask.views.text import decibels, printable, size
 
-_NAMED = 20  # failures named here; all of them are in failures.jsonl
+_NAMED = 20  # failures named here; the rest with --json, and in failures.jsonl
 
 Row = tuple[str, str]
 
@@ -39,7 +40,7 @@ def show_summary(summary: Summary) -> RenderableType:
             ("pixels", f"{summary.pixels:,} of {summary.distinct_colors:,} distinct colours"),
             ("palette", f"{summary.colors} colours, {summary.iterations} iterations{ended}"),
             ("inertia", f"{summary.inertia:.6g}"),
-            ("PSNR", decibels(summary.psnr if summary.compressed else None)),
+            *([("PSNR", decibels(summary.psnr))] if summary.compressed else []),
             ("size", f"{size(before)} → {size(after)} ({100 * after / max(before, 1):.1f} %)"),
             ("images per GB", f"{per_gb[0]:,.0f} → {per_gb[1]:,.0f}"),
         ]
@@ -84,6 +85,7 @@ def show_info(info: Info) -> RenderableType:
     ]
     if info.tally and info.distinct_colors is not None:
         rows += _tally(info.tally, info.distinct_colors)
+        rows.append(("failed", f"{info.tally.failed:,}"))
     rows += [
         (
             f"palette {palette['palette']}",
@@ -124,32 +126,3 @@ def name_failures(failures: Sequence[Failure]) -> list[Text]:
     if len(failures) > _NAMED:
         lines.append(Text(f"... and {len(failures) - _NAMED:,} more", style="red"))
     return lines
-
-
-def printable(text: str) -> str:
-    r"""`text` with what a terminal would act on, or could not show, escaped.
-
-    >>> print(printable("a\x1b[31m\nb.png"))
-    a\x1b[31m\nb.png
-    """
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
-
-
-def size(n_bytes: int) -> str:
-    """Bytes with a decimal prefix.
-
-    >>> size(95_566), size(12)
-    ('95.6 kB', '12 B')
-    """
-    value, prefixes = float(n_bytes), iter(("B", "kB", "MB", "GB", "TB"))
-    prefix = next(prefixes)
-    while value >= 999.95 and prefix != "TB":
-        value, prefix = value / 1000, next(prefixes)
-    return f"{value:.0f} {prefix}" if prefix == "B" else f"{value:.1f} {prefix}"
-
-
-def decibels(value: float | None) -> str:
-    """A PSNR; None means that nothing was lost."""
-    return "nothing lost" if value is None else f"{value:.2f} dB"
