@@ -319,6 +319,10 @@ class PartitionWriter:
             self._opaque[place] = mask
 
 
+# pixels (n, 3) uint8, and opaque (n,) bool, None where all are
+Piece = tuple[NDArray[np.uint8], NDArray[np.bool_] | None]
+
+
 class Partition:
     """A partition to read."""
 
@@ -338,16 +342,21 @@ class Partition:
         """All pixels, (n, 3) uint8, as a Zarr array."""
         return _array(self._group, "pixels")
 
-    def read_images(
-        self,
-    ) -> Iterator[tuple[dict[str, Any], NDArray[np.uint8], NDArray[np.bool_] | None]]:
-        """Each image's record, pixels (n, 3) and opaque (n,) or None; each chunk is read once."""
+    def read_images(self) -> Iterator[tuple[dict[str, Any], Iterator[Piece]]]:
+        """Each image's record, and its pixels from first to last, a chunk at most at a time.
+
+        To be read in this order: each chunk is read once, and then forgotten.
+        """
         pixels = _ChunkReader(self.pixels)
         opaque = _ChunkReader(_array(self._group, "opaque")) if "opaque" in self._group else None
         for image in self.images:
-            place = slice(image["offset"], image["offset"] + image["height"] * image["width"])
-            clear = opaque is not None and image["transparent"]
-            yield image, pixels.read(place), opaque.read(place) if opaque and clear else None
+            start = image["offset"]
+            stop = start + image["height"] * image["width"]
+            of_image = pixels.read(start, stop)
+            if opaque and image["transparent"]:
+                yield image, zip(of_image, opaque.read(start, stop), strict=True)
+            else:
+                yield image, ((piece, None) for piece in of_image)
 
 
 class _ChunkReader:
@@ -359,19 +368,16 @@ class _ChunkReader:
         self._number = -1
         self._chunk: NDArray[Any] = np.empty(0)
 
-    def read(self, place: slice) -> NDArray[Any]:
-        pieces = []
-        start = place.start
-        while start < place.stop:
+    def read(self, start: int, stop: int) -> Iterator[NDArray[Any]]:
+        while start < stop:
             number = start // self._size
             if number != self._number:
                 whole = slice(number * self._size, (number + 1) * self._size)
-                self._chunk = _read(self._array, whole)
-                self._number = number
+                self._chunk, self._number = _read(self._array, whole), number
             first = start - number * self._size
-            pieces.append(self._chunk[first : first + place.stop - start])
-            start += len(pieces[-1])
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+            piece = self._chunk[first : first + stop - start]
+            yield piece
+            start += len(piece)
 
 
 def _members(folder: Path) -> list[str]:

@@ -506,6 +506,28 @@ def test_names_that_differ_in_suffix_only_all_get_their_own_output(
     ]  # fmt: skip
 
 
+def test_the_largest_image_allowed_stays_within_the_memory_promised(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    ramp = np.add.outer(np.arange(9400), np.arange(9400)) // 80
+    image = Image.fromarray(np.stack([ramp, ramp.T, ramp % 7], -1).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned: one more copy
+    image.save(tmp_path / "in" / "large.jpg", exif=exif)
+    code = (
+        "import resource, sys\n"
+        "from kmeans_dask.cli import main\n"
+        "try: main()\n"
+        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    words = ["compress", str(tmp_path / "in"), str(tmp_path / "out"), "--workers", "0", "-k", "16"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    peak_mib = int(done.stdout.splitlines()[-1]) / 1024
+    assert peak_mib < 1.5 * 1024
+
+
 def test_it_is_quiet_when_piped(photos: Path, tmp_path: Path) -> None:
     done = run("compress", photos, tmp_path / "out", "--workers", "0", "-k", "4")
     assert done.stderr == ""

@@ -100,12 +100,11 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     with _opened(path, max_pixels) as image:
         _mend_color_key(image)
         image.load()
-        colors, alpha = _separate(_to_8_bit(image))
-        decoded = _to_srgb(colors, image.info.get("icc_profile"))
-        of_alpha = alpha.histogram() if alpha else [0]
-        transparent, composited = of_alpha[0] > 0, any(of_alpha[1:255])
-        if alpha and (transparent or composited):
-            decoded.putalpha(alpha)
+        decoded = _to_rgb(_to_8_bit(image), image.info.get("icc_profile"))
+        alphas = decoded.getchannel("A").histogram() if decoded.mode == "RGBA" else [0]
+        transparent, composited = alphas[0] > 0, any(alphas[1:255])
+        if decoded.mode == "RGBA" and not (transparent or composited):
+            decoded = decoded.convert("RGB")
         return DecodedImage(_upright(decoded, image), transparent, composited)
 
 
@@ -187,15 +186,26 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     tags = getattr(image, "tag_v2", {})  # of a TIFF
     (bits, *_) = tags.get(_BITS_PER_SAMPLE, (16,))
     white = (1 << bits) - 1
-    samples = np.asarray(image).astype(np.int64).clip(0, white)
-    scaled = ((samples * 255 + white // 2) // white).astype(np.uint8)
+    scale = ((np.arange(white + 1) * 255 + white // 2) // white).astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-        scaled = 255 - scaled
-    grey = Image.fromarray(scaled)
+        scale = 255 - scale
+    samples = np.asarray(image)
+    grey = Image.fromarray(scale.take(samples, mode="clip"))
     key = image.info.get("transparency")
     if isinstance(key, int):
         grey.putalpha(Image.fromarray(np.where(samples == key, 0, 255).astype(np.uint8)))
     return grey
+
+
+def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """To mode RGB, or RGBA where there is alpha, in sRGB."""
+    if image.mode == "RGBA" and not profile:
+        return image  # it can be large: nothing to do is nothing to copy
+    colors, alpha = _separate(image)
+    decoded = _to_srgb(colors, profile)
+    if alpha:
+        decoded.putalpha(alpha)
+    return decoded
 
 
 def _separate(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
@@ -204,7 +214,8 @@ def _separate(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         image = image.convert("LA")
     if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA", "RGBa"):
         grey = image.mode in ("L", "LA")
-        with_alpha = image.convert("LA" if grey else "RGBA")
+        mode = "LA" if grey else "RGBA"
+        with_alpha = image if image.mode == mode else image.convert(mode)
         return with_alpha.convert("L" if grey else "RGB"), with_alpha.getchannel("A")
     if image.mode in ("L", "RGB", "CMYK", "LAB"):
         return image, None

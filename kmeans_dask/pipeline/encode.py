@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,7 +22,7 @@ from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.fit import FitResult
 from kmeans_dask.pipeline.plan import FAILURES_FILE, PALETTE_FILE, Failure
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.store import Store
+from kmeans_dask.store import Piece, Store
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,9 @@ def encode_partition(
     partition = Store.open(store_path).partition(partition_id)
     nearest = _nearest(palette.colors.tobytes())
     total = Encoded(failures=_failures(partition.failures))
-    for image, pixels, opaque in partition.read_images():
-        shape = (image["height"], image["width"])
-        indices, squared_error = _indices(pixels, opaque, palette, nearest)
-        png = encode_png(indices.reshape(shape), palette)
+    for image, pieces in partition.read_images():
+        indices, n_opaque, squared_error = _map(image, pieces, palette, nearest)
+        png = encode_png(indices, palette)
         original = None if always else _original(image, smaller_than=len(png))
         if original is not None:
             write_file(below(output, image["kept_as"]), original)
@@ -118,7 +117,7 @@ def encode_partition(
                 composited=image["composited"],
                 input_bytes=image["n_bytes"],
                 output_bytes=len(png),
-                pixels=len(pixels) if opaque is None else int(opaque.sum()),
+                pixels=n_opaque,
                 squared_error=squared_error,
             )
     return total
@@ -140,20 +139,20 @@ def _nearest(colors: bytes) -> NearestColor:
     return NearestColor(np.frombuffer(colors, np.uint8).reshape(-1, 3))
 
 
-def _indices(
-    pixels: NDArray[np.uint8],
-    opaque: NDArray[np.bool_] | None,
-    palette: Palette,
-    nearest: NearestColor,
-) -> tuple[NDArray[np.uint8], int]:
-    """Palette indices (n,) of pixels (n, 3), and the squared error of the opaque ones."""
-    if opaque is None:
-        found, squared_error = nearest.map(pixels)
-        return (found + palette.first).astype(np.uint8), squared_error
-    indices = np.zeros(len(pixels), np.uint8)
-    found, squared_error = nearest.map(pixels[opaque])
-    indices[opaque] = found + palette.first
-    return indices, squared_error
+def _map(
+    image: Mapping[str, Any], pieces: Iterable[Piece], palette: Palette, nearest: NearestColor
+) -> tuple[NDArray[np.uint8], int, int]:
+    """Palette indices (h, w) of an image; number and squared error of its opaque pixels."""
+    indices = np.zeros(image["height"] * image["width"], np.uint8)
+    start = n_opaque = squared_error = 0
+    for pixels, opaque in pieces:
+        into = indices[start : start + len(pixels)]
+        found, error = nearest.map(pixels if opaque is None else pixels[opaque])
+        into[slice(None) if opaque is None else opaque] = found + palette.first
+        start += len(pixels)
+        n_opaque += len(found)
+        squared_error += error
+    return indices.reshape(image["height"], image["width"]), n_opaque, squared_error
 
 
 def below(output: Path, name: str) -> Path:
