@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -250,8 +251,10 @@ def _remote(address: str, timeout: float) -> Iterator[Client]:
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters we say ourselves
     try:
-        # A client waits for ever on a port that takes connections and says nothing.
-        asyncio.run(asyncio.wait_for(_greet(address, timeout), timeout))
+        # A client waits for ever on a port that takes connections and says nothing. In a thread,
+        # as the caller's may have an event loop already, in a notebook for one.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _greet(address, timeout)).result()
         client = Client(address, timeout=timeout, set_as_default=False)
     except Exception as error:  # an address that does not parse raises nearly anything
         raise UsageError(
@@ -270,15 +273,16 @@ def _remote(address: str, timeout: float) -> Iterator[Client]:
 
 
 async def _greet(address: str, timeout: float) -> None:
-    """Ask who is there. Raises ValueError where it is no scheduler."""
+    """Ask who is there. Raises ValueError where it is no scheduler, TimeoutError if nobody says."""
     from distributed.comm.core import connect as connect_comm
 
-    comm = await connect_comm(address, timeout=timeout)
-    try:
-        await comm.write({"op": "identity", "reply": True})
-        answer = await comm.read()
-    finally:
-        comm.abort()
+    async with asyncio.timeout(timeout):
+        comm = await connect_comm(address, timeout=timeout)
+        try:
+            await comm.write({"op": "identity", "reply": True})
+            answer = await comm.read()
+        finally:
+            comm.abort()
     if answer.get("type") != "Scheduler":
         raise ValueError(f"{address} is a {answer.get('type')}")
 

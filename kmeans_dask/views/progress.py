@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Column
 from rich.text import Text
 
 from kmeans_dask.pipeline.progress import Progress
@@ -41,8 +42,8 @@ class TerminalProgress(Progress):
         self._bars = Bars(
             SpinnerColumn(finished_text="✓"),
             TextColumn("{task.description:7}"),
-            BarColumn(bar_width=30),
-            _Amount(),
+            BarColumn(bar_width=12),
+            _Amount(table_column=Column(no_wrap=True)),
             TimeElapsedColumn(),
             TimeRemainingColumn(elapsed_when_finished=False),
             TextColumn("{task.fields[note]}"),
