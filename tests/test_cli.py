@@ -180,6 +180,9 @@ def test_few_colours_are_the_palette(tmp_path: Path) -> None:
     found = summary("compress", tmp_path / "in", tmp_path / "out", "--workers", "0")
     assert (found["colors"], found["distinct_colors"], found["inertia"]) == (3, 3, 0)
     assert found["psnr"] is None
+    shown = run("compress", tmp_path / "in", tmp_path / "shown", "--workers", "0").stdout
+    assert "3 colours (all there are)" in shown
+    assert "nothing lost" in shown
     assert chunks(tmp_path / "out" / "a.png")[b"IHDR"][8] == 2
     np.testing.assert_array_equal(
         pixels_of(tmp_path / "out" / "a.png"), pixels_of(tmp_path / "in" / "a.bmp")

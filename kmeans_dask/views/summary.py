@@ -35,10 +35,11 @@ def show_summary(summary: Summary) -> RenderableType:
     per_gb = summary.images_per_gb
     if per_gb:
         ended = "" if summary.converged else ", stopped before convergence"
+        few = " (all there are)" if summary.distinct_colors <= summary.colors else ""
         before, after = summary.input_bytes, summary.output_bytes
         rows += [
             ("pixels", f"{summary.pixels:,} of {summary.distinct_colors:,} distinct colours"),
-            ("palette", f"{summary.colors} colours, {summary.iterations} iterations{ended}"),
+            ("palette", f"{summary.colors} colours{few}, {summary.iterations} iterations{ended}"),
             ("inertia", f"{summary.inertia:.6g}"),
             *([("PSNR", decibels(summary.psnr))] if summary.compressed else []),
             ("size", f"{size(before)} → {size(after)} ({100 * after / max(before, 1):.1f} %)"),
