@@ -215,6 +215,17 @@ def test_transparent_pixels_stay_so_and_are_not_fitted(tmp_path: Path) -> None:
     assert found["distinct_colors"] == len(photo | {(200, 10, 10), (132, 132, 227)})
 
 
+def test_a_clear_entry_is_not_taken_for_a_colour(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    sprite = np.full((20, 20, 4), 255, np.uint8)
+    sprite[:, :4, 0] = [0, 60, 120, 180]  # with white, one colour more than fits beside clear
+    sprite[0, 0, 3] = 0
+    Image.fromarray(sprite).save(tmp_path / "in" / "sprite.png")
+    words = ("-k", "5", "--workers", "0", "--always")
+    shown = run("compress", tmp_path / "in", tmp_path / "out", *words).stdout
+    assert "5 colours, " in shown
+
+
 def test_images_of_nothing_but_transparency_are_written(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.new("RGBA", (90, 70), (1, 2, 3, 0)).save(tmp_path / "in" / "clear.tiff")

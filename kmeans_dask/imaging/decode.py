@@ -185,7 +185,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 def _from_16_bit(image: Image.Image) -> Image.Image:
     tags = getattr(image, "tag_v2", {})  # of a TIFF
     (bits, *_) = tags.get(_BITS_PER_SAMPLE, (16,))
-    white = (1 << bits) - 1
+    white = (1 << min(bits, 16)) - 1  # the tag is the file's word, and may be anything
     scale = ((np.arange(white + 1) * 255 + white // 2) // white).astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         scale = 255 - scale

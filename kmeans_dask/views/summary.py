@@ -35,7 +35,7 @@ def show_summary(summary: Summary) -> RenderableType:
     per_gb = summary.images_per_gb
     if per_gb:
         ended = "" if summary.converged else ", stopped before convergence"
-        few = " (all there are)" if summary.distinct_colors <= summary.colors else ""
+        few = " (all there are)" if summary.inertia == 0 else ""
         before, after = summary.input_bytes, summary.output_bytes
         rows += [
             ("pixels", f"{summary.pixels:,} of {summary.distinct_colors:,} distinct colours"),

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kmeans_dask import open_pixels
+from kmeans_dask.cluster import connect
+from kmeans_dask.errors import StoreError
+from kmeans_dask.pipeline.compress import ingest_and_count
+from kmeans_dask.pipeline.plan import make_plan
+from kmeans_dask.pipeline.progress import Progress
+from tests.conftest import pixels_of
+
+
+@pytest.mark.parametrize("partition_pixels", [1, 1 << 24])
+def test_a_store_is_one_array_of_all_its_pixels(
+    photos: Path, tmp_path: Path, partition_pixels: int
+) -> None:
+    plan = make_plan([photos], partition_pixels=partition_pixels)
+    with connect(workers=0) as engine:
+        ingest_and_count(plan, tmp_path / "s.zarr", engine, Progress())
+    sources = [source for partition in plan.partitions for source in partition]
+    expected = np.concatenate([pixels_of(Path(source.path)) for source in sources])
+    pixels = open_pixels(tmp_path / "s.zarr")
+    assert (pixels.shape, pixels.dtype) == (expected.shape, np.uint8)
+    np.testing.assert_array_equal(pixels.compute(scheduler="sync"), expected)
+
+
+def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no store"):
+        open_pixels(tmp_path)
