@@ -1,7 +1,7 @@
 """Words to calls.
 
 Exit codes: 0 all done, 1 some images failed, 2 the request cannot be carried out (nothing was
-written), 3 the job broke off, 130 interrupted.
+written), 3 the job broke off, 130 or 143 interrupted by Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import kmeans_dask
+from kmeans_dask import interrupts
 from kmeans_dask.errors import JobError, KMeansDaskError, StoreError, UsageError
 from kmeans_dask.settings import MAX_PIXELS, PARTITION_PIXELS, WORKER_TIMEOUT, FitSettings
 
@@ -330,13 +331,16 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(_main())
+    with interrupts.interruptible():
+        code = _main()
+    sys.exit(code)
 
 
 def _main() -> int:
     try:
         code: int = app(standalone_mode=False) or 0
-        return _fail("interrupted", code) if code == 130 else code
+        # typer turns a KeyboardInterrupt into this code
+        return _fail("interrupted", interrupts.exit_code()) if code == 130 else code
     except JobError as error:
         return _fail(str(error), 3)
     except KMeansDaskError as error:
@@ -347,7 +351,7 @@ def _main() -> int:
         where = f": {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror or error or type(error).__name__}{where}", 3)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", 130)
+        return _fail("interrupted", interrupts.exit_code())
     except Exception as error:
         if os.environ.get("KMEANS_DASK_DEBUG"):
             raise

@@ -12,10 +12,8 @@ import logging
 import math
 import os
 import secrets
-import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +21,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from kmeans_dask.errors import ClusterError, UsageError
+from kmeans_dask.interrupts import check_interrupted, uninterrupted_children
 from kmeans_dask.settings import WORKER_TIMEOUT
 
 if TYPE_CHECKING:
@@ -118,6 +117,7 @@ class _InProcess:
     topic = "kmeans-dask"
 
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
+        check_interrupted()
         return function(*args)
 
     def result(self, handle: Any) -> Any:
@@ -126,7 +126,8 @@ class _InProcess:
     def map(
         self, name: str, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Iterator[Result]:
-        return map(function, items)
+        for item in items:
+            yield self.submit(name, function, item)
 
     @contextmanager
     def listening(self, handler: EventHandler) -> Iterator[None]:
@@ -211,6 +212,7 @@ class _Distributed:
 
         seen = time.monotonic()
         while True:
+            check_interrupted()
             try:
                 with self._client.as_current():
                     return set(wait(futures, _LOOK_AGAIN, "FIRST_COMPLETED").done)
@@ -297,7 +299,7 @@ def _local(workers: int, timeout: float) -> Iterator[Client]:
     # anew, and clearing those pages costs as much as decoding does.
     malloc = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
     try:
-        with dask.config.set(malloc), _interrupts_ignored():
+        with dask.config.set(malloc), uninterrupted_children():
             cluster = LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -312,19 +314,6 @@ def _local(workers: int, timeout: float) -> Iterator[Client]:
         ) from error
     with cluster, Client(cluster, timeout=timeout, set_as_default=False) as client:
         yield client
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Processes started inside the block inherit it: Ctrl-C ends the job, and that ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set signal handlers
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _free_port(wanted: int) -> int:

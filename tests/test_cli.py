@@ -457,7 +457,10 @@ def test_a_terminal_that_knows_only_ascii_gets_its_summary(
     assert "images per GB" in run("compress", photos, tmp_path / "out", *words).stdout
 
 
-def test_an_interrupt_ends_the_job_and_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_job_and_leaves_nothing_behind(
+    sent: signal.Signals, tmp_path: Path
+) -> None:
     (tmp_path / "in").mkdir()
     photo = photograph("astronaut.png", (1500, 1500))
     for i in range(40):
@@ -474,9 +477,12 @@ def test_an_interrupt_ends_the_job_and_leaves_nothing_behind(tmp_path: Path) -> 
         until = time.monotonic() + 60
         while not list(out.glob(".kmeans-dask.zarr/partitions/0*")) and time.monotonic() < until:
             time.sleep(0.05)
-        os.killpg(job.pid, signal.SIGINT)
+        if sent == signal.SIGINT:
+            os.killpg(job.pid, sent)
+        else:
+            job.send_signal(sent)
         _, errors = job.communicate(timeout=60)
-    assert job.returncode == 130, errors
+    assert job.returncode == 128 + sent, errors
     assert "Traceback" not in errors
     assert errors.endswith("kmeans-dask: interrupted\n")
     assert not out.exists()
