@@ -24,9 +24,10 @@ from PIL import Image
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_info
 
-from kmeans_dask.clustering.blocks import build_blocks
+from kmeans_dask.clustering.assignment import Assignment
 from kmeans_dask.clustering.counts import count_colors
 from kmeans_dask.clustering.lloyd import fit
+from kmeans_dask.clustering.points import color_points
 
 ELEPHANTS = Path(__file__).parents[2] / "shared/data/large/mate__abstract__Elephants_5640x3172.jpg"
 
@@ -48,8 +49,8 @@ def main() -> None:
     start = start + random.uniform(0.1, 0.4, start.shape)
 
     def ours() -> tuple[np.ndarray, int, float]:
-        blocks = build_blocks(count_colors(pixels))
-        found = fit(start, blocks.partial, max_iter=args.max_iter)
+        points = color_points(count_colors(pixels))
+        found = fit(start, Assignment(points).partial, max_iter=args.max_iter)
         return found.centroids, found.n_iter, found.inertia
 
     floats = pixels.astype(np.float64)

@@ -14,7 +14,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-N_CODES = 1 << 24
+from kmeans_dask.clustering.jit import jit
+
+CODE_BITS = 24
+N_CODES = 1 << CODE_BITS
 
 
 def _spread() -> NDArray[np.uint32]:
@@ -29,21 +32,6 @@ def _spread() -> NDArray[np.uint32]:
 SPREAD = _spread()
 
 
-def _compact() -> NDArray[np.uint8]:
-    """Table (4096, 3): the four bits of r, g and b that are interleaved in 12 bits of a code."""
-    halves = np.arange(4096, dtype=np.uint32)
-    compact = np.zeros((4096, 3), np.uint8)
-    for channel in range(3):
-        for bit in range(4):
-            compact[:, channel] |= (((halves >> (3 * bit + 2 - channel)) & 1) << bit).astype(
-                np.uint8
-            )
-    return compact
-
-
-_COMPACT = _compact()
-
-
 def encode_colors(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """Colours (..., 3) uint8 to codes (...) uint32."""
     r, g, b = SPREAD[colors[..., 0]], SPREAD[colors[..., 1]], SPREAD[colors[..., 2]]
@@ -53,6 +41,17 @@ def encode_colors(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
 
 def decode_colors(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
     """Codes (...) uint32 to colours (..., 3) uint8."""
-    colors: NDArray[np.uint8] = _COMPACT[codes >> 12] << np.uint8(4)
-    colors |= _COMPACT[codes & 4095]
-    return colors
+    colors = np.empty((codes.size, 3), np.uint8)
+    _decode(codes.ravel(), colors)
+    return colors.reshape(*codes.shape, 3)
+
+
+@jit
+def _decode(codes: NDArray[np.uint32], colors: NDArray[np.uint8]) -> None:
+    for i in range(codes.size):
+        for c in range(3):
+            bits = (codes[i] >> np.uint32(2 - c)) & np.uint32(0o11111111)
+            # every third bit, brought together in three steps
+            bits = (bits | (bits >> np.uint32(2))) & np.uint32(0x0C30C3)
+            bits = (bits | (bits >> np.uint32(4))) & np.uint32(0x0F00F)
+            colors[i, c] = (bits | (bits >> np.uint32(8))) & np.uint32(0xFF)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.codes import N_CODES, SPREAD, decode_colors
+from kmeans_dask.clustering.codes import CODE_BITS, N_CODES, SPREAD, decode_colors
 from kmeans_dask.clustering.jit import jit
+from kmeans_dask.clustering.keys import count_keys
 
 # From this many pixels on, one pass over a dense table of all 2^24 colours is cheaper than sorting.
 DENSE_FROM = 1 << 20
@@ -110,8 +111,7 @@ class ColorCounter:
         if self._n_table:
             self._drain_table()
         if self._n_few:
-            codes, weights = np.unique(np.concatenate(self._few), return_counts=True)
-            self._done.append(ColorCounts(codes, weights.astype(np.int64)))
+            self._done.append(ColorCounts(*count_keys(np.concatenate(self._few), CODE_BITS)))
             self._few, self._n_few = [], 0
         done, self._done = self._done, []
         return merge_counts(done)

@@ -7,15 +7,25 @@ from typing import Any
 
 import numba
 
+# Multiplying and adding in one step, minima without NaN: in other words, in other roundings.
+_ROUGH = {"contract", "nnan", "nsz"}
 
-def jit(kernel: Callable[..., Any]) -> Callable[..., Any]:
+
+def jit(kernel: Callable[..., Any], *, rough: bool = False) -> Callable[..., Any]:
     """Compile `kernel` with numba.
 
     Threads are Dask's business: never `parallel=True`, whose threading layer aborts under two
-    Dask threads. Never `fastmath`: labels must be those of the plain loop, to the last bit.
+    Dask threads. Labels and sums must be those of the plain loop, to the last bit: so nothing
+    may be rounded otherwise, but in a `rough` kernel, whose results are bounds with a margin.
     """
+    options: dict[str, Any] = {"nogil": True, "fastmath": _ROUGH if rough else False}
     try:
-        compiled: Callable[..., Any] = numba.njit(nogil=True, cache=True)(kernel)
+        compiled: Callable[..., Any] = numba.njit(cache=True, **options)(kernel)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        compiled = numba.njit(nogil=True)(kernel)
+        compiled = numba.njit(**options)(kernel)
     return compiled
+
+
+def rough_jit(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a kernel whose results are checked by the caller, as fast as they can be had."""
+    return jit(kernel, rough=True)

@@ -39,7 +39,7 @@ class Fit:
     """What a fit ends with.
 
     centroids: (k, C) float64
-    weights: (k,) int64, the weight nearest to each centroid; 0 can be left by `max_iter` only
+    weights: (k,) integers on the grid of the points, the weight nearest to each centroid
     inertia: sum of squared distances to `centroids`
     history: inertia at the start of each iteration, and at the end
     converged: whether it ended by `tol` and not by `max_iter`
@@ -96,7 +96,8 @@ def _new_centroids(
     partial: Partial, centroids: NDArray[np.float64], measure: Measure
 ) -> NDArray[np.float64]:
     """The mean of each cluster; an empty one moves to a far point, never to black, never to NaN."""
-    if not partial.weights.all():
+    if (partial.weights == 0).any():
         partial = measure(centroids, len(centroids)).fill_empty()
-    means: NDArray[np.float64] = partial.sums / partial.weights[:, None]
-    return means
+    means = partial.means
+    # where there are fewer distinct points than clusters, what stays empty stays where it is
+    return np.where(np.isnan(means), centroids, means)

@@ -90,7 +90,7 @@ def _nearest(r, g, b, palette, candidates, n):  # type: ignore[no-untyped-def]
 def _search_cell(corner, palette, candidates):  # type: ignore[no-untyped-def]
     """Write to `candidates` the colours that some point of the cell may be nearest to, ascending.
 
-    The block filter's rule (see `blocks`), here in integers and so without a margin.
+    The rule of `search.filter_box`, here in integers and so without a margin.
     """
     side = (1 << (_CELL_BITS // 3)) - 1
     k = palette.shape[0]

@@ -1,7 +1,8 @@
 """What one Lloyd step measures, in a form that adds up: per-cluster weights and sums, integers.
 
 A `Partial` is measured per chunk of points, merged over chunks, and finished into new centroids.
-Everything that is added is an integer, so no order, grouping or number of workers can change it.
+Everything that is added is an integer (see `grid`), so no order, grouping or number of workers
+can change it.
 """
 
 from __future__ import annotations
@@ -9,66 +10,94 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_dask.clustering.grid import Grid, Integers
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class FarPoints:
     """The distinct points farthest from their centroid, farthest first.
 
-    points: (m, C) int64
-    weights: (m,) int64
+    points: (m, C), as they are
+    weights: (m,) integers, the weight of each
+    sums: (m, C) integers, what each adds to the sums of its cluster
     labels: (m,) int64, the cluster each is in
     distances: (m,) float64, squared, to the centroid of that cluster
     wanted: how many were asked for: m is less only where there are no more
     """
 
-    points: NDArray[np.int64]
-    weights: NDArray[np.int64]
+    points: NDArray[Any]
+    weights: Integers
+    sums: Integers
     labels: NDArray[np.int64]
     distances: NDArray[np.float64]
     wanted: int
 
-    def ordered(self) -> FarPoints:
-        """The first `wanted`, farthest first; equal distances by the points' own values."""
-        order = np.lexsort((*self.points.T[::-1], -self.distances))[: self.wanted]
+    def merged(self) -> FarPoints:
+        """Equal points as one, weights and sums added; the first `wanted`, farthest first.
+
+        Equal distances are ordered by the points' own values.
+        """
+        _, first, which = np.unique(self.points, axis=0, return_index=True, return_inverse=True)
+        weights, sums = np.zeros_like(self.weights[first]), np.zeros_like(self.sums[first])
+        np.add.at(weights, which.ravel(), self.weights)
+        np.add.at(sums, which.ravel(), self.sums)
+        points, distances = self.points[first], self.distances[first]
+        order = np.lexsort((*points.T[::-1], -distances))[: self.wanted]
         return FarPoints(
-            self.points[order],
-            self.weights[order],
-            self.labels[order],
-            self.distances[order],
+            points[order],
+            weights[order],
+            sums[order],
+            self.labels[first[order]],
+            distances[order],
             self.wanted,
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Partial:
     """Sums over points, given centroids: all that an iteration needs to know of them.
 
-    weights: (k,) int64, W: the weight of each cluster
-    sums: (k, C) int64, S: the weighted sum of its points
+    weights: (k,) integers, W: the weight of each cluster
+    sums: (k, C) integers, S: the weighted sum of its points
     square_sums: C integers, Q: weighted sum of squares per channel over all points. It does not
         depend on the centroids; with W and S it gives the inertia and the variance exactly.
+    grid: what these integers stand for
     far: the farthest points, where they were asked for
     """
 
-    weights: NDArray[np.int64]
-    sums: NDArray[np.int64]
+    weights: Integers
+    sums: Integers
     square_sums: tuple[int, ...]
+    grid: Grid
     far: FarPoints | None = None
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """The middle of each cluster, (k, C); NaN where it is empty."""
+        grid = self.grid
+        filled = self.weights != 0
+        means = np.full(self.sums.shape, np.nan)
+        ratios = self.sums[filled] / self.weights[filled, None]
+        means[filled] = np.ldexp(ratios.astype(np.float64), grid.weight_bits - grid.bits)
+        return means + grid.origin
 
     @property
     def variance(self) -> float:
         """Mean over channels of the variance of all points: the scale of `tol`."""
-        weight = int(self.weights.sum())
-        sums = [int(s) for s in self.sums.sum(axis=0)]
-        per_channel = [
-            (q * weight - s * s) / (weight * weight)
-            for q, s in zip(self.square_sums, sums, strict=True)
-        ]
-        return math.fsum(per_channel) / len(per_channel)
+        grid = self.grid
+        weight = sum(self.weights.tolist())
+        total = 0  # of W Q - S S over the channels
+        bits = max(grid.square_bits + grid.weight_bits, 2 * grid.bits)
+        for squares, sums in zip(self.square_sums, self.sums.T.tolist(), strict=True):
+            total += (weight * squares) << (bits - grid.square_bits - grid.weight_bits)
+            total -= sum(sums) ** 2 << (bits - 2 * grid.bits)
+        mean = max(0, total) / (weight * weight * len(self.square_sums))
+        return math.ldexp(mean, 2 * grid.weight_bits - bits)
 
     def inertia(self, centroids: NDArray[np.float64]) -> float:
         """Sum of squared distances to `centroids` (k, C), the ones this was measured with.
@@ -76,6 +105,9 @@ class Partial:
         Q - 2 c.S + W c.c, moved to the integers next to the centroids first: that part is exact,
         and what is left to floating point is small, so nothing cancels.
         """
+        grid = self.grid
+        if not grid.exact:
+            return self._inertia_on_grid(centroids)
         near = np.rint(centroids).astype(np.int64)
         rest = centroids - near
         moved = self.sums - self.weights[:, None] * near  # S about `near`
@@ -84,59 +116,61 @@ class Partial:
         small = self.weights[:, None] * rest * rest - 2 * rest * moved
         return max(0.0, exact + math.fsum(small.ravel().tolist()))
 
+    def _inertia_on_grid(self, centroids: NDArray[np.float64]) -> float:
+        """The same where the grid is finer than floating point, and the centroids are on it."""
+        grid = self.grid
+        scaled = np.ldexp(centroids - grid.origin, grid.bits)
+        near = np.array([int(x) for x in scaled.ravel()], object).reshape(scaled.shape)
+        sums = (self.weights[:, None] * near - (self.sums << (grid.weight_bits + 1))) * near
+        bits, finer = 2 * grid.bits + grid.weight_bits, grid.square_bits
+        total = sum(self.square_sums) << max(0, bits - finer)
+        total += int(sums.sum()) << max(0, finer - bits)
+        return math.ldexp(float(max(0, total)), -max(bits, finer))
+
     def fill_empty(self) -> Partial:
         """Give each empty cluster, in order, the farthest point that is not its cluster's last.
 
         The point takes its whole weight along, as if it had been nearest to the empty centroid.
         """
-        assert self.far is not None
+        far = self.far
+        assert far is not None
         weights, sums = self.weights.copy(), self.sums.copy()
         empty = list(np.flatnonzero(weights == 0))
-        for point, weight, label in zip(
-            self.far.points, self.far.weights, self.far.labels, strict=True
-        ):
+        for weight, added, label in zip(far.weights, far.sums, far.labels, strict=True):
             if not empty:
                 break
             if weights[label] == weight:
                 continue
             weights[label] -= weight
-            sums[label] -= weight * point
+            sums[label] -= added
             weights[empty[0]] = weight
-            sums[empty.pop(0)] = weight * point
-        return Partial(weights, sums, self.square_sums)
+            sums[empty.pop(0)] = added
+        return Partial(weights, sums, self.square_sums, self.grid)
 
 
 def merge_partials(parts: Sequence[Partial]) -> Partial:
     """Add up what several chunks measured with the same centroids."""
+    far = [part.far for part in parts if part.far is not None]
     return Partial(
         weights=np.sum([part.weights for part in parts], axis=0),
         sums=np.sum([part.sums for part in parts], axis=0),
         square_sums=tuple(map(sum, zip(*(part.square_sums for part in parts), strict=True))),
-        far=_merge_far([part.far for part in parts if part.far is not None]),
+        grid=parts[0].grid,
+        far=_merge_far(far) if far else None,
     )
 
 
-def _merge_far(parts: Sequence[FarPoints]) -> FarPoints | None:
+def _merge_far(parts: Sequence[FarPoints]) -> FarPoints:
     """The farthest of all; a point found in several chunks is one, with its weights added.
 
     Each part holds the n farthest of its chunk, so a point that is among the n farthest of all
     is in the part of every chunk it occurs in, and its weight is whole.
     """
-    if not parts:
-        return None
-    points, first, which = np.unique(
+    return FarPoints(
         np.concatenate([part.points for part in parts]),
-        axis=0,
-        return_index=True,
-        return_inverse=True,
-    )
-    weights = np.zeros(len(points), np.int64)
-    np.add.at(weights, which.ravel(), np.concatenate([part.weights for part in parts]))
-    merged = FarPoints(
-        points,
-        weights,
-        np.concatenate([part.labels for part in parts])[first],
-        np.concatenate([part.distances for part in parts])[first],
+        np.concatenate([part.weights for part in parts]),
+        np.concatenate([part.sums for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.distances for part in parts]),
         parts[0].wanted,
-    )
-    return merged.ordered()
+    ).merged()

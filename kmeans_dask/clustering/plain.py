@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_dask.clustering.grid import Grid, Integers, cut, integer_grid
 from kmeans_dask.clustering.partial import FarPoints, Partial
 
 _AT_ONCE = 1 << 16
@@ -41,25 +42,46 @@ def plain_labels(points: NDArray[Any], centroids: NDArray[np.float64]) -> NDArra
 
 def plain_partial(
     points: NDArray[Any],
-    weights: NDArray[np.int64],
+    weights: NDArray[Any],
     centroids: NDArray[np.float64],
     n_far: int = 0,
+    grid: Grid | None = None,
 ) -> Partial:
-    """One Lloyd step's sums over integer points (n, C) with weights (n,)."""
+    """One Lloyd step's sums over points (n, C) with weights (n,).
+
+    Integers, unless there is a `grid` that says how they become such.
+    """
+    grid = grid or integer_grid(points.shape[1])
     labels = plain_labels(points, centroids)
-    values = points.astype(np.int64)
+    each_weight, each_sum, each_square = _on_grid(points, weights, grid)
     k, channels = centroids.shape
-    cluster_weights = np.zeros(k, np.int64)
-    sums = np.zeros((k, channels), np.int64)
-    np.add.at(cluster_weights, labels, weights)
-    np.add.at(sums, labels, values * weights[:, None])
-    wide = weights.astype(object)  # Python integers: squares of many pixels pass 64 bits
-    squares = tuple(int(q) for q in (values * values * wide[:, None]).sum(axis=0))
+    cluster_weights = np.zeros(k, each_weight.dtype)
+    sums = np.zeros((k, channels), each_sum.dtype)
+    np.add.at(cluster_weights, labels, each_weight)
+    np.add.at(sums, labels, each_sum)
+    squares = tuple(int(q) for q in each_square.sum(axis=0))
     far = None
     if n_far:
-        distinct, first, which = np.unique(values, axis=0, return_index=True, return_inverse=True)
-        merged = np.zeros(len(distinct), np.int64)
-        np.add.at(merged, which.ravel(), weights)
-        distances = plain_distances(distinct, centroids)[np.arange(len(distinct)), labels[first]]
-        far = FarPoints(distinct, merged, labels[first], distances, n_far).ordered()
-    return Partial(cluster_weights, sums, squares, far)
+        some = np.flatnonzero(weights)
+        distances = plain_distances(points[some], centroids)[np.arange(len(some)), labels[some]]
+        far = FarPoints(
+            points[some], each_weight[some], each_sum[some], labels[some], distances, n_far
+        ).merged()
+    return Partial(cluster_weights, sums, squares, grid, far)
+
+
+def _on_grid(
+    points: NDArray[Any], weights: NDArray[Any], grid: Grid
+) -> tuple[Integers, Integers, Integers]:
+    """Weights (n,), weighted points (n, C) and weighted squares (n, C) as integers."""
+    if grid.exact:
+        values, weights = points.astype(np.int64), weights.astype(np.int64)
+        wide = weights.astype(object)  # Python integers: squares of many pixels pass 64 bits
+        return weights, values * weights[:, None], values * values * wide[:, None]
+    moved = points.astype(np.float64) - grid.origin
+    by = weights[:, None]
+    return (
+        grid.integers(cut(weights, grid.weight_bits)),
+        grid.integers(cut(by * moved, grid.bits)),
+        grid.integers(cut(by * (moved * moved), grid.square_bits)),
+    )

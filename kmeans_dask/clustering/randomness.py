@@ -24,3 +24,7 @@ class Random:
         """A uniform integer in [0, n), for 0 < n < 2^64 (bias below n / 2^128)."""
         raw = (int(self._bits.random_raw()) << 64) | int(self._bits.random_raw())
         return (raw * n) >> 128
+
+    def fraction(self) -> float:
+        """A uniform multiple of 2^-53 in [0, 1)."""
+        return self.below(1 << 53) * 2.0**-53

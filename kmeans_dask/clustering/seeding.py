@@ -1,83 +1,138 @@
-"""Where k-means starts. All arithmetic is on integers: same seed and counts, same centroids."""
+"""Where k-means starts. Same seed and points, in the same order: same centroids, everywhere."""
 
 from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.blocks import BLOCK, GROUP, build_blocks
-from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.clustering.jit import jit
+from kmeans_dask.clustering.points import Points
 from kmeans_dask.clustering.randomness import Random
 
-Seeding = Callable[[ColorCounts, int, int], NDArray[np.float64]]
+Seeding = Callable[[Points, int, int], NDArray[np.float64]]
 
+BLOCK = 32  # points with a box of their own
+GROUP = 16  # blocks in a group, with a box again
 _FAR = 3 * 255 * 255 + 1  # farther than any two colours are apart
+_FINE = 1 << 20  # steps in which a floating-point weight is taken
 
 
-def random_pixels(counts: ColorCounts, k: int, seed: int) -> NDArray[np.float64]:
-    """Draw k pixels uniformly, each from those of colours not drawn yet: (k, 3) float64.
+def random_points(points: Points, k: int, seed: int) -> NDArray[np.float64]:
+    """Draw k points by weight, each from those not drawn yet: (k, C) float64.
 
-    Needs at least k colours.
+    Needs at least k points that have weight. Equal points count as different ones, unless they
+    were counted and are one.
     """
     random = Random(seed)
-    up_to = np.cumsum(counts.weights)
+    weights = points.weights
+    if not points.grid.exact:
+        weights = np.rint(weights * (_FINE / weights.max())).astype(np.int64)
+    up_to = np.cumsum(weights)
     chosen: list[int] = []
-    taken: list[tuple[int, int]] = []  # first pixel and number of pixels of each colour chosen
+    taken: list[tuple[int, int]] = []  # first place and number of places of each point chosen
     for _ in range(k):
-        pixel = random.below(int(up_to[-1]) - sum(n for _, n in taken))
+        place = random.below(int(up_to[-1]) - sum(n for _, n in taken))
         for first, n in taken:  # ascending: step over what is no longer there
-            pixel += n if pixel >= first else 0
-        chosen.append(int(np.searchsorted(up_to, pixel, side="right")))
-        n = int(counts.weights[chosen[-1]])
+            place += n if place >= first else 0
+        chosen.append(int(np.searchsorted(up_to, place, side="right")))
+        n = int(weights[chosen[-1]])
         insort(taken, (int(up_to[chosen[-1]]) - n, n))
-    return counts.colors[chosen].astype(np.float64)
+    return points.values[chosen].astype(np.float64)
 
 
-def kmeans_plus_plus(counts: ColorCounts, k: int, seed: int) -> NDArray[np.float64]:
-    """Greedy k-means++ on weighted colours: (k, 3) float64, distinct. Needs at least k colours.
+def kmeans_plus_plus(points: Points, k: int, seed: int) -> NDArray[np.float64]:
+    """Greedy k-means++ on weighted points: (k, C) float64; distinct while there are distinct ones.
 
     Arthur & Vassilvitskii 2007, "k-means++: the advantages of careful seeding", section 2; of
     2 + log k candidates the one that lowers the potential most is taken, as scikit-learn does.
-    A candidate looks only at blocks of colours that it could be nearest to.
     """
     random = Random(seed)
     trials = 2 + int(math.log(k))
-    blocks = build_blocks(_light(counts))
-    weights = blocks.counts.weights
-    distances = np.full(len(counts), _FAR, np.int64)  # squared, to the nearest colour chosen
-    potentials = blocks.blocks.weights * _FAR  # per block, the sum of weight * distance
-    farthest = np.full(len(potentials), _FAR, np.int64)  # per block, the largest distance
-    farthest_of_group = np.full(len(blocks.groups.weights), _FAR, np.int64)
-
-    def offer(candidate: int, *, take: bool) -> int:
-        groups = GROUP, blocks.groups.low, blocks.groups.high
-        of_blocks = BLOCK, blocks.blocks.low, blocks.blocks.high
-        state = distances, potentials, farthest, farthest_of_group
-        return int(_offer(blocks.points, weights, groups, of_blocks, candidate, take, *state))
-
+    colors = points.boxes is not None and points.values.dtype == np.uint8
+    colors = colors and points.values.shape[1] == 3
+    potential: _Potential = _ColorPotential(points) if colors else _PointPotential(points)
     chosen: list[int] = []
     while len(chosen) < k:
-        up_to = np.cumsum(potentials)
-        candidates = [
-            _pick(random.below(int(up_to[-1])), up_to, distances, weights)
-            for _ in range(trials if chosen else 1)
-        ]
-        gains = [offer(candidate, take=False) for candidate in candidates]
+        candidates = potential.draw(random, trials if chosen else 1)
+        gains = potential.gains(candidates)
         chosen.append(candidates[gains.index(max(gains))])
-        offer(chosen[-1], take=True)
-    return counts.colors[chosen].astype(np.float64)
+        potential.take(chosen[-1])
+    return points.values[chosen].astype(np.float64)
 
 
-def _light(counts: ColorCounts) -> ColorCounts:
-    """The same colours with weights halved until sums of weight * distance fit 64 bits."""
-    while counts.pixels * _FAR >= 2**63:
-        counts = ColorCounts(counts.codes, np.maximum(counts.weights >> 1, 1))
-    return counts
+class _Potential(Protocol):
+    """The weighted sum of squared distances of all points to the nearest one chosen."""
+
+    def draw(self, random: Random, n: int) -> list[int]:
+        """Points, each with a chance that is its share of the potential."""
+        ...
+
+    def gains(self, candidates: Sequence[int]) -> list[float]:
+        """How much the potential would fall with each."""
+        ...
+
+    def take(self, candidate: int) -> None:
+        """Choose it."""
+        ...
+
+
+class _ColorPotential:
+    """In integers. A candidate looks only at blocks of colours that it could be nearest to."""
+
+    def __init__(self, points: Points) -> None:
+        self._colors = np.ascontiguousarray(points.values.T).astype(np.float32)
+        self._weights = _light(points.weights)
+        self._blocks = (BLOCK, *_boxes(self._colors, BLOCK))
+        self._groups = (GROUP, *_boxes(self._colors, BLOCK * GROUP))
+        # per colour, squared, to the nearest one chosen
+        self._distances = np.full(len(points), _FAR, np.int64)
+        # per block, the sum of weight * distance, and the largest distance
+        self._potentials = np.add.reduceat(self._weights, np.arange(0, len(points), BLOCK)) * _FAR
+        self._farthest = np.full(len(self._potentials), _FAR, np.int64)
+        self._farthest_of_group = np.full(len(self._groups[1]), _FAR, np.int64)
+
+    def draw(self, random: Random, n: int) -> list[int]:
+        up_to = np.cumsum(self._potentials)
+        return [
+            _pick(random.below(int(up_to[-1])), up_to, self._distances, self._weights)
+            for _ in range(n)
+        ]
+
+    def gains(self, candidates: Sequence[int]) -> list[float]:
+        return [self._offer(candidate, take=False) for candidate in candidates]
+
+    def take(self, candidate: int) -> None:
+        self._offer(candidate, take=True)
+
+    def _offer(self, candidate: int, *, take: bool) -> int:
+        state = self._distances, self._potentials, self._farthest, self._farthest_of_group
+        return int(
+            _offer(self._colors, self._weights, self._groups, self._blocks, candidate, take, *state)
+        )
+
+
+def _light(weights: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same weights, halved until sums of weight * distance fit 64 bits."""
+    while int(weights.sum()) * _FAR >= 2**63:
+        weights = np.maximum(weights >> 1, 1)
+    return weights
+
+
+def _boxes(
+    colors: NDArray[np.float32], size: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    starts = np.arange(0, colors.shape[1], size)
+    low = np.minimum.reduceat(colors, starts, axis=1)
+    high = np.maximum.reduceat(colors, starts, axis=1)
+    return (
+        np.ascontiguousarray(low.T, dtype=np.float64),
+        np.ascontiguousarray(high.T, dtype=np.float64),
+    )
 
 
 def _pick(
@@ -92,6 +147,53 @@ def _pick(
     places = np.cumsum(distances[inside] * weights[inside])
     before = int(up_to[block - 1]) if block else 0
     return block * BLOCK + int(np.searchsorted(places, target - before, side="right"))
+
+
+class _PointPotential:
+    """In floating point, for any points.
+
+    A point is not looked at where the candidate is so far from the one chosen that is nearest to
+    it that it cannot be nearer (Raff 2021, "Exact acceleration of k-means++ and k-means||",
+    IJCAI, section 3).
+    """
+
+    def __init__(self, points: Points) -> None:
+        self._values = points.values
+        self._weights = np.ascontiguousarray(points.weights, np.float64)
+        n = len(points)
+        self._distances = np.full(n, np.inf)
+        self._nearest = np.zeros(n, np.int32)  # which of the chosen
+        self._chosen = np.zeros((0, points.values.shape[1]))
+
+    def draw(self, random: Random, n: int) -> list[int]:
+        if len(self._chosen):
+            up_to = np.cumsum(self._weights * self._distances)
+        if not len(self._chosen) or not 0 < up_to[-1] < np.inf:  # none left that is anywhere else
+            up_to = np.cumsum(self._weights)
+        targets = [random.fraction() * up_to[-1] for _ in range(n)]
+        found = np.searchsorted(up_to, targets, side="right")
+        last = int(np.searchsorted(up_to, up_to[-1]))  # the last one that has any weight
+        return [min(int(place), last) for place in found]
+
+    def gains(self, candidates: Sequence[int]) -> list[float]:
+        if not len(self._chosen):
+            return [0.0] * len(candidates)
+        places = self._values[list(candidates)].astype(np.float64)
+        apart = ((places[:, None] - self._chosen[None]) ** 2).sum(axis=2)
+        gains = np.zeros(len(candidates))
+        _gains(self._values, self._weights, self._distances, self._nearest, places, apart, gains)
+        return [float(gain) for gain in gains]
+
+    def take(self, candidate: int) -> None:
+        place = self._values[candidate].astype(np.float64)
+        apart = ((place - self._chosen) ** 2).sum(axis=1) if len(self._chosen) else np.zeros(1)
+        number = len(self._chosen)
+        _take(self._values, self._distances, self._nearest, place, apart, number)
+        self._chosen = np.concatenate([self._chosen, place[None]])
+
+
+# by the names in `kmeans_dask.settings.INITS`
+SEEDINGS: dict[str, Seeding] = {"k-means++": kmeans_plus_plus, "random": random_points}
 
 
 @jit
@@ -155,5 +257,31 @@ def _offer(  # type: ignore[no-untyped-def]
     return total
 
 
-# by the names in `kmeans_dask.settings.INITS`
-SEEDINGS: dict[str, Seeding] = {"k-means++": kmeans_plus_plus, "random": random_pixels}
+@jit
+def _gains(values, weights, distances, nearest, places, apart, gains):  # type: ignore[no-untyped-def]
+    """How much the potential falls with a point at each of `places` (m, C).
+
+    apart: (m, chosen) squared distances of these to the ones chosen
+    """
+    for i in range(values.shape[0]):
+        reach = 4.0 * distances[i]
+        for m in range(places.shape[0]):
+            if apart[m, nearest[i]] >= reach:
+                continue
+            distance = 0.0
+            for c in range(values.shape[1]):
+                distance += (np.float64(values[i, c]) - places[m, c]) ** 2
+            gains[m] += weights[i] * max(0.0, distances[i] - distance)
+
+
+@jit
+def _take(values, distances, nearest, place, apart, number):  # type: ignore[no-untyped-def]
+    """Choose a point at `place` (C,), the one of that `number`; `apart` as above."""
+    for i in range(values.shape[0]):
+        if number > 0 and apart[nearest[i]] >= 4.0 * distances[i]:
+            continue
+        distance = 0.0
+        for c in range(values.shape[1]):
+            distance += (np.float64(values[i, c]) - place[c]) ** 2
+        if distance < distances[i]:
+            distances[i], nearest[i] = distance, number

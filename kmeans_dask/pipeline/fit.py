@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from kmeans_dask.cluster import Engine, emit
 from kmeans_dask.clustering import lloyd
-from kmeans_dask.clustering.blocks import ColorBlocks, build_blocks
-from kmeans_dask.clustering.counts import ColorCounts
+from kmeans_dask.clustering.assignment import Assignment
+from kmeans_dask.clustering.grid import integer_grid
 from kmeans_dask.clustering.lloyd import Iteration, Measure
 from kmeans_dask.clustering.partial import Partial, merge_partials
+from kmeans_dask.clustering.points import Points, color_points
 from kmeans_dask.clustering.seeding import SEEDINGS
 from kmeans_dask.imaging.palette import Palette, palette_of
 from kmeans_dask.imaging.quality import psnr
@@ -86,7 +87,7 @@ def fit(store: Store, engine: Engine, progress: Progress, settings: FitSettings)
         chunks = _Chunks(
             engine,
             [
-                engine.submit("build-blocks", read_chunk, store.path, first, first + size)
+                engine.submit("build-points", read_chunk, store.path, first, first + size)
                 for first in range(0, n_colors, size)
             ],
         )
@@ -159,7 +160,7 @@ class _Chunks:
 
     def __call__(self, centroids: NDArray[np.float64], n_far: int = 0) -> Partial:
         parts = [
-            self._engine.submit("partial-sums", ColorBlocks.partial, chunk, centroids, n_far)
+            self._engine.submit("partial-sums", Assignment.partial, chunk, centroids, n_far)
             for chunk in self._chunks
         ]
         merged: Partial = self._engine.result(
@@ -170,28 +171,28 @@ class _Chunks:
 
 def fit_chunk(store_path: Path, k: int, settings: FitSettings, topic: str) -> _Found:
     """One task: the whole fit, where the colours are."""
-    counts = Store.open(store_path).read_colors()
+    points = color_points(Store.open(store_path).read_colors())
 
     def tell(iteration: Iteration) -> None:
         emit(topic, asdict(iteration))
 
-    return _fit(_seed(counts, k, settings), build_blocks(counts).partial, settings, tell)
+    return _fit(_seed(points, k, settings), Assignment(points).partial, settings, tell)
 
 
 def seed_centroids(store_path: Path, k: int, settings: FitSettings) -> NDArray[np.float64]:
     """One task: where to start; the table of all colours fits one worker (at most 200 MB)."""
-    return _seed(Store.open(store_path).read_colors(), k, settings)
+    return _seed(color_points(Store.open(store_path).read_colors()), k, settings)
 
 
-def read_chunk(store_path: Path, start: int, stop: int) -> ColorBlocks:
+def read_chunk(store_path: Path, start: int, stop: int) -> Assignment:
     """One task, whose result stays on its worker: a chunk of the colours, ready to be measured."""
-    return build_blocks(Store.open(store_path).read_colors(start, stop))
+    return Assignment(color_points(Store.open(store_path).read_colors(start, stop)))
 
 
-def _seed(counts: ColorCounts, k: int, settings: FitSettings) -> NDArray[np.float64]:
-    if len(counts) <= k:
-        return counts.colors.astype(np.float64)
-    return SEEDINGS[settings.init](counts, k, settings.seed)
+def _seed(points: Points, k: int, settings: FitSettings) -> NDArray[np.float64]:
+    if len(points) <= k:
+        return points.values.astype(np.float64)
+    return SEEDINGS[settings.init](points, k, settings.seed)
 
 
 def _fit(
@@ -201,7 +202,9 @@ def _fit(
     on_iteration: Callable[[Iteration], None],
 ) -> _Found:
     if not len(start):  # all is transparent
-        nothing = Partial(np.zeros(0, np.int64), np.zeros((0, 3), np.int64), (0, 0, 0))
+        nothing = Partial(
+            np.zeros(0, np.int64), np.zeros((0, 3), np.int64), (0, 0, 0), integer_grid(3)
+        )
         return _Found(
             lloyd.Fit(start, nothing.weights, 0.0, (), 0, converged=True),
             np.zeros((0, 3), np.uint8),

@@ -10,12 +10,13 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.blocks import ColorBlocks, build_blocks
+from kmeans_dask.clustering.assignment import Assignment
 from kmeans_dask.clustering.codes import encode_colors
 from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.clustering.lloyd import Fit, Measure
 from kmeans_dask.clustering.partial import FarPoints, Partial, merge_partials
 from kmeans_dask.clustering.plain import plain_partial
+from kmeans_dask.clustering.points import color_points
 
 SEEDS = st.integers(0, 2**32 - 1)
 TABLES = ("uniform", "tight", "constant", "greys", "few", "cube")
@@ -103,6 +104,7 @@ def same_far(a: FarPoints | None, b: FarPoints | None) -> bool:
     return (
         np.array_equal(a.points, b.points)
         and np.array_equal(a.weights, b.weights)
+        and np.array_equal(a.sums, b.sums)
         and np.array_equal(a.labels, b.labels)
         and np.array_equal(a.distances, b.distances)
     )
@@ -135,9 +137,9 @@ def measure_plainly(points: NDArray[Any], weights: NDArray[np.int64]) -> Measure
 
 
 def measure_chunks(chunks: Sequence[ColorCounts]) -> Measure:
-    blocks: list[ColorBlocks] = [build_blocks(chunk) for chunk in chunks]
+    parts = [Assignment(color_points(chunk)) for chunk in chunks]
 
     def measure(centroids: NDArray[np.float64], n_far: int = 0) -> Partial:
-        return merge_partials([block.partial(centroids, n_far) for block in blocks])
+        return merge_partials([part.partial(centroids, n_far) for part in parts])
 
     return measure

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.blocks import build_blocks
+from kmeans_dask.clustering.assignment import Assignment
 from kmeans_dask.clustering.counts import MAX_PIXELS
 from kmeans_dask.clustering.partial import Partial, merge_partials
 from kmeans_dask.clustering.plain import plain_labels, plain_partial
+from kmeans_dask.clustering.points import color_points
 from tests.clustering.strategies import (
     SEEDS,
     centroids_for,
@@ -134,7 +135,7 @@ def test_inertia_does_not_cancel_under_huge_weights(offset: float) -> None:
 def test_inertia_is_exact_up_to_the_most_pixels_that_can_be_counted(centroid: float) -> None:
     table = make_table(np.array([[255, 255, 255]]), np.array([MAX_PIXELS]))
     centroids = np.full((1, 3), centroid)
-    inertia = build_blocks(table).partial(centroids).inertia(centroids)
+    inertia = Assignment(color_points(table)).partial(centroids).inertia(centroids)
     expected = exact_inertia(table.colors, [MAX_PIXELS], centroids)
     assert abs(Fraction(inertia) - expected) <= expected * Fraction(1, 10**12)
 
@@ -153,7 +154,7 @@ def test_variance_is_numpys_weighted_variance(data: st.DataObject) -> None:
 
 def test_variance_of_one_colour_is_zero_however_heavy() -> None:
     table = make_table(np.array([[251, 13, 77]]), np.array([10**16]))
-    assert build_blocks(table).partial(np.zeros((1, 3))).variance == 0.0
+    assert Assignment(color_points(table)).partial(np.zeros((1, 3))).variance == 0.0
 
 
 def total(partial: Partial) -> tuple[int, list[int], tuple[int, ...]]:

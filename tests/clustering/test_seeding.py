@@ -8,17 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.blocks import BLOCK, GROUP, build_blocks
 from kmeans_dask.clustering.codes import encode_colors
 from kmeans_dask.clustering.counts import ColorCounts, count_colors, merge_counts
+from kmeans_dask.clustering.points import color_points
 from kmeans_dask.clustering.randomness import Random
 from kmeans_dask.clustering.seeding import (
+    BLOCK,
+    GROUP,
     SEEDINGS,
     Seeding,
-    _offer,
+    _ColorPotential,
     _pick,
     kmeans_plus_plus,
-    random_pixels,
+    random_points,
 )
 from tests.clustering.strategies import SEEDS, color_tables, make_table
 
@@ -66,7 +68,7 @@ def test_greedy_plus_plus_is_that_of_the_quadratic_loop(data: st.DataObject) -> 
     table = data.draw(color_tables(max_colors=600))
     k, seed = data.draw(st.integers(1, min(40, len(table)))), data.draw(SEEDS)
     expected = plain_plus_plus(table.colors, table.weights, k, seed)
-    assert np.array_equal(kmeans_plus_plus(table, k, seed), expected)
+    assert np.array_equal(kmeans_plus_plus(color_points(table), k, seed), expected)
 
 
 @given(st.data())
@@ -76,7 +78,7 @@ def test_random_pixels_are_drawn_as_from_the_pixels_one_by_one(data: st.DataObje
     n = data.draw(st.integers(1, 100))
     table = make_table(rng.integers(0, 256, (n, 3)), rng.integers(1, 20, n))
     k, seed = data.draw(st.integers(1, len(table))), data.draw(SEEDS)
-    assert np.array_equal(random_pixels(table, k, seed), plain_pixels(table, k, seed))
+    assert np.array_equal(random_points(color_points(table), k, seed), plain_pixels(table, k, seed))
 
 
 @each_seeding
@@ -87,7 +89,7 @@ def test_seeds_are_distinct_colours_of_the_table(seeding: Seeding, data: st.Data
     n = data.draw(st.integers(1, 300))
     table = make_table(rng.integers(0, 256, (n, 3)), rng.integers(1, 10, n))
     k = data.draw(st.integers(1, min(50, len(table))))
-    centroids = seeding(table, k, data.draw(SEEDS))
+    centroids = seeding(color_points(table), k, data.draw(SEEDS))
     assert centroids.shape == (k, 3)
     assert centroids.dtype == np.float64
     codes = encode_colors(centroids.astype(np.uint8))
@@ -99,9 +101,9 @@ def test_seeds_are_distinct_colours_of_the_table(seeding: Seeding, data: st.Data
 def test_the_same_seed_gives_the_same_and_another_seed_another(seeding: Seeding) -> None:
     rng = np.random.default_rng(1)
     table = make_table(rng.integers(0, 256, (1000, 3)), rng.integers(1, 50, 1000))
-    first = seeding(table, 16, 7)
-    assert np.array_equal(seeding(table, 16, 7), first)
-    assert not np.array_equal(seeding(table, 16, 8), first)
+    first = seeding(color_points(table), 16, 7)
+    assert np.array_equal(seeding(color_points(table), 16, 7), first)
+    assert not np.array_equal(seeding(color_points(table), 16, 8), first)
 
 
 @each_seeding
@@ -110,7 +112,9 @@ def test_it_does_not_matter_how_the_table_came_about(seeding: Seeding) -> None:
     shuffled = np.random.default_rng(3).permutation(pixels)
     at_once = count_colors(pixels)
     in_parts = merge_counts([count_colors(part) for part in np.array_split(shuffled, 13)])
-    assert np.array_equal(seeding(in_parts, 20, 5), seeding(at_once, 20, 5))
+    assert np.array_equal(
+        seeding(color_points(in_parts), 20, 5), seeding(color_points(at_once), 20, 5)
+    )
 
 
 @each_seeding
@@ -118,7 +122,7 @@ def test_it_does_not_matter_how_the_table_came_about(seeding: Seeding) -> None:
 def test_as_many_seeds_as_colours_are_all_the_colours(seeding: Seeding, n: int) -> None:
     rng = np.random.default_rng(n)
     table = make_table(rng.integers(0, 256, (n, 3)), rng.integers(1, 9, n))
-    centroids = seeding(table, len(table), 4)
+    centroids = seeding(color_points(table), len(table), 4)
     assert sorted(centroids.tolist()) == sorted(table.colors.astype(float).tolist())
 
 
@@ -127,44 +131,22 @@ def test_as_many_seeds_as_colours_are_all_the_colours(seeding: Seeding, n: int) 
 def test_an_offers_gain_is_what_brute_force_finds(data: st.DataObject) -> None:
     table = data.draw(color_tables(max_colors=1500))
     rng = np.random.default_rng(data.draw(SEEDS))
-    blocks = build_blocks(table)
+    potential = _ColorPotential(color_points(table))
     values, weights = table.colors.astype(np.int64), table.weights
     starts = np.arange(0, len(table), BLOCK)
-    distances = np.full(len(table), FAR)
-    potentials = np.add.reduceat(weights * FAR, starts)
-    farthest = np.full(len(starts), FAR)
     groups = np.arange(0, len(table), BLOCK * GROUP)
-    of_group = np.full(len(groups), FAR)
-    boxes = (
-        (GROUP, blocks.groups.low, blocks.groups.high),
-        (
-            BLOCK,
-            blocks.blocks.low,
-            blocks.blocks.high,
-        ),
-    )
-    expected = distances.copy()
+    expected = np.full(len(table), FAR)
     for candidate in rng.integers(0, len(table), 8).tolist():
         offered = np.minimum(expected, ((values - values[candidate]) ** 2).sum(axis=1))
         gain = int((weights * (expected - offered)).sum())
-        for take in (False, True):
-            found = _offer(
-                blocks.points,
-                weights,
-                *boxes,
-                candidate,
-                take,
-                distances,
-                potentials,
-                farthest,
-                of_group,
-            )
-            assert found == gain
-            assert np.array_equal(distances, offered if take else expected)
+        assert potential.gains([candidate]) == [gain]
+        assert np.array_equal(potential._distances, expected)
+        potential.take(candidate)
         expected = offered
-        assert np.array_equal(potentials, np.add.reduceat(weights * expected, starts))
-        assert np.array_equal(farthest, np.maximum.reduceat(expected, starts))
-        assert np.array_equal(of_group, np.maximum.reduceat(expected, groups))
+        assert np.array_equal(potential._distances, expected)
+        assert np.array_equal(potential._potentials, np.add.reduceat(weights * expected, starts))
+        assert np.array_equal(potential._farthest, np.maximum.reduceat(expected, starts))
+        assert np.array_equal(potential._farthest_of_group, np.maximum.reduceat(expected, groups))
 
 
 def test_every_place_is_held_by_the_colour_that_takes_it() -> None:
@@ -182,7 +164,7 @@ def test_a_colour_that_outweighs_all_others_is_drawn_first(seeding: Seeding) -> 
     table = make_table(np.random.default_rng(5).integers(0, 256, (200, 3)), np.ones(200, np.int64))
     table.weights[77] = 10**12
     for seed in range(50):
-        assert np.array_equal(seeding(table, 1, seed)[0], table.colors[77])
+        assert np.array_equal(seeding(color_points(table), 1, seed)[0], table.colors[77])
 
 
 @each_seeding
@@ -201,13 +183,13 @@ def test_light_colours_beside_a_heavy_one_are_drawn_in_few_draws(
     # a white page of a million pixels with a few specks
     table = make_table(np.array([[255, 255, 255], [9, 9, 9], [99, 9, 9], [9, 9, 99]]))
     table.weights[-1] = 10**6
-    assert len(np.unique(seeding(table, 4, 0), axis=0)) == 4
+    assert len(np.unique(seeding(color_points(table), 4, 0), axis=0)) == 4
 
 
 @each_seeding
 def test_first_seeds_come_as_often_as_their_colour_weighs(seeding: Seeding) -> None:
     table = make_table(np.array([[0, 0, 0], [9, 9, 9], [200, 0, 0]]), np.array([1, 3, 6]))
-    firsts = np.concatenate([seeding(table, 1, seed) for seed in range(1000)])
+    firsts = np.concatenate([seeding(color_points(table), 1, seed) for seed in range(1000)])
     shares = [(firsts == color).all(axis=1).mean() for color in table.colors]
     assert shares == pytest.approx([0.1, 0.3, 0.6], abs=0.06)
 
@@ -217,7 +199,7 @@ def test_huge_weights_do_not_overflow(seeding: Seeding) -> None:
     rng = np.random.default_rng(6)
     table = make_table(rng.integers(0, 256, (300, 3)), rng.integers(1, 7 * 10**12, 300))
     assert table.pixels > 10**15
-    centroids = seeding(table, 30, 1)
+    centroids = seeding(color_points(table), 30, 1)
     codes = encode_colors(centroids.astype(np.uint8))
     assert len(np.unique(codes)) == 30
     assert np.isin(codes, table.codes).all()
@@ -233,7 +215,7 @@ def test_weights_too_large_for_64_bits_are_halved_and_nothing_else() -> None:
     light = table.weights >> halvings
     assert sum(light.tolist()) * FAR < 2**63
     expected = plain_plus_plus(table.colors, light, 30, 2)
-    assert np.array_equal(kmeans_plus_plus(table, 30, 2), expected)
+    assert np.array_equal(kmeans_plus_plus(color_points(table), 30, 2), expected)
 
 
 def test_many_light_colours_beside_a_heavy_one_do_not_overflow() -> None:
@@ -243,6 +225,6 @@ def test_many_light_colours_beside_a_heavy_one_do_not_overflow() -> None:
     table = make_table(colors)
     table.weights[2000] = (2**64 - 1) // FAR - len(table)
     for seed in range(3):
-        centroids = kmeans_plus_plus(table, 4, seed)
+        centroids = kmeans_plus_plus(color_points(table), 4, seed)
         assert np.array_equal(centroids[0], table.colors[2000])
         assert len(np.unique(centroids, axis=0)) == 4

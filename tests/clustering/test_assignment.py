@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.blocks import BLOCK, GROUP, _filter, build_blocks
+from kmeans_dask.clustering.assignment import Assignment
 from kmeans_dask.clustering.counts import MAX_PIXELS, ColorCounts
 from kmeans_dask.clustering.partial import merge_partials
 from kmeans_dask.clustering.plain import plain_labels, plain_partial
+from kmeans_dask.clustering.points import _FAN_OUT, _GROUP, color_points
+from kmeans_dask.clustering.search import FAR, PADDING, filter_box
 from tests.clustering.strategies import (
     centroids_for,
     color_tables,
@@ -21,13 +23,15 @@ from tests.clustering.strategies import (
     same_partial,
 )
 
+OUTER = _GROUP * _FAN_OUT
+
 
 def equals_plain(table: ColorCounts, centroids: NDArray[np.float64], n_far: int = 0) -> bool:
-    blocks = build_blocks(table)
+    blocks = Assignment(color_points(table))
     labels = blocks.labels(centroids)
     expected = plain_partial(table.colors, table.weights, centroids, n_far)
     return (
-        labels.dtype == np.uint32
+        labels.dtype == np.int32
         and np.array_equal(labels, plain_labels(table.colors, centroids))
         and same_partial(blocks.partial(centroids, n_far), expected)
     )
@@ -46,7 +50,7 @@ def test_far_points_are_those_of_the_plain_loop(data: st.DataObject) -> None:
     table = data.draw(color_tables(max_colors=1200))
     centroids = data.draw(centroids_for(table, max_k=60))
     n_far = data.draw(st.integers(1, 1300))
-    far = build_blocks(table).partial(centroids, n_far).far
+    far = Assignment(color_points(table)).partial(centroids, n_far).far
     assert same_far(far, plain_partial(table.colors, table.weights, centroids, n_far).far)
 
 
@@ -56,14 +60,14 @@ def test_chunks_cut_anywhere_merge_to_the_whole(data: st.DataObject) -> None:
     table = data.draw(color_tables(max_colors=2000))
     centroids = data.draw(centroids_for(table, max_k=80))
     chunks = [table.slice(cut.start, cut.stop) for cut in data.draw(cuts_of(len(table)))]
-    parts = [build_blocks(chunk).partial(centroids) for chunk in chunks]
-    assert same_partial(merge_partials(parts), build_blocks(table).partial(centroids))
+    parts = [Assignment(color_points(chunk)).partial(centroids) for chunk in chunks]
+    assert same_partial(merge_partials(parts), Assignment(color_points(table)).partial(centroids))
 
 
 @pytest.mark.parametrize("k", [1, 2, 16, 300])
 @pytest.mark.parametrize(
     "n",
-    [1, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK * GROUP - 1, BLOCK * GROUP, BLOCK * GROUP + 1, 3000],
+    [1, _GROUP - 1, _GROUP, _GROUP + 1, OUTER - 1, OUTER, OUTER + 1, 3000],
 )
 def test_blocks_and_groups_that_are_not_full_are_counted_whole(n: int, k: int) -> None:
     rng = np.random.default_rng(n * 1000 + k)
@@ -78,7 +82,7 @@ def test_every_colour_halfway_between_two_centroids_goes_to_the_lower_index() ->
     odd = np.array(list(itertools.product([101.0, 103, 105, 107, 109, 111, 113], repeat=3)))
     for centroids in (corners, corners[::-1], odd, np.concatenate([corners, corners])):
         assert equals_plain(cube, centroids)
-    labels = build_blocks(cube).labels(np.concatenate([corners, corners]))
+    labels = Assignment(color_points(cube)).labels(np.concatenate([corners, corners]))
     assert labels.max() == 7
 
 
@@ -102,12 +106,15 @@ def test_centroids_that_lose_by_about_the_margin_are_not_confused() -> None:
 
 
 def test_a_box_beside_one_centroid_of_many_keeps_only_that_one() -> None:
-    grid = np.array(list(itertools.product(range(16, 256, 32), repeat=3)), np.float64)
+    grid = np.array(list(itertools.product(range(16, 256, 32), repeat=3)), np.float64) / 128 - 1
     k = len(grid)
-    kept, kept_centers = np.empty(k, np.int64), np.empty((3, k))
+    centers = np.full((3, k + PADDING), FAR)
+    centers[:, :k] = grid.T
+    ids = np.arange(k + PADDING).astype(np.int32)
+    kept, kept_centers, work = ids.copy(), centers.copy(), np.empty(k + PADDING)
     for j in (0, 77, k - 1):
-        box = grid[j] - 3, grid[j] + 4
-        n = _filter(*box, np.arange(k), k, grid.T.copy(), kept, kept_centers, np.empty(k))
+        box = grid[j] - 3 / 128, grid[j] + 4 / 128
+        n = filter_box(*box, ids, k, centers, kept, kept_centers, work)
         assert kept[:n].tolist() == [j]
         assert kept_centers[:, 0].tolist() == grid[j].tolist()
 
@@ -127,7 +134,7 @@ def test_the_labels_of_a_real_fit_are_plain_all_the_way() -> None:
 def test_measuring_twice_gives_the_same_and_leaves_the_blocks_alone() -> None:
     rng = np.random.default_rng(13)
     table = make_table(rng.integers(0, 256, (2000, 3)), rng.integers(1, 9, 2000))
-    blocks = build_blocks(table)
+    blocks = Assignment(color_points(table))
     some, others = rng.uniform(0, 255, (5, 3)), rng.uniform(0, 255, (50, 3))
     first = blocks.partial(some, n_far=5)
     blocks.partial(others, n_far=50)
@@ -137,7 +144,7 @@ def test_measuring_twice_gives_the_same_and_leaves_the_blocks_alone() -> None:
 def test_centroids_in_any_memory_order_are_measured_alike() -> None:
     rng = np.random.default_rng(14)
     table = make_table(rng.integers(0, 256, (700, 3)))
-    blocks = build_blocks(table)
+    blocks = Assignment(color_points(table))
     centroids = rng.uniform(0, 255, (20, 3))
     expected = blocks.partial(centroids)
     assert same_partial(blocks.partial(np.asfortranarray(centroids)), expected)
@@ -147,7 +154,7 @@ def test_centroids_in_any_memory_order_are_measured_alike() -> None:
 def test_sums_of_as_many_pixels_as_can_be_counted_do_not_overflow() -> None:
     colors = np.array([[255, 255, 255], [255, 0, 255], [0, 0, 1]])
     table = make_table(colors, np.array([1, MAX_PIXELS - 3, 2]))
-    partial = build_blocks(table).partial(np.array([[0.0, 0, 0], [255, 128, 255]]))
+    partial = Assignment(color_points(table)).partial(np.array([[0.0, 0, 0], [255, 128, 255]]))
     rows = list(zip(table.colors.tolist(), table.weights.tolist(), strict=True))
     squares = tuple(sum(w * c[i] ** 2 for c, w in rows) for i in range(3))
     assert partial.square_sums == squares
