@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kmeans_dask.arrays import open_pixels
+    from kmeans_dask.estimator import KMeans
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "open_pixels"]
+__all__ = ["KMeans", "__version__", "open_pixels"]
 
 
 def __getattr__(name: str) -> Any:  # the command line needs no Dask to say what it can do
@@ -16,4 +17,8 @@ def __getattr__(name: str) -> Any:  # the command line needs no Dask to say what
         from kmeans_dask.arrays import open_pixels
 
         return open_pixels
+    if name == "KMeans":
+        from kmeans_dask.estimator import KMeans
+
+        return KMeans
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

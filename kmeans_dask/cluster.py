@@ -15,9 +15,10 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future as LocalFuture
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from kmeans_dask.errors import ClusterError, UsageError
@@ -63,8 +64,16 @@ class Engine(Protocol):
         """Results of `function` over `items`, as they are done, a bounded number in flight."""
         ...
 
+    def compute(self, lazy: Sequence[Any]) -> list[Any]:
+        """Start Dask's own lazy objects, together; returns their handles."""
+        ...
+
     def listening(self, handler: EventHandler) -> AbstractContextManager[None]:
         """Inside the block, call `handler` with every event that a task emits on our topic."""
+        ...
+
+    def emit(self, event: dict[str, Any]) -> None:
+        """Say on our topic what happens outside of tasks."""
         ...
 
 
@@ -80,6 +89,29 @@ def emit(topic: str, event: dict[str, Any]) -> None:
         except ValueError:  # this is no worker
             return
         worker.log_event(topic, event)
+
+
+@contextmanager
+def current_engine() -> Iterator[Engine]:
+    """The cluster of the current Dask client, if there is one, else threads of this process."""
+    client = None
+    if "distributed" in sys.modules:
+        from distributed import default_client
+
+        with suppress(ValueError):  # there is none
+            client = default_client()
+    if client:
+        yield _Distributed(client, "the cluster of the current client", WORKER_TIMEOUT)
+    else:
+        with local_threads() as engine:
+            yield engine
+
+
+@contextmanager
+def local_threads() -> Iterator[Engine]:
+    """As many threads of this process as there are cores."""
+    with ThreadPoolExecutor(count_cores()) as threads:
+        yield _Threads(threads)
 
 
 @contextmanager
@@ -129,6 +161,11 @@ class _InProcess:
         for item in items:
             yield self.submit(name, function, item)
 
+    def compute(self, lazy: Sequence[Any]) -> list[Any]:
+        from dask.base import compute
+
+        return list(compute(*lazy, scheduler="threads"))
+
     @contextmanager
     def listening(self, handler: EventHandler) -> Iterator[None]:
         _listeners.append(handler)
@@ -136,6 +173,33 @@ class _InProcess:
             yield
         finally:
             _listeners.remove(handler)
+
+    def emit(self, event: dict[str, Any]) -> None:
+        for handler in _listeners:
+            handler(event)
+
+
+class _Threads(_InProcess):
+    """A task is a call in a thread."""
+
+    place = "threads of this process"
+
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self._threads = threads
+
+    def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
+        check_interrupted()
+        # A task waits for those it needs. They were submitted before it, so they have a thread.
+        return self._threads.submit(lambda: function(*map(_resolved, args)))
+
+    def result(self, handle: Any) -> Any:
+        return _resolved(handle)
+
+
+def _resolved(argument: Any) -> Any:
+    if isinstance(argument, list):
+        return [_resolved(item) for item in argument]
+    return argument.result() if isinstance(argument, LocalFuture) else argument
 
 
 class _Distributed:
@@ -193,6 +257,13 @@ class _Distributed:
         finally:
             listening = False
             self._client.unsubscribe_topic(self.topic)
+
+    def compute(self, lazy: Sequence[Any]) -> list[Any]:
+        futures: list[Any] = self._client.compute(list(lazy))
+        return futures
+
+    def emit(self, event: dict[str, Any]) -> None:
+        self._client.log_event(self.topic, event)
 
     def _threads(self) -> int:
         """Threads of all workers. Raises ClusterError where the scheduler does not answer."""

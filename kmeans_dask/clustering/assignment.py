@@ -320,18 +320,18 @@ def _step_loose(values, point_weights, frame, grid, state, totals, old_centroids
             bound_gaps(width, squares, best, second, which, errors, gaps)
             n_moved = 0
             for i in range(size):
-                p, j = np.uint64(failing[first + i]), which[i]  # unsigned: no check for a sign
+                row, j = np.uint64(failing[first + i]), which[i]  # unsigned: no check for a sign
                 gap = np.float64(gaps[i])
                 if gap < 0.0:
-                    j, nearest, next_nearest = _search_plainly(values, p, centroids, everyone, k)
+                    j, nearest, next_nearest = _search_plainly(values, row, centroids, everyone, k)
                     gap = (np.sqrt(next_nearest) * (1.0 - 2.0**-40) - np.sqrt(nearest)) * scale
                 threshold = np.float32((gap + growth[np.uint64(j)]) * (1.0 - 2.0**-21))
-                thresholds[p] = threshold
+                thresholds[row] = threshold
                 least = min(least, threshold - passed[np.uint64(j)])
-                if labels[p] != j or is_new:
-                    moved[n_moved], leave[n_moved], enter[n_moved] = p, labels[p], j
+                if labels[row] != j or is_new:
+                    moved[n_moved], leave[n_moved], enter[n_moved] = row, labels[row], j
                     n_moved += 1
-                    labels[p] = j
+                    labels[row] = j
             if not is_new:
                 _add(
                     values, point_weights, moved, leave, n_moved, -1,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.clustering.codes import CODE_BITS, N_CODES, SPREAD, decode_colors
 from kmeans_dask.clustering.jit import jit
-from kmeans_dask.clustering.keys import count_keys
+from kmeans_dask.clustering.keys import Packing, count_keys
 
 # From this many pixels on, one pass over a dense table of all 2^24 colours is cheaper than sorting.
 DENSE_FROM = 1 << 20
@@ -66,11 +67,55 @@ def merge_counts(tables: Sequence[ColorCounts]) -> ColorCounts:
     """
     if sum(table.pixels for table in tables) > MAX_PIXELS:
         raise OverflowError(f"more than {MAX_PIXELS} pixels cannot be summed exactly")
-    level = list(tables) or [ColorCounts(np.empty(0, np.uint32), np.empty(0, np.int64))]
-    while len(level) > 1:
-        pairs = [_merge_two(a, b) for a, b in zip(level[::2], level[1::2], strict=False)]
-        level = pairs + level[len(pairs) * 2 :]
-    return level[0]
+    if not tables:
+        return ColorCounts(np.empty(0, np.uint32), np.empty(0, np.int64))
+    return ColorCounts(*_merge_all([(table.codes, table.weights) for table in tables]))
+
+
+@dataclass(frozen=True)
+class PointCounts:
+    """A table of weighted integer points, of any number of channels.
+
+    keys: (u,) uint64, strictly ascending; weights: (u,) int64, points of each, all positive
+    packing: how keys stand for points
+    """
+
+    keys: NDArray[np.uint64]
+    weights: NDArray[np.int64]
+    packing: Packing
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def values(self) -> NDArray[np.int64]:
+        """The points themselves, (u, C)."""
+        return self.packing.unpack(self.keys)
+
+
+def count_points(
+    values: NDArray[Any], packing: Packing, weights: NDArray[np.int64] | None = None
+) -> PointCounts:
+    """Count the distinct rows of `values` (n, C), integers; or add up their `weights` (n,).
+
+    >>> packing = Packing.between((0,), (9,))
+    >>> counts = count_points(np.array([[7], [1], [7]]), packing)
+    >>> counts.values.tolist(), counts.weights.tolist()
+    ([[1], [7]], [1, 2])
+    """
+    keys = packing.pack(values)
+    if weights is None:
+        return PointCounts(*count_keys(keys, packing.key_bits), packing)
+    distinct, which = np.unique(keys, return_inverse=True)
+    total = np.zeros(len(distinct), np.int64)
+    np.add.at(total, which, weights)
+    return PointCounts(distinct[total > 0], total[total > 0], packing)
+
+
+def merge_point_counts(tables: Sequence[PointCounts]) -> PointCounts:
+    """Add up tables of the same packing."""
+    merged = _merge_all([(table.keys, table.weights) for table in tables])
+    return PointCounts(*merged, tables[0].packing)
 
 
 class ColorCounter:
@@ -125,11 +170,27 @@ class ColorCounter:
         self._n_table = 0
 
 
-def _merge_two(a: ColorCounts, b: ColorCounts) -> ColorCounts:
-    codes = np.empty(len(a) + len(b), np.uint32)
-    weights = np.empty(len(a) + len(b), np.int64)
-    size = _merge(a.codes, a.weights, b.codes, b.weights, codes, weights)
-    return ColorCounts(codes[:size].copy(), weights[:size].copy())
+_Table = tuple[NDArray[Any], NDArray[np.int64]]  # keys, ascending, and weights
+
+
+def _merge_all(level: list[_Table]) -> _Table:
+    while len(level) > 1:
+        pairs = [_merge_pair(*a, *b) for a, b in zip(level[::2], level[1::2], strict=False)]
+        level = pairs + level[len(pairs) * 2 :]
+    return level[0]
+
+
+def _merge_pair(
+    a_keys: NDArray[Any],
+    a_weights: NDArray[np.int64],
+    b_keys: NDArray[Any],
+    b_weights: NDArray[np.int64],
+) -> _Table:
+    """Two ascending tables as one."""
+    keys = np.empty(len(a_keys) + len(b_keys), a_keys.dtype)
+    weights = np.empty(len(keys), np.int64)
+    size = _merge(a_keys, a_weights, b_keys, b_weights, keys, weights)
+    return keys[:size].copy(), weights[:size].copy()
 
 
 @jit
@@ -166,25 +227,18 @@ def _drain(
 
 
 @jit
-def _merge(
-    a_codes: NDArray[np.uint32],
-    a_weights: NDArray[np.int64],
-    b_codes: NDArray[np.uint32],
-    b_weights: NDArray[np.int64],
-    codes: NDArray[np.uint32],
-    weights: NDArray[np.int64],
-) -> int:
-    """Merge two ascending tables into `codes` and `weights`; returns how many were written."""
+def _merge(a_keys, a_weights, b_keys, b_weights, keys, weights):  # type: ignore[no-untyped-def]
+    """Merge two ascending tables into `keys` and `weights`; returns how many were written."""
     i, j, n = 0, 0, 0
-    while i < a_codes.size or j < b_codes.size:
-        if j == b_codes.size or (i < a_codes.size and a_codes[i] < b_codes[j]):
-            codes[n], weights[n] = a_codes[i], a_weights[i]
+    while i < a_keys.size or j < b_keys.size:
+        if j == b_keys.size or (i < a_keys.size and a_keys[i] < b_keys[j]):
+            keys[n], weights[n] = a_keys[i], a_weights[i]
             i += 1
-        elif i == a_codes.size or b_codes[j] < a_codes[i]:
-            codes[n], weights[n] = b_codes[j], b_weights[j]
+        elif i == a_keys.size or b_keys[j] < a_keys[i]:
+            keys[n], weights[n] = b_keys[j], b_weights[j]
             j += 1
         else:
-            codes[n], weights[n] = a_codes[i], a_weights[i] + b_weights[j]
+            keys[n], weights[n] = a_keys[i], a_weights[i] + b_weights[j]
             i += 1
             j += 1
         n += 1

@@ -22,17 +22,23 @@ _BITS = 64  # of a key
 class Packing:
     """How points of a data set become keys.
 
-    low: C integers, the least value of each channel; bits: that each channel needs above it
+    low, high: C integers each, the least and largest value of each channel
     """
 
     low: tuple[int, ...]
-    bits: int
+    high: tuple[int, ...]
 
     @classmethod
     def between(cls, low: tuple[int, ...], high: tuple[int, ...]) -> Packing | None:
         """For points between `low` and `high`; None where a key would be too long."""
-        bits = max(1, *((h - l).bit_length() for l, h in zip(low, high, strict=True)))  # noqa: E741
-        return cls(low, bits) if bits * len(low) <= _BITS else None
+        packing = cls(low, high)
+        return packing if packing.key_bits <= _BITS else None
+
+    @property
+    def bits(self) -> int:
+        """That each channel needs."""
+        spans = (high - low for low, high in zip(self.low, self.high, strict=True))
+        return max(1, *(span.bit_length() for span in spans))
 
     @property
     def key_bits(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,11 +28,13 @@ class Iteration:
 
     inertia: sum of squared distances to the centroids before the move
     shift: sum over centroids of the squared distance moved
+    seconds: that it took
     """
 
     number: int
     inertia: float
     shift: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -77,16 +80,19 @@ def fit(
     partial = measure(centroids)
     smallest = tol * partial.variance
     converged = False
+    since = time.perf_counter()
     while len(history) < max_iter and not converged:
         history.append(partial.inertia(centroids))
         moved = _new_centroids(partial, centroids, measure)
         shift = math.fsum(((moved - centroids) ** 2).ravel().tolist())
         converged = shift <= smallest
         centroids = moved
-        if on_iteration:
-            on_iteration(Iteration(len(history), history[-1], shift))
         if shift > 0:  # else what was measured holds for these centroids too
             partial = measure(centroids)
+        now = time.perf_counter()
+        if on_iteration:
+            on_iteration(Iteration(len(history), history[-1], shift, now - since))
+        since = now
     n_iter = len(history)
     history.append(partial.inertia(centroids))
     return Fit(centroids, partial.weights, history[-1], tuple(history), n_iter, converged)

@@ -121,11 +121,14 @@ class Partial:
         grid = self.grid
         scaled = np.ldexp(centroids - grid.origin, grid.bits)
         near = np.array([int(x) for x in scaled.ravel()], object).reshape(scaled.shape)
-        sums = (self.weights[:, None] * near - (self.sums << (grid.weight_bits + 1))) * near
-        bits, finer = 2 * grid.bits + grid.weight_bits, grid.square_bits
-        total = sum(self.square_sums) << max(0, bits - finer)
-        total += int(sums.sum()) << max(0, finer - bits)
-        return math.ldexp(float(max(0, total)), -max(bits, finer))
+        # W c - 2 S, in the finer of their units
+        wide = grid.weight_bits + 1
+        inner = (self.weights[:, None] * near << max(0, -wide)) - (self.sums << max(0, wide))
+        bits = 2 * grid.bits + grid.weight_bits + max(0, -wide)
+        finer = max(bits, grid.square_bits)
+        total = sum(self.square_sums) << (finer - grid.square_bits)
+        total += int((inner * near).sum()) << (finer - bits)
+        return _ldexp(max(0, total), -finer)
 
     def fill_empty(self) -> Partial:
         """Give each empty cluster, in order, the farthest point that is not its cluster's last.
@@ -174,3 +177,9 @@ def _merge_far(parts: Sequence[FarPoints]) -> FarPoints:
         np.concatenate([part.distances for part in parts]),
         parts[0].wanted,
     ).merged()
+
+
+def _ldexp(integer: int, exponent: int) -> float:
+    """`integer` times 2^exponent, where the integer may be beyond floating point."""
+    surplus = max(0, integer.bit_length() - 64)
+    return math.ldexp(float(integer >> surplus), exponent + surplus)

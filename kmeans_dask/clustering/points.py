@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.counts import ColorCounts
+from kmeans_dask.clustering.counts import ColorCounts, PointCounts
 from kmeans_dask.clustering.grid import (
     LIMB,
     LIMB_BITS,
@@ -24,6 +25,7 @@ from kmeans_dask.clustering.jit import jit
 
 _GROUP = 128  # points in a group that has a box
 _FAN_OUT = 16  # groups in an outer group
+_CLOSE = 4  # with more channels, points that are next in Morton order are no longer near
 _PADDING = 128  # columns past the last point, so that no tile ends outside
 
 
@@ -74,6 +76,21 @@ class Points:
     def __len__(self) -> int:
         return len(self.values)
 
+    def split(self, n: int) -> list[Points]:
+        """The same points in `n` parts of about the same size, one after the other."""
+        if n == 1:
+            return [self]
+        size = -(-len(self) // n)
+        return [
+            make_points(
+                self.values[start : start + size],
+                self.weights[start : start + size],
+                self.grid,
+                near_in_a_row=self.boxes is not None,
+            )
+            for start in range(0, len(self), size)
+        ]
+
     @property
     def scales(self) -> tuple[bool, NDArray[np.float64], float, float]:
         """The grid, as kernels want it: powers of two take values and weights to one limb."""
@@ -98,6 +115,21 @@ class Points:
 def color_points(counts: ColorCounts) -> Points:
     """The colours of a table, as points. In Morton order, so that groups have small boxes."""
     return make_points(counts.colors, counts.weights, integer_grid(3), near_in_a_row=True)
+
+
+def counted_points(counts: PointCounts) -> Points:
+    """The distinct points of a table, as points."""
+    low, high, channels = counts.packing.low, counts.packing.high, len(counts.packing.low)
+    dtype = np.uint8 if min(low) >= 0 and max(high) <= 255 else exact_dtype(low, high)
+    values = counts.values.astype(dtype)
+    return make_points(
+        values, counts.weights, integer_grid(channels), near_in_a_row=channels <= _CLOSE
+    )
+
+
+def exact_dtype(low: Sequence[int], high: Sequence[int]) -> type[np.floating[Any]]:
+    """The smaller floating-point type that holds all integers between."""
+    return np.float32 if max(-min(low), max(high)) < 2**24 else np.float64
 
 
 def make_points(

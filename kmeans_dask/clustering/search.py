@@ -64,18 +64,14 @@ def search_tile(x, start, width, centers, heights, ids, n, partial, best, second
             for u in range(AT_ONCE):
                 partial[u, i] = heights[j + u]
         for c in range(0, channels, 4):
-            w0, x0, y0, z0 = (
-                centers[j, c], centers[j, c + 1], centers[j, c + 2], centers[j, c + 3]
-            )  # fmt: skip
-            w1, x1, y1, z1 = (
-                centers[j + 1, c], centers[j + 1, c + 1], centers[j + 1, c + 2], centers[j + 1, c + 3]
-            )  # fmt: skip
-            w2, x2, y2, z2 = (
-                centers[j + 2, c], centers[j + 2, c + 1], centers[j + 2, c + 2], centers[j + 2, c + 3]
-            )  # fmt: skip
-            w3, x3, y3, z3 = (
-                centers[j + 3, c], centers[j + 3, c + 1], centers[j + 3, c + 2], centers[j + 3, c + 3]
-            )  # fmt: skip
+            w0, x0 = centers[j, c], centers[j, c + 1]
+            y0, z0 = centers[j, c + 2], centers[j, c + 3]
+            w1, x1 = centers[j + 1, c], centers[j + 1, c + 1]
+            y1, z1 = centers[j + 1, c + 2], centers[j + 1, c + 3]
+            w2, x2 = centers[j + 2, c], centers[j + 2, c + 1]
+            y2, z2 = centers[j + 2, c + 2], centers[j + 2, c + 3]
+            w3, x3 = centers[j + 3, c], centers[j + 3, c + 1]
+            y3, z3 = centers[j + 3, c + 2], centers[j + 3, c + 3]
             for i in range(width):
                 pw, px = x[c, start + i], x[c + 1, start + i]
                 py, pz = x[c + 2, start + i], x[c + 3, start + i]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +15,14 @@ from kmeans_dask.clustering import lloyd
 from kmeans_dask.clustering.assignment import Assignment
 from kmeans_dask.clustering.grid import integer_grid
 from kmeans_dask.clustering.lloyd import Iteration, Measure
-from kmeans_dask.clustering.partial import Partial, merge_partials
+from kmeans_dask.clustering.partial import Partial
 from kmeans_dask.clustering.points import Points, color_points
 from kmeans_dask.clustering.seeding import SEEDINGS
 from kmeans_dask.imaging.palette import Palette, palette_of
 from kmeans_dask.imaging.quality import psnr
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.rounds import Rounds
 from kmeans_dask.settings import FitSettings
 from kmeans_dask.store import Store, StoredPalette
 
@@ -84,7 +85,7 @@ def fit(store: Store, engine: Engine, progress: Progress, settings: FitSettings)
             )
     else:
         start = engine.result(engine.submit("seed", seed_centroids, store.path, k, settings))
-        chunks = _Chunks(
+        chunks = Rounds(
             engine,
             [
                 engine.submit("build-points", read_chunk, store.path, first, first + size)
@@ -149,24 +150,6 @@ class _Found(NamedTuple):
     fit: lloyd.Fit
     colors: NDArray[np.uint8]
     measured: Partial
-
-
-class _Chunks:
-    """Measures centroids in one round of tasks, on the workers that hold the chunks."""
-
-    def __init__(self, engine: Engine, chunks: Sequence[Any]) -> None:
-        self._engine = engine
-        self._chunks = chunks
-
-    def __call__(self, centroids: NDArray[np.float64], n_far: int = 0) -> Partial:
-        parts = [
-            self._engine.submit("partial-sums", Assignment.partial, chunk, centroids, n_far)
-            for chunk in self._chunks
-        ]
-        merged: Partial = self._engine.result(
-            self._engine.submit("merge-partials", merge_partials, parts)
-        )
-        return merged
 
 
 def fit_chunk(store_path: Path, k: int, settings: FitSettings, topic: str) -> _Found:
