@@ -108,16 +108,16 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if n_samples < self.n_clusters:
             raise ValueError(f"n_samples={n_samples} should be >= n_clusters={self.n_clusters}.")
         weights = _checked_weights(sample_weight, X)
-        wanted = self._wanted(X)
+        wanted, labels = self._wanted(X), None
         if isinstance(X, da.Array):
             data, integers = _chunked(X, weights)
             with current_engine() as engine:
                 found = fit_chunked(data, wanted, engine, weights_are_integers=integers)
         else:
             with local_threads() as engine:
-                found = fit_array(X, weights, wanted, engine, count_cores())
+                found, labels = fit_array(X, weights, wanted, engine, count_cores())
         self._keep(found, n_features)
-        self.labels_ = self._labels(X)
+        self.labels_ = self._labels(X) if labels is None else labels
         return self
 
     def _keep(self, found: Fit, n_features: int) -> None:

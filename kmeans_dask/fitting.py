@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -25,13 +25,14 @@ from kmeans_dask.clustering.counts import (
     merge_point_counts,
 )
 from kmeans_dask.clustering.grid import Grid, float_grid, integer_grid
-from kmeans_dask.clustering.keys import Packing
+from kmeans_dask.clustering.keys import Packing, count_keys
 from kmeans_dask.clustering.lloyd import Fit, Iteration
 from kmeans_dask.clustering.points import (
     Points,
     color_points,
     counted_points,
     exact_dtype,
+    extent_of,
     make_points,
 )
 from kmeans_dask.clustering.scattered_seeding import (
@@ -87,15 +88,16 @@ class Extent:
     def of(cls, values: NDArray[Any], weights: NDArray[Any] | None) -> Extent:
         """Of one chunk, (n, C) and (n,). Raises ValueError for what cannot be clustered."""
         n = len(values)
-        if values.dtype.kind == "f":
+        low, high, total = extent_of(values)
+        if not np.isfinite(total).all():
             assert_all_finite(values, input_name="X", estimator_name="KMeans")
         if weights is not None:
             assert_all_finite(weights, input_name="sample_weight", estimator_name="KMeans")
             check_non_negative(weights, "`sample_weight`")
         return cls(
             n,
-            tuple(values.min(axis=0).tolist()),
-            tuple(values.max(axis=0).tolist()),
+            tuple(low.tolist()),
+            tuple(high.tolist()),
             1 if weights is None else weights.max().item(),
             n if weights is None else weights.sum().item(),
         )
@@ -162,36 +164,66 @@ def fit_array(
     wanted: Wanted,
     engine: Engine,
     threads: int,
-) -> Fit:
-    """Fit rows (n, C) with weights (n,), in this process. The best of all starts."""
-    points = _points_of(values, weights)
+) -> tuple[Fit, NDArray[np.int32] | None]:
+    """Fit rows (n, C) with weights (n,), in this process. The best of all starts.
+
+    And the label of each row, where rows were not counted.
+    """
+    points, counted = _points_of(values, weights)
     parts = points.split(max(1, min(threads, len(points) // _SPLIT)))
-    fits = []
+    best, labels = None, None
     for number, seed in enumerate(wanted.seeds):
         assignments = [Assignment(part) for part in parts]
         measure = Rounds(engine, assignments) if len(parts) > 1 else assignments[0].partial
-        tell = partial(_tell, engine.emit, number)
-        start = _start(points, wanted, seed)
-        fits.append(
-            lloyd.fit(start, measure, max_iter=wanted.max_iter, tol=wanted.tol, on_iteration=tell)
+        found = lloyd.fit(
+            _start(points, wanted, seed),
+            measure,
+            max_iter=wanted.max_iter,
+            tol=wanted.tol,
+            on_iteration=partial(_tell, engine.emit, number),
         )
-    return _best(fits)
+        if best is None or found.inertia < best.inertia:
+            best = found
+            if not counted:
+                labels = np.concatenate([each.labels(found.centroids) for each in assignments])
+    assert best is not None
+    return best, labels
 
 
-def _points_of(values: NDArray[Any], weights: NDArray[Any] | None) -> Points:
-    """Rows (n, C) as points, counted where that pays."""
-    extent = Extent.of(values, weights)
+def inertia_array(
+    values: NDArray[Any], weights: NDArray[Any] | None, centroids: NDArray[np.float64]
+) -> float:
+    """Sum of squared distances of rows to the nearest of `centroids`, times their weights."""
+    return Assignment(_points_of(values, weights)[0]).partial(centroids).inertia(centroids)
+
+
+def _points_of(values: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Points, bool]:
+    """Rows (n, C) as points, counted where that pays; and whether they were."""
     integers = _is_integer(values.dtype)
-    if integers and (weights is None or _is_integer(weights.dtype)):
-        packing = _packing(extent)
-        if packing and counting_pays([values[place] for place in sample_places(extent.n)]):
-            return _points_of_table(_count(values, weights, packing))
-    form = Form.of(
-        extent,
-        integers=integers,
-        weights_are_integers=weights is None or _is_integer(weights.dtype),
+    weights_are_integers = weights is None or _is_integer(weights.dtype)
+    extent = (
+        _extent_of_type(values.dtype, *values.shape)
+        if _is_narrow(values.dtype) and weights is None
+        else Extent.of(values, weights)
     )
-    return form.points(values, weights)
+    if integers and weights_are_integers:
+        packing = _packing(extent)
+        samples = (values[place] for place in sample_places(len(values)))
+        if packing and counting_pays(packing, samples):
+            return _points_of_table(_count(values, weights, packing)), True
+        extent = Extent.of(values, weights)
+    form = Form.of(extent, integers=integers, weights_are_integers=weights_are_integers)
+    return form.points(values, weights), False
+
+
+def _is_narrow(dtype: np.dtype[Any]) -> bool:
+    """Whether the type alone says enough of the values to count them."""
+    return _is_integer(dtype) and dtype.itemsize <= 2
+
+
+def _extent_of_type(dtype: np.dtype[Any], n: int, channels: int) -> Extent:
+    info = np.iinfo(dtype)
+    return Extent(n, (int(info.min),) * channels, (int(info.max),) * channels, 1, n)
 
 
 def _packing(extent: Extent) -> Packing | None:
@@ -210,16 +242,23 @@ def sample_places(n: int) -> list[slice]:
     return [slice(start, start + size) for start in starts]
 
 
-def counting_pays(samples: Sequence[NDArray[Any]]) -> bool:
-    """Whether few of the rows are distinct, as far as samples of them tell."""
-    rows = np.ascontiguousarray(np.concatenate(samples))
-    as_one = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
-    return len(np.unique(as_one)) <= _PAYS * len(rows)
+def counting_pays(packing: Packing, samples: Iterable[NDArray[Any]]) -> bool:
+    """Whether few of the rows are distinct, as far as samples of them tell.
+
+    Of 8-bit colours none are taken: counted, they come in an order that makes up for it.
+    """
+    if _are_colors(packing):
+        return True
+    keys = packing.pack(np.concatenate(list(samples)))
+    return len(count_keys(keys, packing.key_bits)[0]) <= _PAYS * len(keys)
+
+
+def _are_colors(packing: Packing) -> bool:
+    return len(packing.low) == 3 and min(packing.low) >= 0 and max(packing.high) <= 255
 
 
 def _count(values: NDArray[Any], weights: NDArray[Any] | None, packing: Packing) -> Table:
-    colors = len(packing.low) == 3 and min(packing.low) >= 0 and max(packing.high) <= 255
-    if colors and weights is None:
+    if _are_colors(packing) and weights is None:
         return count_colors(np.ascontiguousarray(values, np.uint8))
     return count_points(
         np.ascontiguousarray(values), packing, None if weights is None else weights.astype(np.int64)
@@ -279,21 +318,19 @@ def fit_chunked(
     The result is the same for any chunking. Rows that are not counted stay with the workers.
     """
     integers = _is_integer(data.dtype)
-    narrow = integers and data.dtype.itemsize <= 2
-    if narrow and data.weights is None:  # the type says enough to count in one pass
-        info, n = np.iinfo(data.dtype), sum(data.sizes)
-        extent = Extent(n, (int(info.min),) * data.channels, (int(info.max),) * data.channels, 1, n)
+    in_one_pass = _is_narrow(data.dtype) and data.weights is None
+    if in_one_pass:
+        extent = _extent_of_type(data.dtype, sum(data.sizes), data.channels)
         packing = _packing(extent)
-        if packing and counting_pays(_samples(data, engine)):
-            points = engine.submit(
-                "build-points", _points_of_table, _count_lazily(data, packing, engine)
-            )
+        if packing and counting_pays(packing, _samples(data, engine)):
+            table = _count_lazily(data, packing, engine)
+            points = engine.submit("build-points", _points_of_table, table)
             return _fit_in_one_task(points, wanted, engine)
     held = _Held.of(data, engine)
     extent = Extent.together(held.each("describe", Extent.of))
-    if integers and weights_are_integers and not (narrow and data.weights is None):
+    if integers and weights_are_integers and not in_one_pass:
         packing = _packing(extent)
-        if packing and counting_pays(_samples(data, engine)):
+        if packing and counting_pays(packing, _samples(data, engine)):
             tables = held.start("count", _count, packing)
             points = engine.submit("build-points", _points_of_tables, tables)
             return _fit_in_one_task(points, wanted, engine)
@@ -317,13 +354,6 @@ def inertia_chunked(
     chunks = held.start("build-points", form_points, form)
     assignments = [engine.submit("assign", Assignment, points) for points in chunks]
     return Rounds(engine, assignments)(centroids).inertia(centroids)
-
-
-def inertia_array(
-    values: NDArray[Any], weights: NDArray[Any] | None, centroids: NDArray[np.float64]
-) -> float:
-    """The same of an array in memory."""
-    return Assignment(_points_of(values, weights)).partial(centroids).inertia(centroids)
 
 
 @dataclass(frozen=True)
@@ -352,8 +382,9 @@ class _Held:
         return [self.engine.result(handle) for handle in self.start(name, function, *args)]
 
 
-def _samples(data: Chunked, engine: Engine) -> list[NDArray[Any]]:
-    return [engine.result(handle) for handle in engine.compute(data.samples)]
+def _samples(data: Chunked, engine: Engine) -> Iterator[NDArray[Any]]:
+    for handle in engine.compute(data.samples):
+        yield engine.result(handle)
 
 
 def form_points(rows: NDArray[Any], weights: NDArray[Any] | None, form: Form) -> Points:

@@ -147,9 +147,7 @@ def make_points(
     if weights is None:  # ones that take no memory
         one = np.ones(1, np.int64 if grid.exact else np.float64)
         weights = as_strided(one, (len(values),), (0,))
-    channels = values.shape[1]
-    least, most, total = np.empty(channels), np.empty(channels), np.empty(channels)
-    _summarise(values, least, most, total)
+    least, most, total = (bound.astype(np.float64) for bound in extent_of(values))
     dtype = np.dtype(np.float64 if values.dtype == np.float64 else np.float32)
     center, scale = _frame(least, most, total / max(1, len(values)), dtype)
     boxes = _boxes(values, weights, center, scale) if near_in_a_row else None
@@ -200,15 +198,21 @@ def _boxes(
     )
 
 
+def extent_of(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
+    """Smallest and largest of each channel, (C,) of their own type, and the sums, (C,) float64."""
+    least, most = values[0].copy(), values[0].copy()
+    total = np.zeros(values.shape[1])
+    _summarise(values, least, most, total)
+    return least, most, total
+
+
 @jit
 def _summarise(values, least, most, total):  # type: ignore[no-untyped-def]
-    """Smallest, largest and sum of each channel."""
-    least[:], most[:], total[:] = np.inf, -np.inf, 0.0
     for i in range(values.shape[0]):
         for c in range(values.shape[1]):
-            value = np.float64(values[i, c])
+            value = values[i, c]
             least[c], most[c] = min(least[c], value), max(most[c], value)
-            total[c] += value
+            total[c] += np.float64(value)
 
 
 @jit
