@@ -28,8 +28,8 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 
 bench: $(VENV)/.test
-	$(BIN)/python benchmarks/fit.py
-	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python -m benchmarks.fit
+	$(BIN)/python -m benchmarks.ingest
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -1,6 +1,6 @@
 """Ingest, count and fit a collection, against decoding alone with Pillow on as many processes.
 
-    python benchmarks/ingest.py [FOLDER...] [--workers 2] [--colors 16,256] [--runs 3]
+    python -m benchmarks.ingest [FOLDER...] [--workers 2] [--colors 16,256] [--runs 3]
 
 Starting processes is left out on both sides, and one round is run before the clock: both are
 measured warm. Also prints the peak resident memory of the workers and of this client.

@@ -195,6 +195,11 @@ class _Threads(_InProcess):
     def result(self, handle: Any) -> Any:
         return _resolved(handle)
 
+    def map(
+        self, name: str, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Result]:
+        return map(_resolved, [self.submit(name, function, item) for item in items])
+
 
 def _resolved(argument: Any) -> Any:
     if isinstance(argument, list):

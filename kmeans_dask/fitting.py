@@ -42,7 +42,7 @@ from kmeans_dask.clustering.scattered_seeding import (
     Sampler,
     choose_of,
 )
-from kmeans_dask.clustering.seeding import SEEDINGS
+from kmeans_dask.clustering.seeding import SEEDINGS, Run
 from kmeans_dask.rounds import Rounds
 
 ONE_TASK = 1 << 22  # numbers that one task clusters about as fast as a round over a cluster takes
@@ -104,7 +104,9 @@ class Extent:
 
     @classmethod
     def together(cls, extents: Sequence[Extent]) -> Extent:
-        """Of several chunks."""
+        """Of several chunks. Raises ValueError where nothing has weight."""
+        if not any(extent.weight for extent in extents):
+            raise ValueError("Sample weights must contain at least one non-zero number.")
         return cls(
             sum(extent.n for extent in extents),
             tuple(map(min, zip(*(extent.low for extent in extents), strict=True))),
@@ -176,7 +178,7 @@ def fit_array(
         assignments = [Assignment(part) for part in parts]
         measure = Rounds(engine, assignments) if len(parts) > 1 else assignments[0].partial
         found = lloyd.fit(
-            _start(points, wanted, seed),
+            _start(points, wanted, seed, partial(engine.map, "seed")),
             measure,
             max_iter=wanted.max_iter,
             tol=wanted.tol,
@@ -276,10 +278,12 @@ def _points_of_table(table: Table) -> Points:
     return color_points(table) if isinstance(table, ColorCounts) else counted_points(table)
 
 
-def _start(points: Points, wanted: Wanted, seed: int) -> NDArray[np.float64]:
-    if isinstance(wanted.init, str):
-        return SEEDINGS[wanted.init](points, wanted.k, seed)
-    return wanted.init
+def _start(points: Points, wanted: Wanted, seed: int, run: Run = map) -> NDArray[np.float64]:
+    if not isinstance(wanted.init, str):
+        return wanted.init
+    if len(points) <= wanted.k:  # all there are; what is left over stays empty
+        return np.resize(points.values.astype(np.float64), (wanted.k, points.values.shape[1]))
+    return SEEDINGS[wanted.init](points, wanted.k, seed, run)
 
 
 def _tell(say: Callable[[dict[str, Any]], None], start: int, iteration: Iteration) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,25 @@ from kmeans_dask.clustering.jit import jit
 from kmeans_dask.clustering.points import Points
 from kmeans_dask.clustering.randomness import Random
 
-Seeding = Callable[[Points, int, int], NDArray[np.float64]]
+Run = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]  # as `map`, or threads
+
+
+class Seeding(Protocol):
+    """How to start."""
+
+    def __call__(self, points: Points, k: int, seed: int, run: Run = map) -> NDArray[np.float64]:
+        """Draw k of `points`, as (k, C) float64; `run` maps over slices of them, in order."""
+        ...
+
 
 BLOCK = 32  # points with a box of their own
 GROUP = 16  # blocks in a group, with a box again
 _FAR = 3 * 255 * 255 + 1  # farther than any two colours are apart
+_SLICE = 1 << 18  # points that one call looks at
 _FINE = 1 << 20  # steps in which a floating-point weight is taken
 
 
-def random_points(points: Points, k: int, seed: int) -> NDArray[np.float64]:
+def random_points(points: Points, k: int, seed: int, run: Run = map) -> NDArray[np.float64]:
     """Draw k points by weight, each from those not drawn yet: (k, C) float64.
 
     Needs at least k points that have weight. Equal points count as different ones, unless they
@@ -45,7 +55,7 @@ def random_points(points: Points, k: int, seed: int) -> NDArray[np.float64]:
     return points.values[chosen].astype(np.float64)
 
 
-def kmeans_plus_plus(points: Points, k: int, seed: int) -> NDArray[np.float64]:
+def kmeans_plus_plus(points: Points, k: int, seed: int, run: Run = map) -> NDArray[np.float64]:
     """Greedy k-means++ on weighted points: (k, C) float64; distinct while there are distinct ones.
 
     Arthur & Vassilvitskii 2007, "k-means++: the advantages of careful seeding", section 2; of
@@ -55,7 +65,7 @@ def kmeans_plus_plus(points: Points, k: int, seed: int) -> NDArray[np.float64]:
     trials = 2 + int(math.log(k))
     colors = points.boxes is not None and points.values.dtype == np.uint8
     colors = colors and points.values.shape[1] == 3
-    potential: _Potential = _ColorPotential(points) if colors else _PointPotential(points)
+    potential: _Potential = _ColorPotential(points) if colors else _PointPotential(points, run)
     chosen: list[int] = []
     while len(chosen) < k:
         candidates = potential.draw(random, trials if chosen else 1)
@@ -157,19 +167,21 @@ class _PointPotential:
     IJCAI, section 3).
     """
 
-    def __init__(self, points: Points) -> None:
+    def __init__(self, points: Points, run: Run = map) -> None:
+        self._run = run
         self._values = points.values
-        self._weights = np.ascontiguousarray(points.weights, np.float64)
+        self._weights = points.weights
         n = len(points)
+        self._slices = [slice(i, i + _SLICE) for i in range(0, n, _SLICE)]
         self._distances = np.full(n, np.inf)
         self._nearest = np.zeros(n, np.int32)  # which of the chosen
         self._chosen = np.zeros((0, points.values.shape[1]))
 
     def draw(self, random: Random, n: int) -> list[int]:
-        if len(self._chosen):
-            up_to = np.cumsum(self._weights * self._distances)
-        if not len(self._chosen) or not 0 < up_to[-1] < np.inf:  # none left that is anywhere else
-            up_to = np.cumsum(self._weights)
+        up_to = self._weights * (self._distances if len(self._chosen) else 1.0)
+        np.cumsum(up_to, out=up_to)
+        if not 0 < up_to[-1] < np.inf:  # no point is anywhere else
+            up_to = np.cumsum(self._weights, dtype=np.float64)
         targets = [random.fraction() * up_to[-1] for _ in range(n)]
         found = np.searchsorted(up_to, targets, side="right")
         last = int(np.searchsorted(up_to, up_to[-1]))  # the last one that has any weight
@@ -180,15 +192,30 @@ class _PointPotential:
             return [0.0] * len(candidates)
         places = self._values[list(candidates)].astype(np.float64)
         apart = ((places[:, None] - self._chosen[None]) ** 2).sum(axis=2)
-        gains = np.zeros(len(candidates))
-        _gains(self._values, self._weights, self._distances, self._nearest, places, apart, gains)
-        return [float(gain) for gain in gains]
+
+        def gains(some: slice) -> NDArray[np.float64]:
+            found = np.zeros(len(candidates))
+            _gains(
+                self._values[some], self._weights[some], self._distances[some],
+                self._nearest[some], places, apart, found,
+            )  # fmt: skip
+            return found
+
+        total: list[float] = sum(self._run(gains, self._slices), np.zeros(len(candidates))).tolist()
+        return total
 
     def take(self, candidate: int) -> None:
         place = self._values[candidate].astype(np.float64)
         apart = ((place - self._chosen) ** 2).sum(axis=1) if len(self._chosen) else np.zeros(1)
         number = len(self._chosen)
-        _take(self._values, self._distances, self._nearest, place, apart, number)
+
+        def take(some: slice) -> None:
+            _take(
+                self._values[some], self._distances[some], self._nearest[some],
+                place, apart, number,
+            )  # fmt: skip
+
+        list(self._run(take, self._slices))
         self._chosen = np.concatenate([self._chosen, place[None]])
 
 

@@ -1,0 +1,64 @@
+"""A Dask array on two worker processes, against dask-ml's `KMeans`: k-means++ against k-means||.
+
+    python -m benchmarks.dask_arrays [--colors 16] [--float]
+
+Needs dask-ml, best in an environment of its own (`pip install dask-ml` beside this package). The
+pixels of a photograph, or with --float (4 million, 3) colours in linear light. The array is in
+the workers' memory before the clock starts; both sides stop by the same tol (1e-4), and are run
+once, after a small run that warms them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from distributed import Client, LocalCluster, wait
+
+import kmeans_dask
+from benchmarks.common import ELEPHANTS, in_turn, read_pixels, show, versions
+
+
+def main() -> None:
+    import dask_ml.cluster
+
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words.add_argument("--colors", type=int, default=16)
+    words.add_argument("--float", action="store_true")
+    args = words.parse_args()
+    pixels: Any = read_pixels(ELEPHANTS)
+    if args.float:
+        some = np.random.default_rng(0).choice(len(pixels), 4_000_000)
+        pixels = ((pixels[some] / 255) ** 2.2).astype(np.float32)
+    print(versions("dask-ml", "dask", "distributed", "scikit-learn"))
+    print(f"{pixels.shape} {pixels.dtype}, k = {args.colors}, two workers")
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        rows = client.persist(da.from_array(pixels, chunks=(1 << 20, pixels.shape[1])))
+        wait(rows)
+        floats = rows if args.float else client.persist(rows.astype(np.float64))
+        wait(floats)
+
+        def ours(some: Any = rows) -> float:
+            return float(kmeans_dask.KMeans(args.colors, random_state=0).fit(some).inertia_)
+
+        def theirs(some: Any = floats) -> float:
+            model = dask_ml.cluster.KMeans(args.colors, random_state=0, tol=1e-4)
+            return float(model.fit(some).inertia_)
+
+        warm = {"ours": lambda: ours(rows[:100_000]), "theirs": lambda: theirs(floats[:100_000])}
+        seconds, found = in_turn({"kmeans-dask": ours, "dask-ml": theirs}, 1, warm)
+        show(seconds, {name: f"inertia {inertia:.6g}" for name, inertia in found.items()})
+
+
+if __name__ == "__main__":
+    main()
