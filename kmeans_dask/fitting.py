@@ -120,33 +120,31 @@ class Extent:
 class Form:
     """How the rows of a data set become points: the same for all its chunks.
 
-    dtype: of the points' values; weighted: as integers where the grid is exact
+    dtype: of the points' values
+    grid: how they are summed: as integers, where rows and weights are integers that allow it
     """
 
     dtype: type[np.generic]
     grid: Grid
 
     @classmethod
-    def of(cls, extent: Extent, *, integers: bool, weights_are_integers: bool) -> Form:
-        """For rows of this extent."""
+    def of(cls, extent: Extent, dtype: np.dtype[Any], *, weights_are_integers: bool) -> Form:
+        """For rows of this extent and type."""
         largest = max(abs(bound) for bound in (*extent.low, *extent.high))
         fits = largest < _EXACT and max(1, largest) * extent.weight < 2**63
-        if integers and weights_are_integers and fits:
+        if _is_integer(dtype) and weights_are_integers and fits:
             low, high = map(_whole, (extent.low, extent.high))
             small = min(low) >= 0 and max(high) <= 255
-            dtype = np.uint8 if small else exact_dtype(low, high)
-            return cls(dtype, integer_grid(len(low)))
+            return cls(np.uint8 if small else exact_dtype(low, high), integer_grid(len(low)))
         low_edge, high_edge = np.array(extent.low, float), np.array(extent.high, float)
         grid = float_grid(low_edge, high_edge, float(extent.max_weight))
-        return cls(np.float64, grid)
+        return cls(np.float32 if dtype == np.float32 else np.float64, grid)
 
     def points(self, values: NDArray[Any], weights: NDArray[Any] | None) -> Points:
         """A chunk of points."""
-        narrow = values.dtype == np.float32 and not self.grid.exact
-        dtype = np.float32 if narrow else self.dtype
         if weights is not None:
             weights = weights.astype(np.int64 if self.grid.exact else np.float64)
-        return make_points(np.ascontiguousarray(values, dtype), weights, self.grid)
+        return make_points(np.ascontiguousarray(values, self.dtype), weights, self.grid)
 
 
 def _whole(bounds: Sequence[float]) -> tuple[int, ...]:
@@ -201,20 +199,19 @@ def inertia_array(
 
 def _points_of(values: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Points, bool]:
     """Rows (n, C) as points, counted where that pays; and whether they were."""
-    integers = _is_integer(values.dtype)
     weights_are_integers = weights is None or _is_integer(weights.dtype)
     extent = (
         _extent_of_type(values.dtype, *values.shape)
         if _is_narrow(values.dtype) and weights is None
         else Extent.of(values, weights)
     )
-    if integers and weights_are_integers:
+    if _is_integer(values.dtype) and weights_are_integers:
         packing = _packing(extent)
         samples = (values[place] for place in sample_places(len(values)))
         if packing and counting_pays(packing, samples):
             return _points_of_table(_count(values, weights, packing)), True
         extent = Extent.of(values, weights)
-    form = Form.of(extent, integers=integers, weights_are_integers=weights_are_integers)
+    form = Form.of(extent, values.dtype, weights_are_integers=weights_are_integers)
     return form.points(values, weights), False
 
 
@@ -321,7 +318,6 @@ def fit_chunked(
 
     The result is the same for any chunking. Rows that are not counted stay with the workers.
     """
-    integers = _is_integer(data.dtype)
     in_one_pass = _is_narrow(data.dtype) and data.weights is None
     if in_one_pass:
         extent = _extent_of_type(data.dtype, sum(data.sizes), data.channels)
@@ -332,17 +328,18 @@ def fit_chunked(
             return _fit_in_one_task(points, wanted, engine)
     held = _Held.of(data, engine)
     extent = Extent.together(held.each("describe", Extent.of))
-    if integers and weights_are_integers and not in_one_pass:
+    if _is_integer(data.dtype) and weights_are_integers and not in_one_pass:
         packing = _packing(extent)
         if packing and counting_pays(packing, _samples(data, engine)):
             tables = held.start("count", _count, packing)
             points = engine.submit("build-points", _points_of_tables, tables)
             return _fit_in_one_task(points, wanted, engine)
-    form = Form.of(extent, integers=integers, weights_are_integers=weights_are_integers)
+    form = Form.of(extent, data.dtype, weights_are_integers=weights_are_integers)
     if sum(data.sizes) * data.channels <= ONE_TASK:
         points = engine.submit("build-points", _join, form, held.rows, held.weights)
         return _fit_in_one_task(points, wanted, engine)
     chunks = held.start("build-points", form_points, form)
+    del held  # once they are points, the rows themselves may go
     return _fit_in_rounds(chunks, data.sizes, wanted, engine)
 
 
@@ -352,9 +349,7 @@ def inertia_chunked(
     """Sum of squared distances of the rows of `data` to the nearest of `centroids`."""
     held = _Held.of(data, engine)
     extent = Extent.together(held.each("describe", Extent.of))
-    form = Form.of(
-        extent, integers=_is_integer(data.dtype), weights_are_integers=weights_are_integers
-    )
+    form = Form.of(extent, data.dtype, weights_are_integers=weights_are_integers)
     chunks = held.start("build-points", form_points, form)
     assignments = [engine.submit("assign", Assignment, points) for points in chunks]
     return Rounds(engine, assignments)(centroids).inertia(centroids)
