@@ -1,6 +1,6 @@
 """What is reached in the same time: inertia of 12 photographs in k colours.
 
-    python -m benchmarks.restarts [--colors 16,256]
+    python -m benchmarks.restarts [--colors 16,256] [--tol 0]
 
 Each peer runs first: scikit-learn with n_init=10, Pillow's median cut with k-means, and
 libimagequant where it is installed. Then ours restarts, with one seed after another, for as long
@@ -36,6 +36,7 @@ Colors = NDArray[np.generic]  # (k, 3): of a palette uint8, of centers float64
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--colors", default="16,256")
+    words.add_argument("--tol", type=float, default=0.0, help="of ours; scikit-learn has its own")
     args = words.parse_args()
     kodak = sorted((SHARED / "kodak").glob("*.png"))
     own = [Path(skimage.data.data_dir) / f"{n}.png" for n in ("astronaut", "chelsea", "coffee")]
@@ -44,7 +45,7 @@ def main() -> None:
         lower: dict[str, list[float]] = {}
         for path in kodak or own:
             with Image.open(path) as image:
-                compare(path.name, image.convert("RGB"), k, lower)
+                compare(path.name, image.convert("RGB"), k, args.tol, lower)
         for name, ratios in lower.items():
             wins = sum(ratio < 1 for ratio in ratios)
             print(
@@ -53,7 +54,9 @@ def main() -> None:
             )
 
 
-def compare(name: str, image: Image.Image, k: int, lower: dict[str, list[float]]) -> None:
+def compare(
+    name: str, image: Image.Image, k: int, tol: float, lower: dict[str, list[float]]
+) -> None:
     pixels = np.asarray(image).reshape(-1, 3)
     judge = Assignment(color_points(count_colors(pixels)))
 
@@ -67,13 +70,13 @@ def compare(name: str, image: Image.Image, k: int, lower: dict[str, list[float]]
     }
     if importlib.util.find_spec("imagequant"):
         peers["libimagequant"] = lambda: by_imagequant(image, k)
-    best_of(pixels, k, 0)  # compiled, or loaded
+    best_of(pixels, k, tol, 0)  # compiled, or loaded
     for peer, make in peers.items():
         since = time.perf_counter()
         theirs = inertia(make())
         budget = time.perf_counter() - since
         since = time.perf_counter()
-        ours, restarts = best_of(pixels, k, budget)
+        ours, restarts = best_of(pixels, k, tol, budget)
         spent = time.perf_counter() - since
         rounded = peer != "scikit-learn"
         ratio = inertia(palette_of(ours).colors if rounded else ours) / theirs
@@ -85,7 +88,9 @@ def compare(name: str, image: Image.Image, k: int, lower: dict[str, list[float]]
         )
 
 
-def best_of(pixels: NDArray[np.uint8], k: int, budget: float) -> tuple[NDArray[np.float64], int]:
+def best_of(
+    pixels: NDArray[np.uint8], k: int, tol: float, budget: float
+) -> tuple[NDArray[np.float64], int]:
     """Restart until the next one would pass the budget, in seconds; at least once."""
     since = time.perf_counter()
     points = color_points(count_colors(pixels))
@@ -93,7 +98,7 @@ def best_of(pixels: NDArray[np.uint8], k: int, budget: float) -> tuple[NDArray[n
     while best is None or time.perf_counter() - since + longest < budget:
         began = time.perf_counter()
         assignment = Assignment(points)
-        found = lloyd.fit(kmeans_plus_plus(points, k, starts), assignment.partial)
+        found = lloyd.fit(kmeans_plus_plus(points, k, starts), assignment.partial, tol=tol)
         if best is None or found.inertia < best.inertia:
             best = found
         starts += 1

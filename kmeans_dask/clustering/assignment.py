@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.clustering.grid import LIMB
+from kmeans_dask.clustering.grid import two_difference_kernel as two_difference
+from kmeans_dask.clustering.grid import two_product_kernel as two_product
 from kmeans_dask.clustering.jit import jit
 from kmeans_dask.clustering.partial import FarPoints, Partial
 from kmeans_dask.clustering.points import Points
@@ -34,6 +36,8 @@ from kmeans_dask.clustering.search import (
 )
 
 _LOOSE = 1024  # points that share one look at their thresholds
+_FARTHEST = 1e15  # coordinates whose squares float32 holds
+_TOO_FAR = 1e30  # growth that thresholds in float32 cannot follow
 _TINY = 1e-30  # more than what is lost where float32 runs out of exponents
 
 
@@ -82,7 +86,7 @@ class Assignment:
                 (boxes.tiles, boxes.low, boxes.high, boxes.outer_low, boxes.outer_high),
                 (boxes.weights, boxes.sums, boxes.size, boxes.fan_out),
                 (points.center, points.scale),
-                points.scales,
+                points.grid.scales,
                 (state.labels, state.of_groups, state.weights, state.sums, state.is_new),
                 centroids,
             )
@@ -91,7 +95,7 @@ class Assignment:
                 points.values,
                 points.weights,
                 (points.center, points.scale),
-                points.scales,
+                points.grid.scales,
                 (state.labels, state.thresholds, state.slacks, state.growth),
                 (state.weights, state.sums, state.is_new),
                 state.centroids,
@@ -147,7 +151,7 @@ def _far(
         some = few[distances[few] >= 0]
         far = FarPoints(
             points.values[some],
-            *points.summed(some),
+            *points.grid.cut(points.values[some], points.weights[some])[:2],
             labels[some].astype(np.int64),
             distances[some],
             n_far,
@@ -297,7 +301,7 @@ def _step_loose(values, point_weights, frame, grid, state, totals, old_centroids
     leave, enter = np.empty(TILE, np.int32), np.empty(TILE, np.int32)
 
     for group in range(slacks.shape[0]):
-        if not is_new and slacks[group] > limit:
+        if not is_new and slacks[group] > limit and limit < _TOO_FAR:
             continue
         start = group * _LOOSE
         stop = min(start + _LOOSE, n_points)
@@ -392,7 +396,7 @@ def _list_candidates(n, centers, near, norms, heights):  # type: ignore[no-untyp
         norm = 0.0
         for c in range(centers.shape[0]):
             # beyond this, squares overflow; what is so far away is left to float64
-            coordinate = min(max(centers[c, m], -1e15), 1e15)
+            coordinate = min(max(centers[c, m], -_FARTHEST), _FARTHEST)
             near[m, c] = np.float32(coordinate)
             norm += coordinate * coordinate
         heights[m] = norm * 0.5
@@ -412,7 +416,8 @@ def _lower(n, channels, reach, norms, heights, lowered, errors):  # type: ignore
     relative, largest = (channels + 6) * 2.0**-24, np.float32(0.0)
     for m in range(n):
         error = relative * norms[m] * (reach + norms[m]) + _TINY
-        errors[m] = np.float32(2.0 * error)
+        # of a centroid that was brought nearer, nothing is known
+        errors[m] = np.float32(2.0 * error) if norms[m] < _FARTHEST else PAD
         largest = max(largest, errors[m])
         lowered[m] = np.float32(heights[m] - error)
     for m in range(n, n + AT_ONCE):
@@ -456,12 +461,16 @@ def _add(  # type: ignore[no-untyped-def]
             for c in range(channels):
                 sums[0, j, c] += weight * np.int64(values[p, c])
             continue
-        value = point_weights[p] * weight_scale
-        high = np.rint(value)
+        weight = point_weights[p] * weight_scale
+        scaled = weight * LIMB
+        high = np.rint(scaled)
         weights[0, j] += sign * np.int64(high)
-        weights[1, j] += sign * np.int64(np.rint((value - high) * LIMB))
+        weights[1, j] += sign * np.int64(np.rint((scaled - high) * LIMB))
         for c in range(channels):
-            value = point_weights[p] * (np.float64(values[p, c]) - origin[c]) * scale
-            high = np.rint(value)
+            point, rest = two_difference(np.float64(values[p, c]), origin[c])
+            value, lost = two_product(weight, point * scale)
+            scaled = value * LIMB
+            high = np.rint(scaled)
+            lost = lost + weight * (rest * scale)
             sums[0, j, c] += sign * np.int64(high)
-            sums[1, j, c] += sign * np.int64(np.rint((value - high) * LIMB))
+            sums[1, j, c] += sign * np.int64(np.rint(((scaled - high) + lost * LIMB) * LIMB))

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_dask.clustering.jit import jit
+
 LIMB_BITS = 36
 LIMB = float(1 << LIMB_BITS)
 MAX_POINTS = 1 << (62 - LIMB_BITS)  # in one sum: a limb stays below 2^62
@@ -30,21 +32,59 @@ class Grid:
 
     exact: whether points and weights are integers, and are taken as they are
     origin: (C,) float64, subtracted from points before they are summed; 0 if exact
-    bits, square_bits, weight_bits: in sums of weighted points, of weighted squares, and of
-        weights, 1 stands for 2^-bits; 0 if exact
+    reach, heaviest: what powers of two points, less the origin, and weights stay below
     """
 
     exact: bool
     origin: NDArray[np.float64]
-    bits: int = 0
-    square_bits: int = 0
-    weight_bits: int = 0
+    reach: int = 0
+    heaviest: int = 0
+
+    @property
+    def bits(self) -> int:
+        """In sums of weighted points, 1 stands for 2^-bits."""
+        return 0 if self.exact else 2 * LIMB_BITS - self.reach - self.heaviest
+
+    @property
+    def square_bits(self) -> int:
+        """The same of weighted squares."""
+        return 0 if self.exact else 2 * LIMB_BITS - 2 * self.reach - self.heaviest
+
+    @property
+    def weight_bits(self) -> int:
+        """The same of weights."""
+        return 0 if self.exact else 2 * LIMB_BITS - self.heaviest
+
+    @property
+    def scales(self) -> tuple[bool, NDArray[np.float64], float, float]:
+        """For kernels: exact, origin, and powers of two that bring points and weights below 1."""
+        return self.exact, self.origin, math.ldexp(1.0, -self.reach), math.ldexp(1, -self.heaviest)
 
     def integers(self, limbs: NDArray[np.int64]) -> Integers:
         """Sums in two limbs (2, ...) as one array of integers."""
         high, low = limbs
         integers: Integers = high.copy() if self.exact else (high.astype(object) << LIMB_BITS) + low
         return integers
+
+    def cut(
+        self, values: NDArray[Any], weights: NDArray[Any]
+    ) -> tuple[Integers, Integers, Integers]:
+        """Weights (n,), weighted points (n, C) and squares (n, C) of some points, as integers."""
+        if self.exact:
+            values, weights = values.astype(np.int64), weights.astype(np.int64)
+            wide = weights.astype(object)  # Python integers: squares of many pixels pass 64 bits
+            return weights, values * weights[:, None], values * values * wide[:, None]
+        _, origin, scale, weight_scale = self.scales
+        weight = weights[:, None] * weight_scale
+        point, rest = two_difference(values.astype(np.float64), origin)
+        point, rest = point * scale, rest * scale
+        square, square_rest = two_product(point, point)
+        square_rest = square_rest + 2.0 * point * rest
+        return (
+            self.integers(cut(weights * weight_scale, 0.0 * weights)),
+            self.integers(cut(*weighted(weight, point, rest))),
+            self.integers(cut(*weighted(weight, square, square_rest))),
+        )
 
 
 def integer_grid(channels: int) -> Grid:
@@ -58,23 +98,48 @@ def float_grid(
     """For points between `low` and `high`, both (C,) float64, with weights up to `max_weight`."""
     origin = low * 0.5 + high * 0.5
     reach = float(np.max(np.maximum(high - origin, origin - low), initial=0.0))
-    return Grid(
-        False,
-        origin,
-        _bits(reach * max_weight),
-        _bits(reach * reach * max_weight),
-        _bits(max_weight),
+    return Grid(False, origin, _exponent(reach), _exponent(max_weight))
+
+
+def _exponent(largest: float) -> int:
+    """Of a power of two above `largest`."""
+    return max(-400, math.frexp(largest)[1]) if 0 < largest < math.inf else 0
+
+
+# The error-free transformations of Knuth and of Dekker: Ogita, Rump & Oishi 2005, "Accurate sum
+# and dot product", SIAM J. Sci. Comput. 26(6), algorithms 3.1 and 3.5. For arrays, and compiled.
+
+
+def two_difference(a, b):  # type: ignore[no-untyped-def]
+    """A - b in floating point, and what rounding took from it."""
+    difference = a - b
+    near = difference - a
+    return difference, (a - (difference - near)) - (b + near)
+
+
+def two_product(a, b):  # type: ignore[no-untyped-def]
+    """A * b in floating point, and what rounding took from it."""
+    product = a * b
+    a_big, b_big = a * 134217729.0, b * 134217729.0  # 2^27 + 1
+    a_high, b_high = a_big - (a_big - a), b_big - (b_big - b)
+    a_low, b_low = a - a_high, b - b_high
+    return product, a_low * b_low - (
+        ((product - a_high * b_high) - a_low * b_high) - a_high * b_low
     )
 
 
-def _bits(largest: float) -> int:
-    """How many bits after the point give `largest` two full limbs."""
-    exponent = math.frexp(largest)[1] if 0 < largest < math.inf else 0
-    return 2 * LIMB_BITS - max(exponent, -900)
+def weighted(weight, value, rest):  # type: ignore[no-untyped-def]
+    """Weight times value + rest, and what rounding took from it."""
+    product, lost = two_product(weight, value)
+    return product, lost + weight * rest
 
 
-def cut(values: NDArray[np.float64], bits: int) -> NDArray[np.int64]:
-    """Values (...) in two limbs (2, ...) of integers, as the kernels cut them."""
-    scaled = values * math.ldexp(1.0, bits - LIMB_BITS)
+def cut(value, rest):  # type: ignore[no-untyped-def]
+    """A value + rest below 1 in two limbs of integers: arrays (2, ...)."""
+    scaled = value * LIMB
     high = np.rint(scaled)
-    return np.stack([high, np.rint((scaled - high) * LIMB)]).astype(np.int64)
+    low = np.rint(((scaled - high) + rest * LIMB) * LIMB)
+    return np.stack([high, low]).astype(np.int64)
+
+
+two_difference_kernel, two_product_kernel = jit(two_difference), jit(two_product)

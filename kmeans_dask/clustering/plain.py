@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.grid import Grid, Integers, cut, integer_grid
+from kmeans_dask.clustering.grid import Grid, integer_grid
 from kmeans_dask.clustering.partial import FarPoints, Partial
 
 _AT_ONCE = 1 << 16
@@ -53,7 +53,7 @@ def plain_partial(
     """
     grid = grid or integer_grid(points.shape[1])
     labels = plain_labels(points, centroids)
-    each_weight, each_sum, each_square = _on_grid(points, weights, grid)
+    each_weight, each_sum, each_square = grid.cut(points, weights)
     k, channels = centroids.shape
     cluster_weights = np.zeros(k, each_weight.dtype)
     sums = np.zeros((k, channels), each_sum.dtype)
@@ -68,20 +68,3 @@ def plain_partial(
             points[some], each_weight[some], each_sum[some], labels[some], distances, n_far
         ).merged()
     return Partial(cluster_weights, sums, squares, grid, far)
-
-
-def _on_grid(
-    points: NDArray[Any], weights: NDArray[Any], grid: Grid
-) -> tuple[Integers, Integers, Integers]:
-    """Weights (n,), weighted points (n, C) and weighted squares (n, C) as integers."""
-    if grid.exact:
-        values, weights = points.astype(np.int64), weights.astype(np.int64)
-        wide = weights.astype(object)  # Python integers: squares of many pixels pass 64 bits
-        return weights, values * weights[:, None], values * values * wide[:, None]
-    moved = points.astype(np.float64) - grid.origin
-    by = weights[:, None]
-    return (
-        grid.integers(cut(weights, grid.weight_bits)),
-        grid.integers(cut(by * moved, grid.bits)),
-        grid.integers(cut(by * (moved * moved), grid.square_bits)),
-    )

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from kmeans_dask.clustering.counts import ColorCounts, PointCounts
 from kmeans_dask.clustering.grid import (
     LIMB,
-    LIMB_BITS,
     MAX_POINTS,
     Grid,
-    Integers,
-    cut,
     integer_grid,
 )
+from kmeans_dask.clustering.grid import two_difference_kernel as two_difference
+from kmeans_dask.clustering.grid import two_product_kernel as two_product
 from kmeans_dask.clustering.jit import jit
 
 _GROUP = 128  # points in a group that has a box
@@ -90,26 +89,6 @@ class Points:
             )
             for start in range(0, len(self), size)
         ]
-
-    @property
-    def scales(self) -> tuple[bool, NDArray[np.float64], float, float]:
-        """The grid, as kernels want it: powers of two take values and weights to one limb."""
-        grid = self.grid
-        scale, weight_scale = (
-            math.ldexp(1.0, bits - LIMB_BITS) for bits in (grid.bits, grid.weight_bits)
-        )
-        return grid.exact, grid.origin, scale, weight_scale
-
-    def summed(self, which: NDArray[np.intp]) -> tuple[Integers, Integers]:
-        """What some of the points add to weights, (m,), and to sums, (m, C)."""
-        grid, weights, values = self.grid, self.weights[which], self.values[which]
-        if grid.exact:
-            return weights, weights[:, None] * values.astype(np.int64)
-        moved = weights[:, None] * (values.astype(np.float64) - grid.origin)
-        return (
-            grid.integers(cut(weights, grid.weight_bits)),
-            grid.integers(cut(moved, grid.bits)),
-        )
 
 
 def color_points(counts: ColorCounts) -> Points:
@@ -236,22 +215,29 @@ def _fill_boxes(values, weights, center, scale, size, low, high, group_weights, 
 def _square_sums(values: NDArray[Any], weights: NDArray[Any], grid: Grid) -> tuple[int, ...]:
     limbs = np.zeros((2, values.shape[1]), np.int64)
     if not grid.exact:
-        scale = math.ldexp(1.0, grid.square_bits - LIMB_BITS)
-        _add_squares(values, weights, grid.origin, scale, limbs)
+        _, origin, scale, weight_scale = grid.scales
+        _add_squares(values, weights, origin, scale, weight_scale, limbs)
         return tuple(grid.integers(limbs).tolist())
     _add_exact_squares(values, weights, limbs)
     return tuple((int(high) << 32) + int(low) for high, low in limbs.T)
 
 
 @jit
-def _add_squares(values, weights, origin, scale, limbs):  # type: ignore[no-untyped-def]
+def _add_squares(values, weights, origin, scale, weight_scale, limbs):  # type: ignore[no-untyped-def]
+    """Weighted squares, in limbs, as `Grid.cut` makes them."""
     for i in range(values.shape[0]):
+        weight = weights[i] * weight_scale
         for c in range(values.shape[1]):
-            difference = np.float64(values[i, c]) - origin[c]
-            value = weights[i] * (difference * difference) * scale
-            high = np.rint(value)
+            point, rest = two_difference(np.float64(values[i, c]), origin[c])
+            point, rest = point * scale, rest * scale
+            square, square_rest = two_product(point, point)
+            square_rest = square_rest + 2.0 * point * rest
+            value, lost = two_product(weight, square)
+            scaled = value * LIMB
+            high = np.rint(scaled)
+            lost = lost + weight * square_rest
             limbs[0, c] += np.int64(high)
-            limbs[1, c] += np.int64(np.rint((value - high) * LIMB))
+            limbs[1, c] += np.int64(np.rint(((scaled - high) + lost * LIMB) * LIMB))
 
 
 @jit

@@ -54,7 +54,7 @@ class Sampler:
         self._points = points
         self._first = first
         self._distances = np.full(len(points), np.inf)  # squared, to the nearest one chosen
-        self._n_chosen = 0
+        self._chosen = np.zeros((0, points.values.shape[1]))
 
     def __getstate__(self) -> tuple[Points, int]:
         return self._points, self._first
@@ -81,7 +81,8 @@ class Sampler:
         """
         self._approach(chosen)
         bits = potential_bits(self._points.grid)
-        high, low = cut(self._points.weights * self._distances, bits).sum(axis=1).tolist()
+        parts = self._points.weights * self._distances * math.ldexp(1.0, bits - 2 * LIMB_BITS)
+        high, low = cut(parts, 0.0 * parts).sum(axis=1).tolist()
         return int((high << LIMB_BITS) + low)
 
     def draw_by_distance(
@@ -99,14 +100,17 @@ class Sampler:
         return drawn
 
     def _approach(self, chosen: NDArray[np.float64]) -> None:
-        new = chosen[self._n_chosen :]
+        n = len(self._chosen)
+        if not np.array_equal(chosen[:n], self._chosen):
+            self._distances[:], n = np.inf, 0
+        new = chosen[n:]
         if len(new):
             nearest = new[Assignment(self._points).labels(new)]
             distances = np.zeros(len(self._points))
             for channel in range(new.shape[1]):
                 distances += (self._points.values[:, channel] - nearest[:, channel]) ** 2
             np.minimum(self._distances, distances, out=self._distances)
-            self._n_chosen = len(chosen)
+            self._chosen = chosen.copy()
 
     def _fractions(self, seed: int) -> NDArray[np.float64]:
         """A number in (0, 1) for each point, that hangs on its number and the seed only."""

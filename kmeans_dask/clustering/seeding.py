@@ -28,6 +28,7 @@ class Seeding(Protocol):
 BLOCK = 32  # points with a box of their own
 GROUP = 16  # blocks in a group, with a box again
 _FAR = 3 * 255 * 255 + 1  # farther than any two colours are apart
+_ROUNDED_UP = 1.0 + 2.0**-40
 _SLICE = 1 << 18  # points that one call looks at
 _FINE = 1 << 20  # steps in which a floating-point weight is taken
 
@@ -41,7 +42,8 @@ def random_points(points: Points, k: int, seed: int, run: Run = map) -> NDArray[
     random = Random(seed)
     weights = points.weights
     if not points.grid.exact:
-        weights = np.rint(weights * (_FINE / weights.max())).astype(np.int64)
+        fine = np.rint(weights * (_FINE / weights.max())).astype(np.int64)
+        weights = np.maximum(fine, weights > 0)  # light ones can be drawn, too
     up_to = np.cumsum(weights)
     chosen: list[int] = []
     taken: list[tuple[int, int]] = []  # first place and number of places of each point chosen
@@ -291,7 +293,7 @@ def _gains(values, weights, distances, nearest, places, apart, gains):  # type: 
     apart: (m, chosen) squared distances of these to the ones chosen
     """
     for i in range(values.shape[0]):
-        reach = 4.0 * distances[i]
+        reach = 4.0 * distances[i] * _ROUNDED_UP
         for m in range(places.shape[0]):
             if apart[m, nearest[i]] >= reach:
                 continue
@@ -305,7 +307,7 @@ def _gains(values, weights, distances, nearest, places, apart, gains):  # type: 
 def _take(values, distances, nearest, place, apart, number):  # type: ignore[no-untyped-def]
     """Choose a point at `place` (C,), the one of that `number`; `apart` as above."""
     for i in range(values.shape[0]):
-        if number > 0 and apart[nearest[i]] >= 4.0 * distances[i]:
+        if number > 0 and apart[nearest[i]] >= 4.0 * distances[i] * _ROUNDED_UP:
             continue
         distance = 0.0
         for c in range(values.shape[1]):
