@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_non_negative
 
-from kmeans_dask.cluster import Engine, emit
+from kmeans_dask.cluster import Engine, emit, local_threads
 from kmeans_dask.clustering import lloyd
 from kmeans_dask.clustering.assignment import Assignment
 from kmeans_dask.clustering.counts import (
@@ -26,6 +26,7 @@ from kmeans_dask.clustering.counts import (
 )
 from kmeans_dask.clustering.grid import Grid, float_grid, integer_grid
 from kmeans_dask.clustering.keys import Packing, count_keys
+from kmeans_dask.clustering.labels import label_table, look_up_labels
 from kmeans_dask.clustering.lloyd import Fit, Iteration
 from kmeans_dask.clustering.points import (
     Points,
@@ -167,9 +168,9 @@ def fit_array(
 ) -> tuple[Fit, NDArray[np.int32] | None]:
     """Fit rows (n, C) with weights (n,), in this process. The best of all starts.
 
-    And the label of each row, where rows were not counted.
+    And the label of each row, where that is at hand.
     """
-    points, counted = _points_of(values, weights)
+    points, counted = _points_of(values, weights, engine, threads)
     parts = points.split(max(1, min(threads, len(points) // _SPLIT)))
     best, labels = None, None
     for number, seed in enumerate(wanted.seeds):
@@ -184,20 +185,35 @@ def fit_array(
         )
         if best is None or found.inertia < best.inertia:
             best = found
-            if not counted:
-                labels = np.concatenate([each.labels(found.centroids) for each in assignments])
+            labels = np.concatenate([each.labels(found.centroids) for each in assignments])
     assert best is not None
-    return best, labels
+    assert labels is not None
+    if not counted:
+        return best, labels
+    if values.dtype != np.uint8 or values.shape[1] != 3:
+        return best, None
+    table = label_table(points, labels)
+    look_up = partial(look_up_labels, table=table)
+    return best, np.concatenate(list(engine.map("labels", look_up, _parts(values, threads))))
 
 
 def inertia_array(
     values: NDArray[Any], weights: NDArray[Any] | None, centroids: NDArray[np.float64]
 ) -> float:
     """Sum of squared distances of rows to the nearest of `centroids`, times their weights."""
-    return Assignment(_points_of(values, weights)[0]).partial(centroids).inertia(centroids)
+    with local_threads() as engine:
+        points, _ = _points_of(values, weights, engine, 1)
+    return Assignment(points).partial(centroids).inertia(centroids)
 
 
-def _points_of(values: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Points, bool]:
+def _parts(values: NDArray[Any], n: int) -> list[NDArray[Any]]:
+    """Rows in `n` parts, or fewer where there are few."""
+    return np.array_split(values, max(1, min(n, len(values) // _SPLIT)))
+
+
+def _points_of(
+    values: NDArray[Any], weights: NDArray[Any] | None, engine: Engine, threads: int
+) -> tuple[Points, bool]:
     """Rows (n, C) as points, counted where that pays; and whether they were."""
     weights_are_integers = weights is None or _is_integer(weights.dtype)
     extent = (
@@ -209,7 +225,12 @@ def _points_of(values: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Poin
         packing = _packing(extent)
         samples = (values[place] for place in sample_places(len(values)))
         if packing and counting_pays(packing, samples):
-            return _points_of_table(_count(values, weights, packing)), True
+            if weights is not None:
+                return _points_of_table(_count(values, weights, packing)), True
+            count = partial(_count, weights=None, packing=packing)
+            return _points_of_tables(
+                list(engine.map("count", count, _parts(values, threads)))
+            ), True
         extent = Extent.of(values, weights)
     form = Form.of(extent, values.dtype, weights_are_integers=weights_are_integers)
     return form.points(values, weights), False

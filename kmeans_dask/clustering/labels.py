@@ -8,25 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.clustering.assignment import Assignment
-from kmeans_dask.clustering.codes import N_CODES, SPREAD
+from kmeans_dask.clustering.codes import N_CODES, SPREAD, encode_colors
+from kmeans_dask.clustering.counts import DENSE_FROM, count_colors
 from kmeans_dask.clustering.grid import integer_grid
 from kmeans_dask.clustering.jit import jit
-from kmeans_dask.clustering.points import make_points
+from kmeans_dask.clustering.points import Points, color_points, make_points
 
 _AT_ONCE = 1 << 20
-_TABLED_FROM = 1 << 18  # pixels from which a table of colours pays
 
 
 def nearest_labels(values: NDArray[Any], centroids: NDArray[np.float64]) -> NDArray[np.int32]:
     """Index (n,) of the centroid (k, C) nearest to each of `values` (n, C); ties to the lowest.
 
-    As the plain loop has them. Values are uint8, float32 or float64.
+    As the plain loop has them. Values are uint8, float32 or float64. 8-bit colours are counted
+    first, where there are many: each is searched for once, and then looked up.
     """
+    if values.dtype == np.uint8 and values.shape[1] == 3 and len(values) >= DENSE_FROM:
+        colors = color_points(count_colors(values))
+        table = label_table(colors, Assignment(colors).labels(centroids))
+        return look_up_labels(values, table)
     labels = np.empty(len(values), np.int32)
-    if values.dtype == np.uint8 and values.shape[1] == 3 and len(values) >= _TABLED_FROM:
-        table = np.zeros(N_CODES, np.int32)  # of what is not looked at no page is ever touched
-        _look_up(values, np.ascontiguousarray(centroids, np.float64), table, labels)
-        return labels
     grid = integer_grid(values.shape[1])  # nobody asks for the sums
     for start in range(0, len(values), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
@@ -35,21 +36,26 @@ def nearest_labels(values: NDArray[Any], centroids: NDArray[np.float64]) -> NDAr
     return labels
 
 
+def label_table(colors: Points, labels: NDArray[np.int32]) -> NDArray[np.unsignedinteger[Any]]:
+    """A table of all 8-bit colours by code, with the labels of `colors` filled in."""
+    small = labels.size == 0 or labels.max() <= np.iinfo(np.uint8).max
+    # As small as can be: it is read at random. Of what is not filled in no page is ever touched.
+    table: NDArray[np.unsignedinteger[Any]] = np.zeros(N_CODES, np.uint8 if small else np.uint32)
+    table[encode_colors(colors.values)] = labels
+    return table
+
+
+def look_up_labels(
+    pixels: NDArray[np.uint8], table: NDArray[np.unsignedinteger[Any]]
+) -> NDArray[np.int32]:
+    """Labels (n,) of pixels (n, 3), all of whose colours are in `table`."""
+    labels = np.empty(len(pixels), np.int32)
+    _look_up(pixels, table, labels)
+    return labels
+
+
 @jit
-def _look_up(values, centroids, table, labels):  # type: ignore[no-untyped-def]
-    """Search for the first pixel of each colour, and remember it in `table` as label + 1."""
-    for i in range(values.shape[0]):
-        r, g, b = values[i, 0], values[i, 1], values[i, 2]
-        code = (SPREAD[r] << np.uint32(2)) | (SPREAD[g] << np.uint32(1)) | SPREAD[b]
-        found = table[code]
-        if found == 0:
-            smallest = np.inf
-            for j in range(centroids.shape[0]):
-                dr = np.float64(r) - centroids[j, 0]
-                dg = np.float64(g) - centroids[j, 1]
-                db = np.float64(b) - centroids[j, 2]
-                distance = dr * dr + dg * dg + db * db
-                if distance < smallest:
-                    smallest, found = distance, np.int32(j + 1)
-            table[code] = found
-        labels[i] = found - np.int32(1)
+def _look_up(pixels, table, labels):  # type: ignore[no-untyped-def]
+    for i in range(pixels.shape[0]):
+        r, g, b = pixels[i, 0], pixels[i, 1], pixels[i, 2]
+        labels[i] = table[(SPREAD[r] << np.uint32(2)) | (SPREAD[g] << np.uint32(1)) | SPREAD[b]]

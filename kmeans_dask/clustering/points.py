@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,6 @@ class Points:
     center, scale: (C,) and a power of two, the frame in which distances are compared:
         coordinates are about 1 at most, and points near the origin. Float64 if the values are,
         else float32, in which such a difference is as good.
-    square_sums: C integers: the weighted sums of squares (about the grid's origin)
     boxes: where consecutive points are near each other
     """
 
@@ -69,11 +69,15 @@ class Points:
     grid: Grid
     center: NDArray[Any]
     scale: np.floating[Any]
-    square_sums: tuple[int, ...]
     boxes: Boxes | None
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @cached_property
+    def square_sums(self) -> tuple[int, ...]:
+        """C integers: the weighted sums of squares, about the grid's origin."""
+        return _square_sums(self.values, self.weights, self.grid)
 
     def split(self, n: int) -> list[Points]:
         """The same points in `n` parts of about the same size, one after the other."""
@@ -130,7 +134,7 @@ def make_points(
     dtype = np.dtype(np.float64 if values.dtype == np.float64 else np.float32)
     center, scale = _frame(least, most, total / max(1, len(values)), dtype)
     boxes = _boxes(values, weights, center, scale) if near_in_a_row else None
-    return Points(values, weights, grid, center, scale, _square_sums(values, weights, grid), boxes)
+    return Points(values, weights, grid, center, scale, boxes)
 
 
 def _frame(

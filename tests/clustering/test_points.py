@@ -15,9 +15,10 @@ from sklearn.cluster import KMeans
 
 from kmeans_dask.clustering import lloyd
 from kmeans_dask.clustering.assignment import _LOOSE, Assignment
+from kmeans_dask.clustering.counts import DENSE_FROM
 from kmeans_dask.clustering.grid import Grid, float_grid, integer_grid
 from kmeans_dask.clustering.keys import Packing
-from kmeans_dask.clustering.labels import _TABLED_FROM, nearest_labels
+from kmeans_dask.clustering.labels import nearest_labels
 from kmeans_dask.clustering.lloyd import Measure
 from kmeans_dask.clustering.partial import Partial, merge_partials
 from kmeans_dask.clustering.plain import plain_labels, plain_partial
@@ -503,7 +504,7 @@ def test_a_pickled_assignment_holds_points_only() -> None:
 @pytest.mark.parametrize(
     ("values_of", "n"),
     [
-        (lambda rng, n: rng.integers(0, 256, (n, 3)).astype(np.uint8), _TABLED_FROM + 5),
+        (lambda rng, n: rng.integers(0, 256, (n, 3)).astype(np.uint8), DENSE_FROM + 5),
         (lambda rng, n: rng.integers(0, 256, (n, 3)).astype(np.uint8), 5000),
         (lambda rng, n: rng.integers(0, 256, (n, 4)).astype(np.uint8), 5000),
         (lambda rng, n: rng.normal(size=(n, 3)).astype(np.float32), 5000),
