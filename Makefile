@@ -28,8 +28,8 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 
 bench: $(VENV)/.test
-	$(BIN)/python -m benchmarks.fit
-	$(BIN)/python -m benchmarks.ingest
+	for table in fit arrays seeding scaling restarts ingest; do \
+		$(BIN)/python -m benchmarks.$$table || exit 1; done
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -44,11 +44,13 @@ class Engine(Protocol):
     place: where tasks run, in words
     dashboard: the address of the Dask dashboard, where there is one
     topic: what tasks that emit events must be given
+    cores: that a task which runs alone may use
     """
 
     place: str
     dashboard: str | None
     topic: str
+    cores: int
 
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
         """Start `function(*args)`; returns a handle, which later tasks may take as an argument."""
@@ -108,10 +110,11 @@ def current_engine() -> Iterator[Engine]:
 
 
 @contextmanager
-def local_threads() -> Iterator[Engine]:
-    """As many threads of this process as there are cores."""
-    with ThreadPoolExecutor(count_cores()) as threads:
-        yield _Threads(threads)
+def local_threads(cores: int | None = None) -> Iterator[Engine]:
+    """Threads of this process, by default as many as there are cores."""
+    cores = cores or count_cores()
+    with ThreadPoolExecutor(cores) as threads:
+        yield _Threads(threads, cores)
 
 
 @contextmanager
@@ -133,7 +136,7 @@ def connect(
         yield _InProcess()
     else:
         with _local(workers or count_cores(), timeout) as client:
-            yield _Distributed(client, "local worker processes", timeout)
+            yield _Distributed(client, "local worker processes", timeout, count_cores())
 
 
 def count_cores() -> int:
@@ -147,6 +150,9 @@ class _InProcess:
     place = "this process"
     dashboard: str | None = None
     topic = "kmeans-dask"
+
+    def __init__(self) -> None:
+        self.cores = count_cores()
 
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
         check_interrupted()
@@ -184,7 +190,8 @@ class _Threads(_InProcess):
 
     place = "threads of this process"
 
-    def __init__(self, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, threads: ThreadPoolExecutor, cores: int) -> None:
+        self.cores = cores
         self._threads = threads
 
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -210,8 +217,9 @@ def _resolved(argument: Any) -> Any:
 class _Distributed:
     """Tasks are tasks of a Dask scheduler."""
 
-    def __init__(self, client: Client, place: str, timeout: float) -> None:
+    def __init__(self, client: Client, place: str, timeout: float, cores: int = 1) -> None:
         self.place = place
+        self.cores = cores
         self.dashboard = client.dashboard_link or None
         self._client = client
         self._timeout = timeout

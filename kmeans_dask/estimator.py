@@ -115,7 +115,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 found = fit_chunked(data, wanted, engine, weights_are_integers=integers)
         else:
             with local_threads() as engine:
-                found, labels = fit_array(X, weights, wanted, engine, count_cores())
+                found, labels = fit_array(X, weights, wanted, engine)
         self._keep(found, n_features)
         self.labels_ = self._labels(X) if labels is None else labels
         return self

@@ -44,13 +44,13 @@ from kmeans_dask.clustering.scattered_seeding import (
     choose_of,
 )
 from kmeans_dask.clustering.seeding import SEEDINGS, Run
-from kmeans_dask.rounds import Rounds
+from kmeans_dask.rounds import Rounds, in_threads
 
 ONE_TASK = 1 << 22  # numbers that one task clusters about as fast as a round over a cluster takes
 CHUNK_POINTS = 1 << 20  # rows of a chunk, where there are several
 _SAMPLE = 1 << 16  # rows looked at to see whether counting pays
 _PAYS = 0.7  # of rows that are distinct, at most
-_SPLIT = 1 << 16  # points, at least, that a thread of its own is worth
+_SPLIT = 1 << 17  # rows, at least, that are worth a thread
 _EXACT = 1 << 31  # integers below are summed as they are
 
 Table = ColorCounts | PointCounts
@@ -164,18 +164,15 @@ def fit_array(
     weights: NDArray[Any] | None,
     wanted: Wanted,
     engine: Engine,
-    threads: int,
 ) -> tuple[Fit, NDArray[np.int32] | None]:
     """Fit rows (n, C) with weights (n,), in this process. The best of all starts.
 
     And the label of each row, where that is at hand.
     """
-    points, counted = _points_of(values, weights, engine, threads)
-    parts = points.split(max(1, min(threads, len(points) // _SPLIT)))
+    points, counted = _points_of(values, weights, engine)
     best, labels = None, None
     for number, seed in enumerate(wanted.seeds):
-        assignments = [Assignment(part) for part in parts]
-        measure = Rounds(engine, assignments) if len(parts) > 1 else assignments[0].partial
+        assignments, measure = in_threads(points, engine)
         found = lloyd.fit(
             _start(points, wanted, seed, partial(engine.map, "seed")),
             measure,
@@ -194,7 +191,7 @@ def fit_array(
         return best, None
     table = label_table(points, labels)
     look_up = partial(look_up_labels, table=table)
-    return best, np.concatenate(list(engine.map("labels", look_up, _parts(values, threads))))
+    return best, np.concatenate(list(engine.map("labels", look_up, _parts(values, engine.cores))))
 
 
 def inertia_array(
@@ -202,7 +199,7 @@ def inertia_array(
 ) -> float:
     """Sum of squared distances of rows to the nearest of `centroids`, times their weights."""
     with local_threads() as engine:
-        points, _ = _points_of(values, weights, engine, 1)
+        points, _ = _points_of(values, weights, engine)
     return Assignment(points).partial(centroids).inertia(centroids)
 
 
@@ -212,7 +209,7 @@ def _parts(values: NDArray[Any], n: int) -> list[NDArray[Any]]:
 
 
 def _points_of(
-    values: NDArray[Any], weights: NDArray[Any] | None, engine: Engine, threads: int
+    values: NDArray[Any], weights: NDArray[Any] | None, engine: Engine
 ) -> tuple[Points, bool]:
     """Rows (n, C) as points, counted where that pays; and whether they were."""
     weights_are_integers = weights is None or _is_integer(weights.dtype)
@@ -229,7 +226,7 @@ def _points_of(
                 return _points_of_table(_count(values, weights, packing)), True
             count = partial(_count, weights=None, packing=packing)
             return _points_of_tables(
-                list(engine.map("count", count, _parts(values, threads)))
+                list(engine.map("count", count, _parts(values, engine.cores)))
             ), True
         extent = Extent.of(values, weights)
     form = Form.of(extent, values.dtype, weights_are_integers=weights_are_integers)

@@ -10,9 +10,24 @@ from numpy.typing import NDArray
 
 from kmeans_dask.cluster import Engine
 from kmeans_dask.clustering.assignment import Assignment
+from kmeans_dask.clustering.lloyd import Measure
 from kmeans_dask.clustering.partial import Partial, merge_partials
+from kmeans_dask.clustering.points import Points
 
 _FAN_IN = 16
+_SPLIT = 1 << 16  # points, at least, that a thread of its own is worth
+
+
+def in_threads(points: Points, engine: Engine) -> tuple[list[Assignment], Measure]:
+    """`points` in parts that the threads of a local engine measure side by side.
+
+    And one after the other where they are few. The sums are the same.
+    """
+    parts = points.split(max(1, min(engine.cores, len(points) // _SPLIT)))
+    assignments = [Assignment(part) for part in parts]
+    if len(assignments) == 1:
+        return assignments, assignments[0].partial
+    return assignments, Rounds(engine, assignments)
 
 
 class Rounds:

@@ -60,10 +60,9 @@ def search_tile(x, start, width, centers, heights, ids, n, partial, best, second
                 index, low = id3 if score < low else index, min(score, low)
                 best[i], second[i], which[i] = low, next_low, index
             continue
-        for i in range(width):
-            for u in range(AT_ONCE):
-                partial[u, i] = heights[j + u]
-        for c in range(0, channels, 4):
+        h0, h1, h2, h3 = heights[j], heights[j + 1], heights[j + 2], heights[j + 3]
+        last = channels - 4
+        for c in range(0, last, 4):
             w0, x0 = centers[j, c], centers[j, c + 1]
             y0, z0 = centers[j, c + 2], centers[j, c + 3]
             w1, x1 = centers[j + 1, c], centers[j + 1, c + 1]
@@ -72,6 +71,10 @@ def search_tile(x, start, width, centers, heights, ids, n, partial, best, second
             y2, z2 = centers[j + 2, c + 2], centers[j + 2, c + 3]
             w3, x3 = centers[j + 3, c], centers[j + 3, c + 1]
             y3, z3 = centers[j + 3, c + 2], centers[j + 3, c + 3]
+            if c == 0:
+                for i in range(width):
+                    partial[0, i], partial[1, i] = h0, h1
+                    partial[2, i], partial[3, i] = h2, h3
             for i in range(width):
                 pw, px = x[c, start + i], x[c + 1, start + i]
                 py, pz = x[c + 2, start + i], x[c + 3, start + i]
@@ -79,18 +82,29 @@ def search_tile(x, start, width, centers, heights, ids, n, partial, best, second
                 partial[1, i] -= pw * w1 + px * x1 + py * y1 + pz * z1
                 partial[2, i] -= pw * w2 + px * x2 + py * y2 + pz * z2
                 partial[3, i] -= pw * w3 + px * x3 + py * y3 + pz * z3
+        c = last
+        w0, x0 = centers[j, c], centers[j, c + 1]
+        y0, z0 = centers[j, c + 2], centers[j, c + 3]
+        w1, x1 = centers[j + 1, c], centers[j + 1, c + 1]
+        y1, z1 = centers[j + 1, c + 2], centers[j + 1, c + 3]
+        w2, x2 = centers[j + 2, c], centers[j + 2, c + 1]
+        y2, z2 = centers[j + 2, c + 2], centers[j + 2, c + 3]
+        w3, x3 = centers[j + 3, c], centers[j + 3, c + 1]
+        y3, z3 = centers[j + 3, c + 2], centers[j + 3, c + 3]
         for i in range(width):
+            pw, px = x[c, start + i], x[c + 1, start + i]
+            py, pz = x[c + 2, start + i], x[c + 3, start + i]
             low, next_low, index = best[i], second[i], which[i]
-            score = partial[0, i]
+            score = (partial[0, i] if last else h0) - (pw * w0 + px * x0 + py * y0 + pz * z0)
             next_low = min(next_low, max(score, low))
             index, low = id0 if score < low else index, min(score, low)
-            score = partial[1, i]
+            score = (partial[1, i] if last else h1) - (pw * w1 + px * x1 + py * y1 + pz * z1)
             next_low = min(next_low, max(score, low))
             index, low = id1 if score < low else index, min(score, low)
-            score = partial[2, i]
+            score = (partial[2, i] if last else h2) - (pw * w2 + px * x2 + py * y2 + pz * z2)
             next_low = min(next_low, max(score, low))
             index, low = id2 if score < low else index, min(score, low)
-            score = partial[3, i]
+            score = (partial[3, i] if last else h3) - (pw * w3 + px * x3 + py * y3 + pz * z3)
             next_low = min(next_low, max(score, low))
             index, low = id3 if score < low else index, min(score, low)
             best[i], second[i], which[i] = low, next_low, index

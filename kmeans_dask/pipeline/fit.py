@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.cluster import Engine, emit
+from kmeans_dask.cluster import Engine, emit, local_threads
 from kmeans_dask.clustering import lloyd
 from kmeans_dask.clustering.assignment import Assignment
 from kmeans_dask.clustering.grid import integer_grid
@@ -22,7 +22,7 @@ from kmeans_dask.imaging.palette import Palette, palette_of
 from kmeans_dask.imaging.quality import psnr
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.rounds import Rounds
+from kmeans_dask.rounds import Rounds, in_threads
 from kmeans_dask.settings import FitSettings
 from kmeans_dask.store import Store, StoredPalette
 
@@ -81,7 +81,7 @@ def fit(store: Store, engine: Engine, progress: Progress, settings: FitSettings)
     if n_colors <= size:
         with engine.listening(show):
             found = engine.result(
-                engine.submit("fit", fit_chunk, store.path, k, settings, engine.topic)
+                engine.submit("fit", fit_chunk, store.path, k, settings, engine.topic, engine.cores)
             )
     else:
         start = engine.result(engine.submit("seed", seed_centroids, store.path, k, settings))
@@ -152,14 +152,16 @@ class _Found(NamedTuple):
     measured: Partial
 
 
-def fit_chunk(store_path: Path, k: int, settings: FitSettings, topic: str) -> _Found:
+def fit_chunk(store_path: Path, k: int, settings: FitSettings, topic: str, cores: int) -> _Found:
     """One task: the whole fit, where the colours are."""
     points = color_points(Store.open(store_path).read_colors())
 
     def tell(iteration: Iteration) -> None:
         emit(topic, asdict(iteration))
 
-    return _fit(_seed(points, k, settings), Assignment(points).partial, settings, tell)
+    with local_threads(cores) as threads:
+        _, measure = in_threads(points, threads)
+        return _fit(_seed(points, k, settings), measure, settings, tell)
 
 
 def seed_centroids(store_path: Path, k: int, settings: FitSettings) -> NDArray[np.float64]:
