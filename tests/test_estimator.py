@@ -381,3 +381,391 @@ def test_bad_lazy_weights_and_chunks_are_refused() -> None:
         KMeans(2).fit(rows, sample_weight=-da.ones(3000))
     with pytest.raises(ValueError, match="at least one non-zero"):
         KMeans(2).fit(rows, sample_weight=da.zeros(3000))
+
+
+# -- chunks as they are given: fit puts chunks of few rows together, which hides them ------------
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No chunks are put together."""
+    monkeypatch.setattr("kmeans_dask.estimator._FEW_ROWS", 1)
+
+
+@pytest.fixture
+def rounds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many chunks each fit in rounds has had."""
+    seen: list[int] = []
+    whole = kmeans_dask.fitting._fit_in_rounds
+
+    def counted(chunks: Any, *others: Any) -> Any:
+        seen.append(len(chunks))
+        return whole(chunks, *others)
+
+    monkeypatch.setattr(kmeans_dask.fitting, "_fit_in_rounds", counted)
+    return seen
+
+
+def draw_rows(data: st.DataObject, rng: np.random.Generator) -> NDArray[Any]:
+    n, channels = data.draw(st.integers(20, 400)), data.draw(st.sampled_from([1, 3, 5]))
+    dtype = data.draw(st.sampled_from([np.uint8, np.uint16, np.float32, np.float64]))
+    kind = data.draw(st.sampled_from(["constant", "duplicates", "wide", "offset"]))
+    if kind == "constant":
+        return np.full((n, channels), 7, dtype)
+    if kind == "duplicates":
+        return rng.integers(0, 4, (n, channels)).astype(dtype)
+    if kind == "wide":
+        return rng.uniform(0, np.iinfo(np.uint16).max, (n, channels)).astype(dtype)
+    return rng.normal(200 if np.dtype(dtype).kind == "u" else 1e6, 1, (n, channels)).astype(dtype)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=40)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_chunks_that_stay_apart_never_change_a_bit(data: st.DataObject) -> None:
+    rng = np.random.default_rng(data.draw(SEEDS))
+    rows = draw_rows(data, rng)
+    n, channels = rows.shape
+    k = data.draw(st.integers(1, 12))
+    weights: NDArray[Any] | None
+    weights = data.draw(st.sampled_from([None, rng.integers(0, 5, n), rng.random(n)]))
+    if weights is not None:
+        weights[:k] = 1
+    init = data.draw(st.sampled_from(["k-means++", "random", start_of(rows, k)]))
+    in_rounds = data.draw(st.booleans())
+    options = {"init": init, "random_state": 3, "max_iter": 20, "tol": 0}
+    fits = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kmeans_dask.estimator._FEW_ROWS", 1)
+        if in_rounds:
+            patch.setattr(kmeans_dask.fitting, "ONE_TASK", 1)
+        for size, width in ((n, channels), (data.draw(st.integers(1 + n // 30, n)), 1)):
+            lazy = da.from_array(rows, chunks=(size, width))
+            lazy_weights: Any = weights
+            if weights is not None and width == 1:
+                lazy_weights = da.from_array(weights, chunks=data.draw(st.integers(1, n)))
+            fits.append(KMeans(k, **options).fit(lazy, sample_weight=lazy_weights))
+        assert fits[0].score(lazy, sample_weight=lazy_weights) == -fits[0].inertia_
+    assert same_fit(*fits)
+    centers, history = fits[0].cluster_centers_, fits[0].inertia_history_
+    np.testing.assert_array_equal(np.asarray(fits[0].labels_), plain_labels(rows, centers))
+    assert (np.diff(history) <= 1e-12 * history[:-1]).all()
+    assert fits[0].score(rows, sample_weight=weights) == -fits[0].inertia_
+    if not (in_rounds and isinstance(init, str)):
+        in_memory = KMeans(k, **options).fit(rows, sample_weight=weights)
+        np.testing.assert_array_equal(in_memory.cluster_centers_, centers)
+        np.testing.assert_array_equal(in_memory.inertia_history_, history)
+
+
+@pytest.mark.usefixtures("small_tasks", "small_chunks")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_rounds_over_chunks_that_stay_apart_never_change_a_bit(
+    rounds: list[int], dtype: Any, init: str, weighted: bool
+) -> None:
+    rows = rows_of(dtype, n=8000, channels=16)
+    weights = np.random.default_rng(4).random(len(rows)) if weighted else None
+    fits = [
+        KMeans(9, init=init, n_init=3, random_state=5).fit(
+            da.from_array(rows, chunks=(size, 5)), sample_weight=weights
+        )
+        for size in (8000, 7999, 401)
+    ]
+    assert rounds == [1, 2, 20]
+    assert same_fit(fits[0], fits[1])
+    assert same_fit(fits[0], fits[2])
+    if init == "k-means++":
+        theirs = sklearn.cluster.KMeans(9, n_init=3, random_state=0)
+        theirs.fit(rows.astype(np.float64), sample_weight=weights)
+        assert fits[0].inertia_ < 1.05 * theirs.inertia_
+
+
+@pytest.mark.usefixtures("small_tasks", "small_chunks")
+def test_k_means_parallel_over_chunks_finds_clusters_that_lie_apart(rounds: list[int]) -> None:
+    rows = np.concatenate([np.random.default_rng(0).normal(c, 0.01, (300, 2)) for c in range(20)])
+    model = KMeans(20, random_state=0).fit(da.from_array(rows, chunks=(700, 2)))
+    assert rounds == [9]
+    assert sorted(np.rint(model.cluster_centers_[:, 0]).tolist()) == list(range(20))
+
+
+# -- real workers --------------------------------------------------------------------------------
+
+EventsByTopic = dict[str, list[tuple[float, dict[str, Any]]]]
+
+
+def heard_by(client: Client) -> EventsByTopic:
+    """What the engines of this client have said, with the time of each event."""
+
+    def look(dask_scheduler: Any) -> EventsByTopic:
+        topics = dask_scheduler.get_events().items()
+        return {t: list(events) for t, events in topics if t.startswith("kmeans-dask-")}
+
+    found: EventsByTopic = client.run_on_scheduler(look)
+    return found
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_many_chunks_on_workers_give_the_bits_of_one_on_threads(
+    client: Client, dtype: Any, weighted: bool
+) -> None:
+    rows = rows_of(dtype, n=2000) // 8
+    weights = np.random.default_rng(4).integers(0, 4, len(rows)) if weighted else None
+    with client.as_current():
+        lazy = da.from_array(rows, chunks=(170, 2))
+        found = KMeans(9, random_state=5).fit(lazy, sample_weight=weights)
+        found.labels_ = np.asarray(found.labels_)
+        assert found.score(lazy, sample_weight=weights) == -found.inertia_
+    one = da.from_array(rows, chunks=rows.shape)
+    assert same_fit(found, KMeans(9, random_state=5).fit(one, sample_weight=weights))
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.usefixtures("small_chunks", "small_tasks")
+def test_weighted_rounds_on_workers_give_the_bits_of_threads(client: Client) -> None:
+    rows = rows_of(np.float64, n=2000, channels=5)
+    weights = np.random.default_rng(4).random(len(rows))
+    with client.as_current():
+        lazy = da.from_array(rows, chunks=(700, 5))
+        found = KMeans(5, random_state=5, max_iter=8).fit(lazy, sample_weight=weights)
+        found.labels_ = np.asarray(found.labels_)
+    one = da.from_array(rows, chunks=rows.shape)
+    assert same_fit(found, KMeans(5, random_state=5, max_iter=8).fit(one, sample_weight=weights))
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("one_task", [1, 1 << 22])
+def test_each_iteration_is_told_and_tasks_bear_the_names_of_the_steps(
+    client: Client, monkeypatch: pytest.MonkeyPatch, one_task: int
+) -> None:
+    monkeypatch.setattr(kmeans_dask.fitting, "ONE_TASK", one_task)
+    before = set(heard_by(client))
+    rows = rows_of(np.float64, n=900)
+    model = KMeans(5, init=start_of(rows, 5), tol=0, max_iter=6)
+    on_cluster(client, model, rows, 400)
+    until = time.monotonic() + 10
+    told: list[dict[str, Any]] = []
+    while len(told) < model.n_iter_ and time.monotonic() < until:
+        new = [events for topic, events in heard_by(client).items() if topic not in before]
+        told = [event for events in new for _, event in events]
+    assert [event["number"] for event in told] == list(range(1, model.n_iter_ + 1))
+    assert [event["inertia"] for event in told] == model.inertia_history_[:-1].tolist()
+    assert all(event["shift"] >= 0 and event["seconds"] >= 0 for event in told)
+    names = {"partial-sums", "merge-partials", "assign"} if one_task == 1 else {"fit"}
+
+    def prefixes(dask_scheduler: Any) -> set[str]:
+        return set(dask_scheduler.task_prefixes)
+
+    assert client.run_on_scheduler(prefixes) >= names | {"describe", "build-points"}
+
+
+@pytest.mark.timeout(200)
+def test_bad_values_on_workers_are_refused_in_scikit_learns_words(client: Client) -> None:
+    rows = rows_of(np.float64, n=100)
+    rows[77, 1] = np.nan
+    with client.as_current(), pytest.raises(ValueError, match="Input X contains NaN"):
+        KMeans(2).fit(da.from_array(rows, chunks=(30, 3)))
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.usefixtures("small_tasks", "small_chunks")
+def test_a_worker_killed_between_iterations_changes_nothing() -> None:
+    rows = rows_of(np.float32, n=6000, channels=5)
+    model = KMeans(20, init=start_of(rows, 20), tol=0, max_iter=40)
+    killed: list[float] = []
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as connected,
+    ):
+        victim = next(iter(connected.run(os.getpid).values()))
+
+        def kill_when_it_iterates() -> None:
+            until = time.monotonic() + 60
+            while sum(map(len, heard_by(connected).values())) < 3 and time.monotonic() < until:
+                time.sleep(0.01)
+            killed.append(time.time())
+            os.kill(victim, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_when_it_iterates)
+        killer.start()
+        found = on_cluster(connected, model, rows, 1500)
+        killer.join()
+        times = [at for events in heard_by(connected).values() for at, _ in events]
+        until = time.monotonic() + 30  # the nanny starts another in its place
+        while len(connected.scheduler_info()["workers"]) < 2 and time.monotonic() < until:
+            time.sleep(0.1)
+    assert min(times) < killed[0] < max(times)
+    assert same_fit(found, here(model, rows))
+
+
+# -- weights -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_a_weight_is_as_many_equal_rows(dtype: Any) -> None:
+    rows = rows_of(dtype, n=500)
+    times = np.random.default_rng(3).integers(1, 5, len(rows))
+    model = KMeans(6, init=start_of(rows, 6), tol=0)
+    weighted = clone(model).fit(rows, sample_weight=times)
+    repeated = clone(model).fit(np.repeat(rows, times, axis=0))
+    np.testing.assert_allclose(
+        weighted.cluster_centers_, repeated.cluster_centers_, rtol=1e-12, atol=1e-12
+    )
+    assert weighted.inertia_ == pytest.approx(repeated.inertia_, rel=1e-12)
+    np.testing.assert_array_equal(np.repeat(weighted.labels_, times), repeated.labels_)
+
+
+def test_a_weighted_photograph_is_clustered_as_scikit_learn_does() -> None:
+    pixels = np.asarray(photograph("chelsea.png", (150, 100))).reshape(-1, 3)
+    weights = np.random.default_rng(0).random(len(pixels))
+    start = start_of(pixels, 16)
+    model = KMeans(16, init=start, tol=0, max_iter=25).fit(pixels, sample_weight=weights)
+    theirs = sklearn.cluster.KMeans(16, init=start, n_init=1, tol=0, max_iter=25)
+    theirs.fit(pixels.astype(np.float64), sample_weight=weights)
+    np.testing.assert_allclose(model.cluster_centers_, theirs.cluster_centers_, atol=1e-6 * 255)
+    np.testing.assert_array_equal(model.labels_, theirs.labels_)
+
+
+@pytest.mark.parametrize("weight_type", [np.int64, np.float64])
+@pytest.mark.parametrize("dtype", TYPES)
+def test_rows_without_weight_are_labelled_as_the_plain_loop_does(
+    dtype: Any, weight_type: Any
+) -> None:
+    rows = np.array([[0, 0, 0], [10, 10, 10], [200, 200, 200], [250, 250, 250]], dtype)
+    weights = np.array([1, 1, 1, 0], weight_type)
+    model = KMeans(2, init=rows[[0, 2]]).fit(rows, sample_weight=weights)
+    assert model.labels_.tolist() == [0, 0, 1, 1]
+    assert model.predict(rows).tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["numpy", "dask"])
+@pytest.mark.parametrize("one_task", [1, 1 << 22])
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_fewer_rows_with_weight_than_clusters_still_give_all_centers(
+    monkeypatch: pytest.MonkeyPatch, init: str, one_task: int, lazy: bool
+) -> None:
+    monkeypatch.setattr(kmeans_dask.fitting, "ONE_TASK", one_task)
+    rows = np.arange(12.0).reshape(6, 2)
+    given = da.from_array(rows) if lazy else rows
+    weights = np.array([1.0, 1, 0, 0, 0, 0])
+    model = KMeans(4, init=init, random_state=0).fit(given, sample_weight=weights)
+    assert model.cluster_centers_.shape == (4, 2)
+    assert np.isfinite(model.cluster_centers_).all()
+    assert model.inertia_ == 0
+
+
+def test_lazy_weights_and_weights_in_zarr_are_weights() -> None:
+    rows = rows_of(np.float32, n=300)
+    weights = np.random.default_rng(0).random(300)
+    model = KMeans(4, random_state=0)
+    expected = clone(model).fit(rows, sample_weight=weights)
+    for lazy in (da.from_array(weights, chunks=70), zarr.array(weights, chunks=70)):
+        assert same_fit(clone(model).fit(rows, sample_weight=lazy), expected)
+        assert same_fit(clone(model).fit(da.from_array(rows), sample_weight=lazy), expected)
+
+
+# -- forms of input ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [">f8", ">f4", ">i4", ">u2"])
+@pytest.mark.parametrize("lazy", [False, True], ids=["numpy", "dask"])
+def test_the_order_of_bytes_does_not_matter(dtype: str, lazy: bool) -> None:
+    rows = rows_of(dtype, n=300)
+    native = rows.astype(rows.dtype.newbyteorder("="))
+    given = da.from_array(rows, chunks=100) if lazy else rows
+    model = KMeans(4, random_state=0)
+    assert same_fit(clone(model).fit(given), clone(model).fit(native))
+
+
+def test_the_layout_in_memory_does_not_matter_and_input_is_left_alone() -> None:
+    rows = rows_of(np.float64, n=300)
+    expected = KMeans(4, random_state=0).fit(rows)
+    read_only = rows.copy()
+    read_only.flags.writeable = False
+    strided = np.repeat(rows, 2, axis=0)[::2]
+    for same in (np.asfortranarray(rows), strided, read_only, rows.tolist()):
+        assert same_fit(KMeans(4, random_state=0).fit(same), expected)
+    np.testing.assert_array_equal(rows, read_only)
+
+
+def test_arrays_in_zarrs_memory_are_fitted_chunk_by_chunk(small_chunks: None) -> None:
+    rows = rows_of(np.float64, n=700)
+    stored = zarr.array(rows, chunks=(150, 2))
+    model = KMeans(5, random_state=0).fit(stored)
+    assert isinstance(model.labels_, da.Array)
+    assert model.labels_.chunks == ((150, 150, 150, 150, 100),)
+    assert model.labels_.dtype == np.int32
+    assert same_fit(model, KMeans(5, random_state=0).fit(da.from_array(rows, chunks=(150, 2))))
+
+
+def test_names_of_features_are_kept() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(rows_of(np.float64), columns=["red", "green", "blue"])
+    assert KMeans(2).fit(frame).feature_names_in_.tolist() == ["red", "green", "blue"]
+
+
+def test_a_random_state_is_its_seed() -> None:
+    rows = rows_of(np.float64, n=300)
+    seeded = KMeans(9, random_state=7).fit(rows)
+    assert same_fit(seeded, KMeans(9, random_state=7).fit(rows))
+    assert same_fit(seeded, KMeans(9, random_state=np.random.RandomState(7)).fit(rows))
+
+
+# -- refused before anything is computed ---------------------------------------------------------
+
+
+def untouchable(shape: tuple[int, ...], dtype: Any = np.float64) -> da.Array:
+    def refuse(block: NDArray[Any]) -> NDArray[Any]:
+        raise AssertionError("this has been computed")
+
+    zeros = da.zeros(shape, dtype=dtype, chunks=4)
+    meta = np.empty((0,) * len(shape), dtype)
+    lazy: da.Array = da.map_blocks(refuse, zeros, dtype=dtype, meta=meta)
+    return lazy
+
+
+@pytest.mark.parametrize(
+    ("options", "rows", "weights", "message"),
+    [
+        ({"init": "best"}, untouchable((9, 2)), None, "'k-means\\+\\+' or 'random'"),
+        ({"n_clusters": 0}, untouchable((9, 2)), None, "n_clusters is 0"),
+        ({"tol": -1}, untouchable((9, 2)), None, "tol is -1"),
+        ({"init": np.zeros((3, 2))}, untouchable((9, 2)), None, "does not match the number of clu"),
+        ({"init": np.zeros((8, 3))}, untouchable((9, 2)), None, "does not match the number of\\s"),
+        ({"init": np.full((8, 2), np.nan)}, untouchable((9, 2)), None, "Input init contains NaN"),
+        ({"random_state": "x"}, untouchable((9, 2)), None, "cannot be used to seed"),
+        ({}, untouchable((3, 2)), None, r"n_samples=3 should be >= n_clusters=8\."),
+        ({}, untouchable((9,)), None, "Expected 2D array"),
+        ({}, untouchable((0, 2)), None, r"0 sample\(s\)"),
+        ({}, untouchable((9, 65)), None, "at most 64"),
+        ({}, untouchable((9, 2), complex), None, "Complex data not supported"),
+        ({}, untouchable((9, 2), "U1"), None, "not numeric"),
+        ({}, untouchable((9, 2)), np.arange(9) - 1.0, "Negative values"),
+        ({}, untouchable((9, 2)), np.full(9, np.nan), "Input sample_weight contains NaN"),
+        ({}, untouchable((9, 2)), np.zeros(9), "at least one non-zero"),
+        ({}, untouchable((9, 2)), np.ones((9, 1)), "1D array or scalar"),
+        ({}, untouchable((9, 2)), untouchable((8,)), r"sample_weight\.shape == \(8,\)"),
+    ],
+    ids=lambda part: str(part)[:30],
+)
+def test_what_can_be_seen_without_computing_is_refused_without(
+    options: dict[str, Any], rows: da.Array, weights: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        KMeans(**options).fit(rows, sample_weight=weights)
+
+
+def test_labels_of_lazy_arrays_are_not_computed_until_asked_for() -> None:
+    model = KMeans(2, random_state=0).fit(rows_of(np.float64))
+    labels, distances = model.predict(untouchable((9, 3))), model.transform(untouchable((9, 3)))
+    assert (labels.shape, labels.dtype) == ((9,), np.int32)
+    assert (distances.shape, distances.dtype) == ((9, 2), np.float64)
+    with pytest.raises(ValueError, match="X has 2 features"):
+        model.predict(untouchable((9, 2)))

@@ -133,7 +133,7 @@ def make_points(
     least, most, total = (bound.astype(np.float64) for bound in extent_of(values))
     dtype = np.dtype(np.float64 if values.dtype == np.float64 else np.float32)
     center, scale = _frame(least, most, total / max(1, len(values)), dtype)
-    boxes = _boxes(values, weights, center, scale) if near_in_a_row else None
+    boxes = _boxes(values, weights, center, scale) if near_in_a_row and len(values) else None
     return Points(values, weights, grid, center, scale, boxes)
 
 
@@ -183,7 +183,8 @@ def _boxes(
 
 def extent_of(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
     """Smallest and largest of each channel, (C,) of their own type, and the sums, (C,) float64."""
-    least, most = values[0].copy(), values[0].copy()
+    least = values[0].copy() if len(values) else np.zeros(values.shape[1], values.dtype)
+    most = least.copy()
     total = np.zeros(values.shape[1])
     _summarise(values, least, most, total)
     return least, most, total

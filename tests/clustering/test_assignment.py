@@ -161,3 +161,10 @@ def test_sums_of_as_many_pixels_as_can_be_counted_do_not_overflow() -> None:
     bright = [sum(w * c[i] for c, w in rows if c[0] == 255) for i in range(3)]
     assert partial.sums[1].tolist() == bright
     assert int(partial.weights.sum()) == MAX_PIXELS
+
+
+def test_no_colours_at_all_are_measured_as_nothing() -> None:
+    table = ColorCounts(np.empty(0, np.uint32), np.empty(0, np.int64))
+    partial = Assignment(color_points(table)).partial(np.zeros((2, 3)))
+    assert partial.weights.tolist() == [0, 0]
+    assert partial.square_sums == (0, 0, 0)
