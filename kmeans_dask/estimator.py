@@ -40,6 +40,7 @@ Init = str | ArrayLike | Callable[..., ArrayLike]
 
 _MAX_FEATURES = 64
 _FEW_ROWS = 1 << 14  # of a chunk; smaller ones are put together
+_EXACT_WEIGHT = 1 << 53  # larger integers are taken as floating point
 _AT_ONCE = 1 << 16  # rows whose labels or distances one thread works out at a time
 
 
@@ -198,11 +199,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             X = validate_data(self, X, reset=reset, dtype="numeric")
         if X.shape[1] > _MAX_FEATURES:
             raise ValueError(f"X has {X.shape[1]} features; KMeans takes at most {_MAX_FEATURES}.")
-        if X.dtype.kind in "iu" or X.dtype in (np.float32, np.float64):
-            return X
-        return X.astype(
-            {"b": np.uint8, "f": np.float32 if X.itemsize == 2 else float}[X.dtype.kind]
-        )
+        if X.dtype.kind not in "biuf":
+            raise ValueError(f"dtype={X.dtype} is not numeric: convert X to numbers first.")
+        if X.dtype.kind == "b":
+            return X.astype(np.uint8)
+        if X.dtype.kind == "f" and X.dtype.itemsize not in (4, 8):
+            return X.astype(np.float32 if X.dtype.itemsize == 2 else np.float64)
+        return X if X.dtype.isnative else X.astype(X.dtype.newbyteorder("="))
 
     def _check_parameters(self) -> None:
         for name, low in (("n_clusters", 1), ("n_init", 1), ("max_iter", 1)):
@@ -263,8 +266,6 @@ def _check_lazy(X: da.Array) -> None:
             )
     if X.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{X.dtype}")
-    if X.dtype.kind not in "biuf":
-        raise ValueError(f"dtype={X.dtype} is not numeric: convert X to numbers first.")
 
 
 def _checked_weights(sample_weight: Any, X: Any) -> Any:
@@ -282,7 +283,8 @@ def _checked_weights(sample_weight: Any, X: Any) -> Any:
             )
         return sample_weight
     weights = np.asarray(sample_weight)
-    if weights.dtype.kind in "biu" and weights.shape == X.shape[:1]:
+    whole = weights.dtype.kind in "biu" and weights.shape == X.shape[:1]
+    if whole and int(weights.max()) < _EXACT_WEIGHT:
         if weights.min() < 0:
             raise ValueError("Negative values in data passed to `sample_weight`.")
         weights = weights.astype(np.int64)

@@ -187,8 +187,8 @@ def fit_array(
     assert labels is not None
     if not counted:
         return best, labels
-    if values.dtype != np.uint8 or values.shape[1] != 3:
-        return best, None
+    if weights is not None or values.dtype != np.uint8 or values.shape[1] != 3:
+        return best, None  # what has no weight was not counted
     table = label_table(points, labels)
     look_up = partial(look_up_labels, table=table)
     return best, np.concatenate(list(engine.map("labels", look_up, _parts(values, engine.cores))))
@@ -296,9 +296,14 @@ def _points_of_table(table: Table) -> Points:
 def _start(points: Points, wanted: Wanted, seed: int, run: Run = map) -> NDArray[np.float64]:
     if not isinstance(wanted.init, str):
         return wanted.init
-    if len(points) <= wanted.k:  # all there are; what is left over stays empty
-        return np.resize(points.values.astype(np.float64), (wanted.k, points.values.shape[1]))
+    if np.count_nonzero(points.weights) <= wanted.k:
+        return _all_of(points.values[points.weights != 0], wanted.k)
     return SEEDINGS[wanted.init](points, wanted.k, seed, run)
+
+
+def _all_of(few: NDArray[Any], k: int) -> NDArray[np.float64]:
+    """All points there are, as k centroids; what is left over stays empty."""
+    return np.resize(few.astype(np.float64), (k, few.shape[1]))
 
 
 def _tell(say: Callable[[dict[str, Any]], None], start: int, iteration: Iteration) -> None:
@@ -486,7 +491,7 @@ def _scattered_start(
     n = k if init == "random" else 1
     chosen = Drawn.first(each(Sampler.draw_by_weight, n, seed), n).values
     if init == "random":
-        return chosen
+        return chosen if len(chosen) == k else _all_of(chosen, k)
     for number in range(ROUNDS):
         potential = sum(each(Sampler.potential, chosen))
         if potential == 0:  # there are no other points

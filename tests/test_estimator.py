@@ -427,8 +427,8 @@ def test_chunks_that_stay_apart_never_change_a_bit(data: st.DataObject) -> None:
     rows = draw_rows(data, rng)
     n, channels = rows.shape
     k = data.draw(st.integers(1, 12))
-    weights: NDArray[Any] | None
-    weights = data.draw(st.sampled_from([None, rng.integers(0, 5, n), rng.random(n)]))
+    kinds: list[Any] = [None, rng.integers(0, 5, n), rng.random(n)]
+    weights = data.draw(st.sampled_from(kinds))
     if weights is not None:
         weights[:k] = 1
     init = data.draw(st.sampled_from(["k-means++", "random", start_of(rows, k)]))

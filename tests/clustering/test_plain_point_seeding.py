@@ -120,6 +120,14 @@ def test_random_points_are_drawn_as_from_places_counted_out(data: st.DataObject)
     assert np.array_equal(random_points(points, k, seed), expected)
 
 
+@pytest.mark.parametrize("n", [1, 2, 60])
+def test_as_many_random_points_as_there_are_with_weight_are_all_of_them(n: int) -> None:
+    values = np.arange(2 * n, dtype=np.uint8)[:, None]
+    points = make_points(values, np.arange(2 * n) % 2, integer_grid(1))
+    for seed in range(20):
+        assert sorted(random_points(points, n, seed)[:, 0]) == list(range(1, 2 * n, 2))
+
+
 @given(st.data())
 @settings(deadline=None, max_examples=60)
 def test_gains_are_to_the_last_bit_those_of_skipping_nothing(data: st.DataObject) -> None:
