@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from kmeans_dask.clustering.grid import Grid, Integers
 
+_EXACT_FLOAT = 2**53  # integers up to here are floating-point numbers
+
 
 @dataclass(frozen=True, eq=False)
 class FarPoints:
@@ -82,7 +84,10 @@ class Partial:
         grid = self.grid
         filled = self.weights != 0
         means = np.full(self.sums.shape, np.nan)
-        ratios = self.sums[filled] / self.weights[filled, None]
+        sums = self.sums[filled]
+        if np.abs(sums).max(initial=0) >= _EXACT_FLOAT:  # Python rounds the quotient only
+            sums = sums.astype(object)
+        ratios = sums / self.weights[filled, None]
         means[filled] = np.ldexp(ratios.astype(np.float64), grid.weight_bits - grid.bits)
         return means + grid.origin
 
@@ -108,12 +113,16 @@ class Partial:
         grid = self.grid
         if not grid.exact:
             return self._inertia_on_grid(centroids)
-        near = np.rint(centroids).astype(np.int64)
+        near = np.rint(centroids)
         rest = centroids - near
-        moved = self.sums - self.weights[:, None] * near  # S about `near`
-        wide = near.astype(object)  # Python integers: the products may pass 64 bits
+        wide = np.array([int(x) for x in near.flat], object).reshape(near.shape)
+        weights: Integers = self.weights[:, None]
+        if np.abs(near).max() * float(self.weights.sum()) < 2.0**62:
+            moved = self.sums - weights * near.astype(np.int64)  # S about `near`
+        else:  # Python integers, as the other products: they may pass 64 bits
+            moved = self.sums - weights.astype(object) * wide
         exact = sum(self.square_sums) - int((wide * self.sums + wide * moved).sum())
-        small = self.weights[:, None] * rest * rest - 2 * rest * moved
+        small = weights * rest * rest - 2 * rest * moved
         return max(0.0, exact + math.fsum(small.ravel().tolist()))
 
     def _inertia_on_grid(self, centroids: NDArray[np.float64]) -> float:
@@ -182,4 +191,7 @@ def _merge_far(parts: Sequence[FarPoints]) -> FarPoints:
 def _ldexp(integer: int, exponent: int) -> float:
     """`integer` times 2^exponent, where the integer may be beyond floating point."""
     surplus = max(0, integer.bit_length() - 64)
-    return math.ldexp(float(integer >> surplus), exponent + surplus)
+    try:
+        return math.ldexp(float(integer >> surplus), exponent + surplus)
+    except OverflowError:
+        return math.inf

@@ -226,3 +226,17 @@ def test_filling_with_nothing_empty_changes_nothing() -> None:
     filled = partial.fill_empty()
     assert filled.weights.tolist() == partial.weights.tolist()
     assert filled.sums.tolist() == partial.sums.tolist()
+
+
+def test_centroids_far_outside_are_measured_exactly() -> None:
+    points = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
+    centroids = np.full((1, 3), 1e14)
+    weights = np.array([10**6, 10**6])
+    found = plain_partial(points, weights, centroids).inertia(centroids)
+    exact = sum(10**6 * 3 * (10**14 - v) ** 2 for v in (0, 255))
+    assert found == pytest.approx(exact, rel=1e-15)
+
+
+def test_the_mean_of_heavy_points_that_are_equal_is_the_point() -> None:
+    points, weights = np.array([[121, 0, 255]]), np.array([34378354034267690])
+    assert plain_partial(points, weights, np.zeros((1, 3))).means.tolist() == [[121, 0, 255]]
