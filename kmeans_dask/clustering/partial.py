@@ -117,7 +117,7 @@ class Partial:
         rest = centroids - near
         wide = np.array([int(x) for x in near.flat], object).reshape(near.shape)
         weights: Integers = self.weights[:, None]
-        if np.abs(near).max() * float(self.weights.sum()) < 2.0**62:
+        if np.abs(near).max(initial=0) * float(self.weights.sum()) < 2.0**62:
             moved = self.sums - weights * near.astype(np.int64)  # S about `near`
         else:  # Python integers, as the other products: they may pass 64 bits
             moved = self.sums - weights.astype(object) * wide
