@@ -3,7 +3,7 @@
 Integers add up to the same in any order, any grouping and on any number of workers, and a value
 that was added can be taken out again without a trace. Integer points are summed as they are.
 Floating-point values are cut into two limbs of 36 bits, relative to the largest there is: what
-is lost of a value is below 2^-72 of that, where float64 itself keeps 2^-53. (The pre-rounding of
+is lost of a value is at most about 2^-70 of that, where float64 keeps 2^-53. (Pre-rounding, as in
 Demmel & Nguyen 2015, "Parallel reproducible summation", IEEE Trans. Computers 64(7), section 4,
 with integers in place of floating-point bins.)
 """
