@@ -51,6 +51,7 @@ CHUNK_POINTS = 1 << 20  # rows of a chunk, where there are several
 _SAMPLE = 1 << 16  # rows looked at to see whether counting pays
 _PAYS = 0.7  # of rows that are distinct, at most
 _SPLIT = 1 << 17  # rows, at least, that are worth a thread
+_LARGEST = 1e150  # squared distances of such values, added up, are floating-point numbers
 _EXACT = 1 << 31  # integers below are summed as they are
 
 Table = ColorCounts | PointCounts
@@ -137,6 +138,10 @@ class Form:
             low, high = map(_whole, (extent.low, extent.high))
             small = min(low) >= 0 and max(high) <= 255
             return cls(np.uint8 if small else exact_dtype(low, high), integer_grid(len(low)))
+        if largest > _LARGEST:
+            raise ValueError(
+                f"X holds values up to {largest:.3g}, whose squares are beyond float64: scale it"
+            )
         low_edge, high_edge = np.array(extent.low, float), np.array(extent.high, float)
         grid = float_grid(low_edge, high_edge, float(extent.max_weight))
         return cls(np.float32 if dtype == np.float32 else np.float64, grid)

@@ -769,3 +769,22 @@ def test_labels_of_lazy_arrays_are_not_computed_until_asked_for() -> None:
     assert (distances.shape, distances.dtype) == ((9, 2), np.float64)
     with pytest.raises(ValueError, match="X has 2 features"):
         model.predict(untouchable((9, 2)))
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-30, 1e30, 1e140])
+def test_points_and_weights_of_any_size_are_clustered_alike(scale: float) -> None:
+    rows = rows_of(np.float64, n=400, channels=2)
+    model = KMeans(5, init=start_of(rows, 5), tol=0)
+    centers = model.fit(rows).cluster_centers_
+    scaled = KMeans(5, init=start_of(rows, 5) * scale, tol=0).fit(rows * scale)
+    np.testing.assert_allclose(scaled.cluster_centers_, centers * scale, rtol=1e-9)
+    weighted = clone(model).fit(rows, sample_weight=np.full(len(rows), scale))
+    np.testing.assert_allclose(weighted.cluster_centers_, centers, rtol=1e-9)
+    assert weighted.inertia_ == pytest.approx(model.inertia_ * scale, rel=1e-9)
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["numpy", "dask"])
+def test_points_whose_squares_are_beyond_floats_are_refused(lazy: bool) -> None:
+    rows = rows_of(np.float64, n=100) * 1e200
+    with pytest.raises(ValueError, match="beyond float64: scale it"):
+        KMeans(2).fit(da.from_array(rows, chunks=(50, 3)) if lazy else rows)

@@ -51,6 +51,11 @@ class Grid:
         return 0 if self.exact else 2 * LIMB_BITS - 2 * self.reach - self.heaviest
 
     @property
+    def point_bits(self) -> int:
+        """The same of a point, without a weight."""
+        return 0 if self.exact else 2 * LIMB_BITS - self.reach
+
+    @property
     def weight_bits(self) -> int:
         """The same of weights."""
         return 0 if self.exact else 2 * LIMB_BITS - self.heaviest
@@ -103,7 +108,7 @@ def float_grid(
 
 def _exponent(largest: float) -> int:
     """Of a power of two above `largest`."""
-    return max(-400, math.frexp(largest)[1]) if 0 < largest < math.inf else 0
+    return max(-1000, math.frexp(largest)[1]) if 0 < largest < math.inf else 0
 
 
 # The error-free transformations of Knuth and of Dekker: Ogita, Rump & Oishi 2005, "Accurate sum

@@ -126,18 +126,20 @@ class Partial:
         return max(0.0, exact + math.fsum(small.ravel().tolist()))
 
     def _inertia_on_grid(self, centroids: NDArray[np.float64]) -> float:
-        """The same where the grid is finer than floating point, and the centroids are on it."""
+        """The same where sums are on a grid; centroids are put on the grid of a point."""
         grid = self.grid
-        scaled = np.ldexp(centroids - grid.origin, grid.bits)
+        scaled = np.ldexp(centroids - grid.origin, grid.point_bits)
         near = np.array([int(x) for x in scaled.ravel()], object).reshape(scaled.shape)
-        # W c - 2 S, in the finer of their units
-        wide = grid.weight_bits + 1
-        inner = (self.weights[:, None] * near << max(0, -wide)) - (self.sums << max(0, wide))
-        bits = 2 * grid.bits + grid.weight_bits + max(0, -wide)
-        finer = max(bits, grid.square_bits)
-        total = sum(self.square_sums) << (finer - grid.square_bits)
-        total += int((inner * near).sum()) << (finer - bits)
-        return _ldexp(max(0, total), -finer)
+        terms = [  # each an integer, and how many bits of it are behind the point
+            (sum(self.square_sums), grid.square_bits),
+            (-int((self.sums * near).sum()), grid.bits + grid.point_bits - 1),
+            (
+                int((self.weights[:, None] * near * near).sum()),
+                grid.weight_bits + 2 * grid.point_bits,
+            ),
+        ]
+        finest = max(bits for _, bits in terms)
+        return _ldexp(max(0, sum(term << (finest - bits) for term, bits in terms)), -finest)
 
     def fill_empty(self) -> Partial:
         """Give each empty cluster, in order, the farthest point that is not its cluster's last.
