@@ -1,0 +1,281 @@
+"""What an image carries beside its pixels: EXIF, pixel density and text.
+
+PNG specification, third edition: 11.3.3 (tEXt, iTXt), 11.3.4.3 (pHYs), 11.3.4.5 (eXIf).
+
+- EXIF says that the image is upright, as the decoder has made it. Left out are what would show or
+  describe the old file's pixels: the thumbnail, previews in maker notes and private blocks, tags
+  of its layout, its ICC profile. Of a TIFF, whose own directory it is, only descriptions are kept.
+- XMP and other profiles are not text, even where PNG files keep them so.
+- What does not parse, and what is beyond the limits, is left out.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+from PIL import Image, TiffTags
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
+
+MAX_EXIF = 1 << 16  # bytes
+MAX_TEXT = 1 << 16  # bytes of all keywords and texts, in UTF-8
+MAX_TEXTS = 64
+
+_MAX_DENSITY = (1 << 31) - 1  # the largest integer of PNG
+_METRES_PER_INCH = 0.0254
+
+_IMAGE_WIDTH, _ORIENTATION, _MAKER_NOTE = 0x0100, 0x0112, 0x927C
+_EXIF, _GPS, _INTEROP = 0x8769, 0x8825, 0xA005  # tags, and what they lead to
+_INTEROP_TAGS = frozenset({1, 2, 0x1000, 0x1001, 0x1002})
+_TURNED = (5, 6, 7, 8)  # orientations that exchange width and height
+_XP = frozenset(range(0x9C9B, 0x9CA0))  # title, comment, author, keywords and subject in Windows
+_SIGNED = frozenset({0x9201, 0x9203, 0x9204})  # shutter speed, brightness, exposure bias
+
+# Document name, description, make, model, software, date, artist, computer, rating, copyright.
+_DESCRIPTIVE = _XP | {269, 270, 271, 272, 305, 306, 315, 316, 0x4746, 0x4749, 33432}
+# Sizes and samples, strips, tiles, further directories, old-style JPEG streams; XMP, Photoshop's
+# block (with a thumbnail), ICC profile. A maker note can hold a preview, and its offsets break
+# where it is moved.
+_LEFT_OUT = frozenset(
+    {*range(254, 260), 262, 266, 273, *range(277, 282), 284, 288, 289, 317, 320, *range(322, 326)}
+    | {330, 338, 339, 347, *range(512, 522), 700, 34377, 34675, _MAKER_NOTE}
+    | {_EXIF, _GPS, _INTEROP}  # offsets, which change
+)
+
+# Pillow reads texts with these keywords as if they were its own notes on the file, some of which
+# it then fails on.
+_RESERVED = (
+    *("aspect", "bbox", "blend", "chromaticity", "default_image", "disposal", "dpi", "duration"),
+    *("exif", "gamma", "icc_profile", "interlace", "loop", "srgb", "transparency", "xmp"),
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What is kept of an image beside its pixels.
+
+    exif: TIFF-structured bytes without the prefix "Exif" and two zeros, or b""
+    density: (x, y) pixels per metre of the upright image, or None
+    text: (keyword, value) pairs in order
+    """
+
+    # With Pillow's `save(..., exif=...)`, PNG, WebP, TIFF and AVIF take these bytes as they are;
+    # JPEG writes what it is given, and needs the prefix before them.
+    exif: bytes = b""
+    density: tuple[int, int] | None = None
+    text: tuple[tuple[str, str], ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: EXIF in base64, tuples as lists."""
+        return {
+            "exif": base64.b64encode(self.exif).decode("ascii"),
+            "density": None if self.density is None else list(self.density),
+            "text": [list(pair) for pair in self.text],
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Metadata:
+        """What `as_dict` was made of."""
+        density = fields["density"]
+        return cls(
+            base64.b64decode(fields["exif"]),
+            None if density is None else (density[0], density[1]),
+            tuple((keyword, value) for keyword, value in fields["text"]),
+        )
+
+
+def read_metadata(image: Image.Image) -> Metadata:
+    """The metadata of an opened file, which is left as it is; hostile metadata never raises.
+
+    A PNG is loaded, for its metadata may follow the pixels.
+    """
+    with warnings.catch_warnings():
+        # Pillow warns of what does not parse, which is left out.
+        warnings.simplefilter("ignore")
+        return Metadata(
+            _attempt(b"", _exif, image),
+            _attempt(None, _density, image),
+            _attempt((), _texts, image),
+        )
+
+
+def png_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
+    """Type and data of the chunks that carry `metadata`, to be placed before IDAT."""
+    chunks = []
+    if metadata.density is not None:
+        chunks.append((b"pHYs", struct.pack(">IIB", *metadata.density, 1)))
+    if metadata.exif:
+        chunks.append((b"eXIf", metadata.exif))
+    chunks += [_text_chunk(keyword, value) for keyword, value in metadata.text]
+    return chunks
+
+
+def _attempt(otherwise: T, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Pillow's parsers raise nearly every kind of exception on hostile files: all are caught."""
+    try:
+        return read(*args, **kwargs)
+    except Exception:
+        return otherwise
+
+
+# -- EXIF -------------------------------------------------------------------------------------
+
+
+def _exif(image: Image.Image) -> bytes:
+    """Written anew from the tags that are kept; b"" where there are none, or too much of them.
+
+    Not by Pillow's `Exif.tobytes`: it makes question marks of letters beyond ASCII, exchanges
+    types, and gives up everything where it fails on one tag.
+    """
+    exif = image.getexif()
+    # Byte order is kept: some values, such as Unicode comments, are in it but do not say so.
+    head = b"MM\0\x2a\0\0\0\x08" if exif.endian == ">" else b"II\x2a\0\x08\0\0\0"
+    tags = dict(exif)
+    if hasattr(image, "tag_v2"):
+        tags = {tag: value for tag, value in tags.items() if tag in _DESCRIPTIVE}
+    elif _ORIENTATION in tags:
+        tags[_ORIENTATION] = 1
+    main = _directory(head, None, tags)
+    camera = _directory(head, _EXIF, _attempt({}, exif.get_ifd, _EXIF))
+    gps = _directory(head, _GPS, _attempt({}, exif.get_ifd, _GPS))
+    links = _attempt({}, exif.get_ifd, _INTEROP)
+    # Its offset is stale in files that Pillow wrote, and leads anywhere.
+    links = {tag: value for tag, value in links.items() if tag in _INTEROP_TAGS}
+    interop = _directory(head, _INTEROP, links)
+    if not any(map(len, (main, camera, gps, interop))):
+        return b""
+    main[_ORIENTATION] = 1
+    content = _laid_out(
+        head, main, [(camera, _INTEROP, interop), (main, _EXIF, camera), (main, _GPS, gps)]
+    )
+    return content if len(content) <= MAX_EXIF else b""
+
+
+def _directory(head: bytes, group: int | None, tags: Mapping[int, Any]) -> ImageFileDirectory_v2:
+    """A directory of those of `tags` that are kept and can be written."""
+    directory = ImageFileDirectory_v2(head, group=group)
+    for tag, value in sorted(tags.items()):
+        if tag not in _LEFT_OUT and _attempt(False, _is_writable, head, group, tag, value):
+            _put(directory, tag, value)
+    return directory
+
+
+def _is_writable(head: bytes, group: int | None, tag: int, value: Any) -> bool:
+    """Whether the tag can be written; one that cannot may raise anything."""
+    alone = ImageFileDirectory_v2(head, group=group)
+    _put(alone, tag, value)
+    return len(alone.tobytes()) > 0
+
+
+def _put(directory: ImageFileDirectory_v2, tag: int, value: Any) -> None:
+    """Set a tag, of the type that EXIF has for it: Pillow forgets types, and guesses some badly."""
+    if isinstance(value, str):
+        directory.tagtype[tag] = TiffTags.ASCII
+        value = value.encode("latin-1", "replace")  # as Pillow decoded it, whatever it was
+    elif isinstance(value, bytes):
+        known = TiffTags.lookup(tag, directory.group).type == TiffTags.BYTE
+        directory.tagtype[tag] = TiffTags.BYTE if known or tag in _XP else TiffTags.UNDEFINED
+    elif isinstance(value, IFDRational) and tag in _SIGNED:
+        directory.tagtype[tag] = TiffTags.SIGNED_RATIONAL
+    directory[tag] = value
+
+
+def _laid_out(
+    head: bytes,
+    main: ImageFileDirectory_v2,
+    links: Iterable[tuple[ImageFileDirectory_v2, int, ImageFileDirectory_v2]],
+) -> bytes:
+    """`main`, then the directories linked to: (from, tag, to), each after those it links to."""
+    used = []
+    for source, tag, target in links:
+        if len(target):
+            source[tag] = 0  # makes the room
+            used.append((source, tag, target))
+    place = len(head)
+    rest = b""
+    start = place + len(main.tobytes(place))
+    for source, tag, target in used:
+        source[tag] = start + len(rest)
+        rest += target.tobytes(start + len(rest))
+    return head + main.tobytes(place) + rest
+
+
+# -- density ----------------------------------------------------------------------------------
+
+
+def _density(image: Image.Image) -> tuple[int, int] | None:
+    """(x, y) pixels per metre of the upright image, or None."""
+    x, y = (float(dots) / _METRES_PER_INCH for dots in image.info["dpi"])
+    density = (round(x), round(y))  # raises where they are not finite
+    if _attempt(False, _is_turned, image):
+        density = density[::-1]
+    return density if all(0 < some <= _MAX_DENSITY for some in density) else None
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether upright, the image has the rows of the file as its columns."""
+    tags = getattr(image, "tag_v2", None)
+    if tags is not None:  # Pillow turns TIFFs itself, and forgets their orientation on loading
+        return bool(tags[_IMAGE_WIDTH] != image.width)
+    return image.getexif().get(_ORIENTATION) in _TURNED
+
+
+# -- text -------------------------------------------------------------------------------------
+
+
+def _texts(image: Image.Image) -> tuple[tuple[str, str], ...]:
+    return tuple(_within_limits(_all_texts(image)))
+
+
+def _all_texts(image: Image.Image) -> Iterator[tuple[str, str]]:
+    """Keywords and texts of a PNG; the comment of any other file."""
+    if isinstance(image, PngImageFile):
+        for keyword, value in image.text.items():
+            # ImageMagick keeps profiles of all kinds as texts of hexadecimal digits.
+            if keyword != "XML:com.adobe.xmp" and not keyword.startswith("Raw profile type "):
+                yield keyword, str(value)
+    elif comment := image.info.get("comment"):
+        yield "Comment", comment if isinstance(comment, str) else _decoded(comment)
+
+
+def _decoded(comment: bytes) -> str:
+    """UTF-8 where it is; any bytes are Latin-1. Some writers end comments with zeros."""
+    comment = comment.rstrip(b"\0")
+    return _attempt(comment.decode("latin-1"), comment.decode, "utf-8")
+
+
+def _within_limits(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The texts for which there is room."""
+    room, places = MAX_TEXT, MAX_TEXTS
+    for keyword, value in texts:
+        size = len((keyword + value).encode("utf-8", "replace"))
+        if places and size <= room:
+            places, room = places - 1, room - size
+            yield keyword, value
+
+
+def _text_chunk(keyword: str, value: str) -> tuple[bytes, bytes]:
+    """A tEXt chunk of Latin-1 text; an iTXt chunk, uncompressed, of any other."""
+    name = _png_keyword(keyword).encode("latin-1")
+    value = value.replace("\0", "")  # it would end the text
+    try:
+        return b"tEXt", name + b"\0" + value.encode("latin-1")
+    except UnicodeEncodeError:
+        return b"iTXt", name + b"\0\0\0\0\0" + value.encode("utf-8", "replace")
+
+
+def _png_keyword(keyword: str) -> str:
+    """1 to 79 printable Latin-1 characters, with single spaces between them."""
+    printable = "".join(
+        letter if " " <= letter <= "~" or "\xa1" <= letter <= "\xff" else " " for letter in keyword
+    )
+    name = " ".join(printable.split())[:79].rstrip() or "Comment"
+    return name.capitalize() if name in _RESERVED else name
