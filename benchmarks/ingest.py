@@ -25,7 +25,7 @@ from kmeans_dask.pipeline.compress import ingest_and_count
 from kmeans_dask.pipeline.fit import fit
 from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.settings import FitSettings
+from kmeans_dask.settings import DecodeSettings, FitSettings
 
 SHARED = Path(__file__).parents[2] / "shared/data"
 
@@ -69,10 +69,11 @@ def main() -> None:
             path = Path(folder) / "store.zarr"
             shutil.rmtree(path, ignore_errors=True)
             progress = Progress()
-            store = ingest_and_count(plan, path, engine, progress).store
+            store = ingest_and_count(plan, path, engine, progress, DecodeSettings()).store
             for step in ("ingest", "count"):
                 seconds.setdefault(step, []).append(progress.seconds[step])
             for k in every:
+                progress = Progress()
                 fitted = fit(store, engine, progress, FitSettings(k))
                 seconds.setdefault(f"fit k = {k}", []).append(progress.seconds["fit"])
         workers = max(engine.map("peak", peak_mib, range(4 * args.workers)))

@@ -1,8 +1,10 @@
-"""A store's pixels as one Dask array, for anyone's own computation."""
+"""A store's pixels, or their indices into a palette, as one Dask array."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -21,10 +23,25 @@ def open_pixels(path: str | Path) -> da.Array:
     """
     store = Store.open(Path(path))
     store.require_whole()
-    arrays = [
-        da.from_zarr(pixels)
-        for pixels in (store.partition(name).pixels for name in store.partition_ids)
-        if pixels.shape[0]
-    ]
-    pixels: da.Array = da.concatenate(arrays or [da.zeros((0, 3), dtype=np.uint8)])
-    return pixels
+    parts = [store.partition(name).pixels for name in store.partition_ids]
+    return _joined(parts, da.zeros((0, 3), dtype=np.uint8))
+
+
+def open_indices(path: str | Path, palette: str | None = None) -> da.Array:
+    """All pixels in the store at `path` as entries of a palette, (n,) uint8 or uint16.
+
+    In the order of `open_pixels`; of the palette fitted last, unless its name is given; written
+    by `--format tokens`. Raises StoreError where there are none.
+
+    >>> tokens = open_indices("photos.zarr")  # doctest: +SKIP
+    """
+    store = Store.open(Path(path))
+    store.require_whole()
+    name = palette or (store.palette_names or ["(none is fitted)"])[-1]
+    return _joined(store.indices(name), da.zeros(0, dtype=np.uint8))
+
+
+def _joined(parts: Sequence[Any], nothing: da.Array) -> da.Array:
+    arrays = [da.from_zarr(part) for part in parts if part.shape[0]]
+    joined: da.Array = da.concatenate(arrays or [nothing])
+    return joined

@@ -7,21 +7,36 @@ from dataclasses import dataclass
 
 from kmeans_dask.errors import UsageError
 
-MAX_COLORS = 256  # an indexed PNG holds no more
+MAX_COLORS = 256  # an indexed image holds no more
+MAX_TOKENS = 1 << 16
 INITS = ("k-means++", "random")
+SPACES = ("rgb", "oklab")
+WEIGHTS = ("pixels", "images")
+SCOPES = ("shared", "folder", "image", "auto")
+FORMATS = ("png", "webp", "gif", "tokens")
+MAX_EFFORT = 9
 MAX_PIXELS = 89_478_485  # of one image; Pillow's own limit: a quarter of a gibibyte as RGB
 PARTITION_PIXELS = 1 << 24  # about a second of decoding: many for each worker, none too small
 CHUNK_COLORS = 1 << 22  # of which one Lloyd step takes about as long as a round over a cluster
 WORKER_TIMEOUT = 60.0  # seconds
+TOL = 1e-4
+# Of a palette for one image, or some: the last 0.2 % of its inertia cost half of the time.
+PRIVATE_TOL = 1e-3
+_STARTED_ONCE = 32  # colours: with fewer, as many starts as take about as long
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How to fit. Raises UsageError where a value is out of range.
+    """How to fit a palette. Raises UsageError where a value is out of range.
 
     colors: entries of the palette, one of them clear where images are transparent
     init: where to start, one of `INITS`
     tol: stop when the centroids' squared shift is at most this part of the colours' variance
+    starts: of which the best is kept; None for more of them the fewer colours there are
+    space: in which colours are near each other, one of `SPACES`
+    weight: what counts the same in a fit, one of `WEIGHTS`
+    fixed: colours (r, g, b) that the palette has in any case
+    min_psnr: take the fewest colours that reach it, in dB; None for all
     chunk_colors: with more distinct colours, each iteration is a round of one task per chunk
     """
 
@@ -29,19 +44,110 @@ class FitSettings:
     seed: int = 0
     init: str = INITS[0]
     max_iter: int = 300
-    tol: float = 1e-4
+    tol: float = TOL
+    starts: int | None = None
+    space: str = SPACES[0]
+    weight: str = WEIGHTS[0]
+    fixed: tuple[tuple[int, int, int], ...] = ()
+    min_psnr: float | None = None
     chunk_colors: int = CHUNK_COLORS
 
     def __post_init__(self) -> None:
-        if not 2 <= self.colors <= MAX_COLORS:
-            raise UsageError(f"--colors is {self.colors}: choose 2 to {MAX_COLORS}")
+        if not 2 <= self.colors <= MAX_TOKENS:
+            raise UsageError(f"--colors is {self.colors}: choose 2 to {MAX_COLORS}, {_BUT_TOKENS}")
         if self.seed < 0:
             raise UsageError(f"--seed is {self.seed}: choose 0 or more")
-        if self.init not in INITS:
-            raise UsageError(f"--init is {self.init!r}: choose {' or '.join(INITS)}")
+        check_choice("--init", self.init, INITS)
+        check_choice("--space", self.space, SPACES)
+        check_choice("--weight", self.weight, WEIGHTS)
         if self.max_iter < 1:
             raise UsageError(f"--max-iter is {self.max_iter}: choose 1 or more")
         if not 0 <= self.tol < math.inf:
             raise UsageError(f"--tol is {self.tol}: choose 0 (to the fixed point) or more")
+        if self.starts is not None and self.starts < 1:
+            raise UsageError(f"--starts is {self.starts}: choose 1 or more")
+        if self.min_psnr is not None and not 0 < self.min_psnr < math.inf:
+            raise UsageError(f"--min-psnr is {self.min_psnr}: choose more than 0 dB")
         if self.chunk_colors < 1:
             raise UsageError(f"chunk_colors is {self.chunk_colors}: choose 1 or more")
+        if len(set(self.fixed)) < len(self.fixed):
+            raise UsageError("--fix names a colour twice: leave one out")
+        if len(self.fixed) > self.colors:
+            raise UsageError(
+                f"--fix names {len(self.fixed)} colours, --colors only {self.colors}: raise it"
+            )
+
+    def seeds(self, k: int) -> range:
+        """Of the starts of a fit of k colours."""
+        starts = self.starts or max(1, _STARTED_ONCE // max(k, 1))
+        return range(self.seed, self.seed + starts)
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How to read images.
+
+    max_pixels: of one image; more are refused
+    flat: composite partly transparent pixels over white
+    keep_metadata: read EXIF, pixel density and text
+    """
+
+    max_pixels: int = MAX_PIXELS
+    flat: bool = False
+    keep_metadata: bool = False
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """How to write images. Raises UsageError where a value is out of range.
+
+    format: one of `FORMATS`
+    effort: 0 to `MAX_EFFORT`, time for fewer bytes
+    dither: how much of an error is passed on to neighbouring pixels, 0 to 1
+    always: write an image even where the input file is smaller
+    keep_metadata: keep EXIF, pixel density and text
+    """
+
+    format: str = FORMATS[0]
+    effort: int = 3
+    dither: float = 0.0
+    always: bool = False
+    keep_metadata: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("--format", self.format, FORMATS)
+        if not 0 <= self.effort <= MAX_EFFORT:
+            raise UsageError(f"--effort is {self.effort}: choose 0 to {MAX_EFFORT}")
+        if not 0 <= self.dither <= 1:
+            raise UsageError(f"--dither is {self.dither}: choose 0 (none) to 1")
+        if self.keep_metadata and self.format in ("gif", "tokens"):
+            raise UsageError(f"--keep-metadata: --format {self.format} holds none; choose another")
+
+    @property
+    def suffix(self) -> str:
+        """Of the files that are written."""
+        return f".{self.format}"
+
+    @property
+    def flat(self) -> bool:
+        """Whether the format holds no partial transparency."""
+        return self.format == "gif"
+
+
+def check_together(fit: FitSettings, encode: EncodeSettings) -> None:
+    """Raise UsageError where one excludes the other."""
+    if fit.colors > MAX_COLORS and encode.format != "tokens":
+        raise UsageError(f"--colors is {fit.colors}: choose 2 to {MAX_COLORS}, {_BUT_TOKENS}")
+    if fit.min_psnr is not None and encode.dither:
+        raise UsageError("--min-psnr and --dither exclude each other: dithering adds error")
+
+
+_BUT_TOKENS = f"or up to {MAX_TOKENS} with --format tokens"
+
+
+def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise UsageError where `value` is none of `choices`."""
+    if value not in choices:
+        raise UsageError(
+            f"{option} is {value!r}: choose {', '.join(choices[:-1])} or {choices[-1]}"
+        )

@@ -2,16 +2,18 @@
 
     name.zarr/                attrs: format, format_version, versions, n_partitions, settings
       partitions/<id>/        attrs: images, failures (a partition exists only once it is whole)
-        pixels                (n, 3) uint8, sRGB, image after image
-        opaque                (n,) bool; only where some pixel is transparent
+        pixels                (n, 3) uint8, straight sRGB, image after image
+        alphas                (n,) uint8; only where some pixel is not opaque
         codes, weights        the partition's colour counts: (u,) uint32, (u,) int64
       colors/                 attrs: sums over all images
         codes, weights        the counts of all partitions together
+      weighed/                weights: (u,) int64, of these colours, where images count the same
       palettes/<name>/        attrs: what fitted it, and how well
         centroids             (k, 3) float64
-        colors, weights       (k, 3) uint8, (k,) int64
+        entries, weights      (k, 4) uint8, straight sRGB and alpha; (k,) int64
+      indices/<name>/<id>     (n,) uint8 or uint16: a partition's pixels as entries of a palette
 
-Colour codes are Morton codes (see `kmeans_dask.clustering.codes`), ascending. One group per
+Colour codes are those of `kmeans_dask.clustering.codes`, ascending. One group per
 partition makes the unit of work the unit of commit: it is written aside and renamed into place,
 so no two writers share a chunk, and a partition that is there is whole.
 """
@@ -21,7 +23,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +40,7 @@ from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.errors import StoreError
 
 FORMAT = "kmeans-dask"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CHUNK_PIXELS = 1 << 22  # 12 MiB of RGB
 _CHUNK_COLORS = 1 << 20
 
@@ -50,13 +52,13 @@ class StoredPalette:
     """What a fit left in the store.
 
     centroids: (k, 3) float64
-    colors: (c, 3) uint8, c <= k, in index order
-    weights: (c,) int64, pixels nearest to each colour
+    entries: (e, 4) uint8, straight sRGB and alpha, in index order
+    weights: (e,) int64, pixels of each entry
     attrs: how it was fitted
     """
 
     centroids: NDArray[np.float64]
-    colors: NDArray[np.uint8]
+    entries: NDArray[np.uint8]
     weights: NDArray[np.int64]
     attrs: Mapping[str, Any]
 
@@ -87,6 +89,7 @@ class Store:
         )
         root.create_group("partitions")
         root.create_group("palettes")
+        root.create_group("indices")
         return cls(path, root)
 
     @classmethod
@@ -166,6 +169,20 @@ class Store:
         """Colours `start` to `stop` of the total."""
         return _read_counts(_open(self.path / "colors"), start, stop)
 
+    def write_weighed(self, weights: NDArray[np.int64]) -> None:
+        """Store what the total's colours weigh where every image counts the same."""
+        with self._aside("", "weighed", replace=True) as group:
+            _write(group, "weights", weights)
+
+    @property
+    def is_weighed(self) -> bool:
+        """Whether that is there."""
+        return (self.path / "weighed").is_dir()
+
+    def read_weighed(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+        """What colours `start` to `stop` of the total weigh, (u,) int64."""
+        return _read(_array(_open(self.path / "weighed"), "weights"), slice(start, stop))
+
     @property
     def colors_attrs(self) -> dict[str, Any]:
         """What was stored with the total."""
@@ -189,11 +206,12 @@ class Store:
         return number
 
     def write_palette(self, name: str, palette: StoredPalette) -> None:
-        """Store a palette in place of one of the same name."""
+        """Store a palette in place of one of the same name, whose indices go with it."""
+        self._remove_indices(name)
         number = max(map(self._palette_number, self.palette_names), default=0) + 1
         with self._aside("palettes", name, replace=True) as group:
             _write(group, "centroids", palette.centroids)
-            _write(group, "colors", palette.colors)
+            _write(group, "entries", palette.entries)
             _write(group, "weights", palette.weights)
             group.attrs.update({**palette.attrs, "number": number})
 
@@ -206,10 +224,57 @@ class Store:
         attrs = {key: value for key, value in group.attrs.items() if key != "number"}
         return StoredPalette(
             _read(_array(group, "centroids")),
-            _read(_array(group, "colors")),
+            _read(_array(group, "entries")),
             _read(_array(group, "weights")),
             attrs,
         )
+
+    # -- indices ------------------------------------------------------------------------------
+
+    def start_indices(self, palette: str) -> None:
+        """Make room for indices into `palette`; what was there before goes."""
+        self._remove_indices(palette)
+        self._root.create_group(f"indices/{palette}")
+
+    def _remove_indices(self, palette: str) -> None:
+        shutil.rmtree(self.path / "indices" / palette, ignore_errors=True)
+
+    @contextmanager
+    def writing_indices(
+        self, palette: str, partition_id: str, n_pixels: int, dtype: np.dtype[Any]
+    ) -> Iterator[Callable[[NDArray[Any]], None]]:
+        """Append a partition's indices; they are in the store when the block ends well."""
+        with self._aside(f"indices/{palette}", partition_id, replace=True) as group:
+            chunk = max(1, min(CHUNK_PIXELS, n_pixels))
+            array = _create(group, "indices", (n_pixels,), (chunk,), dtype)
+            buffer, done, filled = np.empty(chunk, dtype), 0, 0
+
+            def append(indices: NDArray[Any]) -> None:
+                nonlocal done, filled
+                start = 0
+                while start < len(indices):
+                    size = min(len(indices) - start, chunk - filled)
+                    buffer[filled : filled + size] = indices[start : start + size]
+                    start, filled = start + size, filled + size
+                    if filled == chunk:
+                        array[done : done + chunk] = buffer
+                        done, filled = done + chunk, 0
+
+            yield append
+            if filled:
+                array[done : done + filled] = buffer[:filled]
+
+    def indices(self, palette: str) -> list[zarr.Array[Any]]:
+        """Each partition's indices into `palette`, (n,). Raises StoreError for missing ones."""
+        folder = self.path / "indices" / palette
+        done = _members(folder) if folder.is_dir() else []
+        missing = len(set(self.partition_ids) - set(done))
+        if missing or not done:
+            raise StoreError(
+                f"{self.path} lacks the indices of palette {palette}: run `kmeans-dask encode "
+                f"{self.path} --format tokens`"
+            )
+        return [_array(_open(folder / name), "indices") for name in self.partition_ids]
 
     # -----------------------------------------------------------------------------------------
 
@@ -246,9 +311,9 @@ class PartitionWriter:
         chunk = max(1, min(CHUNK_PIXELS, n_pixels))
         self._group, self._planned = group, n_pixels
         self._pixels = _create(group, "pixels", (n_pixels, 3), (chunk, 3), np.dtype(np.uint8))
-        self._opaque: zarr.Array[Any] | None = None
-        self._buffer, self._mask = np.empty((chunk, 3), np.uint8), np.ones(chunk, np.bool_)
-        self._spare = self._buffer.copy(), self._mask.copy()
+        self._alphas: zarr.Array[Any] | None = None
+        self._buffer, self._over = np.empty((chunk, 3), np.uint8), np.empty(chunk, np.uint8)
+        self._spare = self._buffer.copy(), self._over.copy()
         self._filled = 0
         self.n_pixels = 0
         self._thread = ThreadPoolExecutor(1)
@@ -260,20 +325,20 @@ class PartitionWriter:
     def __exit__(self, *error: object) -> None:
         self._thread.shutdown()
 
-    def append(self, pixels: NDArray[np.uint8], opaque: NDArray[np.bool_] | None = None) -> None:
-        """Pixels (n, 3) uint8; opaque (n,) bool, None where all are."""
-        if opaque is not None and self._opaque is None:
-            chunk = len(self._mask)
-            self._opaque = _create(
-                self._group, "opaque", (self._planned,), (chunk,), np.dtype(np.bool_)
+    def append(self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None = None) -> None:
+        """Pixels (n, 3) uint8; alphas (n,) uint8, None where all is opaque."""
+        if alphas is not None and self._alphas is None:
+            chunk = len(self._over)
+            self._alphas = _create(
+                self._group, "alphas", (self._planned,), (chunk,), np.dtype(np.uint8)
             )
-            self._opaque[: self.n_pixels - self._filled] = True
+            self._alphas[: self.n_pixels - self._filled] = 255
         start = 0
         while start < len(pixels):
             size = min(len(pixels) - start, len(self._buffer) - self._filled)
             into = slice(self._filled, self._filled + size)
             self._buffer[into] = pixels[start : start + size]
-            self._mask[into] = True if opaque is None else opaque[start : start + size]
+            self._over[into] = 255 if alphas is None else alphas[start : start + size]
             self._filled += size
             self.n_pixels += size
             start += size
@@ -293,8 +358,8 @@ class PartitionWriter:
             self._flush()
         self._wait()
         self._pixels.resize((self.n_pixels, 3))
-        if self._opaque is not None:
-            self._opaque.resize((self.n_pixels,))
+        if self._alphas is not None:
+            self._alphas.resize((self.n_pixels,))
 
     def _flush(self) -> None:
         self._wait()
@@ -302,9 +367,9 @@ class PartitionWriter:
             self._write,
             slice(self.n_pixels - self._filled, self.n_pixels),
             self._buffer[: self._filled],
-            self._mask[: self._filled] if self._opaque is not None else None,
+            self._over[: self._filled] if self._alphas is not None else None,
         )
-        (self._buffer, self._mask), self._spare = self._spare, (self._buffer, self._mask)
+        (self._buffer, self._over), self._spare = self._spare, (self._buffer, self._over)
         self._filled = 0
 
     def _wait(self) -> None:
@@ -312,15 +377,15 @@ class PartitionWriter:
             self._writing.result()
 
     def _write(
-        self, place: slice, pixels: NDArray[np.uint8], mask: NDArray[np.bool_] | None
+        self, place: slice, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None
     ) -> None:
         self._pixels[place] = pixels
-        if mask is not None and self._opaque is not None:
-            self._opaque[place] = mask
+        if alphas is not None and self._alphas is not None:
+            self._alphas[place] = alphas
 
 
-# pixels (n, 3) uint8, and opaque (n,) bool, None where all are
-Piece = tuple[NDArray[np.uint8], NDArray[np.bool_] | None]
+# pixels (n, 3) uint8, and alphas (n,) uint8, None where all is opaque
+Piece = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
 
 
 class Partition:
@@ -334,7 +399,7 @@ class Partition:
 
     @property
     def counts(self) -> ColorCounts:
-        """Colour counts of the opaque pixels."""
+        """Colour counts of all pixels but fully transparent ones."""
         return _read_counts(self._group)
 
     @property
@@ -348,13 +413,13 @@ class Partition:
         To be read in this order: each chunk is read once, and then forgotten.
         """
         pixels = _ChunkReader(self.pixels)
-        opaque = _ChunkReader(_array(self._group, "opaque")) if "opaque" in self._group else None
+        alphas = _ChunkReader(_array(self._group, "alphas")) if "alphas" in self._group else None
         for image in self.images:
             start = image["offset"]
             stop = start + image["height"] * image["width"]
             of_image = pixels.read(start, stop)
-            if opaque and image["transparent"]:
-                yield image, zip(of_image, opaque.read(start, stop), strict=True)
+            if alphas and (image["transparent"] or image["translucent"]):
+                yield image, zip(of_image, alphas.read(start, stop), strict=True)
             else:
                 yield image, ((piece, None) for piece in of_image)
 

@@ -11,6 +11,7 @@ from kmeans_dask.errors import StoreError
 from kmeans_dask.pipeline.compress import ingest_and_count
 from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.settings import DecodeSettings
 from tests.conftest import pixels_of
 
 
@@ -20,7 +21,7 @@ def test_a_store_is_one_array_of_all_its_pixels(
 ) -> None:
     plan = make_plan([photos], partition_pixels=partition_pixels)
     with connect(workers=0) as engine:
-        ingest_and_count(plan, tmp_path / "s.zarr", engine, Progress())
+        ingest_and_count(plan, tmp_path / "s.zarr", engine, Progress(), DecodeSettings())
     sources = [source for partition in plan.partitions for source in partition]
     expected = np.concatenate([pixels_of(Path(source.path)) for source in sources])
     pixels = open_pixels(tmp_path / "s.zarr")

@@ -19,10 +19,10 @@ from distributed import Client, LocalCluster
 
 from kmeans_dask.cluster import Engine, connect, emit
 from kmeans_dask.errors import ClusterError, StoreError, UsageError
-from kmeans_dask.pipeline.compress import compress
+from kmeans_dask.pipeline.compress import JobSettings, compress
 from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.settings import FitSettings
+from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,8 @@ def test_tasks_bear_the_names_of_the_steps_and_no_names_of_files(
     with connect(scheduler=address) as engine:
         for name, chosen in (("a", settings), ("b", FitSettings(4))):
             store, output = tmp_path / f"{name}.zarr", tmp_path / name
-            compress(plan, store, output, engine, Progress(), fit_settings=chosen)
+            job = JobSettings(chosen, EncodeSettings(), DecodeSettings())
+            compress(plan, store, output, engine, Progress(), job)
 
     def names(dask_scheduler: Any) -> tuple[set[str], set[str]]:
         stories = {str(event[1].get("key", "")) for event in dask_scheduler.get_events("all")}

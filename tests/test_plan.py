@@ -11,7 +11,7 @@ from PIL import Image
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.pipeline import plan as planning
-from kmeans_dask.pipeline.plan import Plan, Source, make_plan, output_names
+from kmeans_dask.pipeline.plan import Plan, Source, make_plan, output_name, stems_of
 
 KINDS = {".jpg": "JPEG", ".gif": "GIF", ".tif": "TIFF", ".bmp": "BMP"}
 
@@ -32,11 +32,15 @@ def kept(plan: Plan) -> list[str]:
 
 
 def outputs(plan: Plan) -> dict[str, str]:
-    return {source.kept_as: source.output for source in sources_of(plan)}
+    return {
+        source.kept_as: output_name(source.kept_as, source.stem, ".png")
+        for source in sources_of(plan)
+    }
 
 
-def names(*given: str) -> list[str]:
-    return [str(name) for name in output_names([PurePosixPath(name) for name in given])]
+def names(*given: str, suffix: str = ".png") -> list[str]:
+    stems = stems_of([PurePosixPath(name) for name in given])
+    return [output_name(name, str(stem), suffix) for name, stem in zip(given, stems, strict=True)]
 
 
 # -- what is found ----------------------------------------------------------------------------
@@ -54,7 +58,7 @@ def test_folders_are_searched_in_the_order_of_names(tmp_path: Path) -> None:
 def test_a_source_says_where_it_is_and_how_big(tmp_path: Path) -> None:
     path = draw(tmp_path / "in" / "sub" / "a.jpg", (5, 7))
     assert sources_of(make_plan([tmp_path / "in"])) == [
-        Source(str(path), "sub/a.jpg", "sub/a.png", path.stat().st_size, 35)
+        Source(str(path), "sub/a.jpg", "sub/a", path.stat().st_size, 35)
     ]
 
 
@@ -224,6 +228,15 @@ def test_of_names_that_differ_in_their_suffix_all_keep_it() -> None:
     ]
 
 
+def test_outputs_bear_the_suffix_of_their_format() -> None:
+    assert names("a.jpg", "b.png", suffix=".webp") == ["a.webp", "b.webp"]
+    assert names("a.jpg", "a.webp", "a.png", suffix=".webp") == [
+        "a.jpg.webp",
+        "a.webp",
+        "a.png.webp",
+    ]
+
+
 def test_names_in_different_folders_are_not_alike() -> None:
     assert names("a/x.jpg", "b/x.gif", "x.bmp") == ["a/x.png", "b/x.png", "x.png"]
 
@@ -269,7 +282,7 @@ def test_two_inputs_with_an_image_of_the_same_name_are_refused(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "given",
-    [("a", "a.png"), ("b.jpg", "b.gif", "b.jpg.png")],
+    [("a", "a.png"), ("a", "a.webp"), ("b.jpg", "b.gif", "b.jpg.png")],
 )
 def test_an_output_with_the_name_of_another_image_is_refused(
     tmp_path: Path, given: tuple[str, ...]

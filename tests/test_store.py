@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,32 +18,51 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import kmeans_dask.store
-from kmeans_dask.clustering.counts import ColorCounts, count_colors
+from kmeans_dask.clustering.counts import ColorCounter, ColorCounts, count_colors
 from kmeans_dask.errors import StoreError
 from kmeans_dask.store import FORMAT_VERSION, Partition, Store, StoredPalette
 
 Pixels = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
+Alphas = NDArray[np.uint8]
 
 NOTHING = ColorCounts(np.empty(0, np.uint32), np.empty(0, np.int64))
+KINDS = ["opaque", "transparent", "translucent", "both"]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What is appended for one image: pixels (n, 3), opaque (n,) or None."""
+    """What is appended for one image: pixels (n, 3), alphas (n,) or None."""
 
     pixels: Pixels
-    opaque: Mask | None = None
+    alphas: Alphas | None = None
 
 
-def picture(n: int, seed: int, *, transparent: bool = False) -> Picture:
+def picture(n: int, seed: int, kind: str = "opaque") -> Picture:
+    """Of one of `KINDS`; about half of the pixels that may be are opaque."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(1, 256, (n, 3)).astype(np.uint8)
-    if not transparent:
+    if kind == "opaque":
         return Picture(pixels)
-    opaque = rng.random(n) < 0.5
-    opaque[:1] = False
-    return Picture(pixels * opaque[:, None], opaque)
+    others = {"transparent": [0], "translucent": range(1, 255), "both": [0, 1, 90, 254]}[kind]
+    alphas = np.where(rng.random(n) < 0.5, 255, rng.choice(list(others), n)).astype(np.uint8)
+    alphas[:1] = others[0]
+    return Picture(pixels * (alphas > 0)[:, None], alphas)
+
+
+def is_partial(alphas: Alphas) -> bool:
+    return bool(((alphas > 0) & (alphas < 255)).any())
+
+
+def counted(pictures: Iterable[Picture]) -> ColorCounts:
+    """Of all pixels that are seen."""
+    counter = ColorCounter()
+    for image in pictures:
+        counter.add(image.pixels, image.alphas)
+    return counter.counts()
+
+
+def in_full(image: Picture) -> Alphas:
+    return np.full(len(image.pixels), 255, np.uint8) if image.alphas is None else image.alphas
 
 
 def records(pictures: Iterable[Picture]) -> list[dict[str, Any]]:
@@ -54,7 +74,8 @@ def records(pictures: Iterable[Picture]) -> list[dict[str, Any]]:
                 "offset": offset,
                 "height": 1,
                 "width": len(image.pixels),
-                "transparent": image.opaque is not None,
+                "transparent": image.alphas is not None and bool((image.alphas == 0).any()),
+                "translucent": image.alphas is not None and is_partial(image.alphas),
             }
         )
         offset += len(image.pixels)
@@ -76,35 +97,35 @@ def write(
         for image in pictures:
             for start in range(0, len(image.pixels), band):
                 place = slice(start, start + band)
-                opaque = None if image.opaque is None else image.opaque[place]
-                writer.append(image.pixels[place], opaque)
-        seen = [p.pixels if p.opaque is None else p.pixels[p.opaque] for p in pictures]
-        counts = count_colors(np.concatenate(seen)) if seen else NOTHING
-        writer.describe(counts, records(pictures), list(failures))
+                alphas = None if image.alphas is None else image.alphas[place]
+                some = alphas is not None and bool((alphas < 255).any())
+                writer.append(image.pixels[place], alphas if some else None)
+        writer.describe(counted(pictures), records(pictures), list(failures))
     return store.partition(partition_id)
 
 
-def whole_images(
-    partition: Partition,
-) -> Iterator[tuple[dict[str, Any], NDArray[np.uint8], NDArray[np.bool_] | None]]:
-    """Each image's record, pixels and opaque, put together from the pieces that are read."""
+def whole_images(partition: Partition) -> Iterator[tuple[dict[str, Any], Pixels, Alphas | None]]:
+    """Each image's record, pixels and alphas, put together from the pieces that are read."""
     for image, read in partition.read_images():
         pieces = list(read)
         pixels = np.concatenate([piece for piece, _ in pieces])
-        opaque = [mask for _, mask in pieces if mask is not None]
-        yield image, pixels, np.concatenate(opaque) if opaque else None
+        alphas = [piece for _, piece in pieces if piece is not None]
+        assert len(alphas) in (0, len(pieces))
+        yield image, pixels, np.concatenate(alphas) if alphas else None
 
 
 def assert_holds(partition: Partition, pictures: Sequence[Picture]) -> None:
     assert partition.pixels.shape == (sum(len(p.pixels) for p in pictures), 3)
     found = list(whole_images(partition))
     assert [record for record, _, _ in found] == records(pictures)
-    for (_, pixels, opaque), image in zip(found, pictures, strict=True):
+    for (_, pixels, alphas), image in zip(found, pictures, strict=True):
         np.testing.assert_array_equal(pixels, image.pixels)
-        if image.opaque is None:
-            assert opaque is None
+        if image.alphas is None:
+            assert alphas is None
         else:
-            np.testing.assert_array_equal(opaque, image.opaque)
+            assert alphas is not None
+            assert alphas.dtype == np.uint8
+            np.testing.assert_array_equal(alphas, image.alphas)
 
 
 def new_store(folder: Path, n_partitions: int = 1) -> Store:
@@ -125,6 +146,12 @@ def listed(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(content)
+
+
 def chunk_files(store: Store, array: str) -> list[Path]:
     return sorted(path for path in (store.path / array / "c").rglob("*") if path.is_file())
 
@@ -139,22 +166,34 @@ def test_images_that_cross_chunks_come_back(store: Store, band: int) -> None:
     partition = write(store, pictures, band=band)
     assert partition.pixels.chunks == (10, 3)
     assert_holds(partition, pictures)
-    assert "opaque" not in listed(store.path / "partitions" / "000000")
+    assert "alphas" not in listed(store.path / "partitions" / "000000")
 
 
 @pytest.mark.usefixtures("chunks_of_10")
 @pytest.mark.parametrize("band", [1, 3, 10, 1000])
 @pytest.mark.parametrize("before", [(), (4,), (10,), (7, 3), (35,), (40, 2)])
-def test_transparency_that_starts_late_is_opaque_before(
-    store: Store, band: int, before: tuple[int, ...]
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_alphas_that_start_late_are_opaque_before(
+    store: Store, kind: str, band: int, before: tuple[int, ...]
 ) -> None:
     pictures = [picture(n, seed=n) for n in before]
-    pictures += [picture(17, seed=1, transparent=True), picture(13, seed=2)]
-    pictures += [picture(5, seed=3, transparent=True), picture(1, seed=4)]
+    pictures += [picture(17, seed=1, kind=kind), picture(13, seed=2)]
+    pictures += [picture(5, seed=3, kind="transparent"), picture(1, seed=4)]
     assert_holds(write(store, pictures, band=band), pictures)
-    stored = zarr.open_array(store.path / "partitions" / "000000" / "opaque", mode="r")
-    masks = [np.ones(len(p.pixels), bool) if p.opaque is None else p.opaque for p in pictures]
-    np.testing.assert_array_equal(np.asarray(stored[:]), np.concatenate(masks))
+    stored = zarr.open_array(store.path / "partitions" / "000000" / "alphas", mode="r")
+    assert stored.dtype == np.uint8
+    expected = np.concatenate([in_full(image) for image in pictures])
+    np.testing.assert_array_equal(np.asarray(stored[:]), expected)
+
+
+@pytest.mark.usefixtures("chunks_of_10")
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_an_image_whose_last_pixel_alone_is_not_opaque_comes_back(store: Store, kind: str) -> None:
+    image = picture(34, seed=0, kind=kind)
+    assert image.alphas is not None
+    last = np.full(34, 255, np.uint8)
+    last[-1] = image.alphas[0]
+    assert_holds(write(store, [Picture(image.pixels, last)], band=3), [Picture(image.pixels, last)])
 
 
 @settings(
@@ -163,7 +202,7 @@ def test_transparency_that_starts_late_is_opaque_before(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
-    sizes=st.lists(st.tuples(st.integers(1, 30), st.booleans()), max_size=6),
+    sizes=st.lists(st.tuples(st.integers(1, 30), st.sampled_from(KINDS)), max_size=6),
     chunk=st.integers(1, 40),
     band=st.integers(1, 40),
     spare=st.integers(0, 25),
@@ -171,30 +210,29 @@ def test_transparency_that_starts_late_is_opaque_before(
 def test_any_partition_comes_back(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
-    sizes: list[tuple[int, bool]],
+    sizes: list[tuple[int, str]],
     chunk: int,
     band: int,
     spare: int,
 ) -> None:
     monkeypatch.setattr(kmeans_dask.store, "CHUNK_PIXELS", chunk)
-    pictures = [picture(n, seed=n, transparent=transparent) for n, transparent in sizes]
+    pictures = [picture(n, seed=n, kind=kind) for n, kind in sizes]
     planned = sum(n for n, _ in sizes) + spare
     store = new_store(tmp_path_factory.mktemp("any"))
     assert_holds(write(store, pictures, planned=planned, band=band), pictures)
 
 
 @pytest.mark.usefixtures("chunks_of_10")
-@pytest.mark.parametrize("transparent", [False, True])
+@pytest.mark.parametrize("kind", ["opaque", "both"])
 @pytest.mark.parametrize("planned", [24, 30, 31, 200])
-def test_the_room_of_images_that_failed_is_cut_off(
-    store: Store, planned: int, transparent: bool
-) -> None:
-    pictures = [picture(14, seed=0), picture(10, seed=1, transparent=transparent)]
+def test_the_room_of_images_that_failed_is_cut_off(store: Store, planned: int, kind: str) -> None:
+    pictures = [picture(14, seed=0), picture(10, seed=1, kind=kind)]
     failures = [{"path": "/images/bad.png", "reason": "truncated"}]
     partition = write(store, pictures, planned=planned, failures=failures)
     assert_holds(partition, pictures)
     assert partition.failures == failures
-    assert len(chunk_files(store, "partitions/000000/pixels")) == 3
+    for array in ("pixels", "alphas") if kind == "both" else ("pixels",):
+        assert len(chunk_files(store, f"partitions/000000/{array}")) == 3
 
 
 @pytest.mark.parametrize("planned", [0, 12])
@@ -206,10 +244,11 @@ def test_a_partition_may_hold_no_image(store: Store, planned: int) -> None:
     assert store.partition_ids == ["000000"]
 
 
-def test_counts_of_a_partition_come_back(store: Store) -> None:
-    image = picture(50, seed=0, transparent=True)
-    assert image.opaque is not None
-    expected = count_colors(image.pixels[image.opaque])
+@pytest.mark.parametrize("kind", KINDS)
+def test_counts_of_a_partition_come_back(store: Store, kind: str) -> None:
+    image = picture(50, seed=0, kind=kind)
+    expected = counted([image])
+    assert expected.is_opaque == (kind in ("opaque", "transparent"))
     found = write(store, [image]).counts
     np.testing.assert_array_equal(found.codes, expected.codes)
     np.testing.assert_array_equal(found.weights, expected.weights)
@@ -279,16 +318,16 @@ def test_any_file_name_survives(store: Store, name: str) -> None:
 
 @pytest.mark.usefixtures("chunks_of_10")
 def test_black_is_written_and_differs_from_what_is_missing(store: Store) -> None:
-    clear = Picture(np.zeros((25, 3), np.uint8), np.zeros(25, np.bool_))
+    clear = Picture(np.zeros((25, 3), np.uint8), np.zeros(25, np.uint8))
     write(store, [clear])
     assert len(chunk_files(store, "partitions/000000/pixels")) == 3
-    assert len(chunk_files(store, "partitions/000000/opaque")) == 3
+    assert len(chunk_files(store, "partitions/000000/alphas")) == 3
 
 
 @pytest.mark.usefixtures("chunks_of_10")
-@pytest.mark.parametrize("array", ["pixels", "opaque", "codes", "weights"])
+@pytest.mark.parametrize("array", ["pixels", "alphas", "codes", "weights"])
 def test_a_flipped_bit_in_a_chunk_is_detected(store: Store, array: str) -> None:
-    partition = write(store, [picture(25, seed=0, transparent=True)])
+    partition = write(store, [picture(25, seed=0, kind="both")])
     damaged = chunk_files(store, f"partitions/000000/{array}")[-1]
     content = damaged.read_bytes()
     for position in range(len(content)):
@@ -334,6 +373,7 @@ def test_a_new_store_says_what_it_is(tmp_path: Path) -> None:
     assert opened.attrs["versions"]["numpy"] == np.__version__
     assert opened.partition_ids == opened.palette_names == []
     assert not opened.is_counted
+    assert not opened.is_weighed
 
 
 def test_a_store_may_be_made_in_an_empty_folder(tmp_path: Path) -> None:
@@ -374,7 +414,9 @@ def test_a_foreign_zarr_group_is_not_opened(tmp_path: Path) -> None:
 def test_a_group_that_is_versioned_but_foreign_is_not_opened(tmp_path: Path) -> None:
     attributes = {"format": "other", "format_version": FORMAT_VERSION}
     zarr.create_group(tmp_path / "x.zarr", zarr_format=3, attributes=attributes)
-    with pytest.raises(StoreError, match="format other 1; this version reads kmeans-dask 1"):
+    version = FORMAT_VERSION
+    expected = f"format other {version}; this version reads kmeans-dask {version}"
+    with pytest.raises(StoreError, match=expected):
         Store.open(tmp_path / "x.zarr")
 
 
@@ -391,11 +433,13 @@ def test_a_broken_group_is_not_opened(tmp_path: Path, content: bytes) -> None:
         Store.open(tmp_path)
 
 
-def test_a_store_of_a_newer_format_is_not_opened(store: Store) -> None:
+@pytest.mark.parametrize("version", [1, FORMAT_VERSION + 1])
+def test_a_store_of_another_format_is_not_opened(store: Store, version: int) -> None:
     document = json.loads((store.path / "zarr.json").read_text())
-    document["attributes"]["format_version"] = FORMAT_VERSION + 1
+    document["attributes"]["format_version"] = version
     (store.path / "zarr.json").write_text(json.dumps(document))
-    with pytest.raises(StoreError, match="has format kmeans-dask 2; this version reads"):
+    expected = f"format kmeans-dask {version}; this version reads kmeans-dask {FORMAT_VERSION}$"
+    with pytest.raises(StoreError, match=expected):
         Store.open(store.path)
 
 
@@ -438,22 +482,67 @@ def test_the_total_of_nothing_comes_back(store: Store) -> None:
     assert store.read_colors().pixels == 0
 
 
+WEIGHED = np.array([2**62, 1, 7, 0, 2**40], np.int64)
+
+
+def test_what_colors_weigh_comes_back_whole_and_in_parts(store: Store) -> None:
+    store.write_weighed(WEIGHED)
+    assert store.is_weighed
+    assert Store.open(store.path).is_weighed
+    for start, stop in ((0, None), (0, 2), (1, 4), (4, 5)):
+        found = store.read_weighed(start, stop)
+        np.testing.assert_array_equal(found, WEIGHED[start:stop])
+        assert found.dtype == np.int64
+
+
+def test_what_colors_weigh_is_written_over(store: Store) -> None:
+    store.write_weighed(WEIGHED)
+    store.write_weighed(WEIGHED[1:3])
+    np.testing.assert_array_equal(store.read_weighed(), WEIGHED[1:3])
+    assert listed(store.path) == ["indices", "palettes", "partitions", "weighed", "zarr.json"]
+
+
+def test_what_the_colors_of_nothing_weigh_comes_back(store: Store) -> None:
+    store.write_weighed(WEIGHED[:0])
+    assert store.is_weighed
+    assert store.read_weighed().tolist() == []
+
+
+def test_a_flipped_bit_in_what_colors_weigh_is_detected(store: Store) -> None:
+    store.write_weighed(WEIGHED)
+    (damaged,) = chunk_files(store, "weighed/weights")
+    flip_a_bit(damaged)
+    with pytest.raises(StoreError, match="damaged"):
+        store.read_weighed()
+
+
 # -- palettes ---------------------------------------------------------------------------------
 
 
 def palette(k: int, **attrs: Any) -> StoredPalette:
+    """A clear entry, and k colours of some alphas; weights of both."""
     rng = np.random.default_rng(k)
     centroids = rng.random((k, 3)) * 255
-    return StoredPalette(
-        centroids, centroids.round().astype(np.uint8), rng.integers(1, 2**40, k), attrs
-    )
+    colors = np.column_stack([centroids.round(), rng.integers(1, 256, k)])
+    entries = np.concatenate([np.zeros((1, 4)), colors]).astype(np.uint8)
+    return StoredPalette(centroids, entries, rng.integers(1, 2**40, k + 1), attrs)
 
 
 def assert_same(found: StoredPalette, expected: StoredPalette) -> None:
     assert found.centroids.tobytes() == expected.centroids.tobytes()
-    np.testing.assert_array_equal(found.colors, expected.colors)
+    np.testing.assert_array_equal(found.entries, expected.entries)
+    assert found.entries.dtype == np.uint8
     np.testing.assert_array_equal(found.weights, expected.weights)
     assert found.attrs == expected.attrs
+
+
+@pytest.mark.parametrize("array", ["centroids", "entries", "weights"])
+def test_a_flipped_bit_in_a_palette_is_detected(store: Store, array: str) -> None:
+    store.write_palette("a", palette(5))
+    (damaged,) = chunk_files(store, f"palettes/a/{array}")
+    flip_a_bit(damaged)
+    with pytest.raises(StoreError, match="damaged"):
+        store.read_palette("a")
 
 
 def make_older(store: Store, name: str) -> None:
@@ -503,3 +592,199 @@ def test_a_palette_that_is_not_there_is_named_with_those_that_are(store: Store) 
     store.write_palette("a", palette(2))
     with pytest.raises(StoreError, match=r"no palette x; it has a$"):
         store.read_palette("x")
+
+
+# -- indices ----------------------------------------------------------------------------------
+
+Indices = NDArray[np.unsignedinteger[Any]]
+IDS = ["000000", "000001", "000002"]
+
+
+def some_indices(n: int, seed: int, dtype: type[np.unsignedinteger[Any]] = np.uint8) -> Indices:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, np.iinfo(dtype).max, n, endpoint=True).astype(dtype)
+
+
+def write_indices(
+    store: Store, name: str, partition_id: str, indices: Indices, band: int = 10**9
+) -> None:
+    with store.writing_indices(name, partition_id, len(indices), indices.dtype) as append:
+        for start in range(0, len(indices), band):
+            append(indices[start : start + band])
+
+
+def assert_indices(store: Store, name: str, expected: Sequence[Indices]) -> None:
+    found = store.indices(name)
+    for array, indices in zip(found, expected, strict=True):
+        assert array.dtype == indices.dtype
+        np.testing.assert_array_equal(np.asarray(array[:]), indices)
+
+
+@pytest.fixture
+def with_partitions(store: Store) -> Store:
+    """Three partitions, of 25, 10 and no pixels; a palette "a"."""
+    for partition_id, sizes in zip(IDS, ((25,), (7, 3), ()), strict=True):
+        write(store, [picture(n, seed=n) for n in sizes], partition_id=partition_id)
+    store.write_palette("a", palette(4))
+    return store
+
+
+@pytest.fixture
+def with_indices(with_partitions: Store) -> Store:
+    """The same, and its indices, of which the seed is a partition's number of pixels."""
+    with_partitions.start_indices("a")
+    for partition_id, n in zip(IDS, (25, 10, 0), strict=True):
+        write_indices(with_partitions, "a", partition_id, some_indices(n, seed=n))
+    return with_partitions
+
+
+@pytest.mark.usefixtures("chunks_of_10")
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("band", [1, 3, 10, 1000])
+def test_indices_come_back_in_the_order_of_partitions(
+    with_partitions: Store, band: int, dtype: type[np.unsignedinteger[Any]]
+) -> None:
+    expected = [some_indices(n, seed=n, dtype=dtype) for n in (25, 10, 0)]
+    with_partitions.start_indices("a")
+    for place in (2, 0, 1):
+        write_indices(with_partitions, "a", IDS[place], expected[place], band)
+    assert_indices(Store.open(with_partitions.path), "a", expected)
+    assert with_partitions.indices("a")[0].chunks == (10,)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    bands=st.lists(st.integers(0, 25), max_size=6),
+    chunk=st.integers(1, 30),
+    dtype=st.sampled_from([np.uint8, np.uint16]),
+)
+def test_indices_come_back_however_they_are_cut(
+    tmp_path_factory: pytest.TempPathFactory,
+    bands: list[int],
+    chunk: int,
+    dtype: type[np.unsignedinteger[Any]],
+) -> None:
+    indices = some_indices(sum(bands), seed=chunk, dtype=dtype)
+    store = new_store(tmp_path_factory.mktemp("cut"))
+    write(store, [])
+    store.start_indices("a")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kmeans_dask.store, "CHUNK_PIXELS", chunk)
+        with store.writing_indices("a", "000000", len(indices), indices.dtype) as append:
+            start = 0
+            for size in bands:
+                append(indices[start : start + size])
+                start += size
+    assert_indices(store, "a", [indices])
+
+
+@pytest.mark.usefixtures("chunks_of_10")
+def test_what_was_appended_may_be_changed_afterwards(store: Store) -> None:
+    write(store, [picture(4, seed=0)])
+    store.start_indices("a")
+    reused = np.empty(2, np.uint8)
+    with store.writing_indices("a", "000000", 4, reused.dtype) as append:
+        for value in (1, 2):
+            reused[:] = value
+            append(reused)
+    assert_indices(store, "a", [np.array([1, 1, 2, 2], np.uint8)])
+
+
+@pytest.mark.usefixtures("chunks_of_10")
+def test_indices_are_written_even_where_they_are_zero(store: Store) -> None:
+    write(store, [picture(25, seed=0)])
+    store.start_indices("a")
+    write_indices(store, "a", "000000", np.zeros(25, np.uint8))
+    assert len(chunk_files(store, "indices/a/000000/indices")) == 3
+    assert_indices(store, "a", [np.zeros(25, np.uint8)])
+
+
+def assert_no_indices(store: Store, name: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        store.indices(name)
+    assert str(caught.value) == (
+        f"{store.path} lacks the indices of palette {name}: "
+        f"run `kmeans-dask encode {store.path} --format tokens`"
+    )
+
+
+def test_indices_that_were_never_written_are_missed_with_the_command_for_them(
+    with_partitions: Store,
+) -> None:
+    assert_no_indices(with_partitions, "a")
+    with_partitions.start_indices("a")
+    assert_no_indices(with_partitions, "a")
+
+
+@pytest.mark.parametrize("partition_id", IDS)
+def test_the_indices_of_one_partition_are_missed(with_indices: Store, partition_id: str) -> None:
+    assert len(with_indices.indices("a")) == 3
+    shutil.rmtree(with_indices.path / "indices" / "a" / partition_id)
+    assert_no_indices(with_indices, "a")
+
+
+def test_a_store_of_no_partitions_has_no_indices(store: Store) -> None:
+    store.start_indices("a")
+    assert_no_indices(store, "a")
+
+
+def test_indices_go_when_the_palette_of_that_name_is_written_again(with_indices: Store) -> None:
+    with_indices.write_palette("b", palette(3))
+    with_indices.start_indices("b")
+    assert len(with_indices.indices("a")) == 3  # those of another name stay
+    with_indices.write_palette("a", palette(5))
+    assert_no_indices(with_indices, "a")
+    assert listed(with_indices.path / "indices") == ["b", "zarr.json"]
+
+
+def test_indices_go_when_they_are_started_anew(with_indices: Store) -> None:
+    with_indices.start_indices("a")
+    write_indices(with_indices, "a", IDS[0], some_indices(25, seed=9))
+    assert_no_indices(with_indices, "a")
+    assert listed(with_indices.path / "indices" / "a") == [IDS[0], "zarr.json"]
+
+
+def test_each_palette_has_its_own_indices(with_indices: Store) -> None:
+    with_indices.write_palette("b", palette(3))
+    with_indices.start_indices("b")
+    others = [some_indices(n, seed=n + 1) for n in (25, 10, 0)]
+    for partition_id, indices in zip(IDS, others, strict=True):
+        write_indices(with_indices, "b", partition_id, indices)
+    assert_indices(with_indices, "b", others)
+    assert_indices(with_indices, "a", [some_indices(n, seed=n) for n in (25, 10, 0)])
+
+
+def test_the_last_attempt_at_a_partitions_indices_stays(with_indices: Store) -> None:
+    again = some_indices(10, seed=77)
+    write_indices(with_indices, "a", IDS[1], again)
+    assert_indices(with_indices, "a", [some_indices(25, seed=25), again, some_indices(0, seed=0)])
+    assert listed(with_indices.path / "indices" / "a") == [*IDS, "zarr.json"]
+
+
+def test_indices_that_were_not_finished_leave_nothing(with_partitions: Store) -> None:
+    def fail_half_way() -> None:
+        with with_partitions.writing_indices("a", IDS[0], 25, np.dtype(np.uint8)) as append:
+            append(some_indices(12, seed=0))
+            assert len(listed(with_partitions.path / "indices" / "a")) == 2
+            raise RuntimeError("half-way")
+
+    with_partitions.start_indices("a")
+    with pytest.raises(RuntimeError, match="half-way"):
+        fail_half_way()
+    assert listed(with_partitions.path / "indices" / "a") == ["zarr.json"]
+    assert_no_indices(with_partitions, "a")
+
+
+@pytest.mark.usefixtures("chunks_of_10")
+def test_a_missing_chunk_of_indices_is_not_read_as_zeros(with_indices: Store) -> None:
+    chunk_files(with_indices, f"indices/a/{IDS[0]}/indices")[1].unlink()
+    with pytest.raises(StoreError, match="damaged"):
+        with_indices.indices("a")
+
+
+@pytest.mark.usefixtures("chunks_of_10")
+def test_a_flipped_bit_in_indices_is_detected(with_indices: Store) -> None:
+    array = with_indices.indices("a")[0]
+    flip_a_bit(chunk_files(with_indices, f"indices/a/{IDS[0]}/indices")[1])
+    with pytest.raises(ValueError, match="checksum"):
+        _ = array[:]

@@ -2,7 +2,8 @@
 
 Colours that are alike have codes that are close. So a table indexed by code is walked with few
 cache misses, and a sorted list of codes can be cut into runs whose colours fill a small box,
-with no sorting of its own: what counting and the block filter both want.
+with no sorting of its own: what counting and the block filter both want. What is not opaque has
+its transparency in the byte above, so that all opaque colours come first.
 
 >>> import numpy as np
 >>> encode_colors(np.array([[0, 0, 0], [0, 0, 1], [1, 0, 0], [255, 255, 255]], np.uint8))
@@ -37,6 +38,22 @@ def encode_colors(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
     r, g, b = SPREAD[colors[..., 0]], SPREAD[colors[..., 1]], SPREAD[colors[..., 2]]
     codes: NDArray[np.uint32] = (r << np.uint32(2)) | (g << np.uint32(1)) | b
     return codes
+
+
+def encode_translucent(colors: NDArray[np.uint8], alphas: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Colours (n, 3) and alphas (n,) uint8 to codes (n,) uint32; opaque ones as above.
+
+    >>> encode_translucent(np.array([[0, 0, 1]], np.uint8), np.array([254], np.uint8)).tolist()
+    [16777217]
+    """
+    clear = (255 - alphas).astype(np.uint32)
+    codes: NDArray[np.uint32] = encode_colors(colors) | (clear << np.uint32(CODE_BITS))
+    return codes
+
+
+def decode_alphas(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Codes (n,) uint32 to alphas (n,) uint8."""
+    return (255 - (codes >> np.uint32(CODE_BITS))).astype(np.uint8)
 
 
 def decode_colors(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:

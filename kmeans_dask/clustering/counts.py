@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.codes import CODE_BITS, N_CODES, SPREAD, decode_colors
+from kmeans_dask.clustering.codes import (
+    CODE_BITS,
+    N_CODES,
+    SPREAD,
+    decode_alphas,
+    decode_colors,
+    encode_translucent,
+)
 from kmeans_dask.clustering.jit import jit
 from kmeans_dask.clustering.keys import Packing, count_keys
 
@@ -23,7 +30,7 @@ MAX_PIXELS = (2**63 - 1) // 255
 class ColorCounts:
     """A table of weighted colours.
 
-    codes: (u,) uint32, Morton codes, strictly ascending
+    codes: (u,) uint32, see `codes`, strictly ascending: what is translucent comes last
     weights: (u,) int64, pixels of each colour, all positive
     """
 
@@ -42,6 +49,21 @@ class ColorCounts:
     def colors(self) -> NDArray[np.uint8]:
         """The colours themselves, (u, 3) uint8."""
         return decode_colors(self.codes)
+
+    @property
+    def alphas(self) -> NDArray[np.uint8]:
+        """Their alphas, (u,) uint8: none is 0."""
+        return decode_alphas(self.codes)
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether all colours are."""
+        return self.n_opaque == len(self.codes)
+
+    @property
+    def n_opaque(self) -> int:
+        """How many are: the first ones."""
+        return int(np.searchsorted(self.codes, N_CODES))
 
     def slice(self, start: int, stop: int) -> ColorCounts:
         """The colours `start` to `stop` of the table: one chunk of it."""
@@ -127,14 +149,18 @@ class ColorCounter:
     def __init__(self) -> None:
         self._few: list[NDArray[np.uint32]] = []
         self._n_few = 0
+        self._translucent: list[NDArray[np.uint32]] = []
         self._table: NDArray[np.uint32] | None = None
         self._n_table = 0
         self._done: list[ColorCounts] = []
 
-    def add(self, pixels: NDArray[np.uint8], opaque: NDArray[np.bool_] | None = None) -> None:
-        """Count `pixels` (n, 3) uint8; with `opaque` (n,) bool only those where it holds."""
-        if opaque is not None:
-            pixels = pixels[opaque]
+    def add(self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None = None) -> None:
+        """Count `pixels` (n, 3) uint8; with `alphas` (n,) uint8, but for those where it is 0."""
+        if alphas is not None:
+            some = (alphas > 0) & (alphas < 255)
+            if some.any():
+                self._translucent.append(encode_translucent(pixels[some], alphas[some]))
+            pixels = pixels[alphas == 255]
         if self._n_table == 0 and self._n_few + len(pixels) < DENSE_FROM:
             codes = np.empty(len(pixels), np.uint32)
             _encode_pixels(pixels, codes)
@@ -158,6 +184,10 @@ class ColorCounter:
         if self._n_few:
             self._done.append(ColorCounts(*count_keys(np.concatenate(self._few), CODE_BITS)))
             self._few, self._n_few = [], 0
+        if self._translucent:
+            codes = np.concatenate(self._translucent)
+            self._done.append(ColorCounts(*count_keys(codes, codes.itemsize * 8)))
+            self._translucent = []
         done, self._done = self._done, []
         return merge_counts(done)
 

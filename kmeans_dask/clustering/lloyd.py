@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_dask.clustering.grid import ordered_sum
 from kmeans_dask.clustering.partial import Partial
 
 
@@ -62,12 +62,14 @@ def fit(
     *,
     max_iter: int = 300,
     tol: float = 1e-4,
+    fixed: int = 0,
     on_iteration: Callable[[Iteration], None] | None = None,
 ) -> Fit:
     """Lloyd's algorithm (Lloyd 1982, "Least squares quantization in PCM", IEEE Trans. IT 28(2)).
 
     Stops when the squared shift of all centroids together is at most `tol` times the mean
     variance of the points' channels, as scikit-learn does; with `tol=0` at the fixed point.
+    The first `fixed` centroids never move.
 
     >>> from kmeans_dask.clustering.plain import plain_partial
     >>> points, weights = np.array([[0, 0, 0], [2, 0, 0], [9, 9, 9]]), np.array([3, 1, 1])
@@ -83,8 +85,8 @@ def fit(
     since = time.perf_counter()
     while len(history) < max_iter and not converged:
         history.append(partial.inertia(centroids))
-        moved = _new_centroids(partial, centroids, measure)
-        shift = math.fsum(((moved - centroids) ** 2).ravel().tolist())
+        moved = _new_centroids(partial, centroids, measure, fixed)
+        shift = ordered_sum(((moved - centroids) ** 2).ravel())
         converged = shift <= smallest
         centroids = moved
         if shift > 0:  # else what was measured holds for these centroids too
@@ -99,11 +101,13 @@ def fit(
 
 
 def _new_centroids(
-    partial: Partial, centroids: NDArray[np.float64], measure: Measure
+    partial: Partial, centroids: NDArray[np.float64], measure: Measure, fixed: int
 ) -> NDArray[np.float64]:
     """The mean of each cluster; an empty one moves to a far point, never to black, never to NaN."""
-    if (partial.weights == 0).any():
-        partial = measure(centroids, len(centroids)).fill_empty()
+    if (partial.weights[fixed:] == 0).any():
+        partial = measure(centroids, len(centroids)).fill_empty(fixed)
     means = partial.means
     # where there are fewer distinct points than clusters, what stays empty stays where it is
-    return np.where(np.isnan(means), centroids, means)
+    moved = np.where(np.isnan(means), centroids, means)
+    moved[:fixed] = centroids[:fixed]
+    return moved

@@ -1,4 +1,4 @@
-"""The exactly nearest palette colour of any pixel, from a table that fills as it is used."""
+"""The exactly nearest palette colour of any 8-bit colour, from a table that fills as it is used."""
 
 from __future__ import annotations
 
@@ -13,63 +13,36 @@ _N_CELLS = N_CODES >> _CELL_BITS
 
 
 class NearestColor:
-    """Maps pixels to indices of `palette` (k, 3) uint8, k up to 65,535; ties to the lowest index.
+    """For kernels: what `find_nearest` needs to know of `palette` (k, 3) uint8, k up to 65,535.
 
     Each cell of the colour cube is searched once, on first use, for the palette colours that can
-    be nearest inside it; each colour once among those. Later pixels of that colour are one
-    look-up. The table reserves 32 MiB of address space and touches what is used of it.
-
-    >>> nearest = NearestColor(np.array([[0, 0, 0], [255, 255, 255]], np.uint8))
-    >>> nearest.map(np.array([[1, 2, 3], [200, 99, 130]], np.uint8))
-    (array([0, 1], dtype=uint16), 43000)
+    be nearest inside it; each colour once among those. Later it is one look-up. The table
+    reserves 32 MiB of address space and touches what is used of it.
     """
 
     def __init__(self, palette: NDArray[np.uint8]) -> None:
         self.palette = np.ascontiguousarray(palette, np.int32)
-        k = len(palette)
-        self._found = np.zeros(N_CODES, np.uint16)  # index + 1; 0: not looked for yet
-        self._candidates = np.empty((_N_CELLS, k), np.uint16)
-        self._n_candidates = np.zeros(_N_CELLS, np.uint16)  # 0: cell not searched yet
-        self._corners = decode_colors(
+        self.found = np.zeros(N_CODES, np.uint16)  # index + 1; 0: not looked for yet
+        self.candidates = np.empty((_N_CELLS, len(palette)), np.uint16)
+        self.n_candidates = np.zeros(_N_CELLS, np.uint16)  # 0: cell not searched yet
+        self.corners = decode_colors(
             np.arange(0, N_CODES, 1 << _CELL_BITS, dtype=np.uint32)
         ).astype(np.int32)
 
-    def map(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], int]:
-        """Indices (n,) of pixels (n, 3), and the sum of squared differences that they make."""
-        indices = np.empty(len(pixels), np.uint16)
-        squared_error = _map(
-            pixels,
-            self.palette,
-            self._found,
-            self._candidates,
-            self._n_candidates,
-            self._corners,
-            indices,
-        )
-        return indices, int(squared_error)
-
 
 @jit
-def _map(pixels, palette, found, candidates, n_candidates, corners, indices):  # type: ignore[no-untyped-def]
+def find_nearest(r, g, b, palette, found, candidates, n_candidates, corners):  # type: ignore[no-untyped-def]
+    """The index of the colour nearest to r, g, b, of 0 to 255; ties to the lowest index."""
     # Two threads may fill the same entry at once: they write the same value.
-    squared_error = np.int64(0)
-    for i in range(pixels.shape[0]):
-        r, g, b = pixels[i, 0], pixels[i, 1], pixels[i, 2]
-        code = (SPREAD[r] << np.uint32(2)) | (SPREAD[g] << np.uint32(1)) | SPREAD[b]
-        entry = found[code]
-        if entry == 0:
-            cell = code >> np.uint32(_CELL_BITS)
-            if n_candidates[cell] == 0:
-                n_candidates[cell] = _search_cell(corners[cell], palette, candidates[cell])
-            entry = np.uint16(_nearest(r, g, b, palette, candidates[cell], n_candidates[cell]) + 1)
-            found[code] = entry
-        index = np.uint64(entry) - np.uint64(1)  # unsigned: numba then checks for no sign
-        indices[i] = index
-        dr = np.int32(r) - palette[index, 0]
-        dg = np.int32(g) - palette[index, 1]
-        db = np.int32(b) - palette[index, 2]
-        squared_error += np.int64(dr * dr + dg * dg + db * db)
-    return squared_error
+    code = (SPREAD[r] << np.uint32(2)) | (SPREAD[g] << np.uint32(1)) | SPREAD[b]
+    entry = found[code]
+    if entry == 0:
+        cell = code >> np.uint32(_CELL_BITS)
+        if n_candidates[cell] == 0:
+            n_candidates[cell] = _search_cell(corners[cell], palette, candidates[cell])
+        entry = np.uint16(_nearest(r, g, b, palette, candidates[cell], n_candidates[cell]) + 1)
+        found[code] = entry
+    return np.int64(entry) - 1
 
 
 @jit

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.grid import Grid, Integers
+from kmeans_dask.clustering.grid import Grid, Integers, ordered_sum
 
 _EXACT_FLOAT = 2**53  # integers up to here are floating-point numbers
 
@@ -115,15 +115,18 @@ class Partial:
             return self._inertia_on_grid(centroids)
         near = np.rint(centroids)
         rest = centroids - near
-        wide = np.array([int(x) for x in near.flat], object).reshape(near.shape)
         weights: Integers = self.weights[:, None]
-        if np.abs(near).max(initial=0) * float(self.weights.sum()) < 2.0**62:
-            moved = self.sums - weights * near.astype(np.int64)  # S about `near`
-        else:  # Python integers, as the other products: they may pass 64 bits
-            moved = self.sums - weights.astype(object) * wide
-        exact = sum(self.square_sums) - int((wide * self.sums + wide * moved).sum())
-        small = weights * rest * rest - 2 * rest * moved
-        return max(0.0, exact + math.fsum(small.ravel().tolist()))
+        bound = float(np.abs(near).max(initial=1.0))
+        heaviest = max(bound * float(self.weights.sum()), float(np.abs(self.sums).sum()))
+        if 4 * bound * heaviest < 2.0**62:
+            whole = near.astype(np.int64)
+            moved = self.sums - weights * whole  # S about `near`
+        else:  # Python integers: products may pass 64 bits
+            whole = np.array([int(x) for x in near.flat], object).reshape(near.shape)
+            moved = self.sums - weights.astype(object) * whole
+        exact = sum(self.square_sums) - int((whole * (self.sums + moved)).sum())
+        left = weights * rest * rest - 2 * rest * moved
+        return max(0.0, float(exact + ordered_sum(left.ravel().astype(np.float64))))
 
     def _inertia_on_grid(self, centroids: NDArray[np.float64]) -> float:
         """The same where sums are on a grid; centroids are put on the grid of a point."""
@@ -141,19 +144,21 @@ class Partial:
         finest = max(bits for _, bits in terms)
         return _ldexp(max(0, sum(term << (finest - bits) for term, bits in terms)), -finest)
 
-    def fill_empty(self) -> Partial:
+    def fill_empty(self, fixed: int = 0) -> Partial:
         """Give each empty cluster, in order, the farthest point that is not its cluster's last.
+
+        But for the first `fixed`, which may be empty.
 
         The point takes its whole weight along, as if it had been nearest to the empty centroid.
         """
         far = self.far
         assert far is not None
         weights, sums = self.weights.copy(), self.sums.copy()
-        empty = list(np.flatnonzero(weights == 0))
+        empty = [int(place) for place in np.flatnonzero(weights == 0) if place >= fixed]
         for weight, added, label in zip(far.weights, far.sums, far.labels, strict=True):
             if not empty:
                 break
-            if weights[label] == weight:
+            if label >= fixed and weights[label] == weight:
                 continue
             weights[label] -= weight
             sums[label] -= added

@@ -7,6 +7,7 @@ of them. So the bits are taken raw.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class Random:
@@ -24,6 +25,11 @@ class Random:
         """A uniform integer in [0, n), for 0 < n < 2^64 (bias below n / 2^128)."""
         raw = (int(self._bits.random_raw()) << 64) | int(self._bits.random_raw())
         return (raw * n) >> 128
+
+    def raw(self, n: int) -> NDArray[np.uint64]:
+        """The next `n` raw integers, of which `below` takes two, the upper one first."""
+        bits: NDArray[np.uint64] = self._bits.random_raw(n)
+        return bits
 
     def fraction(self) -> float:
         """A uniform multiple of 2^-53 in [0, 1)."""

@@ -20,8 +20,18 @@ Run = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]  # as `
 class Seeding(Protocol):
     """How to start."""
 
-    def __call__(self, points: Points, k: int, seed: int, run: Run = map) -> NDArray[np.float64]:
-        """Draw k of `points`, as (k, C) float64; `run` maps over slices of them, in order."""
+    def __call__(
+        self,
+        points: Points,
+        k: int,
+        seed: int,
+        run: Run = map,
+        given: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
+        """Draw k of `points`, as (k, C) float64; `run` maps over slices of them, in order.
+
+        given: (m, C) places that are chosen already, and are not part of the result
+        """
         ...
 
 
@@ -33,7 +43,13 @@ _SLICE = 1 << 18  # points that one call looks at
 _FINE = 1 << 20  # steps in which a floating-point weight is taken
 
 
-def random_points(points: Points, k: int, seed: int, run: Run = map) -> NDArray[np.float64]:
+def random_points(
+    points: Points,
+    k: int,
+    seed: int,
+    run: Run = map,
+    given: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
     """Draw k points by weight, each from those not drawn yet: (k, C) float64.
 
     Needs at least k points that have weight. Equal points count as different ones, unless they
@@ -57,7 +73,13 @@ def random_points(points: Points, k: int, seed: int, run: Run = map) -> NDArray[
     return points.values[chosen].astype(np.float64)
 
 
-def kmeans_plus_plus(points: Points, k: int, seed: int, run: Run = map) -> NDArray[np.float64]:
+def kmeans_plus_plus(
+    points: Points,
+    k: int,
+    seed: int,
+    run: Run = map,
+    given: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
     """Greedy k-means++ on weighted points: (k, C) float64; distinct while there are distinct ones.
 
     Arthur & Vassilvitskii 2007, "k-means++: the advantages of careful seeding", section 2; of
@@ -65,67 +87,46 @@ def kmeans_plus_plus(points: Points, k: int, seed: int, run: Run = map) -> NDArr
     """
     random = Random(seed)
     trials = 2 + int(math.log(k))
-    colors = points.boxes is not None and points.values.dtype == np.uint8
-    colors = colors and points.values.shape[1] == 3
-    potential: _Potential = _ColorPotential(points) if colors else _PointPotential(points, run)
+    if points.boxes and points.values.dtype == np.uint8 and points.values.shape[1] == 3:
+        return _seed_colors(points, k, trials, random, given)
+    potential = _PointPotential(points, run)
+    places = np.zeros((0, points.values.shape[1])) if given is None else given
+    for place in places:
+        potential.take(place)
     chosen: list[int] = []
     while len(chosen) < k:
-        candidates = potential.draw(random, trials if chosen else 1)
+        candidates = potential.draw(random, trials if len(chosen) + len(places) else 1)
         gains = potential.gains(candidates)
         chosen.append(candidates[gains.index(max(gains))])
-        potential.take(chosen[-1])
+        potential.take(points.values[chosen[-1]].astype(np.float64))
     return points.values[chosen].astype(np.float64)
 
 
-class _Potential(Protocol):
-    """The weighted sum of squared distances of all points to the nearest one chosen."""
-
-    def draw(self, random: Random, n: int) -> list[int]:
-        """Points, each with a chance that is its share of the potential."""
-        ...
-
-    def gains(self, candidates: Sequence[int]) -> list[float]:
-        """How much the potential would fall with each."""
-        ...
-
-    def take(self, candidate: int) -> None:
-        """Choose it."""
-        ...
-
-
-class _ColorPotential:
-    """In integers. A candidate looks only at blocks of colours that it could be nearest to."""
-
-    def __init__(self, points: Points) -> None:
-        self._colors = np.ascontiguousarray(points.values.T).astype(np.float32)
-        self._weights = _light(points.weights)
-        self._blocks = (BLOCK, *_boxes(self._colors, BLOCK))
-        self._groups = (GROUP, *_boxes(self._colors, BLOCK * GROUP))
-        # per colour, squared, to the nearest one chosen
-        self._distances = np.full(len(points), _FAR, np.int64)
-        # per block, the sum of weight * distance, and the largest distance
-        self._potentials = np.add.reduceat(self._weights, np.arange(0, len(points), BLOCK)) * _FAR
-        self._farthest = np.full(len(self._potentials), _FAR, np.int64)
-        self._farthest_of_group = np.full(len(self._groups[1]), _FAR, np.int64)
-
-    def draw(self, random: Random, n: int) -> list[int]:
-        up_to = np.cumsum(self._potentials)
-        return [
-            _pick(random.below(int(up_to[-1])), up_to, self._distances, self._weights)
-            for _ in range(n)
-        ]
-
-    def gains(self, candidates: Sequence[int]) -> list[float]:
-        return [self._offer(candidate, take=False) for candidate in candidates]
-
-    def take(self, candidate: int) -> None:
-        self._offer(candidate, take=True)
-
-    def _offer(self, candidate: int, *, take: bool) -> int:
-        state = self._distances, self._potentials, self._farthest, self._farthest_of_group
-        return int(
-            _offer(self._colors, self._weights, self._groups, self._blocks, candidate, take, *state)
-        )
+def _seed_colors(
+    points: Points, k: int, trials: int, random: Random, given: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """The same of 8-bit colours: in integers, and only in blocks that a candidate could gain in."""
+    colors = np.ascontiguousarray(points.values.T).astype(np.float32)
+    weights = _light(points.weights)
+    n = len(points)
+    places = np.zeros((0, 3)) if given is None else given
+    distances = np.full(n, _FAR, np.int32)  # per colour, squared, to the nearest one chosen
+    potentials = np.add.reduceat(weights, np.arange(0, n, BLOCK)) * _FAR  # of blocks
+    farthest = np.full(len(potentials), _FAR, np.int32)
+    groups = (GROUP, *_boxes(colors, BLOCK * GROUP))
+    farthest_of_group = np.full(groups[1].shape[1], _FAR, np.int32)
+    chosen: NDArray[np.int64] = _choose(
+        colors,
+        weights,
+        groups,
+        (BLOCK, *_boxes(colors, BLOCK)),
+        (distances, potentials, farthest, farthest_of_group),
+        places.astype(np.float32),
+        random.raw(2 * k * trials),
+        k,
+        trials,
+    )
+    return points.values[chosen].astype(np.float64)
 
 
 def _light(weights: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -137,36 +138,19 @@ def _light(weights: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _boxes(
     colors: NDArray[np.float32], size: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Lowest and highest corners, (3, runs), of runs of `size` colours (3, n)."""
     starts = np.arange(0, colors.shape[1], size)
     low = np.minimum.reduceat(colors, starts, axis=1)
-    high = np.maximum.reduceat(colors, starts, axis=1)
-    return (
-        np.ascontiguousarray(low.T, dtype=np.float64),
-        np.ascontiguousarray(high.T, dtype=np.float64),
-    )
-
-
-def _pick(
-    target: int,
-    up_to: NDArray[np.int64],
-    distances: NDArray[np.int64],
-    weights: NDArray[np.int64],
-) -> int:
-    """The colour that holds place `target` where each takes weight * distance places."""
-    block = int(np.searchsorted(up_to, target, side="right"))
-    inside = slice(block * BLOCK, (block + 1) * BLOCK)
-    places = np.cumsum(distances[inside] * weights[inside])
-    before = int(up_to[block - 1]) if block else 0
-    return block * BLOCK + int(np.searchsorted(places, target - before, side="right"))
+    return low, np.maximum.reduceat(colors, starts, axis=1)
 
 
 class _PointPotential:
-    """In floating point, for any points.
+    """The weighted sum of squared distances of any points to the nearest one chosen.
 
-    A point is not looked at where the candidate is so far from the one chosen that is nearest to
-    it that it cannot be nearer (Raff 2021, "Exact acceleration of k-means++ and k-means||",
-    IJCAI, section 3).
+    In floating point. A point is not looked at where the candidate is so far from the one chosen
+    that is nearest to it that it cannot be nearer (Raff 2021, "Exact acceleration of k-means++
+    and k-means||", IJCAI, section 3).
     """
 
     def __init__(self, points: Points, run: Run = map) -> None:
@@ -180,6 +164,7 @@ class _PointPotential:
         self._chosen = np.zeros((0, points.values.shape[1]))
 
     def draw(self, random: Random, n: int) -> list[int]:
+        """Points, each with a chance that is its share of the potential."""
         up_to = self._weights * (self._distances if len(self._chosen) else 1.0)
         np.cumsum(up_to, out=up_to)
         if not 0 < up_to[-1] < np.inf:  # no point is anywhere else
@@ -190,6 +175,7 @@ class _PointPotential:
         return [min(int(place), last) for place in found]
 
     def gains(self, candidates: Sequence[int]) -> list[float]:
+        """How much the potential would fall with each."""
         if not len(self._chosen):
             return [0.0] * len(candidates)
         places = self._values[list(candidates)].astype(np.float64)
@@ -206,8 +192,8 @@ class _PointPotential:
         total: list[float] = sum(self._run(gains, self._slices), np.zeros(len(candidates))).tolist()
         return total
 
-    def take(self, candidate: int) -> None:
-        place = self._values[candidate].astype(np.float64)
+    def take(self, place: NDArray[np.float64]) -> None:
+        """Choose a place (C,)."""
         apart = ((place - self._chosen) ** 2).sum(axis=1) if len(self._chosen) else np.zeros(1)
         number = len(self._chosen)
 
@@ -226,56 +212,130 @@ SEEDINGS: dict[str, Seeding] = {"k-means++": kmeans_plus_plus, "random": random_
 
 
 @jit
-def _beyond(low, high, x, y, z, distance):  # type: ignore[no-untyped-def]
-    """Whether the box is at least `distance`, squared, from the colour x, y, z."""
-    dx = max(low[0] - x, x - high[0], 0.0)
-    dy = max(low[1] - y, y - high[1], 0.0)
-    dz = max(low[2] - z, z - high[2], 0.0)
-    return dx * dx + dy * dy + dz * dz >= distance
+def _choose(points, weights, groups, blocks, state, given, raw, k, trials):  # type: ignore[no-untyped-def]
+    """K colours, chosen one after the other; `given` (m, 3) are chosen before.
+
+    state: distances, potentials, farthest and farthest_of_group, as `_offer` has them
+    raw: (2 k trials,) uint64, random bits, as many as are needed at most
+    """
+    distances, potentials, farthest, farthest_of_group = state
+    # Sizes are arguments: a compiled kernel on disk does not see another file's constant change.
+    group_size, group_low, group_high = groups
+    block_size, low, high = blocks
+    for place in range(given.shape[0]):
+        x, y, z = given[place, 0], given[place, 1], given[place, 2]
+        _offer(
+            points, weights, group_size, group_low, group_high, block_size, low, high,
+            x, y, z, True, distances, potentials, farthest, farthest_of_group,
+        )  # fmt: skip
+    chosen = np.empty(k, np.int64)
+    used = 0
+    for number in range(k):
+        up_to = np.cumsum(potentials)
+        total = np.uint64(up_to[-1])
+        best, most = -1, np.int64(-1)
+        for _ in range(trials if number or given.shape[0] else 1):
+            target = np.int64(_below(raw[used], raw[used + 1], total))
+            used += 2
+            candidate = _pick(target, up_to, block_size, distances, weights)
+            x, y, z = points[0, candidate], points[1, candidate], points[2, candidate]
+            gain = _offer(
+                points, weights, group_size, group_low, group_high, block_size, low, high,
+                x, y, z, False, distances, potentials, farthest, farthest_of_group,
+            )  # fmt: skip
+            if gain > most:
+                best, most = candidate, gain
+        chosen[number] = best
+        x, y, z = points[0, best], points[1, best], points[2, best]
+        _offer(
+            points, weights, group_size, group_low, group_high, block_size, low, high,
+            x, y, z, True, distances, potentials, farthest, farthest_of_group,
+        )  # fmt: skip
+    return chosen
+
+
+@jit
+def _below(high, low, n):  # type: ignore[no-untyped-def]
+    """A uniform integer in [0, n) of 128 random bits, as `Random.below`: bits * n / 2^128."""
+    carry = _high_product(low, n)
+    product = high * n
+    return _high_product(high, n) + np.uint64(product + carry < product)
+
+
+@jit
+def _high_product(a, b):  # type: ignore[no-untyped-def]
+    """The upper 64 bits of a product of 64-bit integers."""
+    half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
+    a_high, a_low, b_high, b_low = a >> half, a & mask, b >> half, b & mask
+    middle = a_high * b_low + ((a_low * b_low) >> half)
+    other = a_low * b_high + (middle & mask)
+    return a_high * b_high + (middle >> half) + (other >> half)
+
+
+@jit
+def _pick(target, up_to, block_size, distances, weights):  # type: ignore[no-untyped-def]
+    """The colour that holds place `target` where each takes weight * distance places.
+
+    up_to: (blocks,) the places of each block of colours and all before it
+    """
+    block = min(np.searchsorted(up_to, target, side="right"), up_to.shape[0] - 1)
+    if block > 0:
+        target -= up_to[block - 1]
+    last = min((block + 1) * block_size, distances.shape[0]) - 1
+    color = block * block_size
+    while color < last and target >= distances[color] * weights[color]:
+        target -= distances[color] * weights[color]
+        color += 1
+    return color
 
 
 @jit
 def _offer(  # type: ignore[no-untyped-def]
-    points,
-    weights,
-    groups,
-    blocks,
-    candidate,
-    take,
-    distances,
-    potentials,
-    farthest,
-    farthest_of_group,
-):
-    """How much the potential falls if colour `candidate` is chosen; with `take`, choose it.
+    points, weights, group_size, group_low, group_high, block_size, low, high,
+    x, y, z, take, distances, potentials, farthest, farthest_of_group,
+):  # fmt: skip
+    """How much the potential falls if the colour x, y, z is chosen; with `take`, choose it.
 
     A group or block whose farthest colour is nearer to one already chosen than its box is to
-    the candidate has nothing to gain.
+    it has nothing to gain.
     """
-    # Sizes are arguments: a compiled kernel on disk does not see another file's constant change.
-    group_size, group_low, group_high = groups
-    block_size, low, high = blocks
-    x, y, z = points[0, candidate], points[1, candidate], points[2, candidate]
     n_points = points.shape[1]
     total = np.int64(0)
-    for group in range(group_low.shape[0]):
-        if _beyond(group_low[group], group_high[group], x, y, z, farthest_of_group[group]):
+    apart = np.empty(group_size, np.float32)
+    for group in range(group_low.shape[1]):
+        dx = max(group_low[0, group] - x, x - group_high[0, group], np.float32(0.0))
+        dy = max(group_low[1, group] - y, y - group_high[1, group], np.float32(0.0))
+        dz = max(group_low[2, group] - z, z - group_high[2, group], np.float32(0.0))
+        if dx * dx + dy * dy + dz * dz >= farthest_of_group[group]:
             continue
-        first_block, most_of_group = group * group_size, np.int64(0)
-        for block in range(first_block, min(first_block + group_size, low.shape[0])):
-            if _beyond(low[block], high[block], x, y, z, farthest[block]):
+        first_block, most_of_group = group * group_size, np.int32(0)
+        n_blocks = min(group_size, low.shape[1] - first_block)
+        for i in range(n_blocks):
+            block = first_block + i
+            dx = max(low[0, block] - x, x - high[0, block], np.float32(0.0))
+            dy = max(low[1, block] - y, y - high[1, block], np.float32(0.0))
+            dz = max(low[2, block] - z, z - high[2, block], np.float32(0.0))
+            apart[i] = dx * dx + dy * dy + dz * dz
+        for i_block in range(n_blocks):
+            block = first_block + i_block
+            if apart[i_block] >= farthest[block]:
                 most_of_group = max(most_of_group, farthest[block])
                 continue
             first = block * block_size
-            gain, most = np.int64(0), np.int64(0)
-            for i in range(first, min(first + block_size, n_points)):
-                px, py, pz = points[0, i] - x, points[1, i] - y, points[2, i] - z
-                fall = distances[i] - np.int64(px * px + py * py + pz * pz)
-                if fall > 0:
-                    gain += weights[i] * fall
-                    if take:
-                        distances[i] -= fall
-                most = max(most, distances[i])
+            last = min(first + block_size, n_points)
+            gain, most = np.int64(0), np.int32(0)
+            if take:
+                for i in range(first, last):
+                    px, py, pz = points[0, i] - x, points[1, i] - y, points[2, i] - z
+                    nearer = min(distances[i], np.int32(px * px + py * py + pz * pz))
+                    gain += weights[i] * np.int64(distances[i] - nearer)
+                    distances[i] = nearer
+                    most = max(most, nearer)
+            else:
+                for i in range(first, last):
+                    px, py, pz = points[0, i] - x, points[1, i] - y, points[2, i] - z
+                    nearer = min(distances[i], np.int32(px * px + py * py + pz * pz))
+                    gain += weights[i] * np.int64(distances[i] - nearer)
             total += gain
             most_of_group = max(most_of_group, most)
             if take:

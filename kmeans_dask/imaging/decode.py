@@ -11,9 +11,9 @@
 - 16-bit samples are scaled, not clipped: 65535 becomes 255 (grey by rounding; of colour Pillow
   gives the high byte). 32-bit and float samples have no
   agreed white and are refused.
-- Alpha: a fully transparent pixel stays so. Partly transparent ones are composited over white,
-  and the image is said to be composited.
-- Metadata is dropped.
+- Alpha: a fully transparent pixel loses its colour, which nobody sees. Partly transparent ones
+  stay so, or are composited over white for a format without partial alpha.
+- Metadata is dropped, unless it is asked for.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
 
 from kmeans_dask.errors import ImageError
+from kmeans_dask.imaging.metadata import Metadata, read_metadata
 from kmeans_dask.settings import MAX_PIXELS
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
@@ -54,21 +55,26 @@ _UPRIGHT = {
 class Band:
     """Some rows of an image.
 
-    pixels: (n, 3) uint8, sRGB; where transparent, black
-    opaque: (n,) bool, or None where all are
+    pixels: (n, 3) uint8, straight sRGB; where fully transparent, black
+    alphas: (n,) uint8, or None where all is opaque
     """
 
     pixels: NDArray[np.uint8]
-    opaque: NDArray[np.bool_] | None
+    alphas: NDArray[np.uint8] | None
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """An upright sRGB image, mode RGB, or RGBA where some pixel is not opaque."""
+    """An upright sRGB image, mode RGB, or RGBA where some pixel is not opaque.
+
+    transparent, translucent: whether some pixel is fully, or partly, transparent
+    metadata: where it was asked for
+    """
 
     image: Image.Image
     transparent: bool
-    composited: bool
+    translucent: bool
+    metadata: Metadata | None = None
 
     @property
     def height(self) -> int:
@@ -86,7 +92,7 @@ class DecodedImage:
         for top in range(0, self.height, rows):
             box = (0, top, self.width, min(top + rows, self.height))
             band = np.asarray(self.image.crop(box))
-            yield _composite(band.reshape(-1, band.shape[-1]))
+            yield _band(band.reshape(-1, band.shape[-1]))
 
 
 def read_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -95,17 +101,30 @@ def read_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         return image.size
 
 
-def decode(path: Path, max_pixels: int = MAX_PIXELS) -> DecodedImage:
-    """Decode the image at `path` by the policy above. Raises ImageError with the reason."""
+def decode(
+    path: Path,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    flat: bool = False,
+    keep_metadata: bool = False,
+) -> DecodedImage:
+    """Decode the image at `path` by the policy above. Raises ImageError with the reason.
+
+    flat: composite partly transparent pixels over white; the image still counts as translucent
+    """
     with _opened(path, max_pixels) as image:
         _mend_color_key(image)
         image.load()
         decoded = _to_rgb(_to_8_bit(image), image.info.get("icc_profile"))
         alphas = decoded.getchannel("A").histogram() if decoded.mode == "RGBA" else [0]
-        transparent, composited = alphas[0] > 0, any(alphas[1:255])
-        if decoded.mode == "RGBA" and not (transparent or composited):
+        transparent, translucent = alphas[0] > 0, any(alphas[1:255])
+        if decoded.mode == "RGBA" and not (transparent or translucent):
             decoded = decoded.convert("RGB")
-        return DecodedImage(_upright(decoded, image), transparent, composited)
+        if flat and translucent:
+            decoded = _flatten(decoded)
+            decoded = decoded if transparent else decoded.convert("RGB")
+        metadata = read_metadata(image) if keep_metadata else None
+        return DecodedImage(_upright(decoded, image), transparent, translucent, metadata)
 
 
 @contextmanager
@@ -269,15 +288,18 @@ def _lab_transform() -> ImageCms.ImageCmsTransform:
     )
 
 
-def _composite(samples: NDArray[np.uint8]) -> Band:
-    """Samples (n, 3), or (n, 4) with alpha, to opaque or clear pixels."""
+def _flatten(image: Image.Image) -> Image.Image:
+    """An RGBA image with its partly transparent pixels over white; full transparency stays."""
+    white = Image.new("RGBA", image.size, "white")
+    white.alpha_composite(image)
+    white.putalpha(image.getchannel("A").point(lambda alpha: 255 if alpha else 0))
+    return white
+
+
+def _band(samples: NDArray[np.uint8]) -> Band:
+    """Samples (n, 3), or (n, 4) with alpha."""
     if samples.shape[1] == 3:
         return Band(samples, None)
-    pixels, alpha = samples[:, :3].copy(), samples[:, 3]
-    partial = np.flatnonzero((alpha > 0) & (alpha < 255))
-    if partial.size:
-        over = alpha[partial, None].astype(np.uint32)
-        pixels[partial] = (pixels[partial] * over + 255 * (255 - over) + 127) // 255
-    opaque = alpha > 0
-    pixels[~opaque] = 0
-    return Band(pixels, None if opaque.all() else opaque)
+    pixels, alphas = samples[:, :3].copy(), samples[:, 3].copy()
+    pixels[alphas == 0] = 0
+    return Band(pixels, None if (alphas == 255).all() else alphas)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 
+from kmeans_dask.clustering.colormap import ERROR_UNITS
+
 
 def psnr(squared_error: float, pixels: int) -> float | None:
     """Peak signal-to-noise ratio in dB of `pixels` 8-bit RGB pixels; None where nothing was lost.
 
-    >>> round(psnr(3 * 100, 100), 2)
+    squared_error: as `clustering.colormap.squared_errors` has it, added up. What alpha and the
+        colours under it differ by counts too, over the three values of a pixel.
+
+    >>> round(psnr(3 * 100 * ERROR_UNITS, 100), 2)
     48.13
     """
     if squared_error == 0:
         return None
-    return 10 * math.log10(255 * 255 * 3 * pixels / squared_error)
+    return 10 * math.log10(255 * 255 * 3 * pixels * ERROR_UNITS / squared_error)

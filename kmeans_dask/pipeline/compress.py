@@ -5,20 +5,37 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kmeans_dask.cluster import Engine
 from kmeans_dask.errors import UsageError
+from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.quality import psnr
 from kmeans_dask.pipeline.count import Tally, count
-from kmeans_dask.pipeline.encode import encode
+from kmeans_dask.pipeline.encode import check_palette, encode, write_tokens
 from kmeans_dask.pipeline.fit import FitResult, fit
 from kmeans_dask.pipeline.ingest import ingest
-from kmeans_dask.pipeline.plan import Failure, Plan
+from kmeans_dask.pipeline.plan import Failure, Plan, cut
+from kmeans_dask.pipeline.private import (
+    Group,
+    Job,
+    compress_groups,
+    groups_by_folder,
+    groups_of_one,
+)
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.settings import MAX_PIXELS, FitSettings
+from kmeans_dask.pipeline.write import Encoded, write_failures, write_palette
+from kmeans_dask.settings import (
+    PARTITION_PIXELS,
+    SCOPES,
+    DecodeSettings,
+    EncodeSettings,
+    FitSettings,
+    check_choice,
+    check_together,
+)
 from kmeans_dask.store import Store
 
 _GIGABYTE = 10**9
@@ -30,28 +47,32 @@ class Summary:
     """What a job did. Sizes and quality are of the images in the output, as written.
 
     images: found in the input: compressed, kept as they were, or failed
+    below_target: of the kept, those that no palette tried brings to the quality asked for
+    private: of the compressed, those with a palette of their own
     skipped: hidden files and links to folders, passed over
-    pixels: of the images that could be read
-    distinct_colors: of their opaque pixels
-    colors: entries of the palette
-    iterations, converged, inertia: of the fit; inertia in squared 8-bit values
-    psnr: over the opaque pixels of the compressed images, in dB; None where nothing was lost
     composited: of the compressed, those whose partly transparent pixels were laid over white
+    pixels: of the images that could be read
+    distinct_colors, colors, iterations, converged, inertia: of the shared palette and its fit;
+        None where there is none
+    psnr: over the compressed images, without fully transparent pixels, in dB; None where nothing
+        was lost
     input_bytes, output_bytes: of the compressed and kept images
     """
 
     images: int
     compressed: int
     kept: int
+    below_target: int
+    private: int
     failed: int
     skipped: int
     composited: int
     pixels: int
-    distinct_colors: int
-    colors: int
-    iterations: int
-    converged: bool
-    inertia: float
+    distinct_colors: int | None
+    colors: int | None
+    iterations: int | None
+    converged: bool | None
+    inertia: float | None
     psnr: float | None
     input_bytes: int
     output_bytes: int
@@ -87,6 +108,14 @@ def check_new_store(inputs: Sequence[Path], path: Path) -> None:
     _check_outside(inputs, path, "the store")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} exists already: choose another path, or remove it first")
+
+
+def check_encoding(store: Store, fitted: FitResult, settings: EncodeSettings) -> None:
+    """Raise UsageError where the images of `store` cannot be written so."""
+    check_together(fitted.settings, settings)
+    check_palette(fitted.palette, settings)
+    if settings.keep_metadata and not store.attrs["keep_metadata"]:
+        raise UsageError(f"{store.path} was ingested without --keep-metadata: ingest it again")
 
 
 def check_originals(plan: Plan, output: Path) -> None:
@@ -128,7 +157,7 @@ class IngestSummary:
             "images": self.tally.images + len(self.failures),
             "failed": len(self.failures),
             "skipped": self.store.attrs["skipped"],
-            "composited": self.tally.composited,
+            "translucent": self.tally.translucent,
             "pixels": self.tally.pixels,
             "distinct_colors": self.distinct_colors,
             "input_bytes": self.tally.n_bytes,
@@ -142,8 +171,7 @@ def ingest_and_count(
     store_path: Path,
     engine: Engine,
     progress: Progress,
-    *,
-    max_pixels: int = MAX_PIXELS,
+    settings: DecodeSettings,
 ) -> IngestSummary:
     """A new store with the pixels and colours of the images of `plan`."""
     store = Store.create(
@@ -153,9 +181,10 @@ def ingest_and_count(
             "inputs": list(plan.inputs),
             "failures": [asdict(failure) for failure in plan.failures],
             "skipped": plan.n_skipped,
+            "keep_metadata": settings.keep_metadata,
         },
     )
-    failures = [*plan.failures, *ingest(plan, store, engine, progress, max_pixels=max_pixels)]
+    failures = [*plan.failures, *ingest(plan, store, engine, progress, settings)]
     tally = count(store, engine, progress)
     in_order = tuple(sorted(failures, key=lambda failure: failure.path))
     return IngestSummary(store, tally, store.n_colors, in_order, dict(progress.seconds))
@@ -167,25 +196,35 @@ def encode_and_summarize(
     fitted: FitResult,
     engine: Engine,
     progress: Progress,
-    *,
-    always: bool = False,
+    settings: EncodeSettings,
+    private: FitSettings | None = None,
 ) -> Summary:
-    """Encode, and put together what the steps reported."""
-    encoded = encode(store, output, fitted, engine, progress, always=always)
-    tally = Tally.read(store)
+    """Encode, and put together what the steps reported. With `private` as `encode` has it."""
+    encoded = encode(store, output, fitted, engine, progress, settings, private)
+    if encoded.images:
+        write_palette(output, fitted.palette, fitted.weights)
+    write_failures(output, encoded.failures)
+    return _summary(encoded, progress, store.attrs["skipped"], fitted)
+
+
+def _summary(
+    encoded: Encoded, progress: Progress, skipped: int, fitted: FitResult | None = None
+) -> Summary:
     return Summary(
         images=encoded.images + len(encoded.failures),
         compressed=encoded.compressed,
         kept=encoded.kept,
+        below_target=encoded.below_target,
+        private=encoded.private,
         failed=len(encoded.failures),
-        skipped=store.attrs["skipped"],
+        skipped=skipped,
         composited=encoded.composited,
-        pixels=tally.pixels,
-        distinct_colors=fitted.distinct_colors,
-        colors=len(fitted.palette),
-        iterations=fitted.iterations,
-        converged=fitted.converged,
-        inertia=fitted.inertia,
+        pixels=encoded.all_pixels,
+        distinct_colors=fitted.distinct_colors if fitted else None,
+        colors=len(fitted.palette) if fitted else None,
+        iterations=fitted.iterations if fitted else None,
+        converged=fitted.converged if fitted else None,
+        inertia=fitted.inertia if fitted else None,
         psnr=psnr(encoded.squared_error, encoded.pixels),
         input_bytes=encoded.input_bytes,
         output_bytes=encoded.output_bytes,
@@ -207,18 +246,128 @@ def passing_store(output: Path) -> Iterator[Path]:
             output.rmdir()
 
 
+@dataclass(frozen=True)
+class JobSettings:
+    """What to make of a collection. Raises UsageError where one choice excludes another.
+
+    scope: which images share a palette, one of `settings.SCOPES`
+    palette: given, so that none is fitted
+    """
+
+    fit: FitSettings
+    encode: EncodeSettings
+    decode: DecodeSettings
+    scope: str = SCOPES[0]
+    palette: Palette | None = None
+
+    def __post_init__(self) -> None:
+        check_together(self.fit, self.encode)
+        check_choice("--palette", self.scope, SCOPES)
+        if self.scope == "auto" and self.fit.min_psnr is None:
+            raise UsageError("--palette auto needs a target: add --min-psnr")
+        if self.encode.format == "tokens" and not self.is_shared:
+            raise UsageError("--format tokens needs one fitted palette: leave --palette at shared")
+        if self.palette:
+            check_palette(self.palette, self.encode)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether one palette is fitted to the whole collection."""
+        return self.scope in ("shared", "auto") and self.palette is None
+
+
 def compress(
     plan: Plan,
     store_path: Path,
     output: Path,
     engine: Engine,
     progress: Progress,
-    *,
-    fit_settings: FitSettings,
-    always: bool = False,
-    max_pixels: int = MAX_PIXELS,
+    settings: JobSettings,
 ) -> Summary:
-    """Ingest, count, fit and encode the images of `plan` into `output`."""
-    store = ingest_and_count(plan, store_path, engine, progress, max_pixels=max_pixels).store
-    fitted = fit(store, engine, progress, fit_settings)
-    return encode_and_summarize(store, output, fitted, engine, progress, always=always)
+    """Compress the images of `plan` into `output`; a store, where one is used, at `store_path`."""
+    if settings.is_shared:
+        ingested = ingest_and_count(plan, store_path, engine, progress, settings.decode)
+        fitted = fit(ingested.store, engine, progress, settings.fit)
+        private = settings.fit if settings.scope == "auto" else None
+        return encode_and_summarize(
+            ingested.store, output, fitted, engine, progress, settings.encode, private
+        )
+    by_folder = settings.scope == "folder" and settings.palette is None
+    groups = groups_by_folder(plan) if by_folder else groups_of_one(plan)
+    output.mkdir(parents=True, exist_ok=True)
+    small = [group for group in groups if not by_folder or group.n_pixels <= PARTITION_PIXELS]
+    job = Job(output.absolute(), settings.fit, settings.encode, settings.decode, settings.palette)
+    encoded = compress_groups(small, job, engine, progress) if small else Encoded()
+    for group in groups:
+        if by_folder and group.n_pixels > PARTITION_PIXELS:
+            encoded += _compress_folder(group, store_path, engine, progress, job)
+    if settings.palette and encoded.images:
+        write_palette(output, settings.palette)
+    failures = sorted([*plan.failures, *encoded.failures], key=lambda failure: failure.path)
+    write_failures(output, failures)
+    return _summary(replace(encoded, failures=tuple(failures)), progress, plan.n_skipped)
+
+
+def _compress_folder(
+    group: Group, store_path: Path, engine: Engine, progress: Progress, job: Job
+) -> Encoded:
+    """The images of a folder that are too many for one task: by way of a store of their own."""
+    assert group.folder is not None
+    plan = Plan((), tuple(cut(group.sources, PARTITION_PIXELS)), (), 0)
+    try:
+        store = ingest_and_count(plan, store_path, engine, progress, job.decode).store
+        fitted = fit(store, engine, progress, job.fit)
+        encoded = encode(store, job.output, fitted, engine, progress, job.encode)
+    finally:
+        shutil.rmtree(store_path, ignore_errors=True)
+    if encoded.images:
+        write_palette(job.output / group.folder, fitted.palette, fitted.weights)
+    return encoded
+
+
+@dataclass(frozen=True)
+class TokensSummary:
+    """What a job did that wrote every pixel as the index of a palette's colour.
+
+    images: that could be read; pixels: of these; dtype: of an index
+    """
+
+    images: int
+    failed: int
+    skipped: int
+    pixels: int
+    dtype: str
+    fitted: FitResult
+    seconds: Mapping[str, float]
+    failures: tuple[Failure, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        fields = {name: value for name, value in vars(self).items() if name != "fitted"}
+        failures = [asdict(failure) for failure in self.failures]
+        return {**fields, **self.fitted.as_dict(), "failures": failures}
+
+
+def compress_to_tokens(
+    plan: Plan, store_path: Path, engine: Engine, progress: Progress, settings: JobSettings
+) -> TokensSummary:
+    """A new store of the images of `plan`, with a palette and every pixel as an index into it."""
+    store = ingest_and_count(plan, store_path, engine, progress, settings.decode).store
+    fitted = fit(store, engine, progress, settings.fit)
+    return tokenize(store, fitted, engine, progress)
+
+
+def tokenize(store: Store, fitted: FitResult, engine: Engine, progress: Progress) -> TokensSummary:
+    """Write every pixel of `store` as an index into a palette that was fitted."""
+    dtype, failures = write_tokens(store, fitted, engine, progress)
+    tally = Tally.read(store)
+    return TokensSummary(
+        images=tally.images,
+        failed=len(failures),
+        skipped=store.attrs["skipped"],
+        pixels=tally.pixels,
+        dtype=dtype.name,
+        fitted=fitted,
+        seconds=dict(progress.seconds),
+        failures=failures,
+    )

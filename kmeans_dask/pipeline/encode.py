@@ -1,66 +1,30 @@
-"""Pixels in the store to indexed images in the output folder."""
+"""Pixels in the store to images in the output folder, or to tokens in the store."""
 
 from __future__ import annotations
 
 import functools
-import json
-import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.cluster import Engine
-from kmeans_dask.clustering.nearest import NearestColor
-from kmeans_dask.errors import StoreError
+from kmeans_dask.cluster import Engine, local_threads
+from kmeans_dask.clustering.colormap import squared_error
+from kmeans_dask.errors import UsageError
 from kmeans_dask.imaging.palette import Palette
-from kmeans_dask.imaging.png import encode_png
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.fit import FitResult
-from kmeans_dask.pipeline.plan import FAILURES_FILE, PALETTE_FILE, Failure
+from kmeans_dask.pipeline.ingest import empty_counter
+from kmeans_dask.pipeline.mapping import Mapper
+from kmeans_dask.pipeline.plan import Failure
 from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.quantize import LocalColors, quantize
+from kmeans_dask.pipeline.write import Encoded, Mapped, write_image
+from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
 from kmeans_dask.store import Piece, Store
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What encoding amounted to, over a partition or over all.
-
-    compressed, kept: images written as indexed PNG; copied because that would have been larger
-    composited: of the compressed, those whose partly transparent pixels were laid over white
-    input_bytes, output_bytes: of the compressed and the kept
-    pixels, squared_error: opaque pixels of the compressed images, and the squared differences
-        of their 8-bit values that compressing made
-    """
-
-    compressed: int = 0
-    kept: int = 0
-    composited: int = 0
-    input_bytes: int = 0
-    output_bytes: int = 0
-    pixels: int = 0
-    squared_error: int = 0
-    failures: tuple[Failure, ...] = ()
-
-    def __add__(self, other: Encoded) -> Encoded:
-        return Encoded(
-            self.compressed + other.compressed,
-            self.kept + other.kept,
-            self.composited + other.composited,
-            self.input_bytes + other.input_bytes,
-            self.output_bytes + other.output_bytes,
-            self.pixels + other.pixels,
-            self.squared_error + other.squared_error,
-            self.failures + other.failures,
-        )
-
-    @property
-    def images(self) -> int:
-        """Images that are in the output."""
-        return self.compressed + self.kept
 
 
 def encode(
@@ -69,18 +33,18 @@ def encode(
     fitted: FitResult,
     engine: Engine,
     progress: Progress,
-    *,
-    always: bool = False,
+    settings: EncodeSettings,
+    private: FitSettings | None = None,
 ) -> Encoded:
-    """Write every image of `store` below `output`, and `palette.json` and `failures.jsonl`, if any.
+    """Write every image of `store` below `output`.
 
-    An image whose PNG would be larger than its file is copied instead, if the file is still
-    there; but not with `always`.
+    private: how to fit a palette to an image of which the shared one is not good enough
     """
     store.require_whole()
+    check_palette(fitted.palette, settings)
     output.mkdir(parents=True, exist_ok=True)
     task = functools.partial(
-        encode_partition, store.path, output.absolute(), fitted.palette, always=always
+        encode_partition, store.path, output.absolute(), fitted, settings, private
     )
     total = Encoded(failures=_failures(store.attrs["failures"]))
     progress.start("encode", Tally.read(store).images, "images")
@@ -88,100 +52,133 @@ def encode(
         total += encoded
         progress.advance(encoded.images)
     progress.finish()
-    if total.images:
-        palette = fitted.palette.to_json(fitted.weights.tolist())
-        write_file(output / PALETTE_FILE, palette.encode())
-    total = replace(total, failures=tuple(sorted(total.failures, key=lambda f: f.path)))
-    write_failures(output, total.failures)
-    return total
+    return replace(total, failures=_in_order(total.failures))
+
+
+def check_palette(palette: Palette, settings: EncodeSettings) -> None:
+    """Raise UsageError where the format does not hold the palette."""
+    if len(palette) > MAX_COLORS and settings.format != "tokens":
+        raise UsageError(
+            f"the palette has {len(palette)} entries, an image holds {MAX_COLORS}: fit fewer "
+            "--colors, or choose --format tokens"
+        )
+    if palette.alphas is not None and settings.flat:
+        raise UsageError(
+            f"the palette has partial transparency, which --format {settings.format} does not "
+            "hold: choose png or webp"
+        )
 
 
 def encode_partition(
-    store_path: Path, output: Path, palette: Palette, partition_id: str, *, always: bool = False
+    store_path: Path,
+    output: Path,
+    fitted: FitResult,
+    settings: EncodeSettings,
+    private: FitSettings | None,
+    partition_id: str,
 ) -> Encoded:
     """One task: map, deflate and write the images of a partition."""
     partition = Store.open(store_path).partition(partition_id)
-    nearest = _nearest(palette.colors.tobytes())
     total = Encoded(failures=_failures(partition.failures))
-    for image, pieces in partition.read_images():
-        indices, n_opaque, squared_error = _map(image, pieces, palette, nearest)
-        png = encode_png(indices, palette)
-        original = None if always else _original(image, smaller_than=len(png))
-        if original is not None:
-            write_file(below(output, image["kept_as"]), original)
-            total += Encoded(kept=1, input_bytes=len(original), output_bytes=len(original))
+    mapper = Mapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither)
+    min_psnr = fitted.settings.min_psnr
+    for record, pieces in partition.read_images():
+        image = _Image(record, pieces)
+        # its pixels are wanted twice only where they are not mapped one by one
+        if settings.dither or private:
+            pixels, alphas = image.whole()
+            indices = mapper.map(pixels, alphas, record["width"])
+            mapped = Mapped.of(record, pixels, alphas, indices, fitted.palette)
+            if private and not mapped.reaches(min_psnr):
+                mapped = _map_privately(record, pixels, alphas, private)
         else:
-            write_file(below(output, image["output"]), png)
-            total += Encoded(
-                compressed=1,
-                composited=image["composited"],
-                input_bytes=image["n_bytes"],
-                output_bytes=len(png),
-                pixels=n_opaque,
-                squared_error=squared_error,
-            )
+            mapped = _map_pieces(image, mapper)
+        total += write_image(record, mapped, output, settings, min_psnr)
     return total
 
 
-def _original(image: Mapping[str, Any], *, smaller_than: int) -> bytes | None:
-    """The input file as it is now, where it is smaller; None where it is not, or is gone."""
-    if image["n_bytes"] >= smaller_than:
-        return None
-    try:
-        return Path(image["path"]).read_bytes()
-    except OSError:
-        return None
+@dataclass(frozen=True)
+class _Image:
+    """An image of a store, to be read once."""
+
+    record: Mapping[str, Any]
+    pieces: Iterator[Piece]
+
+    def whole(self) -> Piece:
+        """All its pixels at once."""
+        pixels, alphas = zip(*self.pieces, strict=True)
+        masks = [piece for piece in alphas if piece is not None]
+        return np.concatenate(pixels), np.concatenate(masks) if masks else None
 
 
-@functools.lru_cache(maxsize=1)
-def _nearest(colors: bytes) -> NearestColor:
-    """The table of a palette: filled by one task, used by the next."""
-    return NearestColor(np.frombuffer(colors, np.uint8).reshape(-1, 3))
-
-
-def _map(
-    image: Mapping[str, Any], pieces: Iterable[Piece], palette: Palette, nearest: NearestColor
-) -> tuple[NDArray[np.uint8], int, int]:
-    """Palette indices (h, w) of an image; number and squared error of its opaque pixels."""
-    indices = np.zeros(image["height"] * image["width"], np.uint8)
-    start = n_opaque = squared_error = 0
-    for pixels, opaque in pieces:
-        into = indices[start : start + len(pixels)]
-        found, error = nearest.map(pixels if opaque is None else pixels[opaque])
-        into[slice(None) if opaque is None else opaque] = found + palette.first
+def _map_pieces(image: _Image, mapper: Mapper) -> Mapped:
+    """Piece by piece: an image's pixels are never held at once."""
+    height, width = image.record["height"], image.record["width"]
+    indices = np.empty(height * width, np.uint8)
+    entries = mapper.palette.entries
+    start = n = error = 0
+    for pixels, alphas in image.pieces:
+        found = mapper.map(pixels, alphas, width)
+        indices[start : start + len(pixels)] = found
         start += len(pixels)
-        n_opaque += len(found)
-        squared_error += error
-    return indices.reshape(image["height"], image["width"]), n_opaque, squared_error
+        n += len(pixels) if alphas is None else int(np.count_nonzero(alphas))
+        error += squared_error(pixels, alphas, found, entries)
+    return Mapped(indices.reshape(height, width), mapper.palette, n, error)
 
 
-def below(output: Path, name: str) -> Path:
-    """The path of `name` below `output`. Raises StoreError for a name that would leave it."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise StoreError(f"the store names an output outside the output folder: {name!r}")
-    return output / path
+def _map_privately(
+    record: Mapping[str, Any],
+    pixels: NDArray[np.uint8],
+    alphas: NDArray[np.uint8] | None,
+    settings: FitSettings,
+) -> Mapped:
+    """An image with a palette of its own."""
+    counter = empty_counter()
+    counter.add(pixels, alphas)
+    counts = counter.counts()
+    with local_threads(1) as thread:
+        colors = LocalColors(counts, settings, thread)
+        palette = quantize(colors, settings, transparent=record["transparent"]).palette
+    mapper = Mapper(counts, palette, settings.space, entries=colors.entries(palette))
+    indices = mapper.map(pixels, alphas, record["width"])
+    return Mapped.of(record, pixels, alphas, indices, palette, private=True)
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, which is never seen half-written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.parent / f".kmeans-dask-{secrets.token_hex(8)}"
-    try:
-        aside.write_bytes(data)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+def write_tokens(
+    store: Store, fitted: FitResult, engine: Engine, progress: Progress
+) -> tuple[np.dtype[Any], tuple[Failure, ...]]:
+    """Write every pixel's index into the palette into the store; their type, and what failed."""
+    store.require_whole()
+    store.start_indices(fitted.name)
+    dtype = np.dtype(np.uint8 if len(fitted.palette) <= MAX_COLORS else np.uint16)
+    failures = _failures(store.attrs["failures"])
+    progress.start("tokens", Tally.read(store).images, "images")
+    task = functools.partial(tokens_of_partition, store.path, fitted, dtype)
+    for n_images, failed in engine.map("tokens", task, store.partition_ids):
+        failures += failed
+        progress.advance(n_images)
+    progress.finish()
+    return dtype, _in_order(failures)
+
+
+def tokens_of_partition(
+    store_path: Path, fitted: FitResult, dtype: np.dtype[Any], partition_id: str
+) -> tuple[int, tuple[Failure, ...]]:
+    """One task: the indices of a partition's pixels; its images, and what failed."""
+    store = Store.open(store_path)
+    partition = store.partition(partition_id)
+    mapper = Mapper(partition.counts, fitted.palette, fitted.settings.space)
+    n_pixels = partition.pixels.shape[0]
+    with store.writing_indices(fitted.name, partition_id, n_pixels, dtype) as append:
+        for record, pieces in partition.read_images():
+            for pixels, alphas in pieces:
+                append(mapper.map(pixels, alphas, record["width"]))
+    return len(partition.images), _failures(partition.failures)
 
 
 def _failures(records: Sequence[Mapping[str, str]]) -> tuple[Failure, ...]:
     return tuple(Failure(**record) for record in records)
 
 
-def write_failures(output: Path, failures: Sequence[Failure]) -> None:
-    """Write `failures.jsonl`; remove one of an earlier run where there is nothing to write."""
-    if not failures:
-        (output / FAILURES_FILE).unlink(missing_ok=True)
-        return
-    lines = [json.dumps(asdict(failure)) + "\n" for failure in failures]
-    write_file(output / FAILURES_FILE, "".join(lines).encode())
+def _in_order(failures: Sequence[Failure]) -> tuple[Failure, ...]:
+    return tuple(sorted(failures, key=lambda failure: failure.path))

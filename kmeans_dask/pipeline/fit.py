@@ -1,28 +1,38 @@
-"""Colour counts to a palette: k-means, in one task where the colours are one chunk."""
+"""The colours of a store to a palette: in one task where they are one chunk, else in rounds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.cluster import Engine, emit, local_threads
-from kmeans_dask.clustering import lloyd
 from kmeans_dask.clustering.assignment import Assignment
-from kmeans_dask.clustering.grid import integer_grid
-from kmeans_dask.clustering.lloyd import Iteration, Measure
-from kmeans_dask.clustering.partial import Partial
-from kmeans_dask.clustering.points import Points, color_points
-from kmeans_dask.clustering.seeding import SEEDINGS
-from kmeans_dask.imaging.palette import Palette, palette_of
+from kmeans_dask.clustering.counts import ColorCounts
+from kmeans_dask.clustering.lloyd import Fit, Iteration
+from kmeans_dask.clustering.spaces import Space
+from kmeans_dask.errors import UsageError
+from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.quality import psnr
-from kmeans_dask.pipeline.count import Tally
+from kmeans_dask.pipeline.count import Tally, weigh_images
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.rounds import Rounds, in_threads
+from kmeans_dask.pipeline.quantize import (
+    Judged,
+    LocalColors,
+    OnIteration,
+    Quantized,
+    judge,
+    nearest_entries,
+    opaque_weights,
+    quantize,
+    run_lloyd,
+    start_of,
+)
+from kmeans_dask.rounds import Rounds
 from kmeans_dask.settings import FitSettings
 from kmeans_dask.store import Store, StoredPalette
 
@@ -31,11 +41,13 @@ from kmeans_dask.store import Store, StoredPalette
 class FitResult:
     """A palette, and how it came about.
 
-    weights: (c,) int64, opaque pixels nearest to each of the palette's colours
-    distinct_colors: of all opaque pixels
-    inertia: sum of squared distances of all opaque pixels to the centroids, before rounding
-    squared_error: the same to the palette's colours
+    weights: (c,) int64, pixels nearest to each of the palette's colours
+    distinct_colors: of all pixels that are not clear
+    inertia: sum of squared distances of these to the centroids, before rounding, in the space
+        and with the weights of the fit
+    squared_error: of all pixels to the palette's colours, in `clustering.colormap.ERROR_UNITS`
     history: inertia at the start of each iteration, and at the end
+    settings: of the fit
     """
 
     name: str
@@ -45,12 +57,13 @@ class FitResult:
     iterations: int
     converged: bool
     inertia: float
-    squared_error: float
+    squared_error: int
     history: tuple[float, ...]
+    settings: FitSettings
 
     @property
     def psnr(self) -> float | None:
-        """Over all opaque pixels of the store, in dB; None where nothing is lost."""
+        """Over all pixels of the store that are not clear, in dB; None where nothing is lost."""
         return psnr(self.squared_error, int(self.weights.sum()))
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,14 +76,22 @@ class FitResult:
             "converged": self.converged,
             "inertia": self.inertia,
             "psnr": self.psnr,
+            "settings": asdict(self.settings),
         }
 
 
 def fit(store: Store, engine: Engine, progress: Progress, settings: FitSettings) -> FitResult:
     """Fit a palette to the colours of `store`, and store it under the name `k<colors>`."""
     store.require_whole()
-    transparent = Tally.read(store).transparent > 0
-    k = settings.colors - transparent
+    tally = Tally.read(store)
+    transparent = tally.transparent > 0
+    if len(settings.fixed) + transparent > settings.colors:
+        raise UsageError(
+            f"--colors {settings.colors} has no room for {len(settings.fixed)} fixed colours and "
+            "the transparent one: raise it"
+        )
+    if settings.weight == "images" and not store.is_weighed:
+        weigh_images(store, engine, progress)
     n_colors, size = store.n_colors, settings.chunk_colors
 
     def show(event: dict[str, Any]) -> None:
@@ -80,32 +101,32 @@ def fit(store: Store, engine: Engine, progress: Progress, settings: FitSettings)
     progress.start("fit", None, "iterations")
     if n_colors <= size:
         with engine.listening(show):
-            found = engine.result(
-                engine.submit("fit", fit_chunk, store.path, k, settings, engine.topic, engine.cores)
+            task = engine.submit(
+                "fit", fit_chunk, store.path, settings, transparent, engine.topic, engine.cores
             )
+            found = engine.result(task)
     else:
-        start = engine.result(engine.submit("seed", seed_centroids, store.path, k, settings))
-        chunks = Rounds(
-            engine,
-            [
-                engine.submit("build-points", read_chunk, store.path, first, first + size)
-                for first in range(0, n_colors, size)
-            ],
+        colors = _ColorsInRounds(store, settings, engine, opaque=tally.translucent == 0)
+        found = quantize(
+            colors,
+            settings,
+            transparent=transparent,
+            on_iteration=lambda iteration: show(asdict(iteration)),
         )
-        found = _fit(start, chunks, settings, lambda iteration: show(asdict(iteration)))
     progress.finish()
     result = FitResult(
         f"k{settings.colors}",
-        Palette(found.colors, transparent),
-        found.measured.weights,
+        found.palette,
+        found.judged.weights,
         n_colors,
         found.fit.n_iter,
         found.fit.converged,
         found.fit.inertia,
-        found.measured.inertia(found.colors.astype(np.float64)),
+        found.judged.squared_error,
         found.fit.history,
+        settings,
     )
-    _write(store, result, found.fit.centroids, settings)
+    _write(store, result, found.fit.centroids)
     return result
 
 
@@ -114,93 +135,140 @@ def read_fit(store: Store, name: str | None = None) -> FitResult:
     if name is None:
         name = store.palette_names[-1] if store.palette_names else ""
     stored = store.read_palette(name)
+    palette = Palette.of_entries(stored.entries)
+    attrs = dict(stored.attrs)
+    settings = attrs.pop("settings")
+    settings["fixed"] = tuple(tuple(color) for color in settings["fixed"])
     return FitResult(
-        name,
-        Palette(stored.colors, stored.attrs["transparent"]),
-        stored.weights,
-        stored.attrs["distinct_colors"],
-        stored.attrs["iterations"],
-        stored.attrs["converged"],
-        stored.attrs["inertia"],
-        stored.attrs["squared_error"],
-        tuple(stored.attrs["history"]),
+        name=name,
+        palette=palette,
+        weights=stored.weights[palette.first :],
+        squared_error=int(attrs.pop("squared_error")),
+        history=tuple(attrs.pop("history")),
+        settings=FitSettings(**settings),
+        **attrs,
     )
 
 
-def _write(
-    store: Store, result: FitResult, centroids: NDArray[np.float64], settings: FitSettings
-) -> None:
+def _write(store: Store, result: FitResult, centroids: NDArray[np.float64]) -> None:
     attrs = {
-        "settings": asdict(settings),
-        "transparent": result.palette.transparent,
+        "settings": asdict(result.settings),
         "distinct_colors": result.distinct_colors,
         "iterations": result.iterations,
         "converged": result.converged,
         "inertia": result.inertia,
-        "squared_error": result.squared_error,
+        "squared_error": str(result.squared_error),  # as long as it likes
         "history": list(result.history),
     }
-    stored = StoredPalette(centroids, result.palette.colors, result.weights, attrs)
-    store.write_palette(result.name, stored)
+    clear = np.zeros(result.palette.first, np.int64)
+    weights = np.concatenate([clear, result.weights])
+    store.write_palette(
+        result.name, StoredPalette(centroids, result.palette.entries, weights, attrs)
+    )
 
 
-class _Found(NamedTuple):
-    """The fit, and its centroids rounded to a palette's colours, measured once more as such."""
-
-    fit: lloyd.Fit
-    colors: NDArray[np.uint8]
-    measured: Partial
-
-
-def fit_chunk(store_path: Path, k: int, settings: FitSettings, topic: str, cores: int) -> _Found:
+def fit_chunk(
+    store_path: Path, settings: FitSettings, transparent: bool, topic: str, cores: int
+) -> Quantized:
     """One task: the whole fit, where the colours are."""
-    points = color_points(Store.open(store_path).read_colors())
+    store = Store.open(store_path)
 
     def tell(iteration: Iteration) -> None:
         emit(topic, asdict(iteration))
 
     with local_threads(cores) as threads:
-        _, measure = in_threads(points, threads)
-        return _fit(_seed(points, k, settings), measure, settings, tell)
+        colors = LocalColors(store.read_colors(), settings, threads, _weights(store, settings))
+        return quantize(colors, settings, transparent=transparent, on_iteration=tell)
 
 
-def seed_centroids(store_path: Path, k: int, settings: FitSettings) -> NDArray[np.float64]:
-    """One task: where to start; the table of all colours fits one worker (at most 200 MB)."""
-    return _seed(color_points(Store.open(store_path).read_colors()), k, settings)
+def _weights(
+    store: Store, settings: FitSettings, start: int = 0, stop: int | None = None
+) -> NDArray[np.int64] | None:
+    """What colours weigh in the fit, where that is not their pixels."""
+    return store.read_weighed(start, stop) if settings.weight == "images" else None
 
 
-def read_chunk(store_path: Path, start: int, stop: int) -> Assignment:
+class _ColorsInRounds:
+    """Colours in chunks, each held by a worker."""
+
+    def __init__(
+        self, store: Store, settings: FitSettings, engine: Engine, *, opaque: bool
+    ) -> None:
+        self.space = Space(settings.space, alpha=not opaque)
+        self.distinct = store.n_colors
+        self._store, self._engine = store, engine
+        self._starts = range(0, self.distinct, settings.chunk_colors)
+        self._chunks = [
+            engine.submit("build-points", read_chunk, store.path, self.space, settings, start)
+            for start in self._starts
+        ]
+
+    def read(self) -> ColorCounts:
+        return self._store.read_colors()
+
+    def start(self, k: int, seed: int, settings: FitSettings) -> NDArray[np.float64]:
+        task = self._engine.submit(
+            "seed", seed_centroids, self._store.path, self.space, k, seed, settings
+        )
+        start: NDArray[np.float64] = self._engine.result(task)
+        return start
+
+    def fit(
+        self, start: NDArray[np.float64], settings: FitSettings, on_iteration: OnIteration | None
+    ) -> Fit:
+        return run_lloyd(Rounds(self._engine, self._chunks), start, settings, on_iteration)
+
+    def opaque(self, centroids: NDArray[np.float64]) -> NDArray[np.bool_]:
+        if not self.space.alpha:
+            return np.ones(len(centroids), np.bool_)
+        parts = [
+            self._engine.submit("judge", weigh_chunk, self._store.path, start, chunk, centroids)
+            for start, chunk in zip(self._starts, self._chunks, strict=True)
+        ]
+        opaque, total = sum(self._engine.result(part) for part in parts)
+        return np.asarray(2 * opaque >= total)
+
+    def judge(self, palette: Palette) -> Judged:
+        size, name = self._starts.step, self.space.name
+        parts = [
+            self._engine.submit("judge", judge_chunk, self._store.path, start, size, palette, name)
+            for start in self._starts
+        ]
+        judged: Judged = self._engine.result(self._engine.submit("judge", merge_judged, parts))
+        return judged
+
+
+def read_chunk(store_path: Path, space: Space, settings: FitSettings, start: int) -> Assignment:
     """One task, whose result stays on its worker: a chunk of the colours, ready to be measured."""
-    return Assignment(color_points(Store.open(store_path).read_colors(start, stop)))
+    store, stop = Store.open(store_path), start + settings.chunk_colors
+    weights = _weights(store, settings, start, stop)
+    return Assignment(space.points(store.read_colors(start, stop), weights))
 
 
-def _seed(points: Points, k: int, settings: FitSettings) -> NDArray[np.float64]:
-    if len(points) <= k:
-        return points.values.astype(np.float64)
-    return SEEDINGS[settings.init](points, k, settings.seed)
+def weigh_chunk(
+    store_path: Path, start: int, chunk: Assignment, centroids: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """One task: pixels of a chunk's opaque colours, and of all, nearest to each of `centroids`."""
+    counts = Store.open(store_path).read_colors(start, start + len(chunk.points))
+    return opaque_weights(counts, [chunk], centroids)
 
 
-def _fit(
-    start: NDArray[np.float64],
-    measure: Measure,
-    settings: FitSettings,
-    on_iteration: Callable[[Iteration], None],
-) -> _Found:
-    if not len(start):  # all is transparent
-        nothing = Partial(
-            np.zeros(0, np.int64), np.zeros((0, 3), np.int64), (0, 0, 0), integer_grid(3)
-        )
-        return _Found(
-            lloyd.Fit(start, nothing.weights, 0.0, (), 0, converged=True),
-            np.zeros((0, 3), np.uint8),
-            nothing,
-        )
-    found = lloyd.fit(
-        start,
-        measure,
-        max_iter=settings.max_iter,
-        tol=settings.tol,
-        on_iteration=on_iteration,
-    )
-    colors = palette_of(found.centroids).colors
-    return _Found(found, colors, measure(colors.astype(np.float64)))
+def judge_chunk(store_path: Path, start: int, size: int, palette: Palette, space: str) -> Judged:
+    """One task: what `palette` makes of a chunk."""
+    counts = Store.open(store_path).read_colors(start, start + size)
+    return judge(counts, nearest_entries(counts, palette, space), palette)
+
+
+def merge_judged(parts: Sequence[Judged]) -> Judged:
+    """One task: what chunks were judged, added up."""
+    weights = np.sum([part.weights for part in parts], axis=0)
+    return Judged(weights, sum(part.squared_error for part in parts))
+
+
+def seed_centroids(
+    store_path: Path, space: Space, k: int, seed: int, settings: FitSettings
+) -> NDArray[np.float64]:
+    """One task: where to start; the table of all colours fits one worker (at most 200 MB)."""
+    store = Store.open(store_path)
+    points = space.points(store.read_colors(), _weights(store, settings))
+    return start_of(points, space, k, seed, settings)

@@ -11,13 +11,14 @@ from typing import Any
 
 from kmeans_dask.errors import ImageError, UsageError
 from kmeans_dask.imaging.decode import read_size
-from kmeans_dask.settings import MAX_PIXELS, PARTITION_PIXELS
+from kmeans_dask.settings import FORMATS, MAX_PIXELS, PARTITION_PIXELS
 
 MAX_IMAGES = 4096  # in one partition
 
 PALETTE_FILE = "palette.json"
 FAILURES_FILE = "failures.jsonl"
 _OUR_FILES = (PALETTE_FILE, FAILURES_FILE)
+_SUFFIXES = tuple(f".{name}" for name in FORMATS if name != "tokens")
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,13 @@ class Source:
 
     path: where it is
     kept_as: its name below the output folder when it is copied as it is
-    output: its name there as an indexed PNG
+    stem: its name there when it is compressed, before `output_name` adds a suffix
     n_bytes, n_pixels: as the file system and the file's header have them
     """
 
     path: str
     kept_as: str
-    output: str
+    stem: str
     n_bytes: int
     n_pixels: int
 
@@ -126,39 +127,42 @@ def make_plan(
         raise UsageError(
             f"no image found in {', '.join(map(str, inputs))}{why}: name a file or folder of images"
         )
-    outputs = output_names([name for _, name, *_ in readable])
+    stems = stems_of([name for _, name, *_ in readable])
     sources = [
-        Source(str(path), str(name), str(output), n_bytes, n_pixels)
-        for (path, name, n_bytes, n_pixels), output in zip(readable, outputs, strict=True)
+        Source(str(path), str(name), str(stem), n_bytes, n_pixels)
+        for (path, name, n_bytes, n_pixels), stem in zip(readable, stems, strict=True)
     ]
     _refuse_collisions(sources)
     return Plan(
         tuple(os.path.realpath(given) for given in inputs),
-        tuple(_cut(sources, partition_pixels)),
+        tuple(cut(sources, partition_pixels)),
         tuple(found.failures),
         found.n_skipped,
     )
 
 
-def output_names(names: Sequence[PurePosixPath]) -> list[PurePosixPath]:
-    """The name of each image as a PNG: `a/b.jpg` becomes `a/b.png`.
+def stems_of(names: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    """Names of images without their suffix; with it where several in a folder differ in it only.
 
-    Where several in a folder differ in their suffix only, the PNG among them keeps its name, and
-    the others keep their suffix as part of it: `b.jpg` beside `b.gif` becomes `b.jpg.png`.
-
-    >>> names = output_names([PurePosixPath(name) for name in ("b.jpg", "b.gif", "c.gif")])
-    >>> [str(name) for name in names]
-    ['b.jpg.png', 'b.gif.png', 'c.png']
+    >>> stems = stems_of([PurePosixPath(name) for name in ("b.jpg", "b.gif", "c.gif")])
+    >>> [str(stem) for stem in stems]
+    ['b.jpg', 'b.gif', 'c']
     """
     alike = Counter(name.with_suffix("") for name in names)
-    return [
-        name
-        if name.suffix == ".png"
-        else name.with_suffix(".png")
-        if alike[name.with_suffix("")] == 1
-        else name.with_name(name.name + ".png")
-        for name in names
-    ]
+    return [name.with_suffix("") if alike[name.with_suffix("")] == 1 else name for name in names]
+
+
+def output_name(kept_as: str, stem: str, suffix: str) -> str:
+    """The name of a compressed image: `a/b.jpg` becomes `a/b.png`.
+
+    `b.jpg` beside `b.png` becomes `b.jpg.png`, and `b.png` keeps its name.
+
+    >>> output_name("b.jpg", "b", ".png"), output_name("b.jpg", "b.jpg", ".png")
+    ('b.png', 'b.jpg.png')
+    >>> output_name("b.png", "b.png", ".png"), output_name("b.png", "b.png", ".webp")
+    ('b.png', 'b.png.webp')
+    """
+    return stem if stem == kept_as and stem.endswith(suffix) else stem + suffix
 
 
 class _Found:
@@ -187,10 +191,14 @@ class _Found:
 
 
 def _refuse_collisions(sources: Sequence[Source]) -> None:
-    """Raise UsageError where two images, or an image and a file of ours, would share a name."""
+    """Raise UsageError where two images, or an image and a file of ours, could share a name.
+
+    In any format, so that what was planned can be written in each.
+    """
     taken: dict[str, str] = {name: f"the job's own {name}" for name in _OUR_FILES}
     for source in sources:
-        for name in {source.kept_as, source.output}:
+        names = {output_name(source.kept_as, source.stem, suffix) for suffix in _SUFFIXES}
+        for name in sorted({source.kept_as, *names}):
             if name in taken:
                 raise UsageError(
                     f"{source.path} and {taken[name]} would both become {name}: rename one, name "
@@ -198,7 +206,7 @@ def _refuse_collisions(sources: Sequence[Source]) -> None:
                 )
             taken[name] = source.path
     for source in sources:
-        for folder in PurePosixPath(source.output).parents:
+        for folder in PurePosixPath(source.kept_as).parents:
             if str(folder) in taken:
                 raise UsageError(
                     f"{taken[str(folder)]} would become {folder}, the folder of {source.path}: "
@@ -206,7 +214,7 @@ def _refuse_collisions(sources: Sequence[Source]) -> None:
                 )
 
 
-def _cut(sources: Sequence[Source], partition_pixels: int) -> Iterator[tuple[Source, ...]]:
+def cut(sources: Sequence[Source], partition_pixels: int) -> Iterator[tuple[Source, ...]]:
     """Runs of images of at most `partition_pixels` together, or of one image."""
     run: list[Source] = []
     pixels = 0

@@ -8,7 +8,7 @@ import time
 class Progress:
     """Keeps the time, and shows nothing. A view overrides what it wants to show.
 
-    seconds: per finished step, in order
+    seconds: per finished step, in order; of a step that was done several times, all together
     """
 
     def __init__(self) -> None:
@@ -28,4 +28,5 @@ class Progress:
 
     def finish(self) -> None:
         """The step is done."""
-        self.seconds[self._step] = time.perf_counter() - self._since
+        spent = time.perf_counter() - self._since
+        self.seconds[self._step] = self.seconds.get(self._step, 0.0) + spent

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from kmeans_dask.pipeline.compress import IngestSummary, Summary
+from kmeans_dask.pipeline.compress import IngestSummary, Summary, TokensSummary
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.fit import FitResult
 from kmeans_dask.pipeline.info import Info
@@ -28,24 +28,47 @@ def show_summary(summary: Summary) -> RenderableType:
             f"{summary.failed:,} failed",
         ),
     ]
+    if summary.below_target:
+        rows.append(("below target", f"{summary.below_target:,} of the kept"))
+    if summary.private:
+        rows.append(("own palette", f"{summary.private:,} of the compressed"))
     if summary.skipped:
         rows.append(("skipped", f"{summary.skipped:,} hidden files or links to folders"))
     if summary.composited:
         rows.append(("over white", f"{summary.composited:,} images with partial transparency"))
     per_gb = summary.images_per_gb
     if per_gb:
-        ended = "" if summary.converged else ", stopped before convergence"
-        few = " (all there are)" if summary.inertia == 0 else ""
+        rows += _of_fit(summary)
         before, after = summary.input_bytes, summary.output_bytes
         rows += [
-            ("pixels", f"{summary.pixels:,} of {summary.distinct_colors:,} distinct colours"),
-            ("palette", f"{summary.colors} colours{few}, {summary.iterations} iterations{ended}"),
-            ("inertia", f"{summary.inertia:.6g}"),
             *([("PSNR", decibels(summary.psnr))] if summary.compressed else []),
             ("size", f"{size(before)} → {size(after)} ({100 * after / max(before, 1):.1f} %)"),
             ("images per GB", f"{per_gb[0]:,.0f} → {per_gb[1]:,.0f}"),
         ]
     return Group(table(rows, summary.seconds), *name_failures(summary.failures))
+
+
+def _of_fit(summary: Summary) -> list[Row]:
+    """Of the shared palette, where there is one."""
+    if summary.inertia is None:
+        return [("pixels", f"{summary.pixels:,}")]
+    ended = "" if summary.converged else ", stopped before convergence"
+    few = " (all there are)" if summary.inertia == 0 else ""
+    return [
+        ("pixels", f"{summary.pixels:,} of {summary.distinct_colors:,} distinct colours"),
+        ("palette", f"{summary.colors} colours{few}, {summary.iterations} iterations{ended}"),
+        ("inertia", f"{summary.inertia:.6g}"),
+    ]
+
+
+def show_tokens(tokens: TokensSummary) -> RenderableType:
+    """Of a job that wrote tokens."""
+    rows = [
+        ("images", f"{tokens.images:,} of {tokens.pixels:,} pixels, {tokens.failed:,} failed"),
+        ("indices", f"indices/{tokens.fitted.name}, {tokens.dtype}"),
+        *_fit(tokens.fitted),
+    ]
+    return Group(table(rows, tokens.seconds), *name_failures(tokens.failures))
 
 
 def show_plan(plan: Plan) -> RenderableType:
@@ -68,14 +91,19 @@ def show_ingested(ingested: IngestSummary) -> RenderableType:
 
 def show_fit(fitted: FitResult, seconds: Mapping[str, float]) -> RenderableType:
     """Of `fit`."""
+    return table(_fit(fitted), seconds)
+
+
+def _fit(fitted: FitResult) -> list[Row]:
     ended = "" if fitted.converged else ", stopped before convergence"
-    rows = [
+    target, found = fitted.settings.min_psnr, fitted.psnr
+    missed = target is not None and found is not None and found < target
+    return [
         ("palette", f"{fitted.name}: {len(fitted.palette)} colours"),
         ("iterations", f"{fitted.iterations}{ended}"),
         ("inertia", f"{fitted.inertia:.6g}"),
-        ("PSNR", decibels(fitted.psnr)),
+        ("PSNR", decibels(found) + (f", below the target of {target:g} dB" if missed else "")),
     ]
-    return table(rows, seconds)
 
 
 def show_info(info: Info) -> RenderableType:
@@ -104,8 +132,8 @@ def _tally(tally: Tally, distinct_colors: int) -> list[Row]:
         ("images", f"{tally.images:,} of {tally.pixels:,} pixels, {size(tally.n_bytes)}"),
         ("colours", f"{distinct_colors:,} distinct"),
     ]
-    if tally.composited:
-        rows.append(("over white", f"{tally.composited:,} images with partial transparency"))
+    if tally.translucent:
+        rows.append(("translucent", f"{tally.translucent:,} images with partial transparency"))
     return rows
 
 

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmeans_dask.clustering.codes import N_CODES, decode_colors, encode_colors
+from kmeans_dask.clustering.codes import (
+    N_CODES,
+    decode_alphas,
+    decode_colors,
+    encode_colors,
+    encode_translucent,
+)
 
 
 def plain_code(r: int, g: int, b: int) -> int:
@@ -46,3 +52,44 @@ def test_shapes_are_kept() -> None:
     assert np.array_equal(decode_colors(codes), image)
     assert encode_colors(np.empty((0, 3), np.uint8)).shape == (0,)
     assert decode_colors(np.empty(0, np.uint32)).shape == (0, 3)
+
+
+def test_codes_of_translucent_colours_have_their_transparency_above_the_colour() -> None:
+    rng = np.random.default_rng(3)
+    colors = rng.integers(0, 256, (5000, 3)).astype(np.uint8)
+    alphas = rng.integers(0, 256, 5000).astype(np.uint8)
+    expected = [
+        (255 - alpha) * N_CODES + plain_code(*color)
+        for color, alpha in zip(colors.tolist(), alphas.tolist(), strict=True)
+    ]
+    codes = encode_translucent(colors, alphas)
+    assert codes.dtype == np.uint32
+    assert codes.tolist() == expected
+
+
+def test_every_alpha_of_light_and_dark_colours_is_decoded_again() -> None:
+    alphas = np.tile(np.arange(256, dtype=np.uint8), 3)
+    colors = np.repeat(np.array([[0, 0, 0], [255, 255, 255], [1, 128, 77]], np.uint8), 256, axis=0)
+    codes = encode_translucent(colors, alphas)
+    assert len(np.unique(codes)) == len(codes)
+    assert decode_alphas(codes).dtype == np.uint8
+    assert np.array_equal(decode_alphas(codes), alphas)
+    assert np.array_equal(decode_colors(codes), colors)
+
+
+def test_opaque_colours_have_the_codes_they_always_had_and_come_first() -> None:
+    colors = np.random.default_rng(4).integers(0, 256, (1000, 3)).astype(np.uint8)
+    colors[0], colors[1] = 255, 0
+    opaque = encode_translucent(colors, np.full(1000, 255, np.uint8))
+    assert np.array_equal(opaque, encode_colors(colors))
+    assert (decode_alphas(opaque) == 255).all()
+    translucent = encode_translucent(colors, np.full(1000, 254, np.uint8))
+    assert opaque.max() == N_CODES - 1
+    assert translucent.min() == N_CODES
+
+
+def test_no_translucent_colours_are_no_codes() -> None:
+    nothing = encode_translucent(np.empty((0, 3), np.uint8), np.empty(0, np.uint8))
+    assert nothing.shape == (0,)
+    assert nothing.dtype == np.uint32
+    assert decode_alphas(nothing).shape == (0,)

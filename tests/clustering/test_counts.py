@@ -102,15 +102,82 @@ def test_a_counter_starts_anew_after_counts() -> None:
         assert len(counter.counts()) == 0
 
 
+def random_alphas(n: int, seed: int, kinds: list[int]) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).choice(kinds, n).astype(np.uint8)
+
+
+def is_count_with_alphas(
+    counts: ColorCounts, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8]
+) -> bool:
+    """Whether the table is what numpy counts of the pixels that are not clear."""
+    rgba = np.column_stack([pixels, alphas])[alphas > 0]
+    expected, weights = np.unique(rgba, axis=0, return_counts=True)
+    found = np.column_stack([counts.colors, counts.alphas])
+    order = np.lexsort(found.T[::-1])
+    return (
+        bool((np.diff(counts.codes.astype(np.int64)) > 0).all())
+        and np.array_equal(found[order], expected)
+        and np.array_equal(counts.weights[order], weights)
+        and counts.n_opaque == int((expected[:, 3] == 255).sum())
+        and bool((counts.alphas[: counts.n_opaque] == 255).all())
+        and counts.is_opaque == bool((expected[:, 3] == 255).all())
+    )
+
+
 @pytest.mark.parametrize("n", [3000, DENSE_FROM + 4000])
-def test_only_opaque_pixels_are_counted(n: int) -> None:
-    pixels = random_pixels(n, seed=5, values=80)
-    opaque = np.random.default_rng(6).random(n) < 0.999
+@pytest.mark.parametrize(
+    "kinds", [[0, 255], [0, 1, 128, 254, 255], [1, 254], [255], list(range(256))]
+)
+def test_pixels_are_counted_with_their_alphas_but_not_the_clear_ones(
+    n: int, kinds: list[int]
+) -> None:
+    pixels, alphas = random_pixels(n, seed=5, values=7), random_alphas(n, 6, kinds)
     counter = ColorCounter()
-    counter.add(pixels, opaque)
-    assert is_count_of(counter.counts(), pixels[opaque])
-    counter.add(pixels, np.zeros(n, np.bool_))
+    counter.add(pixels, alphas)
+    counts = counter.counts()
+    assert is_count_with_alphas(counts, pixels, alphas)
+    assert counts.pixels == (alphas > 0).sum()
+    counter.add(pixels, np.zeros(n, np.uint8))
     assert len(counter.counts()) == 0
+
+
+def test_opaque_and_translucent_pixels_of_many_images_are_counted_together() -> None:
+    sizes = (1000, 0, DENSE_FROM // 2, DENSE_FROM, 17)
+    images = [random_pixels(n, seed=n, values=6) for n in sizes]
+    alphas = [random_alphas(n, n + 1, [0, 3, 200, 255, 255]) for n in sizes]
+    alphas[3][:] = 255  # and given without any
+    counter = ColorCounter()
+    for image, over in zip(images, alphas, strict=True):
+        counter.add(image, None if (over == 255).all() else over)
+    counts = counter.counts()
+    assert is_count_with_alphas(counts, np.concatenate(images), np.concatenate(alphas))
+    assert len(counter.counts()) == 0
+
+
+def test_a_fully_opaque_image_counts_as_one_without_alpha() -> None:
+    pixels = random_pixels(4000, seed=11)
+    counter = ColorCounter()
+    counter.add(pixels, np.full(4000, 255, np.uint8))
+    counts = counter.counts()
+    assert same_counts(counts, count_colors(pixels))
+    assert counts.is_opaque
+    assert counts.n_opaque == len(counts)
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), SEEDS), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=60)
+def test_tables_with_alphas_merge_to_the_table_of_all_pixels(
+    parts: list[tuple[int, int]],
+) -> None:
+    images = [random_pixels(n, seed, values=3) for n, seed in parts]
+    alphas = [random_alphas(n, seed, [0, 90, 255]) for n, seed in parts]
+    tables = []
+    for image, over in zip(images, alphas, strict=True):
+        counter = ColorCounter()
+        counter.add(image, over)
+        tables.append(counter.counts())
+    merged = merge_counts(tables)
+    assert is_count_with_alphas(merged, np.concatenate(images), np.concatenate(alphas))
 
 
 def test_a_table_about_to_overflow_is_emptied_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,6 +235,8 @@ def test_nothing_counts_to_an_empty_table() -> None:
         assert len(counts) == 0
         assert counts.pixels == 0
         assert counts.colors.shape == (0, 3)
+        assert counts.alphas.shape == (0,)
+        assert counts.is_opaque
         assert (counts.codes.dtype, counts.weights.dtype) == (np.uint32, np.int64)
     something = count_colors(random_pixels(50, seed=9))
     assert same_counts(merge_counts([*empties, something, *empties]), something)

@@ -14,7 +14,8 @@ from sklearn.datasets import load_sample_image
 
 from kmeans_dask.clustering.counts import ColorCounts, count_colors
 from kmeans_dask.clustering.lloyd import Fit, Iteration, fit
-from kmeans_dask.clustering.plain import plain_labels
+from kmeans_dask.clustering.partial import Partial
+from kmeans_dask.clustering.plain import plain_labels, plain_partial
 from tests.clustering.strategies import (
     centroids_for,
     color_tables,
@@ -157,6 +158,97 @@ def test_empty_clusters_are_filled_alike_when_no_chunk_has_k_colours() -> None:
     start = np.tile(table.colors[3].astype(np.float64), (8, 1))
     expected = fit_to_the_end(table, start)
     assert same_fit(fit(start, measure_chunks(chunks), tol=0), expected)
+
+
+def plain_fixed_fit(
+    table: ColorCounts, start: NDArray[np.float64], fixed: int, n_iter: int
+) -> NDArray[np.float64] | None:
+    """Lloyd's loop with numpy's means; None where a cluster that may move gets empty."""
+    centroids = start.copy()
+    for _ in range(n_iter):
+        labels = plain_labels(table.colors, centroids)
+        for j in range(fixed, len(centroids)):
+            mine = labels == j
+            if not mine.any():
+                return None
+            centroids[j] = np.average(table.colors[mine], axis=0, weights=table.weights[mine])
+    return centroids
+
+
+@pytest.mark.parametrize("fixed", [0, 1, 4, 11, 12])
+def test_fixed_centroids_stay_and_the_others_move_as_in_the_plain_loop(
+    photo: NDArray[np.uint8], fixed: int
+) -> None:
+    table = count_colors(photo)
+    start = random_start(table, 12, seed=7)
+    expected = plain_fixed_fit(table, start, fixed, 8)
+    assert expected is not None
+    result = fit(start, measure_chunks([table]), max_iter=8, tol=0, fixed=fixed)
+    assert np.array_equal(result.centroids[:fixed], start[:fixed])
+    assert np.abs(result.centroids - expected).max() < 1e-9
+    assert (result.centroids[fixed:] != start[fixed:]).any(axis=1).all()
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=50)
+def test_fixed_fits_never_move_what_is_fixed_nor_get_worse_and_end_at_means(
+    data: st.DataObject,
+) -> None:
+    table = data.draw(color_tables(max_colors=600))
+    start = data.draw(centroids_for(table, max_k=min(24, len(table))))
+    fixed = data.draw(st.integers(0, len(start)))
+    result = fit(start, measure_chunks([table]), max_iter=300, tol=0, fixed=fixed)
+    assert result.converged
+    assert np.array_equal(result.centroids[:fixed], start[:fixed])
+    for before, after in itertools.pairwise(result.history):
+        assert after <= before * (1 + 1e-12)
+    means = plain_partial(table.colors, table.weights, result.centroids).means[fixed:]
+    used = result.weights[fixed:] > 0
+    assert np.array_equal(result.centroids[fixed:][used], means[used])
+
+
+def test_blocks_with_fixed_centroids_fit_as_the_plain_loop_in_any_chunks() -> None:
+    table = make_table(np.random.default_rng(5).integers(0, 256, (400, 3)))
+    start = np.concatenate([np.full((2, 3), 600.0), np.tile(table.colors[:1], (6, 1))])
+    expected = fit(start, measure_plainly(table.colors, table.weights), tol=0, fixed=3)
+    chunks = [table.slice(i, i + 90) for i in range(0, len(table), 90)]
+    assert same_fit(fit(start, measure_chunks(chunks), tol=0, fixed=3), expected)
+
+
+def test_a_fixed_centroid_that_nothing_is_near_to_stays_empty_and_takes_no_point() -> None:
+    table = make_table(np.random.default_rng(6).integers(0, 256, (500, 3)))
+    far = np.full((2, 3), 5000.0)
+    start = np.concatenate([far, np.tile(table.colors[:1], (10, 1))])
+    result = fit(start, measure_chunks([table]), tol=0, fixed=2)
+    assert np.array_equal(result.centroids[:2], far)
+    assert result.weights[:2].tolist() == [0, 0]
+    assert (result.weights[2:] > 0).all()
+    alone = fit(start[2:], measure_chunks([table]), tol=0)
+    assert np.array_equal(result.centroids[2:], alone.centroids)
+    assert result.history == alone.history
+
+
+def test_far_points_are_not_asked_for_where_only_fixed_centroids_are_empty() -> None:
+    table = make_table(np.random.default_rng(8).integers(0, 256, (100, 3)))
+    plainly, asked = measure_chunks([table]), []
+
+    def measure(centroids: NDArray[np.float64], n_far: int = 0) -> Partial:
+        asked.append(n_far)
+        return plainly(centroids, n_far)
+
+    start = np.concatenate([np.full((1, 3), 5000.0), random_start(table, 4, seed=1)])
+    fit(start, measure, tol=0, fixed=1)
+    assert len(asked) > 1
+    assert set(asked) == {0}
+
+
+def test_where_all_is_fixed_the_first_iteration_is_the_last() -> None:
+    table = make_table(np.random.default_rng(7).integers(0, 256, (100, 3)))
+    start = np.array([[10.0, 20, 30], [200, 100, 7], [900, 900, 900]])
+    result = fit(start, measure_chunks([table]), tol=0, fixed=3)
+    assert (result.n_iter, result.converged) == (1, True)
+    assert np.array_equal(result.centroids, start)
+    assert result.weights.sum() == table.pixels
 
 
 def test_it_stops_at_max_iter_and_says_so(photo: NDArray[np.uint8]) -> None:

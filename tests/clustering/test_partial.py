@@ -219,6 +219,35 @@ def test_an_empty_cluster_takes_the_farthest_point_that_is_not_the_last_of_its_c
     assert filled.far is None
 
 
+@given(st.data())
+@settings(deadline=None, max_examples=100)
+def test_fixed_clusters_may_stay_empty_and_all_others_are_filled(data: st.DataObject) -> None:
+    table = data.draw(color_tables(max_colors=300))
+    centroids = data.draw(centroids_for(table, max_k=min(30, len(table))))
+    k = len(centroids)
+    fixed = data.draw(st.integers(0, k))
+    measured = plain_partial(table.colors, table.weights, centroids, n_far=k)
+    filled = measured.fill_empty(fixed)
+    empty = measured.weights == 0
+    assert np.array_equal(filled.weights[:fixed] == 0, empty[:fixed])
+    assert (filled.sums[:fixed][empty[:fixed]] == 0).all()
+    assert (filled.weights[fixed:] > 0).all()
+    assert total(filled) == total(measured)
+
+
+def test_the_farthest_point_goes_past_an_empty_fixed_cluster_to_the_next() -> None:
+    points = np.array([[0, 0, 0], [4, 0, 0], [6, 0, 0], [100, 0, 0]], np.uint8)
+    weights = np.array([1, 2, 3, 9])
+    centroids = np.array([[50.0, 90, 0], [0, 0, 0], [50, 90, 0], [90, 0, 0], [50, 90, 0]])
+    measured = plain_partial(points, weights, centroids, n_far=5)
+    # 100 is all that cluster 3 has; 6 and 4 go to the first empty ones that are not fixed
+    assert measured.fill_empty(0).weights.tolist() == [3, 1, 2, 9, 0]
+    assert measured.fill_empty(1).weights.tolist() == [0, 1, 3, 9, 2]
+    assert measured.fill_empty(3).weights.tolist() == [0, 3, 0, 9, 3]
+    assert measured.fill_empty(5).weights.tolist() == [0, 6, 0, 9, 0]
+    assert measured.fill_empty(3).sums[:, 0].tolist() == [0, 8, 0, 900, 18]
+
+
 def test_filling_with_nothing_empty_changes_nothing() -> None:
     points = np.array([[0, 0, 0], [9, 9, 9], [8, 8, 8]], np.uint8)
     centroids = np.array([[0.0, 0, 0], [9, 9, 9]])

@@ -15,22 +15,30 @@ from numpy.typing import NDArray
 from kmeans_dask.clustering.grid import float_grid, integer_grid
 from kmeans_dask.clustering.plain import plain_distances
 from kmeans_dask.clustering.points import Points, make_points
+from kmeans_dask.clustering.randomness import Random
 from kmeans_dask.clustering.scattered_seeding import Drawn, Sampler, choose_of, potential_bits
-from kmeans_dask.clustering.seeding import SEEDINGS, Seeding, _PointPotential, kmeans_plus_plus
+from kmeans_dask.clustering.seeding import (
+    SEEDINGS,
+    Seeding,
+    _PointPotential,
+    kmeans_plus_plus,
+    random_points,
+)
 from tests.clustering.strategies import SEEDS, cuts_of
 
+Floats = NDArray[np.float64]
 KINDS = ("blobs", "duplicates", "constant", "offset", "huge", "tiny", "outlier", "line", "ties")
 each_seeding = pytest.mark.parametrize("seeding", SEEDINGS.values(), ids=SEEDINGS.keys())
 each_type = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
-def float_points(values: NDArray[Any], weights: NDArray[np.float64] | None = None) -> Points:
+def float_points(values: NDArray[Any], weights: Floats | None = None) -> Points:
     low, high = (edge.astype(np.float64) for edge in (values.min(axis=0), values.max(axis=0)))
     max_weight = 1.0 if weights is None else float(weights.max())
     return make_points(values, weights, float_grid(low, high, max_weight))
 
 
-def values_of(rng: np.random.Generator, kind: str, n: int, channels: int) -> NDArray[np.float64]:
+def values_of(rng: np.random.Generator, kind: str, n: int, channels: int) -> Floats:
     middles = rng.normal(0, 5, (1 + n // 50, channels))
     values = np.asarray(rng.choice(middles, n) + rng.normal(size=(n, channels)))
     if kind == "duplicates":
@@ -47,31 +55,107 @@ def values_of(rng: np.random.Generator, kind: str, n: int, channels: int) -> NDA
 
 
 @st.composite
-def some_points(draw: st.DrawFn, max_points: int = 300, kinds: Sequence[str] = KINDS) -> Points:
+def some_points(draw: st.DrawFn, kinds: Sequence[str] = KINDS) -> Points:
     rng = np.random.default_rng(draw(SEEDS))
-    n, channels = draw(st.integers(1, max_points)), draw(st.sampled_from([1, 2, 3, 5, 8]))
+    n, channels = draw(st.integers(1, 300)), draw(st.sampled_from([1, 2, 3, 5, 8]))
     dtype = draw(st.sampled_from([np.float32, np.float64]))
     values = values_of(rng, draw(st.sampled_from(kinds)), n, channels).astype(dtype)
     weights = None
     if draw(st.booleans()):
         weights = rng.uniform(0.1, 3, n)
         if draw(st.booleans()):
-            weights[rng.random(n) < 0.3] = 0.0
-            weights[rng.integers(n)] = 1.0
+            weights[rng.random(n) < draw(st.sampled_from([0.3, 0.8]))] = 0.0
+            weights[[0, -1]] = draw(st.sampled_from([(0, 0), (1, 0), (0, 1), (1, 1)]))
+            if not weights.any():
+                weights[n // 2] = 1.0
     return float_points(values, weights)
+
+
+@st.composite
+def integer_points(draw: st.DrawFn, *, weightless: bool = False) -> Points:
+    """With some weight, unless they may be `weightless`."""
+    rng = np.random.default_rng(draw(SEEDS))
+    n, channels = draw(st.integers(1, 300)), draw(st.sampled_from([1, 2, 3, 4]))
+    values = rng.integers(0, draw(st.sampled_from([2, 6, 256])), (n, channels)).astype(np.uint8)
+    weights = rng.integers(0, draw(st.sampled_from([1, 9, 10**6])), n, endpoint=True)
+    if not weightless:
+        weights[rng.integers(n)] = 1
+    elif draw(st.integers(0, 9)) == 0:
+        weights[:] = 0
+    return make_points(values, weights, integer_grid(channels))
+
+
+any_points = some_points() | integer_points()
 
 
 def rows(values: NDArray[Any]) -> set[tuple[float, ...]]:
     return {tuple(row) for row in values.astype(np.float64).tolist()}
 
 
+def distances_to(values: Floats, place: Floats) -> Floats:
+    """Squared, channel after channel, to one place or to one for each."""
+    distances = np.zeros(len(values))
+    for channel in range(values.shape[1]):
+        distances += (values[:, channel] - place[..., channel]) ** 2
+    return distances
+
+
+def one_by_one(terms: Floats) -> float:
+    """The sum of these, added from first to last."""
+    return float(np.cumsum(terms)[-1])
+
+
+def plain_plus_plus(values: NDArray[Any], weights: NDArray[Any], k: int, seed: int) -> Floats:
+    """Greedy k-means++ that measures every candidate against every point."""
+    random = Random(seed)
+    places, heavy = values.astype(np.float64), weights.astype(np.float64)
+    distances = np.full(len(values), np.inf)
+    chosen: list[int] = []
+    while len(chosen) < k:
+        shares = heavy * distances if chosen else heavy
+        if not shares.any():
+            shares = heavy
+        up_to = np.cumsum(shares)
+        best, highest = -1, -1.0
+        for _ in range(2 + int(math.log(k)) if chosen else 1):
+            target = random.fraction() * up_to[-1]
+            beyond = np.flatnonzero(up_to > target)
+            candidate = int(beyond[0]) if len(beyond) else int(np.flatnonzero(shares)[-1])
+            gain = 0.0
+            if chosen:
+                falls = distances - distances_to(places, places[candidate])
+                gain = one_by_one(heavy * np.maximum(falls, 0.0))
+            if gain > highest:
+                best, highest = candidate, gain
+        chosen.append(best)
+        distances = np.minimum(distances, distances_to(places, places[best]))
+    return places[chosen]
+
+
+def plain_random(values: NDArray[Any], weights: list[int], k: int, seed: int) -> Floats:
+    """Draw from places that are counted out from the first to the last that is not drawn."""
+    random = Random(seed)
+    left = dict(enumerate(weights))
+    chosen: list[int] = []
+    while len(chosen) < k:
+        place = random.below(sum(left.values()))
+        for i, weight in left.items():
+            if place < weight:
+                chosen.append(i)
+                break
+            place -= weight
+        del left[chosen[-1]]
+    return values[chosen].astype(np.float64)
+
+
 @each_seeding
 @given(data=st.data())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=100)
 def test_seeds_are_points_that_have_weight(seeding: Seeding, data: st.DataObject) -> None:
-    points = data.draw(some_points())
+    points = data.draw(any_points)
     heavy = points.values[points.weights > 0]
-    k = data.draw(st.integers(1, min(30, len(heavy))))
+    most = min(30, len(heavy))
+    k = data.draw(st.just(most) | st.integers(1, most))
     seeds = seeding(points, k, data.draw(SEEDS))
     assert seeds.shape == (k, points.values.shape[1])
     assert seeds.dtype == np.float64
@@ -81,11 +165,12 @@ def test_seeds_are_points_that_have_weight(seeding: Seeding, data: st.DataObject
 @given(st.data())
 @settings(deadline=None, max_examples=60)
 def test_plus_plus_seeds_are_distinct_while_there_are_distinct_points(data: st.DataObject) -> None:
-    points = data.draw(some_points(max_points=60, kinds=("duplicates", "ties", "constant")))
+    points = data.draw(some_points(kinds=("duplicates", "ties", "constant")))
     distinct = rows(points.values[points.weights > 0])
     k = data.draw(st.integers(1, 40))
     seeds = kmeans_plus_plus(points, k, data.draw(SEEDS))
     assert seeds.shape[0] == k
+    assert rows(seeds) <= distinct
     assert len(rows(seeds)) == min(k, len(distinct))
 
 
@@ -95,10 +180,12 @@ def test_the_same_seed_gives_the_same_and_another_seed_another(
     seeding: Seeding, dtype: Any
 ) -> None:
     rng = np.random.default_rng(1)
-    points = float_points(rng.normal(size=(2000, 4)).astype(dtype), rng.uniform(0, 2, 2000))
+    values, weights = rng.normal(size=(2000, 4)).astype(dtype), rng.uniform(0, 2, 2000)
+    points = float_points(values, weights)
     first = seeding(points, 12, 7)
-    assert np.array_equal(seeding(points, 12, 7), first)
-    assert np.array_equal(seeding(pickle.loads(pickle.dumps(points)), 12, 7), first)
+    copied, pickled = float_points(values.copy(), weights.copy()), pickle.dumps(points)
+    for again in (points, copied, pickle.loads(pickled)):
+        assert np.array_equal(seeding(again, 12, 7), first)
     assert not np.array_equal(seeding(points, 12, 8), first)
 
 
@@ -131,7 +218,7 @@ def test_first_seeds_come_as_often_as_their_point_weighs(seeding: Seeding) -> No
 
 def test_second_seeds_come_as_often_as_they_are_far() -> None:
     potential = _PointPotential(float_points(np.array([[0.0], [1.0], [-2.0]])))
-    potential.take(0)
+    potential.take(np.zeros(1))
 
     class Steps:
         """Fractions 0, 0.001 and so on."""
@@ -146,37 +233,61 @@ def test_second_seeds_come_as_often_as_they_are_far() -> None:
     assert [drawn.count(i) for i in range(3)] == [0, 200, 800]
 
 
-def brute_force(points: Points, chosen: Sequence[int]) -> NDArray[np.float64]:
-    places = points.values[list(chosen)].astype(np.float64)
-    return np.asarray(plain_distances(points.values, places).min(axis=1))
+@given(st.data())
+@settings(deadline=None, max_examples=120)
+def test_gains_and_distances_are_to_the_last_bit_those_of_skipping_nothing(
+    data: st.DataObject,
+) -> None:
+    points = data.draw(any_points)
+    rng = np.random.default_rng(data.draw(SEEDS))
+    potential = _PointPotential(points)
+    places, distances = points.values.astype(np.float64), np.full(len(points), np.inf)
+    assert potential.gains([0, 0]) == [0.0, 0.0]
+    chosen: list[int] = []
+    for candidate in rng.integers(0, len(points), 10).tolist():
+        apart = distances_to(places, places[candidate])
+        if chosen:
+            offers = [candidate, *rng.integers(0, len(points), 3).tolist()]
+            falls = [distances - distances_to(places, places[offer]) for offer in offers]
+            gains = [one_by_one(points.weights * np.maximum(fall, 0.0)) for fall in falls]
+            assert potential.gains(offers) == gains
+        potential.take(places[candidate])
+        chosen.append(candidate)
+        distances = np.minimum(distances, apart)
+        assert np.array_equal(potential._distances, distances)
+        assert np.array_equal(potential._chosen, places[chosen])
+        nearest = potential._chosen[potential._nearest]
+        assert np.array_equal(distances_to(places, nearest), distances)
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=100)
-def test_points_that_are_skipped_have_nothing_to_gain(data: st.DataObject) -> None:
-    points = data.draw(some_points())
-    rng = np.random.default_rng(data.draw(SEEDS))
-    potential = _PointPotential(points)
-    chosen: list[int] = []
-    for candidate in rng.integers(0, len(points), 8).tolist():
-        offers = [candidate, *rng.integers(0, len(points), 3).tolist()]
-        gains = potential.gains(offers)
-        if chosen:
-            before = brute_force(points, chosen)
-            falls = [before - brute_force(points, [*chosen, offer]) for offer in offers]
-            expected = [float((points.weights * fall).sum()) for fall in falls]
-            slack = 1e-12 * float((points.weights * before).sum())
-            assert gains == pytest.approx(expected, rel=1e-12, abs=slack)
-        else:
-            assert gains == [0.0] * len(offers)
-        potential.take(candidate)
-        chosen.append(candidate)
-        after = brute_force(points, chosen)
-        assert np.allclose(potential._distances, after, rtol=1e-14, atol=0)
-        places = points.values[np.array(chosen)[potential._nearest]].astype(np.float64)
-        assert np.array_equal(potential._chosen, points.values[chosen].astype(np.float64))
-        apart = ((points.values.astype(np.float64) - places) ** 2).sum(axis=1)
-        assert np.allclose(apart, potential._distances, rtol=1e-12, atol=0)
+@settings(deadline=None, max_examples=120)
+def test_greedy_plus_plus_on_points_is_that_of_the_quadratic_loop(data: st.DataObject) -> None:
+    points = data.draw(any_points)
+    k, seed = data.draw(st.integers(1, 30)), data.draw(SEEDS)
+    expected = plain_plus_plus(points.values, points.weights, k, seed)
+    assert np.array_equal(kmeans_plus_plus(points, k, seed), expected)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=60)
+def test_random_points_are_drawn_as_from_places_counted_out(data: st.DataObject) -> None:
+    points = data.draw(any_points)
+    weights = points.weights
+    k = data.draw(st.integers(1, min(30, int((weights > 0).sum()))))
+    if not points.grid.exact:  # in 2^20 steps of the heaviest
+        weights = np.array([max(round(w / weights.max() * 2**20), w > 0) for w in weights.tolist()])
+    seed = data.draw(SEEDS)
+    expected = plain_random(points.values, weights.tolist(), k, seed)
+    assert np.array_equal(random_points(points, k, seed), expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 60])
+def test_as_many_random_points_as_there_are_with_weight_are_all_of_them(n: int) -> None:
+    values = np.arange(2 * n, dtype=np.uint8)[:, None]
+    points = make_points(values, np.arange(2 * n) % 2, integer_grid(1))
+    for seed in range(20):
+        assert sorted(random_points(points, n, seed)[:, 0]) == list(range(1, 2 * n, 2))
 
 
 def test_slices_run_in_any_way_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,11 +302,6 @@ def test_slices_run_in_any_way_give_the_same(monkeypatch: pytest.MonkeyPatch) ->
     assert np.array_equal(kmeans_plus_plus(points, 15, 5, run=backwards), in_order)
 
 
-def integer_points(rng: np.random.Generator, n: int, channels: int) -> Points:
-    values = rng.integers(0, rng.choice([2, 256]), (n, channels)).astype(np.uint8)
-    return make_points(values, rng.integers(0, 9, n), integer_grid(channels))
-
-
 def samplers(points: Points, cuts: Sequence[slice], start: int = 0) -> list[Sampler]:
     weights = points.weights
     return [
@@ -204,18 +310,10 @@ def samplers(points: Points, cuts: Sequence[slice], start: int = 0) -> list[Samp
     ]
 
 
-@st.composite
-def any_points(draw: st.DrawFn) -> Points:
-    if draw(st.booleans()):
-        return draw(some_points())
-    rng = np.random.default_rng(draw(SEEDS))
-    return integer_points(rng, draw(st.integers(1, 300)), draw(st.sampled_from([1, 2, 4])))
-
-
 @given(st.data())
 @settings(deadline=None, max_examples=60)
 def test_draws_are_the_same_for_any_chunks(data: st.DataObject) -> None:
-    points, seed = data.draw(any_points()), data.draw(SEEDS)
+    points, seed = data.draw(some_points() | integer_points(weightless=True)), data.draw(SEEDS)
     n = data.draw(st.integers(1, 20))
     whole = Sampler(points, 0)
     parts = samplers(points, data.draw(cuts_of(len(points))))
@@ -246,8 +344,8 @@ def test_draws_are_the_same_for_any_chunks(data: st.DataObject) -> None:
 @given(st.data())
 @settings(deadline=None, max_examples=40)
 def test_the_potential_of_integers_is_exact(data: st.DataObject) -> None:
+    points = data.draw(integer_points())
     rng = np.random.default_rng(data.draw(SEEDS))
-    points = integer_points(rng, data.draw(st.integers(1, 300)), data.draw(st.integers(1, 4)))
     chosen = rng.choice(points.values, data.draw(st.integers(1, 9))).astype(np.float64)
     apart = points.values[:, None].astype(int) - chosen[None].astype(int)
     expected = int((points.weights * (apart**2).sum(axis=2).min(axis=1)).sum())

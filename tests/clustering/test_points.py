@@ -363,7 +363,7 @@ def test_inertia_and_variance_are_those_of_exact_arithmetic(data: st.DataObject)
     kinds = ("blobs", "duplicates", "offset", "huge", "enormous", "tiny", "ties")
     channels = data.draw(st.sampled_from([1, 2, 3, 5]))
     points = data.draw(float_points(channels, max_points=40, kinds=kinds))
-    assume((points.values != points.values[0]).any())
+    assume(exact_variance(points) > 0)  # else what is left is rounding
     rng = np.random.default_rng(data.draw(SEEDS))
     k = data.draw(st.integers(1, 4))
     centroids = rng.choice(points.values, k).astype(np.float64)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -17,11 +17,14 @@ from kmeans_dask.clustering.seeding import (
     GROUP,
     SEEDINGS,
     Seeding,
-    _ColorPotential,
+    _below,
+    _boxes,
+    _offer,
     _pick,
     kmeans_plus_plus,
     random_points,
 )
+from kmeans_dask.clustering.spaces import Space
 from tests.clustering.strategies import SEEDS, color_tables, make_table
 
 FAR = 3 * 255**2 + 1
@@ -29,16 +32,22 @@ each_seeding = pytest.mark.parametrize("seeding", SEEDINGS.values(), ids=SEEDING
 
 
 def plain_plus_plus(
-    colors: NDArray[np.uint8], weights: NDArray[np.int64], k: int, seed: int
+    colors: NDArray[np.uint8],
+    weights: NDArray[np.int64],
+    k: int,
+    seed: int,
+    chosen_already: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.float64]:
     """Greedy k-means++ that measures every candidate against every colour."""
     random = Random(seed)
     values = colors.astype(np.int64)
     distances = np.full(len(values), FAR)
+    for place in [] if chosen_already is None else chosen_already.astype(np.int64):
+        distances = np.minimum(distances, ((values - place) ** 2).sum(axis=1))
     chosen: list[int] = []
     while len(chosen) < k:
         places = np.cumsum(weights * distances)
-        trials = 2 + int(math.log(k)) if chosen else 1
+        trials = 2 + int(math.log(k)) if chosen or chosen_already is not None else 1
         best, lowest = -1, None
         for _ in range(trials):
             candidate = int((places <= random.below(int(places[-1]))).sum())
@@ -69,6 +78,61 @@ def test_greedy_plus_plus_is_that_of_the_quadratic_loop(data: st.DataObject) -> 
     k, seed = data.draw(st.integers(1, min(40, len(table)))), data.draw(SEEDS)
     expected = plain_plus_plus(table.colors, table.weights, k, seed)
     assert np.array_equal(kmeans_plus_plus(color_points(table), k, seed), expected)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=60)
+def test_plus_plus_beside_given_colours_is_that_of_the_quadratic_loop(
+    data: st.DataObject,
+) -> None:
+    table = data.draw(color_tables(max_colors=600))
+    rng = np.random.default_rng(data.draw(SEEDS))
+    inside = rng.choice(table.colors, data.draw(st.integers(0, min(8, len(table) - 1))))
+    anywhere = rng.integers(0, 256, (data.draw(st.integers(0, 4)), 3)).astype(np.uint8)
+    places = rng.permutation(np.concatenate([inside, anywhere]))
+    left = int((~np.isin(table.codes, encode_colors(places))).sum())
+    assume(left > 0 and len(places) > 0)
+    k, seed = data.draw(st.integers(1, min(30, left))), data.draw(SEEDS)
+    found = kmeans_plus_plus(color_points(table), k, seed, given=places.astype(np.float64))
+    expected = plain_plus_plus(table.colors, table.weights, k, seed, places)
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("space", [Space("oklab"), Space("rgb", alpha=True)], ids=str)
+@pytest.mark.parametrize("seed", range(5))
+def test_plus_plus_never_draws_a_given_place_while_there_are_others(
+    space: Space, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    table = make_table(rng.integers(0, 256, (40, 3)), rng.integers(1, 1000, 40))
+    points = space.points(table)
+    which = rng.permutation(len(table))
+    places = points.values[which[:30]].astype(np.float64)
+    found = kmeans_plus_plus(points, len(table) - 30, seed, given=places)
+    others = points.values[which[30:]].astype(np.float64)
+    assert sorted(found.tolist()) == sorted(others.tolist())
+
+
+@pytest.mark.parametrize("space", [Space(), Space("oklab"), Space("rgb", alpha=True)], ids=str)
+def test_what_is_far_from_the_given_places_is_drawn_and_not_what_is_near(space: Space) -> None:
+    rng = np.random.default_rng(1)
+    dark, light = rng.integers(0, 4, (300, 3)), rng.integers(250, 256, (3, 3))
+    table = make_table(np.concatenate([dark, light]))
+    points = space.points(table)
+    black = space.coordinates(np.zeros((1, 3), np.uint8)).astype(np.float64)
+    for seed in range(20):
+        found = kmeans_plus_plus(points, 1, seed, given=black)
+        near = (points.values == found).all(axis=1)
+        assert (table.colors[near] >= 250).all()
+    firsts = [kmeans_plus_plus(points, 1, seed) for seed in range(20)]
+    assert any((table.colors[(points.values == f).all(axis=1)] < 4).all() for f in firsts)
+
+
+def test_random_points_do_not_ask_what_is_given() -> None:
+    table = make_table(np.random.default_rng(2).integers(0, 256, (200, 3)))
+    places = table.colors[:150].astype(np.float64)
+    expected = random_points(color_points(table), 20, 3)
+    assert np.array_equal(random_points(color_points(table), 20, 3, given=places), expected)
 
 
 @given(st.data())
@@ -126,27 +190,47 @@ def test_as_many_seeds_as_colours_are_all_the_colours(seeding: Seeding, n: int) 
     assert sorted(centroids.tolist()) == sorted(table.colors.astype(float).tolist())
 
 
+class Offers:
+    """What `_offer` keeps of a table: distances, potentials, and the farthest of each box."""
+
+    def __init__(self, table: ColorCounts) -> None:
+        colors = np.ascontiguousarray(table.colors.T).astype(np.float32)
+        self.starts = np.arange(0, len(table), BLOCK)
+        self.group_starts = np.arange(0, len(table), BLOCK * GROUP)
+        groups, blocks = _boxes(colors, BLOCK * GROUP), _boxes(colors, BLOCK)
+        self.boxed = (colors, table.weights, GROUP, *groups, BLOCK, *blocks)
+        self.distances = np.full(len(table), FAR)
+        self.potentials = np.add.reduceat(table.weights, self.starts) * FAR
+        self.farthest = np.full(len(self.starts), FAR)
+        self.farthest_of_group = np.full(len(self.group_starts), FAR)
+
+    def offer(self, place: NDArray[np.int64], *, take: bool) -> int:
+        state = self.distances, self.potentials, self.farthest, self.farthest_of_group
+        return int(_offer(*self.boxed, *place.astype(np.float32), take, *state))
+
+
 @given(st.data())
 @settings(deadline=None, max_examples=60)
 def test_an_offers_gain_is_what_brute_force_finds(data: st.DataObject) -> None:
     table = data.draw(color_tables(max_colors=1500))
     rng = np.random.default_rng(data.draw(SEEDS))
-    potential = _ColorPotential(color_points(table))
+    offers = Offers(table)
     values, weights = table.colors.astype(np.int64), table.weights
-    starts = np.arange(0, len(table), BLOCK)
-    groups = np.arange(0, len(table), BLOCK * GROUP)
     expected = np.full(len(table), FAR)
-    for candidate in rng.integers(0, len(table), 8).tolist():
-        offered = np.minimum(expected, ((values - values[candidate]) ** 2).sum(axis=1))
+    places = np.concatenate([rng.choice(values, 6), rng.integers(0, 256, (4, 3))])
+    for place in rng.permutation(places):
+        offered = np.minimum(expected, ((values - place) ** 2).sum(axis=1))
         gain = int((weights * (expected - offered)).sum())
-        assert potential.gains([candidate]) == [gain]
-        assert np.array_equal(potential._distances, expected)
-        potential.take(candidate)
+        assert offers.offer(place, take=False) == gain
+        assert np.array_equal(offers.distances, expected)
+        assert offers.offer(place, take=True) == gain
         expected = offered
-        assert np.array_equal(potential._distances, expected)
-        assert np.array_equal(potential._potentials, np.add.reduceat(weights * expected, starts))
-        assert np.array_equal(potential._farthest, np.maximum.reduceat(expected, starts))
-        assert np.array_equal(potential._farthest_of_group, np.maximum.reduceat(expected, groups))
+        assert np.array_equal(offers.distances, expected)
+        assert np.array_equal(offers.potentials, np.add.reduceat(weights * expected, offers.starts))
+        assert np.array_equal(offers.farthest, np.maximum.reduceat(expected, offers.starts))
+        assert np.array_equal(
+            offers.farthest_of_group, np.maximum.reduceat(expected, offers.group_starts)
+        )
 
 
 def test_every_place_is_held_by_the_colour_that_takes_it() -> None:
@@ -155,8 +239,27 @@ def test_every_place_is_held_by_the_colour_that_takes_it() -> None:
     distances, weights = rng.integers(0, 4, n), rng.integers(1, 4, n)
     distances[BLOCK : 2 * BLOCK] = 0  # a whole block of colours that were chosen
     up_to = np.cumsum(np.add.reduceat(distances * weights, np.arange(0, n, BLOCK)))
-    found = [_pick(target, up_to, distances, weights) for target in range(int(up_to[-1]))]
+    total = int(up_to[-1])
+    found = [_pick(target, up_to, BLOCK, distances, weights) for target in range(total)]
     assert found == np.repeat(np.arange(n), distances * weights).tolist()
+
+
+BITS = st.integers(0, 2**64 - 1)
+
+
+@given(BITS | st.just(2**64 - 1), BITS | st.just(2**64 - 1), st.integers(1, 2**63 - 1) | BITS)
+def test_a_compiled_draw_is_the_product_of_python_integers(high: int, low: int, n: int) -> None:
+    found = _below(np.uint64(high), np.uint64(low), np.uint64(n))
+    assert int(found) == (((high << 64) | low) * n) >> 128
+
+
+@pytest.mark.parametrize("space", [Space(), Space("oklab")], ids=str)
+def test_where_all_colours_are_given_some_are_drawn_again(space: Space) -> None:
+    table = make_table(np.array([[0, 0, 0], [9, 9, 9], [200, 3, 3]]))
+    points = space.points(table)
+    found = kmeans_plus_plus(points, 2, 0, given=points.values.astype(np.float64))
+    assert all(place in points.values.tolist() for place in found.tolist())
+    assert len(found) == 2
 
 
 @each_seeding

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from kmeans_dask.errors import ImageError
-from kmeans_dask.imaging.decode import DecodedImage, decode, read_size
+from kmeans_dask.imaging.decode import Band, DecodedImage, decode, read_size
+from kmeans_dask.imaging.metadata import Metadata
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -48,13 +49,19 @@ def pixels_of(decoded: DecodedImage) -> Pixels:
     return pixels.reshape(decoded.height, decoded.width, 3)
 
 
-def opaque_of(decoded: DecodedImage) -> NDArray[np.bool_]:
+def alphas_of(decoded: DecodedImage) -> Pixels:
     """(h, w)."""
-    masks = [
-        np.ones(len(band.pixels), np.bool_) if band.opaque is None else band.opaque
-        for band in decoded.bands()
-    ]
-    return np.concatenate(masks).reshape(decoded.height, decoded.width)
+    alphas = [in_full(band) for band in decoded.bands()]
+    return np.concatenate(alphas).reshape(decoded.height, decoded.width)
+
+
+def in_full(band: Band) -> Pixels:
+    """Alphas (n,); those that are there are not all opaque."""
+    if band.alphas is None:
+        return np.full(len(band.pixels), 255, np.uint8)
+    assert band.alphas.dtype == np.uint8
+    assert (band.alphas < 255).any()
+    return band.alphas
 
 
 def grey(*levels: int) -> list[list[int]]:
@@ -127,8 +134,8 @@ def test_rgb_pixels_are_unchanged(tmp_path: Path, photograph: Pixels) -> None:
     np.testing.assert_array_equal(pixels_of(decoded), photograph)
     assert (decoded.height, decoded.width) == photograph.shape[:2]
     assert not decoded.transparent
-    assert not decoded.composited
-    assert [band.opaque for band in decoded.bands()] == [None]
+    assert not decoded.translucent
+    assert [band.alphas for band in decoded.bands()] == [None]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "PPM", "TIFF", "GIF"])
@@ -163,29 +170,30 @@ def test_a_transparent_palette_entry_is_clear(tmp_path: Path, kind: str) -> None
     image.putdata([2, 0, 1])
     decoded = decode(written(tmp_path, saved(image, kind, transparency=0)))
     assert pixels_of(decoded)[0].tolist() == [[1, 2, 3], [0, 0, 0], [200, 100, 50]]
-    assert opaque_of(decoded)[0].tolist() == [True, False, True]
+    assert alphas_of(decoded)[0].tolist() == [255, 0, 255]
     assert decoded.transparent
-    assert not decoded.composited
+    assert not decoded.translucent
 
 
-def test_a_palette_with_alpha_is_composited(tmp_path: Path) -> None:
+def test_the_alphas_of_a_palette_are_kept(tmp_path: Path) -> None:
     palette = bytes([10, 20, 30, 200, 100, 50, 1, 2, 3])
     png = handmade_png((3, 1), 8, 3, [b"\2\0\1"], (b"PLTE", palette), (b"tRNS", b"\0\x80"))
     decoded = decode(written(tmp_path, png))
-    over = [(level * 128 + 255 * 127 + 127) // 255 for level in (200, 100, 50)]
-    assert pixels_of(decoded)[0].tolist() == [[1, 2, 3], [0, 0, 0], over]
-    assert opaque_of(decoded)[0].tolist() == [True, False, True]
+    assert pixels_of(decoded)[0].tolist() == [[1, 2, 3], [0, 0, 0], [200, 100, 50]]
+    assert alphas_of(decoded)[0].tolist() == [255, 0, 128]
     assert decoded.transparent
-    assert decoded.composited
+    assert decoded.translucent
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_grey_with_alpha_is_composited(tmp_path: Path, kind: str) -> None:
+def test_the_alphas_of_grey_are_kept(tmp_path: Path, kind: str) -> None:
     samples = np.array([[[90, 255], [90, 0], [90, 51]]], np.uint8)
     image = Image.frombytes("LA", (3, 1), samples.tobytes())
     decoded = decode(written(tmp_path, saved(image, kind)))
-    assert pixels_of(decoded)[0].tolist() == grey(90, 0, (90 * 51 + 255 * 204 + 127) // 255)
-    assert opaque_of(decoded)[0].tolist() == [True, False, True]
+    assert pixels_of(decoded)[0].tolist() == grey(90, 0, 90)
+    assert alphas_of(decoded)[0].tolist() == [255, 0, 51]
+    assert decoded.transparent
+    assert decoded.translucent
 
 
 def test_the_key_color_of_an_rgb_png_is_clear(tmp_path: Path) -> None:
@@ -193,9 +201,9 @@ def test_the_key_color_of_an_rgb_png_is_clear(tmp_path: Path) -> None:
     png = handmade_png((3, 1), 8, 2, [row], (b"tRNS", struct.pack(">3H", 1, 2, 3)))
     decoded = decode(written(tmp_path, png))
     assert pixels_of(decoded)[0].tolist() == [[0, 0, 0], [1, 2, 4], [3, 2, 1]]
-    assert opaque_of(decoded)[0].tolist() == [False, True, True]
+    assert alphas_of(decoded)[0].tolist() == [0, 255, 255]
     assert decoded.transparent
-    assert not decoded.composited
+    assert not decoded.translucent
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
@@ -206,7 +214,7 @@ def test_the_key_level_of_a_grey_png_is_clear(tmp_path: Path, bits: int, key: in
         (2, 1), bits, 0, [row[: max(1, bits // 4)]], (b"tRNS", struct.pack(">H", key))
     )
     decoded = decode(written(tmp_path, png))
-    assert opaque_of(decoded)[0].tolist() == [key == 1, key == 0]
+    assert alphas_of(decoded)[0].tolist() == [255 * key, 255 * (1 - key)]
     assert decoded.transparent
 
 
@@ -214,7 +222,7 @@ def test_the_key_color_of_a_16_bit_rgb_png_is_clear(tmp_path: Path) -> None:
     key, other = (513, 512, 65535), (513, 512, 0)
     row = struct.pack(">6H", *key, *other)
     png = handmade_png((2, 1), 16, 2, [row], (b"tRNS", struct.pack(">3H", *key)))
-    assert opaque_of(decode(written(tmp_path, png)))[0].tolist() == [False, True]
+    assert alphas_of(decode(written(tmp_path, png)))[0].tolist() == [0, 255]
 
 
 LEVELS_16 = [0, 127, 128, 129, 257, 385, 386, 32767, 32768, 65406, 65407, 65535]
@@ -278,11 +286,11 @@ def test_16_bit_rgb_png_is_scaled_within_a_level_and_not_clipped(tmp_path: Path)
     assert found[-1] == 255
 
 
-def test_16_bit_rgba_png_is_scaled_and_keeps_what_is_clear(tmp_path: Path) -> None:
-    row = struct.pack(">8H", 65535, 257, 0, 65535, 65535, 65535, 65535, 0)
-    decoded = decode(written(tmp_path, handmade_png((2, 1), 16, 6, [row])))
-    assert pixels_of(decoded)[0].tolist() == [[255, 1, 0], [0, 0, 0]]
-    assert opaque_of(decoded)[0].tolist() == [True, False]
+def test_16_bit_rgba_png_is_scaled_and_keeps_its_alphas(tmp_path: Path) -> None:
+    row = struct.pack(">12H", *(65535, 257, 0, 65535), *(65535,) * 3, 0, *(514, 0, 257, 257 * 90))
+    decoded = decode(written(tmp_path, handmade_png((3, 1), 16, 6, [row])))
+    assert pixels_of(decoded)[0].tolist() == [[255, 1, 0], [0, 0, 0], [2, 0, 1]]
+    assert alphas_of(decoded)[0].tolist() == [255, 0, 90]
 
 
 def naive_cmyk(inks: Pixels) -> Floats:
@@ -435,7 +443,19 @@ def test_an_oriented_image_keeps_its_transparent_entry(tmp_path: Path) -> None:
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.putdata([0, 1])
     decoded = decode(written(tmp_path, saved(image, "PNG", exif=exif(2), transparency=0)))
-    assert opaque_of(decoded)[0].tolist() == [True, False]
+    assert alphas_of(decoded)[0].tolist() == [255, 0]
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_alphas_are_turned_with_their_pixels(tmp_path: Path, flat: bool) -> None:
+    rgba = all_alphas()
+    turned = [stored_as(6, part) for part in (rgba[..., :3], rgba[..., 3])]
+    content = saved(Image.fromarray(np.dstack(turned)), "PNG", exif=exif(6))
+    decoded = decode(written(tmp_path, content), flat=flat)
+    upright = decode(written(tmp_path, saved(Image.fromarray(rgba), "PNG")), flat=flat)
+    np.testing.assert_array_equal(pixels_of(decoded), pixels_of(upright))
+    np.testing.assert_array_equal(alphas_of(decoded), alphas_of(upright))
+    assert decoded.height == 16
 
 
 @pytest.mark.parametrize("tags", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"x"])
@@ -592,12 +612,25 @@ def test_alpha_is_kept_beside_a_profile(tmp_path: Path, photograph: Pixels) -> N
     profile = rgb_profile(DISPLAY_P3, 2.2)
     content = saved(Image.fromarray(rgba), "PNG", icc_profile=profile)
     decoded = decode(written(tmp_path, content))
-    np.testing.assert_array_equal(opaque_of(decoded), alpha > 0)
-    over = alpha[40:, :, None] / 255
-    expected = in_srgb(photograph[40:], DISPLAY_P3, 2.2) * over + 255 * (1 - over)
+    np.testing.assert_array_equal(alphas_of(decoded), alpha)
+    expected = in_srgb(photograph[40:], DISPLAY_P3, 2.2)
     found = pixels_of(decoded)
     assert np.abs(found[40:] - expected).max() <= 2
     assert not found[:40].any()
+
+
+def test_what_has_a_profile_is_composited_after_its_conversion(
+    tmp_path: Path, photograph: Pixels
+) -> None:
+    rgba = np.dstack([photograph, np.full(photograph.shape[:2], 128, np.uint8)])
+    profile = rgb_profile(DISPLAY_P3, 2.2)
+    content = saved(Image.fromarray(rgba), "PNG", icc_profile=profile)
+    over = 128 / 255
+    expected = in_srgb(photograph, DISPLAY_P3, 2.2) * over + 255 * (1 - over)
+    before = in_srgb((photograph * over + 255 * (1 - over)).astype(np.uint8), DISPLAY_P3, 2.2)
+    assert np.abs(expected - before).max() > 10
+    found = pixels_of(decode(written(tmp_path, content), flat=True))
+    assert np.abs(found - expected).max() <= 2
 
 
 ALL_LEVELS = np.arange(256, dtype=np.uint8)[None]
@@ -739,30 +772,64 @@ def all_alphas() -> Pixels:
     return rgba
 
 
-def over_white(rgba: Pixels) -> Pixels:
+def as_kept(rgba: Pixels) -> Pixels:
     """(..., 3); black where nothing is seen."""
-    color, alpha = rgba[..., :3].astype(int), rgba[..., 3:].astype(int)
-    mixed = (color * alpha + 255 * (255 - alpha) + 127) // 255
-    return np.where(alpha == 0, 0, mixed).astype(np.uint8)
+    return np.where(rgba[..., 3:] == 0, 0, rgba[..., :3])
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True, "exact": True})],
-)
-def test_partly_transparent_pixels_are_composited_over_white(
+def over_white(rgba: Pixels) -> Floats:
+    """(..., 3), not rounded; black where nothing is seen."""
+    color, alpha = rgba[..., :3].astype(np.float64), rgba[..., 3:]
+    mixed: Floats = np.where(alpha == 0, 0, (color * alpha + 255.0 * (255 - alpha)) / 255)
+    return mixed
+
+
+KINDS_WITH_ALPHA: list[tuple[str, dict[str, Any]]] = [
+    ("PNG", {}),
+    ("TIFF", {}),
+    ("WEBP", {"lossless": True, "exact": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS_WITH_ALPHA)
+def test_partly_transparent_pixels_are_kept_as_they_are(
     tmp_path: Path, kind: str, options: dict[str, Any]
 ) -> None:
     rgba = all_alphas()
     decoded = decode(written(tmp_path, saved(Image.fromarray(rgba), kind, **options)))
-    np.testing.assert_array_equal(pixels_of(decoded), over_white(rgba))
-    np.testing.assert_array_equal(opaque_of(decoded), rgba[..., 3] > 0)
+    np.testing.assert_array_equal(pixels_of(decoded), as_kept(rgba))
+    np.testing.assert_array_equal(alphas_of(decoded), rgba[..., 3])
+    assert decoded.image.mode == "RGBA"
     assert decoded.transparent
-    assert decoded.composited
+    assert decoded.translucent
 
 
+@pytest.mark.parametrize(("kind", "options"), KINDS_WITH_ALPHA)
+def test_where_the_image_is_to_be_flat_they_are_composited_over_white(
+    tmp_path: Path, kind: str, options: dict[str, Any]
+) -> None:
+    rgba = all_alphas()
+    content = saved(Image.fromarray(rgba), kind, **options)
+    decoded = decode(written(tmp_path, content), flat=True)
+    assert np.abs(pixels_of(decoded) - over_white(rgba)).max() < 1
+    np.testing.assert_array_equal(alphas_of(decoded), np.where(rgba[..., 3] == 0, 0, 255))
+    assert decoded.transparent
+    assert decoded.translucent
+
+
+def test_every_level_at_every_alpha_is_composited_to_a_neighboring_integer(tmp_path: Path) -> None:
+    levels, alphas = np.meshgrid(np.arange(256), np.arange(256))
+    rgba = np.dstack([levels, 255 - levels, levels, alphas]).astype(np.uint8)
+    decoded = decode(written(tmp_path, saved(Image.fromarray(rgba), "PNG")), flat=True)
+    found = pixels_of(decoded)
+    assert np.abs(found - over_white(rgba)).max() < 1
+    np.testing.assert_array_equal(found[255], rgba[255, :, :3])  # what is opaque does not change
+    assert (found[1:, 255, 0] == 255).all()  # nor does white
+
+
+@pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize(
-    ("alphas", "transparent", "composited"),
+    ("alphas", "transparent", "translucent"),
     [
         ([255, 255], False, False),
         ([0, 255], True, False),
@@ -772,40 +839,72 @@ def test_partly_transparent_pixels_are_composited_over_white(
         ([0, 254], True, True),
     ],
 )
-def test_the_flags_say_what_alpha_did(
-    tmp_path: Path, alphas: list[int], transparent: bool, composited: bool
+def test_the_flags_say_which_alphas_there_are(
+    tmp_path: Path, alphas: list[int], transparent: bool, translucent: bool, flat: bool
 ) -> None:
     rgba = np.array([[[10, 20, 30, alpha] for alpha in alphas]], np.uint8)
-    decoded = decode(written(tmp_path, saved(Image.fromarray(rgba), "PNG")))
+    decoded = decode(written(tmp_path, saved(Image.fromarray(rgba), "PNG")), flat=flat)
     assert decoded.transparent is transparent
-    assert decoded.composited is composited
-    assert opaque_of(decoded)[0].tolist() == [alpha > 0 for alpha in alphas]
+    assert decoded.translucent is translucent
+    kept = [255 if alpha and flat else alpha for alpha in alphas]
+    assert alphas_of(decoded)[0].tolist() == kept
+    assert [band.alphas is None for band in decoded.bands()] == [set(kept) == {255}]
 
 
+@pytest.mark.parametrize("flat", [False, True])
 def test_an_image_with_nothing_but_opaque_alpha_is_plain_rgb(
-    tmp_path: Path, photograph: Pixels
+    tmp_path: Path, photograph: Pixels, flat: bool
 ) -> None:
     rgba = np.dstack([photograph, np.full(photograph.shape[:2], 255, np.uint8)])
-    decoded = decode(written(tmp_path, saved(Image.fromarray(rgba), "PNG")))
+    decoded = decode(written(tmp_path, saved(Image.fromarray(rgba), "PNG")), flat=flat)
     assert decoded.image.mode == "RGB"
     np.testing.assert_array_equal(pixels_of(decoded), photograph)
-    assert [band.opaque for band in decoded.bands()] == [None]
+    assert [band.alphas for band in decoded.bands()] == [None]
 
 
 @pytest.mark.parametrize("n", [1, 255, 256, 257, 1000, 16 * 256, 10**6])
 def test_bands_of_any_size_are_the_same_image(tmp_path: Path, n: int) -> None:
     rgba = all_alphas()
-    rgba[:5, :, 3] = 255  # bands without a clear pixel, too
+    rgba[:5, :, 3] = 255  # bands where all is opaque, too
     decoded = decode(written(tmp_path, saved(Image.fromarray(rgba), "PNG")))
     bands = list(decoded.bands(n))
     assert all(len(band.pixels) <= max(n, 256) for band in bands)
     pixels = np.concatenate([band.pixels for band in bands])
-    np.testing.assert_array_equal(pixels.reshape(16, 256, 3), over_white(rgba))
-    opaque = [
-        np.ones(len(band.pixels), np.bool_) if band.opaque is None else band.opaque
-        for band in bands
-    ]
-    np.testing.assert_array_equal(np.concatenate(opaque).reshape(16, 256), rgba[..., 3] > 0)
+    np.testing.assert_array_equal(pixels.reshape(16, 256, 3), as_kept(rgba))
+    alphas = np.concatenate([in_full(band) for band in bands])
+    np.testing.assert_array_equal(alphas.reshape(16, 256), rgba[..., 3])
+
+
+# -- metadata ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_metadata_is_read_only_where_it_is_asked_for(tmp_path: Path, kind: str) -> None:
+    tags = exif(6)
+    tags[0x010F] = "Acme"
+    path = written(tmp_path, saved(Image.new("RGB", (3, 2)), kind, exif=tags, dpi=(300, 100)))
+    assert decode(path).metadata is None
+    decoded = decode(path, keep_metadata=True)
+    assert (decoded.width, decoded.height) == (2, 3)
+    assert decoded.metadata is not None
+    assert decoded.metadata.density == (3937, 11811)  # per metre, of the upright image
+    kept = Image.Exif()
+    kept.load(b"Exif\0\0" + decoded.metadata.exif)
+    assert dict(kept) == {0x010F: "Acme", 0x0112: 1}
+
+
+def test_an_image_without_metadata_has_none_of_it(tmp_path: Path) -> None:
+    path = written(tmp_path, saved(Image.new("RGB", (3, 2)), "PPM"))
+    assert decode(path, keep_metadata=True).metadata == Metadata()
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_metadata_changes_no_pixels(tmp_path: Path, flat: bool) -> None:
+    content = saved(Image.fromarray(all_alphas()), "PNG", exif=exif(8), dpi=(72, 72))
+    path = written(tmp_path, content)
+    plain, kept = decode(path, flat=flat), decode(path, flat=flat, keep_metadata=True)
+    assert kept.image.tobytes() == plain.image.tobytes()
+    assert (kept.transparent, kept.translucent) == (plain.transparent, plain.translucent)
 
 
 # -- refusals ---------------------------------------------------------------------------------
@@ -912,8 +1011,11 @@ def small_images() -> dict[str, bytes]:
     """A file of each format, small enough to be cut at every byte."""
     y, x = np.mgrid[0:12, 0:17]
     image = Image.fromarray(np.stack([x * 15, y * 20, (x * y) % 256], axis=-1).astype(np.uint8))
+    translucent = image.copy()
+    translucent.putalpha(Image.fromarray((x * 16).clip(0, 255).astype(np.uint8)))
     return {
         "PNG": saved(image, "PNG", exif=exif(6), icc_profile=rgb_profile(DISPLAY_P3, 2.2)),
+        "PNG with alpha": saved(translucent, "PNG", dpi=(72, 72)),
         "JPEG": saved(image, "JPEG", exif=exif(6)),
         "GIF": saved(image.quantize(16), "GIF", transparency=3),
         "TIFF": saved(image, "TIFF", compression="tiff_lzw", exif=exif(6)),
@@ -924,17 +1026,19 @@ def small_images() -> dict[str, bytes]:
 
 
 SMALL_IMAGES = small_images()
-Decoded = tuple[tuple[int, ...], bytes] | None
+Decoded = tuple[tuple[int, ...], bytes, bytes] | None
 
 
 def decoded_or_refused(path: Path) -> Decoded:
     """The pixels, or None where the file is refused; any other exception is the test's failure."""
     try:
-        pixels = pixels_of(decode(path, SMALL))
+        decoded = decode(path, SMALL, flat=True, keep_metadata=True)
+        pixels, alphas = pixels_of(decoded), alphas_of(decoded)
     except ImageError as error:
         reason = str(error)
     else:
-        return pixels.shape, pixels.tobytes()
+        assert set(np.unique(alphas)) <= {0, 255}
+        return pixels.shape, pixels.tobytes(), alphas.tobytes()
     assert reason.splitlines() == [reason]
     return None
 

@@ -1,0 +1,113 @@
+"""Pixels to indices, by a table of the colours that occur; and how far off these are."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.clustering.codes import N_CODES, SPREAD, encode_translucent
+from kmeans_dask.clustering.jit import jit
+
+# Errors are counted in this part of a squared 8-bit value: then those of colours multiplied by
+# alpha are integers too, and sums of them do not depend on their order.
+ERROR_UNITS = 255 * 255
+
+Indices = NDArray[np.unsignedinteger[Any]]
+
+_thread = threading.local()  # tables of all opaque codes: one of each type per thread
+
+
+class ColorMap:
+    """The index of each colour that occurs, to be looked up for pixels of these colours.
+
+    codes: (u,) uint32, ascending, see `codes`
+    indices: (u,) uint8 or uint16, one for each
+
+    A thread's maps share one table, of which each fills in its own colours: no map is to be
+    used any more once the thread has made another.
+
+    >>> from kmeans_dask.clustering.counts import count_colors
+    >>> pixels = np.array([[9, 9, 9], [0, 0, 1], [9, 9, 9]], np.uint8)
+    >>> ColorMap(count_colors(pixels).codes, np.array([7, 5], np.uint8)).look_up(pixels)
+    array([5, 7, 5], dtype=uint8)
+    """
+
+    def __init__(self, codes: NDArray[np.uint32], indices: Indices) -> None:
+        n_opaque = int(np.searchsorted(codes, N_CODES))  # these come first
+        self._table = _table_of(indices.dtype)
+        self._table[codes[:n_opaque]] = indices[:n_opaque]
+        self._codes, self._indices = codes[n_opaque:], indices[n_opaque:]
+
+    def look_up(
+        self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None = None
+    ) -> Indices:
+        """Indices (n,) of pixels (n, 3) with alphas (n,); 0 where these are 0."""
+        found = np.empty(len(pixels), self._table.dtype)
+        _look_up(pixels, self._table, found)
+        if alphas is not None:
+            found[alphas == 0] = 0
+            some = (alphas > 0) & (alphas < 255)
+            codes = encode_translucent(pixels[some], alphas[some])
+            found[some] = self._indices[np.searchsorted(self._codes, codes)]
+        return found
+
+
+def _table_of(dtype: np.dtype[Any]) -> Indices:
+    """Of what is not filled in no page is ever touched."""
+    tables: dict[str, Indices] = _thread.__dict__.setdefault("tables", {})
+    if dtype.name not in tables:
+        tables[dtype.name] = np.zeros(N_CODES, dtype)
+    return tables[dtype.name]
+
+
+def squared_error(
+    pixels: NDArray[np.uint8],
+    alphas: NDArray[np.uint8] | None,
+    indices: Indices,
+    entries: NDArray[np.uint8],
+) -> int:
+    """Sum of squared differences of pixels (n, 3), n < 2^29, to `entries[indices]`.
+
+    In 1 / `ERROR_UNITS`. Colours are multiplied by their alphas, and alpha is compared too.
+    """
+    return int(squared_errors(pixels, alphas, indices, entries, added_up=True)[0])
+
+
+def squared_errors(
+    pixels: NDArray[np.uint8],
+    alphas: NDArray[np.uint8] | None,
+    indices: Indices,
+    entries: NDArray[np.uint8],
+    *,
+    added_up: bool = False,
+) -> NDArray[np.int64]:
+    """The same of each pixel, (n,), or their sum, (1,)."""
+    errors = np.zeros(1 if added_up else len(pixels), np.int64)
+    opaque = alphas is None
+    over = np.zeros(1, np.uint8) if alphas is None else alphas
+    _add_errors(pixels, over, opaque, indices, entries.astype(np.int32), added_up, errors)
+    return errors
+
+
+@jit
+def _look_up(pixels, table, indices):  # type: ignore[no-untyped-def]
+    for i in range(pixels.shape[0]):
+        r, g, b = pixels[i, 0], pixels[i, 1], pixels[i, 2]
+        indices[i] = table[(SPREAD[r] << np.uint32(2)) | (SPREAD[g] << np.uint32(1)) | SPREAD[b]]
+
+
+@jit
+def _add_errors(pixels, alphas, opaque, indices, entries, added_up, errors):  # type: ignore[no-untyped-def]
+    for i in range(pixels.shape[0]):
+        alpha = np.int32(255) if opaque else np.int32(alphas[i])
+        entry = indices[i]
+        over = entries[entry, 3]
+        error = np.int64(0)
+        for c in range(3):
+            difference = np.int64(np.int32(pixels[i, c]) * alpha - entries[entry, c] * over)
+            error += difference * difference
+        difference = np.int64(255 * (alpha - over))
+        errors[0 if added_up else i] += error + difference * difference

@@ -1,0 +1,72 @@
+"""Palettes from stores and files, and into files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.errors import UsageError
+from kmeans_dask.imaging.palette import Palette
+from kmeans_dask.imaging.palette_files import hexes_of, read_entries, write_entries
+from kmeans_dask.pipeline.fit import read_fit
+from kmeans_dask.settings import MAX_COLORS
+from kmeans_dask.store import Store
+
+
+@dataclass(frozen=True)
+class NamedPalette:
+    """A palette to look at.
+
+    entries: (k, 4) uint8, straight sRGB and alpha, in index order
+    pixels: (k,) int64, of each entry, where that is known; the clear one has none
+    """
+
+    name: str
+    entries: NDArray[np.uint8]
+    pixels: NDArray[np.int64] | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        pixels = None if self.pixels is None else self.pixels.tolist()
+        return {"name": self.name, "colors": hexes_of(self.entries), "pixels": pixels}
+
+
+def read_any_palette(source: Path, name: str | None = None) -> NamedPalette:
+    """A palette of a store, the last one unless its `name` is given, or of a file.
+
+    Raises UsageError or StoreError.
+    """
+    if source.is_dir():
+        fitted = read_fit(Store.open(source.absolute()), name)
+        clear = np.zeros(fitted.palette.first, np.int64)
+        weights = np.concatenate([clear, fitted.weights])
+        return NamedPalette(fitted.name, fitted.palette.entries, weights)
+    if name is not None:
+        raise UsageError("--name chooses among the palettes of a store, and this is a file")
+    return NamedPalette(source.stem, read_entries(source), None)
+
+
+def convert_palette(palette: NamedPalette, target: Path, *, overwrite: bool) -> None:
+    """Write `palette` in the format that the suffix of `target` names. Raises UsageError."""
+    if target.exists() and not overwrite:
+        raise UsageError(f"{target} exists already: name another file, or add --overwrite")
+    pixels = None if palette.pixels is None else palette.pixels.tolist()
+    write_entries(target, palette.entries, pixels, palette.name)
+
+
+def read_palette_file(path: Path) -> Palette:
+    """A palette for images. Its first clear entry, if any, comes first. Raises UsageError."""
+    entries = read_entries(path)
+    clear = np.flatnonzero(entries[:, 3] == 0)
+    if clear.size:
+        others = np.delete(entries, clear, axis=0)
+        entries = np.concatenate([np.zeros((1, 4), np.uint8), others])
+    if len(entries) > MAX_COLORS:
+        raise UsageError(f"{path.name} has {len(entries)} colours, an image holds {MAX_COLORS}")
+    if len(entries) == clear[:1].size:
+        raise UsageError(f"{path.name} has no colour that is not clear")
+    return Palette.of_entries(entries)

@@ -1,0 +1,195 @@
+"""Images that share a palette with few others or none: all steps in one pass, in one task.
+
+What is decoded is counted, fitted, mapped and written at once; nothing else is stored.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.cluster import Engine, local_threads
+from kmeans_dask.clustering.counts import ColorCounts, merge_counts
+from kmeans_dask.errors import ImageError, UsageError
+from kmeans_dask.imaging.decode import DecodedImage
+from kmeans_dask.imaging.palette import Palette
+from kmeans_dask.pipeline.count import image_weight, weighed
+from kmeans_dask.pipeline.ingest import empty_counter, read_image, record_of
+from kmeans_dask.pipeline.mapping import Mapper
+from kmeans_dask.pipeline.plan import MAX_IMAGES, PALETTE_FILE, Failure, Plan, Source
+from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.quantize import LocalColors, quantize
+from kmeans_dask.pipeline.write import Encoded, Mapped, write_image, write_palette
+from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings, FitSettings
+
+_TASKS = 32  # of a collection that is not large: enough to keep some workers busy
+_LEAST = 1 << 17  # pixels that are worth a task
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images with one palette.
+
+    folder: below the output, where the palette is written; None where it is the image's own
+    """
+
+    sources: tuple[Source, ...]
+    folder: str | None = None
+
+    @property
+    def n_pixels(self) -> int:
+        """Of all images."""
+        return sum(source.n_pixels for source in self.sources)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do with each group, and where.
+
+    palette: given, so that none is fitted
+    """
+
+    output: Path
+    fit: FitSettings
+    encode: EncodeSettings
+    decode: DecodeSettings
+    palette: Palette | None = None
+
+
+def groups_by_folder(plan: Plan) -> list[Group]:
+    """The images of each folder. Raises UsageError where one is named like its palette."""
+    folders: dict[str, list[Source]] = defaultdict(list)
+    for partition in plan.partitions:
+        for source in partition:
+            if PurePosixPath(source.kept_as).name == PALETTE_FILE:
+                raise UsageError(f"{source.path} has the name of the job's own file: rename it")
+            folders[str(PurePosixPath(source.kept_as).parent)].append(source)
+    return [Group(tuple(sources), folder) for folder, sources in sorted(folders.items())]
+
+
+def groups_of_one(plan: Plan) -> list[Group]:
+    """Each image by itself."""
+    return [Group((source,)) for partition in plan.partitions for source in partition]
+
+
+def compress_groups(
+    groups: Sequence[Group],
+    job: Job,
+    engine: Engine,
+    progress: Progress,
+) -> Encoded:
+    """Compress the images of each group; many small groups in a task."""
+    total = Encoded()
+    task_pixels = min(max(_pixels(groups) // _TASKS, _LEAST), PARTITION_PIXELS)
+    # the largest first, so that no worker is left alone with one at the end
+    batches = sorted(_batches(groups, task_pixels), key=lambda batch: -_pixels(batch))
+    progress.start("compress", sum(len(group.sources) for group in groups), "images")
+    task = functools.partial(compress_batch, job)
+    for encoded in engine.map("compress", task, batches):
+        total += encoded
+        progress.advance(encoded.images + len(encoded.failures))
+    progress.finish()
+    return total
+
+
+def _pixels(groups: Sequence[Group]) -> int:
+    return sum(group.n_pixels for group in groups)
+
+
+def _batches(groups: Sequence[Group], task_pixels: int) -> Iterator[tuple[Group, ...]]:
+    """Runs of groups of at most so many pixels together, or of one group."""
+    run: list[Group] = []
+    images = pixels = 0
+    for group in groups:
+        images, pixels = images + len(group.sources), pixels + group.n_pixels
+        if run and (pixels > task_pixels or images > MAX_IMAGES):
+            yield tuple(run)
+            run, images, pixels = [], len(group.sources), group.n_pixels
+        run.append(group)
+    if run:
+        yield tuple(run)
+
+
+def compress_batch(job: Job, groups: Sequence[Group]) -> Encoded:
+    """One task: all steps for some groups, one after the other."""
+    total = Encoded()
+    for group in groups:
+        total += _compress_group(job, group)
+    return total
+
+
+class _Picture(NamedTuple):
+    """A decoded image: its record, pixels (n, 3), alphas (n,) or None, and colours."""
+
+    record: dict[str, Any]
+    pixels: NDArray[np.uint8]
+    alphas: NDArray[np.uint8] | None
+    counts: ColorCounts
+
+
+def _compress_group(job: Job, group: Group) -> Encoded:
+    pictures, failures = [], []
+    for source in group.sources:
+        try:
+            pictures.append(_read(source, job.decode))
+        except ImageError as error:
+            failures.append(Failure(source.path, str(error)))
+    total = Encoded(failures=tuple(failures))
+    if not pictures:
+        return total
+    transparent = any(picture.record["transparent"] for picture in pictures)
+    reserved = len(job.palette.colors) if job.palette else len(job.fit.fixed)
+    if transparent and reserved >= job.fit.colors:
+        reason = f"transparent, and all {job.fit.colors} colours of the palette are taken"
+        names = [picture.record["path"] for picture in pictures]
+        return total + Encoded(failures=tuple(Failure(name, reason) for name in names))
+    counts = merge_counts([picture.counts for picture in pictures])
+    if job.palette:
+        palette = replace(job.palette, transparent=job.palette.transparent or transparent)
+        mapper = Mapper(counts, palette, job.fit.space, job.encode.dither)
+    else:
+        with local_threads(1) as thread:
+            colors = LocalColors(counts, job.fit, thread, _weights(pictures, job.fit))
+            found = quantize(colors, job.fit, transparent=transparent)
+        palette, entries = found.palette, colors.entries(found.palette)
+        mapper = Mapper(counts, palette, job.fit.space, job.encode.dither, entries)
+        if group.folder is not None:
+            write_palette(job.output / group.folder, palette, found.judged.weights)
+    for record, pixels, alphas, _ in pictures:
+        mapped = Mapped.of(
+            record,
+            pixels,
+            alphas,
+            mapper.map(pixels, alphas, record["width"]),
+            palette,
+            private=job.palette is None and group.folder is None,
+        )
+        total += write_image(record, mapped, job.output, job.encode, job.fit.min_psnr)
+    return total
+
+
+def _read(source: Source, settings: DecodeSettings) -> _Picture:
+    decoded = read_image(source, settings)
+    pixels, alphas = _samples(decoded)
+    counter = empty_counter()
+    counter.add(pixels, alphas)
+    return _Picture(record_of(source, decoded, settings), pixels, alphas, counter.counts())
+
+
+def _samples(decoded: DecodedImage) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    (band,) = decoded.bands(decoded.height * decoded.width)
+    return band.pixels, band.alphas
+
+
+def _weights(pictures: Sequence[_Picture], settings: FitSettings) -> NDArray[np.int64] | None:
+    if settings.weight == "pixels" or len(pictures) == 1:
+        return None
+    weight = image_weight(len(pictures))
+    return merge_counts([weighed(picture.counts, weight) for picture in pictures]).weights

@@ -1,0 +1,191 @@
+"""One image, and its indices into a palette, to a file below the output folder."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.clustering.colormap import squared_error
+from kmeans_dask.errors import ImageError, StoreError
+from kmeans_dask.imaging.encode import encode_image
+from kmeans_dask.imaging.metadata import Metadata
+from kmeans_dask.imaging.palette import Palette
+from kmeans_dask.imaging.palette_files import entries_as
+from kmeans_dask.imaging.quality import psnr
+from kmeans_dask.pipeline.plan import FAILURES_FILE, PALETTE_FILE, Failure, output_name
+from kmeans_dask.settings import EncodeSettings
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What encoding amounted to, over an image, a partition or all.
+
+    compressed, kept: images written with a palette; copied, because that would have been larger
+        or worse than asked for
+    below_target: of the kept, those that no palette tried brings to the quality asked for
+    private: of the compressed, those with a palette of their own
+    composited: of the compressed, those whose partly transparent pixels were laid over white
+    input_bytes, output_bytes: of the compressed and the kept
+    all_pixels: of the compressed and the kept
+    pixels, squared_error: of the compressed images, without fully transparent pixels; the
+        squared differences in `clustering.colormap.ERROR_UNITS`
+    """
+
+    compressed: int = 0
+    kept: int = 0
+    below_target: int = 0
+    private: int = 0
+    composited: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    all_pixels: int = 0
+    pixels: int = 0
+    squared_error: int = 0
+    failures: tuple[Failure, ...] = ()
+
+    def __add__(self, other: Encoded) -> Encoded:
+        return Encoded(
+            *(getattr(self, field.name) + getattr(other, field.name) for field in fields(self))
+        )
+
+    @property
+    def images(self) -> int:
+        """Images that are in the output."""
+        return self.compressed + self.kept
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """An image as indices into a palette.
+
+    indices: (h, w) uint8
+    pixels, squared_error: as `Encoded` has them
+    private: whether the palette is the image's own
+    """
+
+    indices: NDArray[np.uint8]
+    palette: Palette
+    pixels: int
+    squared_error: int
+    private: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        record: Mapping[str, Any],
+        pixels: NDArray[np.uint8],
+        alphas: NDArray[np.uint8] | None,
+        indices: NDArray[np.uint8],
+        palette: Palette,
+        *,
+        private: bool = False,
+    ) -> Mapped:
+        """With the error that `indices` (n,) make of pixels (n, 3) with alphas (n,)."""
+        error = squared_error(pixels, alphas, indices, palette.entries)
+        n = len(pixels) if alphas is None else int(np.count_nonzero(alphas))
+        shaped = indices.reshape(record["height"], record["width"])
+        return cls(shaped, palette, n, error, private)
+
+    def reaches(self, min_psnr: float | None) -> bool:
+        """Whether the image is as good as asked for."""
+        found = psnr(self.squared_error, self.pixels)
+        return min_psnr is None or found is None or found >= min_psnr
+
+
+def write_image(
+    record: Mapping[str, Any],
+    mapped: Mapped,
+    output: Path,
+    settings: EncodeSettings,
+    min_psnr: float | None,
+) -> Encoded:
+    """Write an image, or the file that it was where that is smaller, or where it is too far off.
+
+    Where the input file is gone by now, and only then, a worse or larger one is written.
+    """
+    good = mapped.reaches(min_psnr)
+    metadata = Metadata.from_dict(record["metadata"]) if record["metadata"] else None
+    kept_metadata = metadata if settings.keep_metadata else None
+    try:
+        file = (
+            encode_image(mapped.indices, mapped.palette, settings, kept_metadata) if good else b""
+        )
+    except ImageError as error:
+        return Encoded(failures=(Failure(record["path"], str(error)),))
+    is_larger = record["n_bytes"] < len(file) and not settings.always
+    original = _original(record) if is_larger or not good else None
+    if original is not None:
+        write_file(below(output, record["kept_as"]), original)
+        size = len(original)
+        return Encoded(
+            kept=1,
+            below_target=not good,
+            input_bytes=size,
+            output_bytes=size,
+            all_pixels=mapped.indices.size,
+        )
+    if not good:
+        return Encoded(
+            failures=(Failure(record["path"], "too far off, and the input file is gone"),)
+        )
+    name = output_name(record["kept_as"], record["stem"], settings.suffix)
+    write_file(below(output, name), file)
+    return Encoded(
+        compressed=1,
+        private=mapped.private,
+        composited=record["composited"],
+        input_bytes=record["n_bytes"],
+        output_bytes=len(file),
+        all_pixels=mapped.indices.size,
+        pixels=mapped.pixels,
+        squared_error=mapped.squared_error,
+    )
+
+
+def _original(record: Mapping[str, Any]) -> bytes | None:
+    """The input file as it is now; None where it is gone."""
+    try:
+        return Path(record["path"]).read_bytes()
+    except OSError:
+        return None
+
+
+def below(output: Path, name: str) -> Path:
+    """The path of `name` below `output`. Raises StoreError for a name that would leave it."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise StoreError(f"the store names an output outside the output folder: {name!r}")
+    return output / path
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, which is never seen half-written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.parent / f".kmeans-dask-{secrets.token_hex(8)}"
+    try:
+        aside.write_bytes(data)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_palette(folder: Path, palette: Palette, weights: NDArray[np.int64] | None = None) -> None:
+    """Write `palette.json` into `folder`; weights (k,), pixels of each colour, if known."""
+    pixels = None if weights is None else [None] * palette.first + weights.tolist()
+    write_file(folder / PALETTE_FILE, entries_as(".json", palette.entries, pixels))
+
+
+def write_failures(output: Path, failures: Sequence[Failure]) -> None:
+    """Write `failures.jsonl`; remove one of an earlier run where there is nothing to write."""
+    if not failures:
+        (output / FAILURES_FILE).unlink(missing_ok=True)
+        return
+    lines = [json.dumps(asdict(failure)) + "\n" for failure in failures]
+    write_file(output / FAILURES_FILE, "".join(lines).encode())
