@@ -1,32 +1,73 @@
-"""The README's Python, run as it stands."""
+"""The README's Python and its commands, run as they stand."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-README = Path(__file__).parents[1] / "README.md"
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import photograph
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    line.partition("#")[0] if "--fix" not in line else line.rpartition("#")[0]
+    for _, block in BLOCKS
+    for line in block.splitlines()
+    if line.startswith("kmeans-dask ") and "--scheduler" not in line
+]
+
+
+def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
 def test_the_python_of_the_readme_runs_as_it_stands(photos: Path, tmp_path: Path) -> None:
-    words = ["ingest", str(photos), "photos.zarr", "--workers", "0"]
-    ingested = subprocess.run(
-        [sys.executable, "-m", "kmeans_dask", *words],
-        cwd=tmp_path,
-        capture_output=True,
-        timeout=120,
-    )
-    assert ingested.returncode == 0
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    words = ["-m", "kmeans_dask", "ingest", str(photos), "photos.zarr", "--workers", "0"]
+    assert run([sys.executable, *words], tmp_path).returncode == 0
+    blocks = [block for language, block in BLOCKS if language == "python"]
     assert blocks
     for block in blocks:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", block],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        done = run([sys.executable, "-W", "error", "-c", block], tmp_path)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What the README's commands speak of, small."""
+    for name in ("photos", "photos/cats", "sprites"):
+        (tmp_path / name).mkdir()
+    photograph("chelsea.png", (60, 40)).save(tmp_path / "photos" / "cats" / "a.png")
+    photograph("astronaut.png", (40, 60)).save(tmp_path / "photos" / "b.png")
+    rgba = np.dstack([np.asarray(photograph("coffee.png", (32, 32))), np.full((32, 32), 255)])
+    rgba[:, :9, 3] = 0
+    Image.fromarray(rgba.astype(np.uint8)).save(tmp_path / "sprites" / "c.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_of_the_readme_run_as_they_stand(command: str, folder: Path) -> None:
+    words = shlex.split(command)
+    palette = '{"colors": ["#102030", "#ffeedd"]}'
+    if words[1] == "palette":
+        (folder / "out").mkdir()
+        (folder / "out" / "palette.json").write_text(palette)
+    else:
+        (folder / "brand.gpl").write_text("GIMP Palette\n0 0 0\n200 180 90\n")
+        words += [] if "--workers" in words else ["--workers", "0"]
+    done = run([sys.executable, "-m", "kmeans_dask", *words[1:]], folder)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_has_an_example_of_every_choice() -> None:
+    said = " ".join(COMMANDS)
+    for option in ("--palette folder", "--palette image", "--palette auto", "--min-psnr",
+                   "--weight", "--fix", "--palette-file", "--space", "--format webp",
+                   "--format tokens", "--effort", "--dither", "--keep-metadata"):  # fmt: skip
+        assert option in said

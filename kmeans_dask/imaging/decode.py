@@ -91,8 +91,21 @@ class DecodedImage:
         rows = max(1, pixels // self.width)
         for top in range(0, self.height, rows):
             box = (0, top, self.width, min(top + rows, self.height))
-            band = np.asarray(self.image.crop(box))
-            yield _band(band.reshape(-1, band.shape[-1]))
+            yield _band(np.asarray(self.image.crop(box)))
+
+    def whole(self) -> Band:
+        """All of it at once. Put together of bands: Pillow is slow to hand out large images."""
+        bands = list(self.bands())
+        alphas = None
+        if any(band.alphas is not None for band in bands):
+            opaque = (np.full(len(band.pixels), 255, np.uint8) for band in bands)
+            alphas = np.concatenate(
+                [
+                    o if band.alphas is None else band.alphas
+                    for o, band in zip(opaque, bands, strict=True)
+                ]
+            )
+        return Band(np.concatenate([band.pixels for band in bands]), alphas)
 
 
 def read_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -297,7 +310,8 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def _band(samples: NDArray[np.uint8]) -> Band:
-    """Samples (n, 3), or (n, 4) with alpha."""
+    """Samples (h, w, 3), or (h, w, 4) with alpha."""
+    samples = samples.reshape(-1, samples.shape[-1])
     if samples.shape[1] == 3:
         return Band(samples, None)
     pixels, alphas = samples[:, :3].copy(), samples[:, 3].copy()

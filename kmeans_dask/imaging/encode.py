@@ -17,7 +17,7 @@ from kmeans_dask.settings import EncodeSettings
 # Pillow's method and quality for each effort, by measured time for bytes (see
 # benchmarks/README.md); the last takes some ten seconds a megapixel.
 _LONGEST = {"webp": 16383, "gif": 65535}
-_WEBP = ((0, 0), (0, 50), (2, 0), (2, 25), (2, 50), (3, 25), (3, 50), (4, 50), (4, 75), (6, 100))
+_WEBP = ((0, 0), (0, 50), (2, 0), (2, 25), (3, 25), (3, 50), (4, 50), (4, 75), (5, 75), (6, 100))
 
 
 def encode_image(

@@ -17,7 +17,7 @@ from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.settings import MAX_EFFORT
 
 # libdeflate's level for each effort, by measured time for bytes (see benchmarks/README.md).
-_LEVELS = (1, 2, 3, 4, 6, 9, 10, 11, 12, 12)
+_LEVELS = (1, 2, 3, 4, 6, 7, 10, 11, 12, 12)
 _OXIPNG_LEVEL = 4  # beyond it nothing was gained
 
 

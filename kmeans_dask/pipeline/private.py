@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from kmeans_dask.cluster import Engine, local_threads
 from kmeans_dask.clustering.counts import ColorCounts, merge_counts
 from kmeans_dask.errors import ImageError, UsageError
-from kmeans_dask.imaging.decode import DecodedImage
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.pipeline.count import image_weight, weighed
 from kmeans_dask.pipeline.ingest import empty_counter, read_image, record_of
 from kmeans_dask.pipeline.mapping import Mapper
 from kmeans_dask.pipeline.plan import MAX_IMAGES, PALETTE_FILE, Failure, Plan, Source
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.pipeline.quantize import LocalColors, quantize
+from kmeans_dask.pipeline.quantize import LocalColors, judge, quantize
 from kmeans_dask.pipeline.write import Encoded, Mapped, write_image, write_palette
 from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings, FitSettings
 
@@ -162,30 +161,32 @@ def _compress_group(job: Job, group: Group) -> Encoded:
         mapper = Mapper(counts, palette, job.fit.space, job.encode.dither, entries)
         if group.folder is not None:
             write_palette(job.output / group.folder, palette, found.judged.weights)
-    for record, pixels, alphas, _ in pictures:
-        mapped = Mapped.of(
-            record,
-            pixels,
-            alphas,
-            mapper.map(pixels, alphas, record["width"]),
-            palette,
-            private=job.palette is None and group.folder is None,
-        )
-        total += write_image(record, mapped, job.output, job.encode, job.fit.min_psnr)
+    own = job.palette is None and group.folder is None
+    for picture in pictures:
+        mapped = _map(picture, mapper, dithered=job.encode.dither > 0, own=own)
+        total += write_image(picture.record, mapped, job.output, job.encode, job.fit.min_psnr)
     return total
+
+
+def _map(picture: _Picture, mapper: Mapper, *, dithered: bool, own: bool) -> Mapped:
+    """Map an image to a palette, which may be its own."""
+    record, pixels, alphas, counts = picture
+    palette = mapper.palette
+    indices = mapper.map(pixels, alphas, record["width"])
+    if dithered:  # what a colour becomes hangs on where it is
+        return Mapped.of(record, pixels, alphas, indices, palette, private=own)
+    found = judge(counts, mapper.map(counts.colors, counts.alphas, 1), palette)
+    shaped = indices.reshape(record["height"], record["width"])
+    return Mapped(shaped, palette, counts.pixels, found.squared_error, private=own)
 
 
 def _read(source: Source, settings: DecodeSettings) -> _Picture:
     decoded = read_image(source, settings)
-    pixels, alphas = _samples(decoded)
+    band = decoded.whole()
     counter = empty_counter()
-    counter.add(pixels, alphas)
-    return _Picture(record_of(source, decoded, settings), pixels, alphas, counter.counts())
-
-
-def _samples(decoded: DecodedImage) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    (band,) = decoded.bands(decoded.height * decoded.width)
-    return band.pixels, band.alphas
+    counter.add(band.pixels, band.alphas)
+    record = record_of(source, decoded, settings)
+    return _Picture(record, band.pixels, band.alphas, counter.counts())
 
 
 def _weights(pictures: Sequence[_Picture], settings: FitSettings) -> NDArray[np.int64] | None:

@@ -1,26 +1,49 @@
-"""Words to calls.
-
-Exit codes: 0 all done, 1 some images failed, 2 the request cannot be carried out (nothing was
-written), 3 the job broke off, 130 or 143 interrupted by Ctrl-C or SIGTERM.
-"""
+"""The commands: what is said is checked, handed to the pipeline, and what came of it is shown."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict
-from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 import kmeans_dask
-from kmeans_dask import interrupts
-from kmeans_dask.errors import JobError, KMeansDaskError, StoreError, UsageError
+from kmeans_dask.cli.options import (
+    PALETTE,
+    RUNNING,
+    WRITING,
+    Always,
+    Colors,
+    Dither,
+    Effort,
+    Fix,
+    Format,
+    Init,
+    Inputs,
+    Json,
+    KeepMetadata,
+    MaxIter,
+    MaxPixels,
+    MinPsnr,
+    Output,
+    Overwrite,
+    PartitionPixels,
+    Scheduler,
+    Seed,
+    Space,
+    Starts,
+    StorePath,
+    Timeout,
+    Tol,
+    Weight,
+    Workers,
+    fixed_colors,
+    refuse_given,
+)
+from kmeans_dask.cli.run import Run
+from kmeans_dask.errors import UsageError
 from kmeans_dask.settings import (
     MAX_PIXELS,
     PARTITION_PIXELS,
@@ -33,15 +56,9 @@ from kmeans_dask.settings import (
     FitSettings,
 )
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from kmeans_dask.cluster import Engine
-
 # Everything else is imported where it is used: --help and errors need no numba and no Dask.
 
 _FIT, _ENCODE = FitSettings(), EncodeSettings()
-_PALETTE, _WRITING, _RUNNING = "Palette", "Output", "Where and how it runs"  # panels of the help
 
 app = typer.Typer(
     name="kmeans-dask",
@@ -53,148 +70,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Inputs = Annotated[
-    list[Path], typer.Argument(metavar="INPUT...", help="Images, or folders searched for images.")
-]
-StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="The store, a folder.")]
-Output = Annotated[Path, typer.Argument(metavar="OUTPUT", help="The folder to write to.")]
-Colors = Annotated[
-    int,
-    typer.Option(
-        "--colors",
-        "-k",
-        help="Palette entries, 2 to 256; to 65536 with --format tokens.",
-        rich_help_panel=_PALETTE,
-    ),
-]
-Seed = Annotated[
-    int, typer.Option(help="Same seed, same images: same result.", rich_help_panel=_PALETTE)
-]
-Init = Annotated[
-    str,
-    typer.Option(help="Where to start: k-means++, or random (pixels).", rich_help_panel=_PALETTE),
-]
-Starts = Annotated[
-    int | None,
-    typer.Option(
-        help="Starts, of which the best is kept.",
-        show_default="64 by the number of colours",
-        rich_help_panel=_PALETTE,
-    ),
-]
-MaxIter = Annotated[
-    int, typer.Option(help="Iterations of a start at most.", rich_help_panel=_PALETTE)
-]
-Tol = Annotated[
-    float | None,
-    typer.Option(
-        help="Stop when the centroids' squared shift is at most this part of the colours' "
-        "variance; 0: at the fixed point.",
-        show_default=f"{TOL}, or {PRIVATE_TOL} for a palette for each image or folder",
-        rich_help_panel=_PALETTE,
-    ),
-]
-Space = Annotated[
-    str,
-    typer.Option(
-        help="In which colours are near: rgb, or oklab (as they look).", rich_help_panel=_PALETTE
-    ),
-]
-Weight = Annotated[
-    str,
-    typer.Option(help="What counts the same: all pixels, or all images.", rich_help_panel=_PALETTE),
-]
-Fix = Annotated[
-    str,
-    typer.Option(
-        metavar="HEX,...",
-        help='Colours that the palette has in any case: "#ff0000,#fff".',
-        rich_help_panel=_PALETTE,
-    ),
-]
-MinPsnr = Annotated[
-    float | None,
-    typer.Option(
-        "--min-psnr",
-        metavar="DB",
-        help="Take the fewest colours, of --colors, that reach this quality; keep images that do "
-        "not as they are.",
-        rich_help_panel=_PALETTE,
-    ),
-]
-Format = Annotated[
-    str,
-    typer.Option("--format", help="png, webp (lossless), gif or tokens.", rich_help_panel=_WRITING),
-]
-Effort = Annotated[
-    int, typer.Option(help="0 to 9: time for fewer bytes.", rich_help_panel=_WRITING)
-]
-Dither = Annotated[
-    float,
-    typer.Option(
-        help="Floyd-Steinberg, 0 (none) to 1: how much of an error neighbours make up for.",
-        rich_help_panel=_WRITING,
-    ),
-]
-KeepMetadata = Annotated[
-    bool,
-    typer.Option(
-        "--keep-metadata",
-        help="Keep EXIF, pixel density and text.",
-        rich_help_panel=_WRITING,
-    ),
-]
-Always = Annotated[
-    bool,
-    typer.Option(
-        "--always",
-        help="Write an image even where the input file is smaller.",
-        rich_help_panel=_WRITING,
-    ),
-]
-Overwrite = Annotated[
-    bool,
-    typer.Option(
-        "--overwrite",
-        help="Write into OUTPUT though it is not empty; other files in it stay.",
-        rich_help_panel=_WRITING,
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help="Local worker processes; 0: this process.",
-        show_default="one per core",
-        rich_help_panel=_RUNNING,
-    ),
-]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(
-        help="Run on the Dask cluster at this address; else DASK_SCHEDULER_ADDRESS, if it is set.",
-        rich_help_panel=_RUNNING,
-    ),
-]
-Timeout = Annotated[
-    float,
-    typer.Option(
-        min=0.1,
-        max=86400,
-        help="Seconds to wait for a scheduler, or without a worker.",
-        rich_help_panel=_RUNNING,
-    ),
-]
-PartitionPixels = Annotated[
-    int,
-    typer.Option(min=1, help="Pixels that one task decodes and encodes.", rich_help_panel=_RUNNING),
-]
-MaxPixels = Annotated[
-    int,
-    typer.Option(min=1, help="Refuse images of more pixels than this.", rich_help_panel=_RUNNING),
-]
-Json = Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -218,7 +93,7 @@ def compress(
             "--palette",
             help="One for all (shared), for each folder, for each image, or auto: for images of "
             "which the shared one is not good enough.",
-            rich_help_panel=_PALETTE,
+            rich_help_panel=PALETTE,
         ),
     ] = SCOPES[0],
     min_psnr: MinPsnr = None,
@@ -228,7 +103,7 @@ def compress(
         typer.Option(
             metavar="FILE",
             help="Take this palette, and fit none: JSON, .gpl, .act, .pal, .hex or PNG.",
-            rich_help_panel=_PALETTE,
+            rich_help_panel=PALETTE,
         ),
     ] = None,
     space: Space = _FIT.space,
@@ -247,7 +122,7 @@ def compress(
     store: Annotated[
         Path | None,
         typer.Option(
-            help="Keep the store, pixels and colours, at this path.", rich_help_panel=_WRITING
+            help="Keep the store, pixels and colours, at this path.", rich_help_panel=WRITING
         ),
     ] = None,
     workers: Workers = None,
@@ -275,7 +150,7 @@ def compress(
         starts,
         space,
         weight,
-        _fixed(fix),
+        fixed_colors(fix),
         min_psnr,
     )
     encode_settings = EncodeSettings(format_, effort, dither, always, keep_metadata)
@@ -289,7 +164,7 @@ def compress(
     check_effort(encode_settings)
     palette = None
     if palette_file:
-        _refuse_given(context, "--palette-file", _FITTED)
+        refuse_given(context, "--palette-file", _FITTED)
         palette = read_palette_file(palette_file)
     settings = job.JobSettings(
         fit_settings,
@@ -300,7 +175,7 @@ def compress(
     )
     as_tokens = encode_settings.format == "tokens"
     if as_tokens:
-        _refuse_given(context, "--format tokens", ("store", "overwrite", "always"))
+        refuse_given(context, "--format tokens", ("store", "overwrite", "always"))
         job.check_new_store(inputs, output)
     else:
         job.check_output(inputs, output, overwrite=overwrite)
@@ -308,7 +183,7 @@ def compress(
         if not settings.is_shared:
             raise UsageError("--store holds a shared palette's images: leave it out, or --palette")
         job.check_new_store([*inputs, output], store)
-    with _Run(as_json) as run:
+    with Run(as_json) as run:
         run.progress.start("plan")
         plan = make_plan(inputs, partition_pixels=partition_pixels, max_pixels=max_pixels)
         run.progress.finish()
@@ -334,26 +209,6 @@ def compress(
 _FITTED = ("colors", "scope", "fix", "weight", "starts", "seed", "init", "max_iter", "tol", "store")
 
 
-def _refuse_given(context: typer.Context, option: str, names: tuple[str, ...]) -> None:
-    """Raise UsageError where one of the parameters `names` was given beside `option`."""
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if parameter.name in names and source and source.name == "COMMANDLINE":
-            raise UsageError(f"{option} and {parameter.opts[0]} exclude each other: leave one out")
-
-
-def _fixed(hexes: str) -> tuple[tuple[int, int, int], ...]:
-    """The colours of --fix."""
-    if not hexes:
-        return ()
-    from kmeans_dask.imaging.palette_files import parse_hexes
-
-    entries = parse_hexes(hexes)
-    if (entries[:, 3] < 255).any():
-        raise UsageError("--fix takes opaque colours: write them as #rrggbb")
-    return tuple((r, g, b) for r, g, b, _ in entries.tolist())
-
-
 @app.command(epilog="Example: kmeans-dask ingest photos/ photos.zarr")
 def ingest(
     inputs: Inputs,
@@ -376,7 +231,7 @@ def ingest(
 
     job.check_new_store(inputs, store)
     settings = DecodeSettings(max_pixels, keep_metadata=keep_metadata)
-    with _Run(as_json) as run:
+    with Run(as_json) as run:
         run.progress.start("plan")
         plan = make_plan(inputs, partition_pixels=partition_pixels, max_pixels=max_pixels)
         run.progress.finish()
@@ -406,7 +261,7 @@ def fit(
         int,
         typer.Option(
             help="With more distinct colours, iterations are tasks on all workers.",
-            rich_help_panel=_RUNNING,
+            rich_help_panel=RUNNING,
         ),
     ] = _FIT.chunk_colors,
     as_json: Json = False,
@@ -421,7 +276,7 @@ def fit(
         starts,
         space,
         weight,
-        _fixed(fix),
+        fixed_colors(fix),
         min_psnr,
         chunk_colors,
     )
@@ -432,7 +287,7 @@ def fit(
 
     opened = Store.open(store.absolute())
     opened.require_whole()
-    with _Run(as_json) as run:
+    with Run(as_json) as run:
         with run.engine(scheduler, workers, timeout) as engine:
             fitted = fit_store(opened, engine, run.progress, settings)
         run.show(fitted.as_dict(), show_fit(fitted, run.progress.seconds))
@@ -452,7 +307,7 @@ def encode(
         typer.Option(
             help="Name of the palette.",
             show_default="the one fitted last",
-            rich_help_panel=_PALETTE,
+            rich_help_panel=PALETTE,
         ),
     ] = None,
     format_: Format = _ENCODE.format,
@@ -480,8 +335,8 @@ def encode(
     opened.require_whole()
     fitted = read_fit(opened, palette)
     if settings.format == "tokens":
-        _refuse_given(context, "--format tokens", ("output", "overwrite", "always"))
-        with _Run(as_json) as run:
+        refuse_given(context, "--format tokens", ("output", "overwrite", "always"))
+        with Run(as_json) as run:
             with run.engine(scheduler, workers, timeout) as engine:
                 tokens = job.tokenize(opened, fitted, engine, run.progress)
             run.show(tokens.as_dict(), show_tokens(tokens))
@@ -491,7 +346,7 @@ def encode(
     job.check_encoding(opened, fitted, settings)
     inputs = [Path(given) for given in opened.attrs["inputs"]]
     job.check_output([store, *inputs], output, overwrite=overwrite)
-    with _Run(as_json) as run:
+    with Run(as_json) as run:
         with run.engine(scheduler, workers, timeout) as engine:
             summary = job.encode_and_summarize(
                 opened, output, fitted, engine, run.progress, settings
@@ -527,7 +382,7 @@ def palette(
     found = read_any_palette(source, name)
     if target:
         convert_palette(found, target, overwrite=overwrite)
-    _Run(as_json).show(found.as_dict(), show_palette(found))
+    Run(as_json).show(found.as_dict(), show_palette(found))
     return 0
 
 
@@ -538,98 +393,5 @@ def info(store: StorePath, as_json: Json = False) -> int:
     from kmeans_dask.views.summary import show_info
 
     found = read_info(store.absolute())
-    _Run(as_json).show(asdict(found), show_info(found))
+    Run(as_json).show(asdict(found), show_info(found))
     return 0
-
-
-class _Run:
-    """One command at work: its progress on stderr, its engine, its summary on stdout."""
-
-    def __init__(self, as_json: bool) -> None:
-        from rich.console import Console
-
-        from kmeans_dask.views.progress import TerminalProgress
-
-        self._as_json = as_json
-        self._console = Console(stderr=True, highlight=False)
-        self.progress = TerminalProgress(self._console)
-
-    def __enter__(self) -> _Run:
-        self.progress.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.progress.__exit__(*error)
-
-    @contextmanager
-    def engine(
-        self, scheduler: str | None, workers: int | None, timeout: float
-    ) -> Iterator[Engine]:
-        """Connect, and say where the job can be watched."""
-        from kmeans_dask.cluster import connect
-
-        if workers is None:
-            scheduler = scheduler or os.environ.get("DASK_SCHEDULER_ADDRESS")
-        elif scheduler:
-            raise UsageError("--workers and --scheduler exclude each other: leave one out")
-        self.progress.start("start")
-        with connect(scheduler=scheduler, workers=workers, timeout=timeout) as engine:
-            self.progress.finish()
-            if engine.dashboard:
-                where = f"{engine.place}, dashboard: {engine.dashboard}"
-                self._console.print(where, markup=False, soft_wrap=True)
-            try:
-                yield engine
-            except StoreError as error:  # by now something has been written
-                raise JobError(str(error)) from error
-
-    def show(self, data: dict[str, Any], text: RenderableType) -> None:
-        """The summary: one JSON object, or text."""
-        from rich.console import Console
-
-        self.progress.__exit__()
-        if self._as_json:
-            sys.stdout.write(json.dumps(data, allow_nan=False) + "\n")
-        else:
-            Console(highlight=False, soft_wrap=True).print(text)
-
-
-def main() -> None:
-    """Run the command line, and exit."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    with interrupts.interruptible():
-        code = _main()
-    sys.exit(code)
-
-
-def _main() -> int:
-    try:
-        code: int = app(standalone_mode=False) or 0
-        # typer turns a KeyboardInterrupt into this code
-        return _fail("interrupted", interrupts.exit_code()) if code == 130 else code
-    except JobError as error:
-        return _fail(str(error), 3)
-    except KMeansDaskError as error:
-        return _fail(str(error), 2)
-    except typer.TyperException as error:
-        return _fail(error.format_message(), error.exit_code)
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        return _fail(f"{error.strerror or error or type(error).__name__}{where}", 3)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", interrupts.exit_code())
-    except Exception as error:
-        if os.environ.get("KMEANS_DASK_DEBUG"):
-            raise
-        what = f"{type(error).__name__}: {error}"
-        return _fail(f"a defect, please report it: {what} (KMEANS_DASK_DEBUG=1 shows where)", 3)
-
-
-def _fail(message: str, code: int) -> int:
-    from kmeans_dask.views.text import printable
-
-    if message:
-        sys.stderr.write(f"kmeans-dask: {printable(message)}\n")
-    return code

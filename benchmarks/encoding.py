@@ -1,0 +1,111 @@
+"""Writing indexed pixels: against Pillow's PNG writer, every effort, and pngquant with oxipng.
+
+    python -m benchmarks.encoding [FOLDER] [--colors 16,256] [--runs 3]
+
+The indices are those of `--palette image`. Effort 9 and the last comparison need the extra
+`optimize`, and the latter Debian's pngquant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.common import SHARED, in_turn, show
+from kmeans_dask.cluster import local_threads
+from kmeans_dask.clustering.counts import count_colors
+from kmeans_dask.imaging.encode import encode_image
+from kmeans_dask.imaging.palette import Palette
+from kmeans_dask.pipeline.mapping import Mapper
+from kmeans_dask.pipeline.quantize import LocalColors, quantize
+from kmeans_dask.settings import PRIVATE_TOL, EncodeSettings, FitSettings
+
+Indexed = tuple[NDArray[np.uint8], Palette]
+
+
+def quantized(path: Path, k: int) -> Indexed:
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    settings = FitSettings(k, tol=PRIVATE_TOL)
+    counts = count_colors(pixels)
+    with local_threads(1) as thread:
+        palette = quantize(
+            LocalColors(counts, settings, thread), settings, transparent=False
+        ).palette
+    flat = pixels.reshape(-1, 3)
+    indices = Mapper(counts, palette, "rgb").map(flat, None, pixels.shape[1])
+    return indices.reshape(pixels.shape[:2]), palette
+
+
+def by_pillow(indices: NDArray[np.uint8], palette: Palette) -> bytes:
+    image = Image.fromarray(indices)
+    image.putpalette(palette.entries[:, :3].tobytes())
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=6, bits=palette.bit_depth)
+    return file.getvalue()
+
+
+def by_pngquant(path: Path, k: int) -> bytes:
+    import oxipng
+
+    words = ["pngquant", "--nofs", "--speed", "4", str(k), "-"]
+    done = subprocess.run(words, input=path.read_bytes(), capture_output=True, check=True)
+    optimized: bytes = oxipng.optimize_from_memory(done.stdout)
+    return optimized
+
+
+def both(paths: list[Path], k: int) -> int:
+    return sum(len(by_pngquant(path, k)) for path in paths)
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words.add_argument("folder", nargs="?", type=Path, default=SHARED / "kodak")
+    words.add_argument("--colors", default="16,256")
+    words.add_argument("--runs", type=int, default=3)
+    args = words.parse_args()
+    paths = sorted(path for path in args.folder.iterdir() if path.suffix == ".png")
+    for k in map(int, args.colors.split(",")):
+        images = [quantized(path, k) for path in paths]
+
+        def each(
+            encode: Callable[[NDArray[np.uint8], Palette], bytes], images: list[Indexed] = images
+        ) -> Callable[[], int]:
+            return lambda: sum(len(encode(*image)) for image in images)
+
+        def ours(settings: EncodeSettings) -> Callable[[], int]:
+            return each(lambda indices, palette: encode_image(indices, palette, settings))
+
+        sides: dict[str, Callable[[], Any]] = {
+            "png, default": ours(EncodeSettings()),
+            "Pillow, level 6": each(by_pillow),
+            **{f"png, effort {e}": ours(EncodeSettings(effort=e)) for e in range(9)},
+            **{f"webp, effort {e}": ours(EncodeSettings("webp", effort=e)) for e in range(9)},
+            "gif": ours(EncodeSettings("gif")),
+        }
+        seconds, sizes = in_turn(sides, args.runs)
+        print(f"{len(images)} images, k = {k}")
+        base = sizes["Pillow, level 6"]
+        notes = {name: f"{size:,} bytes, {size / base:.3f}" for name, size in sizes.items()}
+        show(seconds, notes)
+        if shutil.which("pngquant"):
+            best: dict[str, Callable[[], Any]] = {
+                "png, effort 9": ours(EncodeSettings(effort=9)),
+                "pngquant | oxipng": partial(both, paths, k),
+            }
+            seconds, sizes = in_turn(best, 1)
+            show(seconds, {name: f"{size:,} bytes" for name, size in sizes.items()})
+
+
+if __name__ == "__main__":
+    main()

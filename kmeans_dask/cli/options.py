@@ -1,0 +1,173 @@
+"""What can be said on the command line, said once for all commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kmeans_dask.errors import UsageError
+from kmeans_dask.settings import PRIVATE_TOL, TOL
+
+PALETTE, WRITING, RUNNING = "Palette", "Output", "Where and how it runs"  # panels of the help
+
+Inputs = Annotated[
+    list[Path], typer.Argument(metavar="INPUT...", help="Images, or folders searched for images.")
+]
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="The store, a folder.")]
+Output = Annotated[Path, typer.Argument(metavar="OUTPUT", help="The folder to write to.")]
+Colors = Annotated[
+    int,
+    typer.Option(
+        "--colors",
+        "-k",
+        help="Palette entries, 2 to 256; to 65536 with --format tokens.",
+        rich_help_panel=PALETTE,
+    ),
+]
+Seed = Annotated[
+    int, typer.Option(help="Same seed, same images: same result.", rich_help_panel=PALETTE)
+]
+Init = Annotated[
+    str,
+    typer.Option(help="Where to start: k-means++, or random (pixels).", rich_help_panel=PALETTE),
+]
+Starts = Annotated[
+    int | None,
+    typer.Option(
+        help="Starts, of which the best is kept.",
+        show_default="32 by --colors, and at least 1",
+        rich_help_panel=PALETTE,
+    ),
+]
+MaxIter = Annotated[
+    int, typer.Option(help="Iterations of a start at most.", rich_help_panel=PALETTE)
+]
+Tol = Annotated[
+    float | None,
+    typer.Option(
+        help="Stop when the centroids' squared shift is at most this part of the colours' "
+        "variance; 0: at the fixed point.",
+        show_default=f"{TOL}, or {PRIVATE_TOL} for a palette for each image or folder",
+        rich_help_panel=PALETTE,
+    ),
+]
+Space = Annotated[
+    str,
+    typer.Option(
+        help="In which colours are near: rgb, or oklab (as they look).", rich_help_panel=PALETTE
+    ),
+]
+Weight = Annotated[
+    str,
+    typer.Option(help="What counts the same: all pixels, or all images.", rich_help_panel=PALETTE),
+]
+Fix = Annotated[
+    str,
+    typer.Option(
+        metavar="HEX,...",
+        help='Colours that the palette has in any case: "#ff0000,#fff".',
+        rich_help_panel=PALETTE,
+    ),
+]
+MinPsnr = Annotated[
+    float | None,
+    typer.Option(
+        "--min-psnr",
+        metavar="DB",
+        help="Take the fewest colours, of --colors, that reach this quality; keep images that do "
+        "not as they are.",
+        rich_help_panel=PALETTE,
+    ),
+]
+Format = Annotated[
+    str,
+    typer.Option("--format", help="png, webp (lossless), gif or tokens.", rich_help_panel=WRITING),
+]
+Effort = Annotated[int, typer.Option(help="0 to 9: time for fewer bytes.", rich_help_panel=WRITING)]
+Dither = Annotated[
+    float,
+    typer.Option(
+        help="Floyd-Steinberg, 0 (none) to 1: how much of an error neighbours make up for.",
+        rich_help_panel=WRITING,
+    ),
+]
+KeepMetadata = Annotated[
+    bool,
+    typer.Option(
+        "--keep-metadata",
+        help="Keep EXIF, pixel density and text.",
+        rich_help_panel=WRITING,
+    ),
+]
+Always = Annotated[
+    bool,
+    typer.Option(
+        "--always",
+        help="Write an image even where the input file is smaller.",
+        rich_help_panel=WRITING,
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Write into OUTPUT though it is not empty; other files in it stay.",
+        rich_help_panel=WRITING,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Local worker processes; 0: this process.",
+        show_default="one per core",
+        rich_help_panel=RUNNING,
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="Run on the Dask cluster at this address; else DASK_SCHEDULER_ADDRESS, if it is set.",
+        rich_help_panel=RUNNING,
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        min=0.1,
+        max=86400,
+        help="Seconds to wait for a scheduler, or without a worker.",
+        rich_help_panel=RUNNING,
+    ),
+]
+PartitionPixels = Annotated[
+    int,
+    typer.Option(min=1, help="Pixels that one task decodes and encodes.", rich_help_panel=RUNNING),
+]
+MaxPixels = Annotated[
+    int,
+    typer.Option(min=1, help="Refuse images of more pixels than this.", rich_help_panel=RUNNING),
+]
+Json = Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")]
+
+
+def refuse_given(context: typer.Context, option: str, names: tuple[str, ...]) -> None:
+    """Raise UsageError where one of the parameters `names` was given beside `option`."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source and source.name == "COMMANDLINE":
+            raise UsageError(f"{option} and {parameter.opts[0]} exclude each other: leave one out")
+
+
+def fixed_colors(hexes: str) -> tuple[tuple[int, int, int], ...]:
+    """The colours of --fix."""
+    if not hexes:
+        return ()
+    from kmeans_dask.imaging.palette_files import parse_hexes
+
+    entries = parse_hexes(hexes)
+    if (entries[:, 3] < 255).any():
+        raise UsageError("--fix takes opaque colours: write them as #rrggbb")
+    return tuple((r, g, b) for r, g, b, _ in entries.tolist())
