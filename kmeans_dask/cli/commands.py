@@ -386,6 +386,27 @@ def palette(
     return 0
 
 
+@app.command(epilog="Example: kmeans-dask compare cathedral.jpg --colors 16")
+def compare(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The image.")],
+    colors: Annotated[int, typer.Option("--colors", "-k", min=2, max=256)] = 16,
+    seed: Seed = _FIT.seed,
+    as_json: Json = False,
+) -> int:
+    """Time this engine, a textbook's k-means, scikit-learn and others on the same pixels.
+
+    From the same random pixels to the same stop; peers take part where they are installed.
+    """
+    from kmeans_dask.comparison import compare as run_all
+    from kmeans_dask.views.comparison import show_comparison
+
+    if seed < 0:
+        raise UsageError(f"--seed is {seed}: choose 0 or more")
+    found = run_all(image, colors, seed=seed)
+    Run(as_json).show(found.as_dict(), show_comparison(found))
+    return 0
+
+
 @app.command(epilog="Example: kmeans-dask info photos.zarr")
 def info(store: StorePath, as_json: Json = False) -> int:
     """Show what a store holds: images, colours, palettes, versions."""

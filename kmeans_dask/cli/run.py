@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from kmeans_dask.errors import JobError, StoreError, UsageError
 
+_PIPED = 120  # columns of tables that go to no terminal
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -66,4 +68,5 @@ class Run:
         if self._as_json:
             sys.stdout.write(json.dumps(data, allow_nan=False) + "\n")
         else:
-            Console(highlight=False, soft_wrap=True).print(text)
+            wide = None if sys.stdout.isatty() else _PIPED
+            Console(highlight=False, soft_wrap=True, width=wide).print(text)

@@ -26,8 +26,7 @@ class ColorMap:
     codes: (u,) uint32, ascending, see `codes`
     indices: (u,) uint8 or uint16, one for each
 
-    A thread's maps share one table, of which each fills in its own colours: no map is to be
-    used any more once the thread has made another.
+    A thread's maps share one table of all opaque codes, into which the one in use fills its own.
 
     >>> from kmeans_dask.clustering.counts import count_colors
     >>> pixels = np.array([[9, 9, 9], [0, 0, 1], [9, 9, 9]], np.uint8)
@@ -36,17 +35,15 @@ class ColorMap:
     """
 
     def __init__(self, codes: NDArray[np.uint32], indices: Indices) -> None:
-        n_opaque = int(np.searchsorted(codes, N_CODES))  # these come first
-        self._table = _table_of(indices.dtype)
-        self._table[codes[:n_opaque]] = indices[:n_opaque]
-        self._codes, self._indices = codes[n_opaque:], indices[n_opaque:]
+        self._n_opaque = int(np.searchsorted(codes, N_CODES))  # these come first
+        self._codes, self._indices = codes, indices
 
     def look_up(
         self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None = None
     ) -> Indices:
         """Indices (n,) of pixels (n, 3) with alphas (n,); 0 where these are 0."""
-        found = np.empty(len(pixels), self._table.dtype)
-        _look_up(pixels, self._table, found)
+        found = np.empty(len(pixels), self._indices.dtype)
+        _look_up(pixels, self._table(), found)
         if alphas is not None:
             found[alphas == 0] = 0
             some = (alphas > 0) & (alphas < 255)
@@ -54,13 +51,24 @@ class ColorMap:
             found[some] = self._indices[np.searchsorted(self._codes, codes)]
         return found
 
+    def _table(self) -> Indices:
+        """The thread's table, with this map's indices. Of the rest no page is ever touched."""
+        tables: dict[str, _Table] = _thread.__dict__.setdefault("tables", {})
+        dtype = self._indices.dtype
+        table = tables.get(dtype.name) or tables.setdefault(dtype.name, _Table(dtype))
+        if table.user is not self:
+            n = self._n_opaque
+            table.indices[self._codes[:n]] = self._indices[:n]
+            table.user = self
+        return table.indices
 
-def _table_of(dtype: np.dtype[Any]) -> Indices:
-    """Of what is not filled in no page is ever touched."""
-    tables: dict[str, Indices] = _thread.__dict__.setdefault("tables", {})
-    if dtype.name not in tables:
-        tables[dtype.name] = np.zeros(N_CODES, dtype)
-    return tables[dtype.name]
+
+class _Table:
+    """An index for each opaque code, and the map that filled it in last."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.indices: Indices = np.zeros(N_CODES, dtype)
+        self.user: ColorMap | None = None
 
 
 def squared_error(

@@ -318,6 +318,9 @@ def _compress_folder(
         store = ingest_and_count(plan, store_path, engine, progress, job.decode).store
         fitted = fit(store, engine, progress, job.fit)
         encoded = encode(store, job.output, fitted, engine, progress, job.encode)
+    except UsageError as error:  # no room for transparency: other folders may have some
+        failures = tuple(Failure(source.path, str(error)) for source in group.sources)
+        return Encoded(failures=failures)
     finally:
         shutil.rmtree(store_path, ignore_errors=True)
     if encoded.images:

@@ -131,8 +131,9 @@ def weighed(counts: ColorCounts, weight: int) -> ColorCounts:
     """
     pixels = max(1, counts.pixels)
     each, rest = divmod(weight, pixels)
-    shares = counts.weights * each + (counts.weights * rest + pixels // 2) // pixels
-    return ColorCounts(counts.codes, np.maximum(shares, 1))
+    wide = counts.weights if pixels < 1 << 31 else counts.weights.astype(object)
+    shares = wide * each + (wide * rest + pixels // 2) // pixels
+    return ColorCounts(counts.codes, np.maximum(shares, 1).astype(np.int64))
 
 
 def weigh_partition(store_path: Path, weight: int, partition_id: str) -> ColorCounts:

@@ -253,8 +253,9 @@ def judge(counts: ColorCounts, entries: Indices, palette: Palette) -> Judged:
     errors = squared_errors(counts.colors, alphas, entries, palette.entries)
     weights = np.zeros(len(palette), np.int64)
     np.add.at(weights, entries, counts.weights)
-    low = errors & 0xFFFF  # in two parts, so that no sum passes 63 bits
-    total = int(low @ counts.weights) + (int((errors >> 16) @ counts.weights) << 16)
+    # In two parts, so that no sum passes 63 bits; and beyond 2^44 pixels in Python's integers.
+    each = counts.weights if counts.pixels < 1 << 44 else counts.weights.astype(object)
+    total = int((errors & 0xFFFF) @ each) + (int((errors >> 16) @ each) << 16)
     return Judged(weights[palette.first :], total)
 
 

@@ -1,0 +1,363 @@
+"""Files below the output folder: which, where, never half-written, and what is said of them."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from kmeans_dask.errors import StoreError
+from kmeans_dask.imaging import encode as encoding
+from kmeans_dask.imaging.palette import Palette
+from kmeans_dask.imaging.palette_files import read_entries
+from kmeans_dask.pipeline.plan import Failure
+from kmeans_dask.pipeline.write import (
+    Encoded,
+    Mapped,
+    below,
+    write_failures,
+    write_file,
+    write_image,
+    write_palette,
+)
+from kmeans_dask.settings import EncodeSettings, FitSettings
+from tests.pipeline.strategies import files_in, job, noise, save
+
+GREYS = Palette(np.repeat(np.arange(0, 256, 17, dtype=np.uint8), 3).reshape(-1, 3))
+ALWAYS = EncodeSettings(always=True)
+KEPT = "kept/image.png"
+
+
+def record_of(path: Path, pixels: NDArray[np.uint8], **more: Any) -> dict[str, Any]:
+    height, width = pixels.shape[:2]
+    return {
+        "path": str(path),
+        "kept_as": KEPT,
+        "stem": "kept/image",
+        "n_bytes": path.stat().st_size,
+        "height": height,
+        "width": width,
+        "transparent": False,
+        "translucent": False,
+        "composited": False,
+        "metadata": None,
+        **more,
+    }
+
+
+def mapped_to(palette: Palette, record: dict[str, Any], pixels: NDArray[np.uint8]) -> Mapped:
+    """Each pixel to the entry nearest to its red."""
+    flat = pixels.reshape(-1, 3)
+    reds = palette.entries[:, 0].astype(int)
+    indices = np.abs(flat[:, :1].astype(int) - reds).argmin(axis=1).astype(np.uint8)
+    return Mapped.of(record, flat, None, indices, palette)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> tuple[dict[str, Any], Mapped, bytes]:
+    """An image of noise, its file, which is larger than 16 greys, and what they make of it."""
+    pixels = noise(1)
+    path = save(tmp_path / "in" / "image.png", pixels)
+    record = record_of(path, pixels)
+    return record, mapped_to(GREYS, record, pixels), path.read_bytes()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> tuple[dict[str, Any], Mapped, bytes]:
+    """A file that no palette makes smaller."""
+    pixels = np.full((2, 2, 3), 34, np.uint8)
+    path = tmp_path / "in" / "image.gif"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"any bytes at all")
+    record = record_of(path, pixels, kept_as="kept/image.gif")
+    return record, mapped_to(GREYS, record, pixels), path.read_bytes()
+
+
+Sample = tuple[dict[str, Any], Mapped, bytes]
+
+
+# -- names ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.png", "a/b.png", "a/..b/...png", "a//b.png", "..a/b", "a b"])
+def test_names_below_the_output_are_paths_below_it(name: str, tmp_path: Path) -> None:
+    assert below(tmp_path, name) == tmp_path / name
+
+
+@pytest.mark.parametrize("name", ["/a.png", "../a.png", "a/../b.png", "a/../../b", "..", "a/.."])
+def test_names_that_leave_the_output_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="outside the output folder"):
+        below(tmp_path / "out", name)
+
+
+@pytest.mark.parametrize("key", ["kept_as", "stem"])
+def test_a_record_that_names_a_file_outside_writes_nothing(
+    key: str, photo: Sample, small: Sample, tmp_path: Path
+) -> None:
+    record, mapped, _ = photo if key == "stem" else small
+    with pytest.raises(StoreError, match="outside the output folder"):
+        write_image({**record, key: "../escaped"}, mapped, tmp_path / "out", EncodeSettings(), None)
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("escaped*"))
+
+
+# -- files ------------------------------------------------------------------------------------
+
+
+def test_a_file_is_written_with_its_folders_and_in_place_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "c.bin"
+    for data in (b"first and longer", b"second"):
+        write_file(path, data)
+        assert files_in(tmp_path) == {"a/b/c.bin": data}
+
+
+@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+def test_a_file_that_cannot_be_written_leaves_what_was_there_and_nothing_else(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.bin"
+    write_file(path, b"before")
+
+    def half(aside: Path, *_: object) -> None:
+        with aside.open("ab") as file:
+            file.write(b"half of it")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, step, half)
+    with pytest.raises(OSError, match="no space left"):
+        write_file(path, b"after")
+    monkeypatch.undo()
+    assert files_in(tmp_path) == {"a.bin": b"before"}
+
+
+def test_a_folder_in_the_way_is_an_error_that_leaves_no_file(tmp_path: Path) -> None:
+    (tmp_path / "a.bin" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"a\.bin"):
+        write_file(tmp_path / "a.bin", b"data")
+    assert files_in(tmp_path) == {}
+
+
+def test_a_file_is_whole_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    replacing = Path.replace
+
+    def watch(aside: Path, target: Path) -> Path:
+        seen.append((target.exists(), aside.read_bytes(), aside.parent == target.parent))
+        return replacing(aside, target)
+
+    monkeypatch.setattr(Path, "replace", watch)
+    write_file(tmp_path / "a.bin", b"all of it")
+    assert seen == [(False, b"all of it", True)]
+
+
+# -- images -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["png", "webp"])
+def test_an_image_is_written_and_counted_as_it_is(name: str, photo: Sample, tmp_path: Path) -> None:
+    record, mapped, original = photo
+    found = write_image(record, mapped, tmp_path / "out", EncodeSettings(name), None)
+    (written,) = files_in(tmp_path / "out").items()
+    assert written[0] == f"kept/image.{name}"
+    with Image.open(io.BytesIO(written[1])) as image:
+        assert np.array_equal(
+            np.asarray(image.convert("RGB")), GREYS.entries[mapped.indices][..., :3]
+        )
+    assert found == Encoded(
+        compressed=1,
+        input_bytes=len(original),
+        output_bytes=len(written[1]),
+        all_pixels=20 * 24,
+        pixels=20 * 24,
+        squared_error=mapped.squared_error,
+    )
+    assert len(written[1]) < len(original)
+
+
+def test_what_is_private_or_composited_is_counted(photo: Sample, tmp_path: Path) -> None:
+    record, mapped, _ = photo
+    own = replace(mapped, private=True)
+    found = write_image({**record, "composited": True}, own, tmp_path / "out", ALWAYS, None)
+    assert (found.compressed, found.private, found.composited) == (1, 1, 1)
+
+
+def test_the_error_is_that_of_the_pixels_that_are_seen(tmp_path: Path) -> None:
+    pixels = np.array([[10, 20, 30], [0, 0, 0], [40, 40, 40]], np.uint8)
+    alphas = np.array([255, 0, 51], np.uint8)
+    palette = Palette(np.array([[11, 22, 33, 255], [40, 40, 40, 102]], np.uint8), True)
+    indices = np.array([1, 0, 2], np.uint8)
+    record = {"height": 1, "width": 3}
+    found = Mapped.of(record, pixels, alphas, indices, palette)
+    over = 3 * (40 * 51) ** 2 + (255 * 51) ** 2
+    assert found.pixels == 2
+    assert found.squared_error == (1 + 4 + 9) * 255**2 + over
+    assert found.indices.tolist() == [[1, 0, 2]]
+
+
+def test_the_original_is_kept_where_it_is_smaller(small: Sample, tmp_path: Path) -> None:
+    record, mapped, original = small
+    found = write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
+    assert files_in(tmp_path / "out") == {"kept/image.gif": original}
+    assert found == Encoded(
+        kept=1, input_bytes=len(original), output_bytes=len(original), all_pixels=4
+    )
+
+
+def test_an_original_of_the_same_size_is_not_kept(small: Sample, tmp_path: Path) -> None:
+    record, mapped, _ = small
+    write_image(record, mapped, tmp_path / "a", ALWAYS, None)
+    (file,) = files_in(tmp_path / "a").values()
+    for n_bytes, kept in ((len(file), 0), (len(file) - 1, 1)):
+        same = {**record, "n_bytes": n_bytes}
+        found = write_image(same, mapped, tmp_path / "b", EncodeSettings(), None)
+        assert (found.kept, found.compressed) == (kept, 1 - kept)
+
+
+def test_always_means_always(small: Sample, tmp_path: Path) -> None:
+    record, mapped, original = small
+    found = write_image(record, mapped, tmp_path / "out", ALWAYS, None)
+    assert list(files_in(tmp_path / "out")) == ["kept/image.png"]
+    assert (found.compressed, found.kept) == (1, 0)
+    assert found.output_bytes > found.input_bytes == len(original)
+
+
+def test_a_larger_file_is_written_where_the_smaller_one_is_gone(
+    small: Sample, tmp_path: Path
+) -> None:
+    record, mapped, _ = small
+    Path(record["path"]).unlink()
+    found = write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
+    assert list(files_in(tmp_path / "out")) == ["kept/image.png"]
+    assert (found.compressed, found.kept, found.failures) == (1, 0, ())
+
+
+@pytest.mark.parametrize("settings", [EncodeSettings(), ALWAYS], ids=["smaller", "always"])
+def test_an_image_that_misses_the_target_is_kept_to_the_byte(
+    settings: EncodeSettings, photo: Sample, tmp_path: Path
+) -> None:
+    record, mapped, original = photo
+    assert not mapped.reaches(60)
+    found = write_image(record, mapped, tmp_path / "out", settings, 60)
+    assert files_in(tmp_path / "out") == {KEPT: original}
+    assert found == Encoded(
+        kept=1,
+        below_target=1,
+        input_bytes=len(original),
+        output_bytes=len(original),
+        all_pixels=20 * 24,
+    )
+
+
+def test_a_target_that_is_met_exactly_is_met(photo: Sample, tmp_path: Path) -> None:
+    record, mapped, _ = photo
+    mean = mapped.squared_error / (255**2 * 3 * mapped.pixels)
+    exact = 10 * np.log10(255**2 / mean)
+    assert mapped.reaches(exact - 1e-9)
+    assert not mapped.reaches(exact + 1e-9)
+    assert write_image(record, mapped, tmp_path / "a", ALWAYS, exact - 1e-9).compressed == 1
+    assert write_image(record, mapped, tmp_path / "b", ALWAYS, exact + 1e-9).below_target == 1
+
+
+def test_what_loses_nothing_reaches_any_target(small: Sample) -> None:
+    _, mapped, _ = small
+    assert mapped.squared_error == 0
+    assert mapped.reaches(1e6)
+    assert mapped.reaches(None)
+
+
+def test_below_the_target_and_gone_is_a_failure_by_name(photo: Sample, tmp_path: Path) -> None:
+    record, mapped, _ = photo
+    Path(record["path"]).unlink()
+    found = write_image(record, mapped, tmp_path / "out", ALWAYS, 60)
+    assert found == Encoded(
+        failures=(Failure(record["path"], "too far off, and the input file is gone"),)
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["webp", "gif"])
+def test_an_image_too_large_for_the_format_is_a_failure_by_name(
+    name: str, photo: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, mapped, _ = photo  # 24 x 20
+    monkeypatch.setitem(encoding._LONGEST, name, 23)
+    found = write_image(record, mapped, tmp_path / "out", EncodeSettings(name), None)
+    reason = f"{name} holds 23 pixels a side: choose png"
+    assert found == Encoded(failures=(Failure(record["path"], reason),))
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setitem(encoding._LONGEST, name, 24)
+    assert not write_image(record, mapped, tmp_path / "out", EncodeSettings(name), None).failures
+
+
+@pytest.mark.parametrize("scope", ["shared", "image"])
+def test_one_image_too_large_for_the_format_fails_alone(
+    scope: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(encoding._LONGEST, "webp", 25)
+    save(tmp_path / "in" / "a.png", noise(1))
+    large = save(tmp_path / "in" / "b.png", noise(2, (9, 26)))
+    settings = EncodeSettings("webp", always=True)
+    found = job([tmp_path / "in"], tmp_path / "out", FitSettings(8), settings, scope)
+    assert (found.compressed, found.failed, found.images) == (1, 1, 2)
+    assert found.failures == (Failure(str(large), "webp holds 25 pixels a side: choose png"),)
+    written = files_in(tmp_path / "out")
+    assert "a.webp" in written
+    assert "b.webp" not in written
+    (line,) = written["failures.jsonl"].decode().splitlines()
+    assert json.loads(line) == {"path": str(large), "reason": found.failures[0].reason}
+
+
+def test_a_job_keeps_what_it_makes_no_smaller_or_not_good_enough(tmp_path: Path) -> None:
+    save(tmp_path / "in" / "plain.bmp", np.full((100, 100, 3), 7))
+    noisy = save(tmp_path / "in" / "noisy.png", noise(3))
+    found = job([tmp_path / "in"], tmp_path / "out", FitSettings(3, min_psnr=40))
+    assert (found.compressed, found.kept, found.failed) == (1, 1, 0)
+    assert found.below_target == 1
+    written = files_in(tmp_path / "out")
+    assert sorted(written) == ["noisy.png", "palette.json", "plain.png"]
+    assert written["noisy.png"] == noisy.read_bytes()
+
+
+# -- beside the images ------------------------------------------------------------------------
+
+
+def test_a_palette_is_written_with_the_pixels_of_each_entry(tmp_path: Path) -> None:
+    palette = Palette(np.array([[1, 2, 3, 9], [4, 5, 6, 255]], np.uint8), transparent=True)
+    write_palette(tmp_path / "deep", palette, np.array([7, 8]))
+    assert json.loads((tmp_path / "deep" / "palette.json").read_text()) == {
+        "colors": ["#00000000", "#01020309", "#040506"],
+        "transparent": 0,
+        "pixels": [None, 7, 8],
+    }
+    assert read_entries(tmp_path / "deep" / "palette.json").tolist() == palette.entries.tolist()
+    write_palette(tmp_path, GREYS)
+    assert "pixels" not in json.loads((tmp_path / "palette.json").read_text())
+
+
+def test_failures_are_lines_of_json_and_those_of_an_earlier_run_go(tmp_path: Path) -> None:
+    failures = [Failure("/a\nb.png", "the file is empty"), Failure("/c.png", "ü")]
+    write_failures(tmp_path, failures)
+    lines = (tmp_path / "failures.jsonl").read_text().splitlines()
+    assert [Failure(**json.loads(line)) for line in lines] == failures
+    write_failures(tmp_path, [])
+    assert files_in(tmp_path) == {}
+    write_failures(tmp_path, [])
+
+
+def test_sums_of_encoded_are_field_by_field() -> None:
+    a = Encoded(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, (Failure("a", "b"),))
+    b = Encoded(10, 20, 30, 40, 50, 60, 70, 80, 90, 100, (Failure("c", "d"),))
+    total = a + b
+    assert total == Encoded(
+        11, 22, 33, 44, 55, 66, 77, 88, 99, 110, (Failure("a", "b"), Failure("c", "d"))
+    )
+    assert total.images == 33
