@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from kmeans_dask import dashboard
 from kmeans_dask.errors import ClusterError, UsageError
 from kmeans_dask.interrupts import check_interrupted, uninterrupted_children
 from kmeans_dask.settings import WORKER_TIMEOUT
@@ -76,6 +77,10 @@ class Engine(Protocol):
 
     def emit(self, event: dict[str, Any]) -> None:
         """Say on our topic what happens outside of tasks."""
+        ...
+
+    def announce(self, event: dict[str, Any]) -> None:
+        """Tell our page on the dashboard, if there is one, how far the job is."""
         ...
 
 
@@ -184,6 +189,9 @@ class _InProcess:
         for handler in _listeners:
             handler(event)
 
+    def announce(self, event: dict[str, Any]) -> None:
+        pass
+
 
 class _Threads(_InProcess):
     """A task is a call in a thread."""
@@ -225,6 +233,7 @@ class _Distributed:
         self._timeout = timeout
         self._run = secrets.token_hex(4)
         self._n_tasks = 0
+        self._telling: set[asyncio.Future[Any]] = set()  # else they could be collected half-way
         self.topic = f"kmeans-dask-{self._run}"
 
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Future[Any]:
@@ -277,6 +286,19 @@ class _Distributed:
 
     def emit(self, event: dict[str, Any]) -> None:
         self._client.log_event(self.topic, event)
+
+    def announce(self, event: dict[str, Any]) -> None:
+        with suppress(OSError):  # of a lost scheduler the tasks will tell
+            told: Any = self._client.log_event(dashboard.TOPIC, {"run": self._run, **event})
+            if asyncio.iscoroutine(told):  # by a handler, in the client's own loop
+                task = asyncio.ensure_future(told)
+                self._telling.add(task)
+                task.add_done_callback(self._told)
+
+    def _told(self, task: asyncio.Future[Any]) -> None:
+        self._telling.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, and of no consequence
 
     def _threads(self) -> int:
         """Threads of all workers. Raises ClusterError where the scheduler does not answer."""
@@ -397,6 +419,7 @@ def _local(workers: int, timeout: float) -> Iterator[Client]:
             "the worker processes could not be started: try --workers 0, without any"
         ) from error
     with cluster, Client(cluster, timeout=timeout, set_as_default=False) as client:
+        dashboard.install(cluster.scheduler)
         yield client
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -312,7 +312,15 @@ def _all_of(few: NDArray[Any], k: int) -> NDArray[np.float64]:
 
 
 def _tell(say: Callable[[dict[str, Any]], None], start: int, iteration: Iteration) -> None:
-    say({"start": start, **asdict(iteration)})
+    say(
+        {
+            "start": start,
+            "number": iteration.number,
+            "inertia": iteration.inertia,
+            "shift": iteration.shift,
+            "seconds": iteration.seconds,
+        }
+    )
 
 
 def _best(fits: Sequence[Fit]) -> Fit:

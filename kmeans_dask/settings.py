@@ -122,6 +122,8 @@ class EncodeSettings:
             raise UsageError(f"--dither is {self.dither}: choose 0 (none) to 1")
         if self.keep_metadata and self.format in ("gif", "tokens"):
             raise UsageError(f"--keep-metadata: --format {self.format} holds none; choose another")
+        if self.dither and self.format == "tokens":
+            raise UsageError("--format tokens and --dither exclude each other: leave one out")
 
     @property
     def suffix(self) -> str:

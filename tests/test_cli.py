@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -11,7 +10,6 @@ import sys
 import time
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,58 +17,13 @@ from distributed import LocalCluster
 from PIL import Image
 
 from kmeans_dask.clustering.plain import plain_labels
+from tests.command import chunks, palette_file, run, summary, tree
 from tests.conftest import photograph, pixels_of
 
 KEYS = {
     "images", "compressed", "kept", "failed", "pixels", "distinct_colors", "colors", "iterations",
     "inertia", "psnr", "input_bytes", "output_bytes", "seconds",
 }  # fmt: skip
-
-
-def run(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run `kmeans-dask` with `words`; it must end with `code`, and never with a traceback."""
-    environment = {k: v for k, v in os.environ.items() if k != "DASK_SCHEDULER_ADDRESS"}
-    done = subprocess.run(
-        [sys.executable, "-m", "kmeans_dask", *map(str, words)],
-        capture_output=True,
-        text=True,
-        errors="backslashreplace",
-        timeout=240,
-        env=environment,
-    )
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def summary(*words: str | Path, code: int = 0) -> dict[str, Any]:
-    """Run with --json; stdout must hold one object and nothing else."""
-    found: dict[str, Any] = json.loads(run(*words, "--json", code=code).stdout)
-    return found
-
-
-def tree(folder: Path) -> dict[str, str]:
-    """Every file below `folder` with its digest."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def chunks(path: Path) -> dict[bytes, bytes]:
-    """The chunks of a PNG file, the last of each kind."""
-    data, found, at = path.read_bytes(), {}, 8
-    while at < len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        found[data[at + 4 : at + 8]] = data[at + 8 : at + 8 + size]
-        at += 12 + size
-    return found
-
-
-def palette_file(output: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((output / "palette.json").read_text())
-    return found
 
 
 def test_a_folder_becomes_the_same_folder_with_one_exact_palette(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +31,7 @@ from kmeans_dask.cli.options import (
     Overwrite,
     PartitionPixels,
     Scheduler,
+    Scope,
     Seed,
     Space,
     Starts,
@@ -40,6 +41,7 @@ from kmeans_dask.cli.options import (
     Weight,
     Workers,
     fixed_colors,
+    numbers_of,
     refuse_given,
 )
 from kmeans_dask.cli.run import Run
@@ -54,6 +56,7 @@ from kmeans_dask.settings import (
     DecodeSettings,
     EncodeSettings,
     FitSettings,
+    check_together,
 )
 
 # Everything else is imported where it is used: --help and errors need no numba and no Dask.
@@ -87,15 +90,7 @@ def compress(
     inputs: Inputs,
     output: Output,
     colors: Colors = _FIT.colors,
-    scope: Annotated[
-        str,
-        typer.Option(
-            "--palette",
-            help="One for all (shared), for each folder, for each image, or auto: for images of "
-            "which the shared one is not good enough.",
-            rich_help_panel=PALETTE,
-        ),
-    ] = SCOPES[0],
+    scope: Scope = SCOPES[0],
     min_psnr: MinPsnr = None,
     fix: Fix = "",
     palette_file: Annotated[
@@ -159,6 +154,8 @@ def compress(
     from kmeans_dask.pipeline import compress as job
     from kmeans_dask.pipeline.palettes import read_palette_file
     from kmeans_dask.pipeline.plan import make_plan
+    from kmeans_dask.pipeline.record import record_of_job
+    from kmeans_dask.views.report import write_report
     from kmeans_dask.views.summary import show_plan, show_summary, show_tokens
 
     check_effort(encode_settings)
@@ -201,6 +198,10 @@ def compress(
             run.engine(scheduler, workers, timeout) as engine,
         ):
             summary = job.compress(plan, store_path, output, engine, run.progress, settings)
+        record = record_of_job(
+            summary, plan.inputs, output, scope=scope, fit=fit_settings, encode=encode_settings
+        )
+        write_report(output, record)
         run.show(summary.as_dict(), show_summary(summary))
     return int(summary.failed > 0)
 
@@ -327,7 +328,9 @@ def encode(
     from kmeans_dask.imaging.encode import check_effort
     from kmeans_dask.pipeline import compress as job
     from kmeans_dask.pipeline.fit import read_fit
+    from kmeans_dask.pipeline.record import record_of_job
     from kmeans_dask.store import Store
+    from kmeans_dask.views.report import write_report
     from kmeans_dask.views.summary import show_summary, show_tokens
 
     check_effort(settings)
@@ -351,6 +354,10 @@ def encode(
             summary = job.encode_and_summarize(
                 opened, output, fitted, engine, run.progress, settings
             )
+        record = record_of_job(
+            summary, map(str, inputs), output, scope="shared", fit=fitted.settings, encode=settings
+        )
+        write_report(output, record)
         run.show(summary.as_dict(), show_summary(summary))
     return int(summary.failed > 0)
 
@@ -384,6 +391,124 @@ def palette(
         convert_palette(found, target, overwrite=overwrite)
     Run(as_json).show(found.as_dict(), show_palette(found))
     return 0
+
+
+@app.command(epilog="Example: kmeans-dask report out/")
+def report(
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The output of a job.")],
+) -> int:
+    """Make report.html again, from what a job left in its output."""
+    from kmeans_dask.pipeline.record import read_record
+    from kmeans_dask.views.report import write_report
+
+    write_report(output, read_record(output))
+    return 0
+
+
+@app.command(epilog="Example: kmeans-dask sweep photos/ --colors 2,4,8,16,32,64,128,256")
+def sweep(
+    inputs: Inputs,
+    colors: Annotated[
+        str, typer.Option("--colors", "-k", metavar="K,...", help="Numbers of colours to try.")
+    ] = "2,4,8,16,32,64,128,256",
+    space: Space = _FIT.space,
+    weight: Weight = _FIT.weight,
+    seed: Seed = _FIT.seed,
+    format_: Format = _ENCODE.format,
+    effort: Effort = _ENCODE.effort,
+    dither: Dither = _ENCODE.dither,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    timeout: Timeout = WORKER_TIMEOUT,
+    as_json: Json = False,
+) -> int:
+    """Show bytes and quality for several numbers of colours, from one counting pass.
+
+    Quality is exact; bytes are those of a sample, scaled up. Writes nothing that stays.
+    """
+    numbers = numbers_of(colors)
+    settings = FitSettings(seed=seed, space=space, weight=weight)
+    encode_settings = EncodeSettings(format_, effort, dither)
+    for number in numbers:
+        check_together(replace(settings, colors=number), encode_settings)
+    if encode_settings.format == "tokens":
+        raise UsageError("--format tokens has no bytes to compare: choose png, webp or gif")
+
+    from kmeans_dask.imaging.encode import check_effort
+    from kmeans_dask.pipeline.compress import passing_folder
+    from kmeans_dask.pipeline.plan import make_plan
+    from kmeans_dask.pipeline.sweep import sweep as job
+    from kmeans_dask.views.sweep import show_sweep
+
+    check_effort(encode_settings)
+    with Run(as_json) as run:
+        run.progress.start("plan")
+        plan = make_plan(inputs)
+        run.progress.finish()
+        with passing_folder() as folder, run.engine(scheduler, workers, timeout) as engine:
+            found = job(
+                plan,
+                folder / "sweep.zarr",
+                engine,
+                run.progress,
+                numbers,
+                settings,
+                encode_settings,
+            )
+        run.show(found.as_dict(), show_sweep(found))
+    return int(bool(found.failures))
+
+
+@app.command(epilog="Example: kmeans-dask estimate photos/ --colors 64")
+def estimate(
+    inputs: Inputs,
+    colors: Colors = _FIT.colors,
+    scope: Scope = SCOPES[0],
+    min_psnr: MinPsnr = None,
+    space: Space = _FIT.space,
+    seed: Seed = _FIT.seed,
+    format_: Format = _ENCODE.format,
+    effort: Effort = _ENCODE.effort,
+    dither: Dither = _ENCODE.dither,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    timeout: Timeout = WORKER_TIMEOUT,
+    as_json: Json = False,
+) -> int:
+    """Predict size, quality, time and memory from a sample. Writes nothing that stays."""
+    tol = PRIVATE_TOL if scope in ("folder", "image") else TOL
+    fit_settings = FitSettings(colors, seed, space=space, min_psnr=min_psnr, tol=tol)
+    encode_settings = EncodeSettings(format_, effort, dither)
+    if encode_settings.format == "tokens":
+        raise UsageError("--format tokens has no bytes to predict: choose png, webp or gif")
+
+    from kmeans_dask.imaging.encode import check_effort
+    from kmeans_dask.pipeline import compress as job
+    from kmeans_dask.pipeline.estimate import estimate as predict
+    from kmeans_dask.pipeline.estimate import sample_of
+    from kmeans_dask.pipeline.plan import make_plan
+    from kmeans_dask.views.estimate import show_estimate
+
+    check_effort(encode_settings)
+    settings = job.JobSettings(
+        fit_settings, encode_settings, DecodeSettings(flat=encode_settings.flat), scope
+    )
+    with Run(as_json) as run:
+        run.progress.start("plan")
+        plan = make_plan(inputs)
+        run.progress.finish()
+        with job.passing_folder() as folder, run.engine(scheduler, workers, timeout) as engine:
+            found = predict(
+                plan,
+                sample_of(plan),
+                folder / "sample.zarr",
+                folder / "out",
+                engine,
+                run.progress,
+                settings,
+            )
+        run.show(found.as_dict(), show_estimate(found))
+    return int(bool(found.failures))
 
 
 @app.command(epilog="Example: kmeans-dask compare cathedral.jpg --colors 16")

@@ -53,6 +53,15 @@ Tol = Annotated[
         rich_help_panel=PALETTE,
     ),
 ]
+Scope = Annotated[
+    str,
+    typer.Option(
+        "--palette",
+        help="One for all (shared), for each folder, for each image, or auto: for images of "
+        "which the shared one is not good enough.",
+        rich_help_panel=PALETTE,
+    ),
+]
 Space = Annotated[
     str,
     typer.Option(
@@ -167,7 +176,18 @@ def fixed_colors(hexes: str) -> tuple[tuple[int, int, int], ...]:
         return ()
     from kmeans_dask.imaging.palette_files import parse_hexes
 
-    entries = parse_hexes(hexes)
+    try:
+        entries = parse_hexes(hexes)
+    except UsageError as error:
+        raise UsageError(f"--fix: {error}") from error
     if (entries[:, 3] < 255).any():
         raise UsageError("--fix takes opaque colours: write them as #rrggbb")
     return tuple((r, g, b) for r, g, b, _ in entries.tolist())
+
+
+def numbers_of(text: str) -> list[int]:
+    """The numbers of a list with commas. Raises UsageError."""
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--colors is {text!r}: write numbers with commas, as 4,16,64") from None

@@ -55,8 +55,10 @@ class Run:
             if engine.dashboard:
                 where = f"{engine.place}, dashboard: {engine.dashboard}"
                 self._console.print(where, markup=False, soft_wrap=True)
+            self.progress.announce = engine.announce
             try:
                 yield engine
+                engine.announce({"kind": "end", "ok": True})
             except StoreError as error:  # by now something has been written
                 raise JobError(str(error)) from error
 

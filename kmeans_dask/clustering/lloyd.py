@@ -22,19 +22,21 @@ class Measure(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Iteration:
     """One iteration: what the centroids it started from were worth, and how far they moved.
 
     inertia: sum of squared distances to the centroids before the move
     shift: sum over centroids of the squared distance moved
     seconds: that it took
+    centroids: (k, C) float64, after the move
     """
 
     number: int
     inertia: float
     shift: float
     seconds: float
+    centroids: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def fit(
             partial = measure(centroids)
         now = time.perf_counter()
         if on_iteration:
-            on_iteration(Iteration(len(history), history[-1], shift, now - since))
+            on_iteration(Iteration(len(history), history[-1], shift, now - since, centroids))
         since = now
     n_iter = len(history)
     history.append(partial.inertia(centroids))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from kmeans_dask.imaging.quality import psnr
 from kmeans_dask.pipeline.count import Tally, count
 from kmeans_dask.pipeline.encode import check_palette, encode, write_tokens
 from kmeans_dask.pipeline.fit import FitResult, fit
+from kmeans_dask.pipeline.gallery import CLOUD, Gallery
 from kmeans_dask.pipeline.ingest import ingest
 from kmeans_dask.pipeline.plan import Failure, Plan, cut
 from kmeans_dask.pipeline.private import (
@@ -39,6 +41,7 @@ from kmeans_dask.settings import (
 from kmeans_dask.store import Store
 
 _GIGABYTE = 10**9
+_LOOKED_AT = ("gallery", "fitted")  # what a report shows, and the figures do not
 _PASSING_STORE = ".kmeans-dask.zarr"  # in the output folder, which every worker sees
 
 
@@ -57,6 +60,8 @@ class Summary:
     psnr: over the compressed images, without fully transparent pixels, in dB; None where nothing
         was lost
     input_bytes, output_bytes: of the compressed and kept images
+    gallery: images to look at
+    fitted: the shared palette and its fit, where there is one
     """
 
     images: int
@@ -78,6 +83,8 @@ class Summary:
     output_bytes: int
     seconds: Mapping[str, float]
     failures: tuple[Failure, ...]
+    gallery: Gallery
+    fitted: FitResult | None
 
     @property
     def images_per_gb(self) -> tuple[float, float] | None:
@@ -88,7 +95,11 @@ class Summary:
     def as_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
         before, after = self.images_per_gb or (None, None)
-        return asdict(self) | {"images_per_gb": {"before": before, "after": after}}
+        figures = {name: vars(self)[name] for name in vars(self) if name not in _LOOKED_AT}
+        return figures | {
+            "failures": [asdict(failure) for failure in self.failures],
+            "images_per_gb": {"before": before, "after": after},
+        }
 
 
 def check_output(inputs: Sequence[Path], output: Path, *, overwrite: bool) -> None:
@@ -230,7 +241,20 @@ def _summary(
         output_bytes=encoded.output_bytes,
         seconds=dict(progress.seconds),
         failures=encoded.failures,
+        gallery=encoded.gallery,
+        fitted=fitted,
     )
+
+
+@contextmanager
+def passing_folder() -> Iterator[Path]:
+    """A folder that is removed, in the current one, which workers are likeliest to see as well."""
+    folder = Path.cwd() / f".kmeans-dask-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -265,8 +289,10 @@ class JobSettings:
         check_choice("--palette", self.scope, SCOPES)
         if self.scope == "auto" and self.fit.min_psnr is None:
             raise UsageError("--palette auto needs a target: add --min-psnr")
-        if self.encode.format == "tokens" and not self.is_shared:
-            raise UsageError("--format tokens needs one fitted palette: leave --palette at shared")
+        if self.encode.format == "tokens" and self.palette:
+            raise UsageError("--format tokens and --palette-file exclude each other")
+        if self.encode.format == "tokens" and self.scope != "shared":
+            raise UsageError("--format tokens needs one palette: leave --palette at shared")
         if self.palette:
             check_palette(self.palette, self.encode)
 
@@ -287,7 +313,7 @@ def compress(
     """Compress the images of `plan` into `output`; a store, where one is used, at `store_path`."""
     if settings.is_shared:
         ingested = ingest_and_count(plan, store_path, engine, progress, settings.decode)
-        fitted = fit(ingested.store, engine, progress, settings.fit)
+        fitted = _fit_new(ingested.store, engine, progress, settings.fit)
         private = settings.fit if settings.scope == "auto" else None
         return encode_and_summarize(
             ingested.store, output, fitted, engine, progress, settings.encode, private
@@ -296,7 +322,14 @@ def compress(
     groups = groups_by_folder(plan) if by_folder else groups_of_one(plan)
     output.mkdir(parents=True, exist_ok=True)
     small = [group for group in groups if not by_folder or group.n_pixels <= PARTITION_PIXELS]
-    job = Job(output.absolute(), settings.fit, settings.encode, settings.decode, settings.palette)
+    job = Job(
+        output.absolute(),
+        settings.fit,
+        settings.encode,
+        settings.decode,
+        settings.palette,
+        max(4, CLOUD // plan.n_images),
+    )
     encoded = compress_groups(small, job, engine, progress) if small else Encoded()
     for group in groups:
         if by_folder and group.n_pixels > PARTITION_PIXELS:
@@ -306,6 +339,15 @@ def compress(
     failures = sorted([*plan.failures, *encoded.failures], key=lambda failure: failure.path)
     write_failures(output, failures)
     return _summary(replace(encoded, failures=tuple(failures)), progress, plan.n_skipped)
+
+
+def _fit_new(store: Store, engine: Engine, progress: Progress, settings: FitSettings) -> FitResult:
+    """Fit a store that was made for this; it goes where that is impossible."""
+    try:
+        return fit(store, engine, progress, settings)
+    except UsageError:  # whoever reads that expects that nothing was written
+        shutil.rmtree(store.path, ignore_errors=True)
+        raise
 
 
 def _compress_folder(
@@ -356,7 +398,7 @@ def compress_to_tokens(
 ) -> TokensSummary:
     """A new store of the images of `plan`, with a palette and every pixel as an index into it."""
     store = ingest_and_count(plan, store_path, engine, progress, settings.decode).store
-    fitted = fit(store, engine, progress, settings.fit)
+    fitted = _fit_new(store, engine, progress, settings.fit)
     return tokenize(store, fitted, engine, progress)
 
 

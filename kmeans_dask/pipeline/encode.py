@@ -17,11 +17,12 @@ from kmeans_dask.errors import UsageError
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.fit import FitResult
+from kmeans_dask.pipeline.gallery import CLOUD, Cloud, cloud_of
 from kmeans_dask.pipeline.ingest import empty_counter
 from kmeans_dask.pipeline.mapping import Mapper
 from kmeans_dask.pipeline.plan import Failure
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.pipeline.quantize import LocalColors, quantize
+from kmeans_dask.pipeline.quantize import LocalColors, nearest_entries, quantize
 from kmeans_dask.pipeline.write import Encoded, Mapped, write_image
 from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
 from kmeans_dask.store import Piece, Store
@@ -52,7 +53,16 @@ def encode(
         total += encoded
         progress.advance(encoded.images)
     progress.finish()
-    return replace(total, failures=_in_order(total.failures))
+    cloud = engine.result(engine.submit("cloud", sample_cloud, store.path, fitted))
+    gallery = replace(total.gallery, cloud=cloud)
+    return replace(total, failures=_in_order(total.failures), gallery=gallery)
+
+
+def sample_cloud(store_path: Path, fitted: FitResult) -> Cloud:
+    """One task: some of all pixels, and what they become, undithered."""
+    counts = Store.open(store_path).read_colors()
+    entries = nearest_entries(counts, fitted.palette, fitted.settings.space)
+    return cloud_of(counts, entries, fitted.palette, CLOUD)
 
 
 def check_palette(palette: Palette, settings: EncodeSettings) -> None:
@@ -79,7 +89,7 @@ def encode_partition(
 ) -> Encoded:
     """One task: map, deflate and write the images of a partition."""
     partition = Store.open(store_path).partition(partition_id)
-    total = Encoded(failures=_failures(partition.failures))
+    parts = [Encoded(failures=_failures(partition.failures))]
     mapper = Mapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither)
     min_psnr = fitted.settings.min_psnr
     for record, pieces in partition.read_images():
@@ -93,8 +103,8 @@ def encode_partition(
                 mapped = _map_privately(record, pixels, alphas, private)
         else:
             mapped = _map_pieces(image, mapper)
-        total += write_image(record, mapped, output, settings, min_psnr)
-    return total
+        parts.append(write_image(record, mapped, output, settings, min_psnr))
+    return Encoded.total(parts)
 
 
 @dataclass(frozen=True)

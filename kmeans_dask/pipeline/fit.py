@@ -17,6 +17,7 @@ from kmeans_dask.clustering.lloyd import Fit, Iteration
 from kmeans_dask.clustering.spaces import Space
 from kmeans_dask.errors import UsageError
 from kmeans_dask.imaging.palette import Palette
+from kmeans_dask.imaging.palette_files import hexes_of
 from kmeans_dask.imaging.quality import psnr
 from kmeans_dask.pipeline.count import Tally, weigh_images
 from kmeans_dask.pipeline.progress import Progress
@@ -33,7 +34,7 @@ from kmeans_dask.pipeline.quantize import (
     start_of,
 )
 from kmeans_dask.rounds import Rounds
-from kmeans_dask.settings import FitSettings
+from kmeans_dask.settings import MAX_COLORS, FitSettings
 from kmeans_dask.store import Store, StoredPalette
 
 
@@ -94,13 +95,9 @@ def fit(store: Store, engine: Engine, progress: Progress, settings: FitSettings)
         weigh_images(store, engine, progress)
     n_colors, size = store.n_colors, settings.chunk_colors
 
-    def show(event: dict[str, Any]) -> None:
-        progress.tell(f"inertia {event['inertia']:.6g}")
-        progress.advance(1)
-
     progress.start("fit", None, "iterations")
     if n_colors <= size:
-        with engine.listening(show):
+        with engine.listening(progress.iterate):
             task = engine.submit(
                 "fit", fit_chunk, store.path, settings, transparent, engine.topic, engine.cores
             )
@@ -111,7 +108,7 @@ def fit(store: Store, engine: Engine, progress: Progress, settings: FitSettings)
             colors,
             settings,
             transparent=transparent,
-            on_iteration=lambda iteration: show(asdict(iteration)),
+            on_iteration=lambda iteration: progress.iterate(_event(iteration, colors.space)),
         )
     progress.finish()
     result = FitResult(
@@ -174,11 +171,25 @@ def fit_chunk(
     store = Store.open(store_path)
 
     def tell(iteration: Iteration) -> None:
-        emit(topic, asdict(iteration))
+        emit(topic, _event(iteration, colors.space))
 
     with local_threads(cores) as threads:
         colors = LocalColors(store.read_colors(), settings, threads, _weights(store, settings))
         return quantize(colors, settings, transparent=transparent, on_iteration=tell)
+
+
+def _event(iteration: Iteration, space: Space) -> dict[str, Any]:
+    """An iteration, and what the palette would be by now, for those who watch."""
+    centroids = iteration.centroids[:MAX_COLORS]
+    colors = space.colors(centroids, np.ones(len(centroids), np.bool_))
+    entries = Palette(np.rint(colors.clip(0, 255)).astype(np.uint8)[:, :3]).entries
+    return {
+        "number": iteration.number,
+        "inertia": iteration.inertia,
+        "shift": iteration.shift,
+        "seconds": iteration.seconds,
+        "colors": hexes_of(entries),
+    }
 
 
 def _weights(

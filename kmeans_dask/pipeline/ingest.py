@@ -33,7 +33,7 @@ def ingest(
     progress.start("ingest", plan.n_images, "images")
     for n_images, failed in engine.map("ingest", task, partitions):
         failures += failed
-        progress.advance(n_images + len(failed))
+        progress.advance(n_images + len(failed), len(failed))
     progress.finish()
     return failures
 

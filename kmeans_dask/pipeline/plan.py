@@ -17,7 +17,9 @@ MAX_IMAGES = 4096  # in one partition
 
 PALETTE_FILE = "palette.json"
 FAILURES_FILE = "failures.jsonl"
-_OUR_FILES = (PALETTE_FILE, FAILURES_FILE)
+RECORD_FILE = "report.json"
+REPORT_FILE = "report.html"
+_OUR_FILES = (PALETTE_FILE, FAILURES_FILE, RECORD_FILE, REPORT_FILE)
 _SUFFIXES = tuple(f".{name}" for name in FORMATS if name != "tokens")
 
 

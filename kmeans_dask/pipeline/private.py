@@ -20,6 +20,7 @@ from kmeans_dask.clustering.counts import ColorCounts, merge_counts
 from kmeans_dask.errors import ImageError, UsageError
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.pipeline.count import image_weight, weighed
+from kmeans_dask.pipeline.gallery import cloud_of
 from kmeans_dask.pipeline.ingest import empty_counter, read_image, record_of
 from kmeans_dask.pipeline.mapping import Mapper
 from kmeans_dask.pipeline.plan import MAX_IMAGES, PALETTE_FILE, Failure, Plan, Source
@@ -53,6 +54,7 @@ class Job:
     """What to do with each group, and where.
 
     palette: given, so that none is fitted
+    cloud: pixels of each image that are looked at
     """
 
     output: Path
@@ -60,6 +62,7 @@ class Job:
     encode: EncodeSettings
     decode: DecodeSettings
     palette: Palette | None = None
+    cloud: int = 0
 
 
 def groups_by_folder(plan: Plan) -> list[Group]:
@@ -93,7 +96,8 @@ def compress_groups(
     task = functools.partial(compress_batch, job)
     for encoded in engine.map("compress", task, batches):
         total += encoded
-        progress.advance(encoded.images + len(encoded.failures))
+        failed = len(encoded.failures)
+        progress.advance(encoded.images + failed, failed)
     progress.finish()
     return total
 
@@ -118,10 +122,7 @@ def _batches(groups: Sequence[Group], task_pixels: int) -> Iterator[tuple[Group,
 
 def compress_batch(job: Job, groups: Sequence[Group]) -> Encoded:
     """One task: all steps for some groups, one after the other."""
-    total = Encoded()
-    for group in groups:
-        total += _compress_group(job, group)
-    return total
+    return Encoded.total(part for group in groups for part in _compress_group(job, group))
 
 
 class _Picture(NamedTuple):
@@ -133,22 +134,23 @@ class _Picture(NamedTuple):
     counts: ColorCounts
 
 
-def _compress_group(job: Job, group: Group) -> Encoded:
+def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
     pictures, failures = [], []
     for source in group.sources:
         try:
             pictures.append(_read(source, job.decode))
         except ImageError as error:
             failures.append(Failure(source.path, str(error)))
-    total = Encoded(failures=tuple(failures))
+    yield Encoded(failures=tuple(failures))
     if not pictures:
-        return total
+        return
     transparent = any(picture.record["transparent"] for picture in pictures)
     reserved = len(job.palette.colors) if job.palette else len(job.fit.fixed)
     if transparent and reserved >= job.fit.colors:
         reason = f"transparent, and all {job.fit.colors} colours of the palette are taken"
         names = [picture.record["path"] for picture in pictures]
-        return total + Encoded(failures=tuple(Failure(name, reason) for name in names))
+        yield Encoded(failures=tuple(Failure(name, reason) for name in names))
+        return
     counts = merge_counts([picture.counts for picture in pictures])
     if job.palette:
         palette = replace(job.palette, transparent=job.palette.transparent or transparent)
@@ -163,21 +165,22 @@ def _compress_group(job: Job, group: Group) -> Encoded:
             write_palette(job.output / group.folder, palette, found.judged.weights)
     own = job.palette is None and group.folder is None
     for picture in pictures:
-        mapped = _map(picture, mapper, dithered=job.encode.dither > 0, own=own)
-        total += write_image(picture.record, mapped, job.output, job.encode, job.fit.min_psnr)
-    return total
+        mapped = _map(picture, mapper, job, own=own)
+        yield write_image(picture.record, mapped, job.output, job.encode, job.fit.min_psnr)
 
 
-def _map(picture: _Picture, mapper: Mapper, *, dithered: bool, own: bool) -> Mapped:
+def _map(picture: _Picture, mapper: Mapper, job: Job, *, own: bool) -> Mapped:
     """Map an image to a palette, which may be its own."""
     record, pixels, alphas, counts = picture
     palette = mapper.palette
     indices = mapper.map(pixels, alphas, record["width"])
-    if dithered:  # what a colour becomes hangs on where it is
+    if job.encode.dither:  # what a colour becomes hangs on where it is
         return Mapped.of(record, pixels, alphas, indices, palette, private=own)
-    found = judge(counts, mapper.map(counts.colors, counts.alphas, 1), palette)
+    entries = mapper.map(counts.colors, counts.alphas, 1)
+    found = judge(counts, entries, palette)
     shaped = indices.reshape(record["height"], record["width"])
-    return Mapped(shaped, palette, counts.pixels, found.squared_error, private=own)
+    cloud = cloud_of(counts, entries, palette, job.cloud)
+    return Mapped(shaped, palette, counts.pixels, found.squared_error, own, cloud)
 
 
 def _read(source: Source, settings: DecodeSettings) -> _Picture:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,6 +19,7 @@ from kmeans_dask.imaging.metadata import Metadata
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.palette_files import entries_as
 from kmeans_dask.imaging.quality import psnr
+from kmeans_dask.pipeline.gallery import Cloud, Gallery, ImageRow
 from kmeans_dask.pipeline.plan import FAILURES_FILE, PALETTE_FILE, Failure, output_name
 from kmeans_dask.settings import EncodeSettings
 
@@ -34,6 +35,7 @@ class Encoded:
     composited: of the compressed, those whose partly transparent pixels were laid over white
     input_bytes, output_bytes: of the compressed and the kept
     all_pixels: of the compressed and the kept
+    gallery: of the compressed and the kept
     pixels, squared_error: of the compressed images, without fully transparent pixels; the
         squared differences in `clustering.colormap.ERROR_UNITS`
     """
@@ -49,11 +51,23 @@ class Encoded:
     pixels: int = 0
     squared_error: int = 0
     failures: tuple[Failure, ...] = ()
+    gallery: Gallery = field(default_factory=Gallery)
+
+    @classmethod
+    def total(cls, parts: Iterable[Encoded]) -> Encoded:
+        """Of all of them together."""
+        parts = list(parts) or [cls()]
+        sums = {
+            each.name: sum(getattr(part, each.name) for part in parts)
+            for each in fields(cls)
+            if each.name not in ("failures", "gallery")
+        }
+        failures = tuple(failure for part in parts for failure in part.failures)
+        gallery = Gallery.total([part.gallery for part in parts])
+        return cls(**sums, failures=failures, gallery=gallery)
 
     def __add__(self, other: Encoded) -> Encoded:
-        return Encoded(
-            *(getattr(self, field.name) + getattr(other, field.name) for field in fields(self))
-        )
+        return Encoded.total([self, other])
 
     @property
     def images(self) -> int:
@@ -68,6 +82,7 @@ class Mapped:
     indices: (h, w) uint8
     pixels, squared_error: as `Encoded` has them
     private: whether the palette is the image's own
+    cloud: some of its pixels, where they are at hand
     """
 
     indices: NDArray[np.uint8]
@@ -75,6 +90,7 @@ class Mapped:
     pixels: int
     squared_error: int
     private: bool = False
+    cloud: Cloud = ()
 
     @classmethod
     def of(
@@ -124,12 +140,17 @@ def write_image(
     if original is not None:
         write_file(below(output, record["kept_as"]), original)
         size = len(original)
+        status = "kept" if good else "below target"
+        row = ImageRow(
+            record["kept_as"], record["kept_as"], record["path"], status, size, size, None
+        )
         return Encoded(
             kept=1,
             below_target=not good,
             input_bytes=size,
             output_bytes=size,
             all_pixels=mapped.indices.size,
+            gallery=Gallery.of([row]),
         )
     if not good:
         return Encoded(
@@ -137,6 +158,10 @@ def write_image(
         )
     name = output_name(record["kept_as"], record["stem"], settings.suffix)
     write_file(below(output, name), file)
+    found = psnr(mapped.squared_error, mapped.pixels)
+    row = ImageRow(
+        record["kept_as"], name, record["path"], "compressed", record["n_bytes"], len(file), found
+    )
     return Encoded(
         compressed=1,
         private=mapped.private,
@@ -146,6 +171,7 @@ def write_image(
         all_pixels=mapped.indices.size,
         pixels=mapped.pixels,
         squared_error=mapped.squared_error,
+        gallery=Gallery.of([row], mapped.cloud),
     )
 
 

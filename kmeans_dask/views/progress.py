@@ -63,8 +63,8 @@ class TerminalProgress(Progress):
         super().start(step, total, unit)
         self._task = self._bars.add_task(step, total=total, unit=unit, note="")
 
-    def advance(self, n: int) -> None:  # noqa: D102
-        super().advance(n)
+    def advance(self, n: int, failed: int = 0) -> None:  # noqa: D102
+        super().advance(n, failed)
         self._bars.advance(self._task, n)
 
     def tell(self, text: str) -> None:  # noqa: D102

@@ -1,0 +1,259 @@
+"""What the page shows, from the events that jobs log. Plain Python.
+
+Events come from whoever may talk to the scheduler: what is not as expected is ignored.
+
+    {"kind": "step", "run": "ab12", "step": "ingest", "total": 280 or None, "unit": "images"}
+    {"kind": "advance", "run": "ab12", "step": "ingest", "done": 120, "failed": 3}
+    {"kind": "finish", "run": "ab12", "step": "ingest", "seconds": 1.9}
+    {"kind": "iteration", "run": "ab12", "number": 7, "inertia": 1.2e9, "shift": 0.3, ...}
+    {"kind": "palette", "run": "ab12", "colors": ["#1a2b3c", ...]}
+    {"kind": "end", "run": "ab12", "ok": True}
+
+done, failed and seconds are of the step so far, not since the event before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kmeans_dask.settings import MAX_COLORS
+
+TOPIC = "kmeans-dask-progress"
+
+_WINDOW = 20.0  # seconds over which a rate is taken: steady, and still of now
+_MOMENT, _AGES = 1e-6, 1e9  # seconds, between which times are worth telling
+_MAX_POINTS = 1000  # of the curve
+_MAX_STEPS = 20
+_MAX_PAST = 1000  # runs that are over, so that a straggler's events do not bring them back
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a job.
+
+    total: units of work; None where nobody knows
+    seconds: it took; None while it runs
+    rate: units per second, lately or of the whole step when it is finished; None if unknown
+    seconds_left: of this step; None if unknown
+    """
+
+    name: str
+    unit: str
+    total: int | None
+    done: int
+    failed: int
+    seconds: float | None
+    rate: float | None
+    seconds_left: float | None
+
+    @property
+    def part(self) -> float | None:
+        """What is done, from 0 to 1; None where nobody knows."""
+        if self.seconds is not None:
+            return 1.0
+        return min(self.done / self.total, 1.0) if self.total else None
+
+
+@dataclass(frozen=True)
+class State:
+    """What is shown: the latest run.
+
+    run: its name, empty before there was any
+    step: where it is, or was last
+    inertia: number and inertia of the iterations of the latest fit
+    palette: as #rrggbb
+    finished: the run is over, and with `ok` it went well
+    """
+
+    run: str = ""
+    step: str = ""
+    steps: tuple[Step, ...] = ()
+    rate: float | None = None
+    seconds_left: float | None = None
+    inertia: tuple[tuple[int, float], ...] = ()
+    palette: tuple[str, ...] = ()
+    failures: int = 0
+    finished: bool = False
+    ok: bool = False
+
+
+def state_of(events: Iterable[tuple[float, object]]) -> State:
+    """What to show after `events`, (time in seconds, event) in order."""
+    board = Board()
+    for at, event in events:
+        board.add(at, event)
+    return board.state()
+
+
+class Board:
+    """Takes events one by one, as a scheduler keeps only the last thousand or so."""
+
+    def __init__(self) -> None:
+        self._past: deque[str] = deque(maxlen=_MAX_PAST)
+        self._run = _Run("")
+
+    def add(self, at: float, event: object) -> None:
+        """An event, logged at the time `at`."""
+        if not isinstance(event, dict) or not _is_sound(event):
+            return
+        name = event["run"]
+        if name in self._past:
+            return
+        if name != self._run.name:
+            if self._run.name:
+                self._past.append(self._run.name)
+            self._run = _Run(name)
+        elif self._run.ok is not None and event["kind"] == "step":
+            self._run = _Run(name)  # one client does one job after another
+        self._run.add(at, event)
+
+    def state(self) -> State:
+        """What to show now."""
+        return self._run.state()
+
+
+@dataclass
+class _Step:
+    unit: str
+    total: int | None
+    done: int = 0
+    failed: int = 0
+    seconds: float | None = None
+    times: deque[tuple[float, int]] = field(default_factory=deque)  # what was done when
+
+    def advance(self, at: float, done: int, failed: int) -> None:
+        self.done = max(self.done, done)
+        self.failed = max(self.failed, failed)
+        self.times.append((at, self.done))
+        while len(self.times) > 2 and self.times[1][0] <= at - _WINDOW:
+            self.times.popleft()
+        if len(self.times) > _MAX_POINTS:  # many small advances: each second one will do
+            self.times = deque([*list(self.times)[:-1:2], self.times[-1]])
+
+    @property
+    def rate(self) -> float | None:
+        (since, before), (until, after) = self.times[0], self.times[-1]
+        spent, done = until - since, after - before
+        if self.seconds is not None:
+            spent, done = self.seconds, self.done
+        return done / spent if done and _MOMENT < spent < _AGES else None
+
+    def shown(self, name: str, over: bool) -> Step:
+        rate = self.rate
+        left = None
+        if rate and self.total is not None and self.seconds is None and not over:
+            left = max(self.total - self.done, 0) / rate
+            left = left if left < _AGES else None
+        return Step(name, self.unit, self.total, self.done, self.failed, self.seconds, rate, left)
+
+
+class _Run:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ok: bool | None = None  # None while it runs
+        self._step = ""
+        self._steps: dict[str, _Step] = {}
+        self._inertia: deque[tuple[int, float]] = deque(maxlen=_MAX_POINTS)
+        self._palette: tuple[str, ...] = ()
+
+    def add(self, at: float, event: dict[Any, Any]) -> None:
+        kind = event["kind"]
+        if self.ok is not None:
+            return
+        if kind == "end":
+            self.ok = event["ok"]
+        elif kind == "palette":
+            self._palette = tuple(event["colors"])
+        elif kind == "iteration":
+            number = event["number"]
+            if self._inertia and number <= self._inertia[-1][0]:  # another start, or another fit
+                self._inertia.clear()
+            self._inertia.append((number, float(event["inertia"])))
+        else:
+            self._add_to_step(kind, at, event)
+
+    def _add_to_step(self, kind: str, at: float, event: dict[Any, Any]) -> None:
+        name = event["step"]
+        step = self._steps.get(name)
+        if step is None and len(self._steps) == _MAX_STEPS:
+            return
+        if kind == "step" or step is None:  # who came late has not heard of its start
+            began, before = kind == "step", event["done"] if kind == "advance" else 0
+            unit, total = (event["unit"], event.get("total")) if began else ("", None)
+            step = _Step(unit, total, times=deque([(at, before)]))
+            self._steps[name] = step
+            self._step = name
+        if kind == "advance":
+            step.advance(at, event["done"], event["failed"])
+        elif kind == "finish":
+            step.seconds = float(event["seconds"])
+
+    def state(self) -> State:
+        over = self.ok is not None
+        steps = {name: step.shown(name, over) for name, step in self._steps.items()}
+        current = steps.get(self._step)
+        return State(
+            run=self.name,
+            step=self._step,
+            steps=tuple(steps.values()),
+            rate=current.rate if current else None,
+            seconds_left=current.seconds_left if current else None,
+            inertia=tuple(self._inertia),
+            palette=self._palette,
+            failures=sum(step.failed for step in steps.values()),
+            finished=over,
+            ok=bool(self.ok),
+        )
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= 60 and value.isprintable()
+
+
+def _is_name(value: object) -> bool:
+    return _is_label(value) and value != ""
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
+
+
+def _is_amount(value: object, most: float = 1e100) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < most
+
+
+def _is_time(value: object) -> bool:
+    return _is_amount(value, _AGES)
+
+
+def _is_palette(value: object) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) <= MAX_COLORS
+        and all(isinstance(color, str) and _COLOR.fullmatch(color) for color in value)
+    )
+
+
+_FIELDS: dict[str, dict[str, Callable[[object], bool]]] = {
+    "step": {"step": _is_name, "total": lambda v: v is None or _is_count(v), "unit": _is_label},
+    "advance": {"step": _is_name, "done": _is_count, "failed": _is_count},
+    "finish": {"step": _is_name, "seconds": _is_time},
+    "iteration": {"number": _is_count, "inertia": _is_amount},
+    "palette": {"colors": _is_palette},
+    "end": {"ok": lambda v: isinstance(v, bool)},
+}
+
+
+def _is_sound(event: dict[Any, Any]) -> bool:
+    kind = event.get("kind")
+    fields = _FIELDS.get(kind) if isinstance(kind, str) else None
+    return (
+        fields is not None
+        and _is_name(event.get("run"))
+        and all(check(event.get(name)) for name, check in fields.items())
+    )

@@ -1,0 +1,147 @@
+"""What a job would give, from a sample of its images: before the collection is touched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kmeans_dask.cluster import Engine
+from kmeans_dask.pipeline.compress import JobSettings, compress
+from kmeans_dask.pipeline.gallery import ImageRow
+from kmeans_dask.pipeline.plan import Failure, Plan, Source, cut
+from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.settings import PARTITION_PIXELS
+
+_IMAGES = 120  # of a sample, at most
+_SURE = 1.96  # standard errors to either side: 95 of 100 times
+_PIXEL_BYTES = 12  # that a worker holds for each pixel of the image in hand, at most, as measured
+_WORKER_BYTES = 400 << 20  # that a worker takes beside: Python, kernels, tables
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Predictions, with what they may be off by 95 of 100 times.
+
+    images, pixels, input_bytes: of the whole collection; sampled: images that were compressed
+    output_bytes, bytes_off: of the whole collection
+    psnr, psnr_off: of an image, on average, in dB; None where nothing is lost
+    seconds: of the whole job, on as many workers as the sample had, start-up left out
+    worker_bytes: memory that a worker takes at most
+    """
+
+    images: int
+    pixels: int
+    input_bytes: int
+    sampled: int
+    output_bytes: int
+    bytes_off: int
+    psnr: float | None
+    psnr_off: float
+    seconds: float
+    worker_bytes: int
+    failures: tuple[Failure, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some images of a plan: all of the largest, and of the others with a chance by their bytes.
+
+    certain: names of those that were taken for sure
+    """
+
+    plan: Plan
+    certain: frozenset[str]
+
+
+def sample_of(plan: Plan, images: int = _IMAGES) -> Sample:
+    """At most about so many images of `plan`.
+
+    By systematic sampling with probability proportional to size (Cochran 1977, "Sampling
+    Techniques", section 9A.5): one in each run of so many bytes, from small files to large.
+    """
+    sources = [source for partition in plan.partitions for source in partition]
+    rest = sorted(sources, key=lambda source: (source.n_bytes, source.path))
+    some: list[Source] = []
+    while rest:
+        step = sum(source.n_bytes for source in rest) / max(1, images - len(some))
+        if images > len(some) and rest[-1].n_bytes < step:
+            break
+        some.append(rest.pop())  # it could be drawn twice: it is taken for sure
+    certain = frozenset(source.kept_as for source in some)
+    until = step / 2 if rest else 0.0
+    for source in rest:
+        until -= source.n_bytes
+        if until < 0:
+            some.append(source)
+            until += step
+    some.sort(key=lambda source: source.kept_as)
+    pixels = max(1, min(PARTITION_PIXELS, sum(source.n_pixels for source in some) // 8))
+    partitions = tuple(cut(some, pixels))
+    return Sample(replace(plan, partitions=partitions, failures=(), n_skipped=0), certain)
+
+
+def estimate(
+    plan: Plan,
+    sample: Sample,
+    store_path: Path,
+    output: Path,
+    engine: Engine,
+    progress: Progress,
+    settings: JobSettings,
+) -> Estimate:
+    """Compress the images of `sample` into `output`, which may go after, and scale up."""
+    done = dict(progress.seconds)
+    summary = compress(sample.plan, store_path, output, engine, progress, settings)
+    spent = {step: s - done.get(step, 0.0) for step, s in progress.seconds.items()}
+    rows = summary.gallery.rows
+    n_bytes, off = _scaled(rows, sample.certain, plan.n_bytes)
+    psnr, psnr_off = _mean([row.psnr for row in rows if row.psnr is not None])
+    # Fitting takes longer with more colours, of which a collection has more than a sample; all
+    # other steps go with the pixels.
+    share = plan.n_pixels / max(1, sample.plan.n_pixels)
+    fixed = spent.get("fit", 0.0) * math.sqrt(share)
+    moving = sum(s for step, s in spent.items() if step not in ("fit", "plan", "start"))
+    largest = max((source.n_pixels for part in plan.partitions for source in part), default=0)
+    return Estimate(
+        images=plan.n_images,
+        pixels=plan.n_pixels,
+        input_bytes=plan.n_bytes,
+        sampled=len(rows),
+        output_bytes=n_bytes,
+        bytes_off=off,
+        psnr=psnr,
+        psnr_off=psnr_off,
+        seconds=fixed + moving * share,
+        worker_bytes=_WORKER_BYTES + _PIXEL_BYTES * largest,
+        failures=tuple(sorted([*plan.failures, *summary.failures], key=lambda f: f.path)),
+    )
+
+
+def _scaled(rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int) -> tuple[int, int]:
+    """Bytes of all images, and what that may be off.
+
+    Those that were taken for sure are as they are; the others by their mean ratio.
+    """
+    known = [row for row in rows if row.name in certain]
+    drawn = [row.ratio for row in rows if row.name not in certain]
+    after = float(sum(row.output_bytes for row in known))
+    left = input_bytes - sum(row.input_bytes for row in known)
+    ratio, off = _mean(drawn)
+    return round(after + left * (ratio or 0.0)), math.ceil(left * off)
+
+
+def _mean(values: Sequence[float]) -> tuple[float | None, float]:
+    if not values:
+        return None, 0.0
+    mean = math.fsum(values) / len(values)
+    if len(values) < 2:
+        return mean, 0.0
+    spread = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return mean, _SURE * math.sqrt(spread / len(values))

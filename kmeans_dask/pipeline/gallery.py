@@ -1,0 +1,156 @@
+"""What there is to look at: images with their figures, as many as a page can show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.clustering.colormap import Indices
+from kmeans_dask.clustering.counts import ColorCounts
+from kmeans_dask.imaging.palette import Palette
+
+T = TypeVar("T")
+
+MAX_ROWS = 2000
+MAX_SHOWN = 6  # of the best, and of the worst
+CLOUD = 4000  # colours in a cloud, about
+
+_RATIOS = np.linspace(0, 1.5, 31)  # edges of bins: bytes after, of bytes before
+_DECIBELS = np.linspace(10, 60, 26)
+
+Histogram = tuple[int, ...]
+Cloud = tuple[tuple[int, ...], ...]  # r, g, b before, and r, g, b after
+
+
+@dataclass(frozen=True, order=True)
+class ImageRow:
+    """An image of the output.
+
+    name: in the input; output: the file's name below the output folder; path: of the input file
+    status: "compressed", "kept" (as it was) or "below target" (kept for its quality)
+    psnr: in dB; None where nothing was lost, or nothing was changed
+    """
+
+    name: str
+    output: str
+    path: str
+    status: str
+    input_bytes: int
+    output_bytes: int
+    psnr: float | None
+
+    @property
+    def ratio(self) -> float:
+        """Bytes after, of bytes before."""
+        return self.output_bytes / max(1, self.input_bytes)
+
+    @property
+    def quality(self) -> float:
+        """PSNR in dB; infinite where nothing was lost."""
+        return float("inf") if self.psnr is None else self.psnr
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Some of many images: galleries add up, in any order, and stay small.
+
+    rows: the first by name; left_out: how many there are beyond
+    worst, best: of the compressed, by PSNR
+    ratios, decibels: how many images fall into each bin, the outer ones open
+    cloud: pixels, and what they became
+    """
+
+    rows: tuple[ImageRow, ...] = ()
+    left_out: int = 0
+    worst: tuple[ImageRow, ...] = ()
+    best: tuple[ImageRow, ...] = ()
+    ratios: Histogram = (0,) * (len(_RATIOS) - 1)
+    decibels: Histogram = (0,) * (len(_DECIBELS) - 1)
+    cloud: Cloud = ()
+
+    @classmethod
+    def of(cls, rows: Iterable[ImageRow], cloud: Cloud = ()) -> Gallery:
+        """Of these images."""
+        rows = sorted(rows, key=lambda row: row.name)
+        done = [row for row in rows if row.status == "compressed"]
+        return cls(
+            tuple(rows[:MAX_ROWS]),
+            len(rows[MAX_ROWS:]),
+            _first(done, best=False),
+            _first([row for row in done if row.psnr is not None], best=True),
+            _histogram([row.ratio for row in rows], _RATIOS),
+            _histogram([row.quality for row in done if row.psnr is not None], _DECIBELS),
+            cloud,
+        )
+
+    @classmethod
+    def total(cls, galleries: Sequence[Gallery]) -> Gallery:
+        """Of all their images."""
+        rows = sorted(_all(gallery.rows for gallery in galleries), key=lambda row: row.name)
+        return cls(
+            tuple(rows[:MAX_ROWS]),
+            sum(gallery.left_out for gallery in galleries) + len(rows[MAX_ROWS:]),
+            _first(_all(gallery.worst for gallery in galleries), best=False),
+            _first(_all(gallery.best for gallery in galleries), best=True),
+            tuple(map(sum, zip(*(gallery.ratios for gallery in galleries), strict=True))),
+            tuple(map(sum, zip(*(gallery.decibels for gallery in galleries), strict=True))),
+            tuple(_all(gallery.cloud for gallery in galleries)),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON, as `views.report` takes it."""
+        cloud = self.cloud[:: max(1, len(self.cloud) // CLOUD)]
+        return {
+            "rows": [asdict(row) for row in self.rows],
+            "rows_left_out": self.left_out,
+            "worst": [asdict(row) for row in self.worst],
+            "best": [asdict(row) for row in self.best],
+            "ratio_histogram": {"edges": _RATIOS.tolist(), "counts": list(self.ratios)},
+            "psnr_histogram": {"edges": _DECIBELS.tolist(), "counts": list(self.decibels)},
+            "cloud": {
+                "before": [_hex(colors[:3]) for colors in cloud],
+                "after": [_hex(colors[3:]) for colors in cloud],
+            },
+        }
+
+
+def cloud_of(counts: ColorCounts, entries: Indices, palette: Palette, n: int) -> Cloud:
+    """Of about `n` of the pixels in `counts`: their colours, and what they have become.
+
+    Evenly over the table; entries: (u,) of `palette`, one for each colour
+    """
+    pixels = counts.pixels
+    if not pixels:
+        return ()
+    n = min(n, pixels)
+    places = (2 * np.arange(n) + 1) * (pixels / (2 * n))
+    some = np.searchsorted(np.cumsum(counts.weights), places, side="right")
+    some = np.minimum(some, len(counts) - 1)
+    after: NDArray[np.uint8] = palette.entries[entries[some], :3]
+    pairs = np.concatenate([counts.colors[some], after], axis=1)
+    return tuple(map(tuple, pairs.tolist()))
+
+
+def _all(parts: Iterable[Iterable[T]]) -> list[T]:
+    return list(chain.from_iterable(parts))
+
+
+def _first(rows: Iterable[ImageRow], *, best: bool) -> tuple[ImageRow, ...]:
+    sign = -1 if best else 1
+    ordered = sorted(rows, key=lambda row: (sign * row.quality, row.name))
+    return tuple(ordered[:MAX_SHOWN])
+
+
+def _histogram(values: list[float], edges: NDArray[np.float64]) -> Histogram:
+    inside = np.clip(values, edges[0], edges[-1])
+    counts, _ = np.histogram(inside, edges)
+    return tuple(int(count) for count in counts)
+
+
+def _hex(color: tuple[int, ...]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color)

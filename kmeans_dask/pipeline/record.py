@@ -1,0 +1,66 @@
+"""What is kept of a job beside its images, so that its report can be made again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from kmeans_dask.errors import UsageError
+from kmeans_dask.imaging.palette_files import hexes_of
+from kmeans_dask.pipeline.compress import Summary
+from kmeans_dask.pipeline.plan import RECORD_FILE
+from kmeans_dask.settings import EncodeSettings, FitSettings
+
+_MAX_FAILURES = 1000
+_MAX_BYTES = 1 << 26  # of a record that is read
+_VERSIONS_OF = ("numpy", "numba", "dask", "distributed", "zarr", "pillow")
+
+
+def record_of_job(
+    summary: Summary,
+    inputs: Iterable[str],
+    output: Path,
+    *,
+    scope: str,
+    fit: FitSettings,
+    encode: EncodeSettings,
+) -> dict[str, Any]:
+    """All that a report shows, ready for JSON."""
+    figures, fitted = summary.as_dict(), summary.fitted
+    palette = None
+    if fitted:
+        pixels = [None] * fitted.palette.first + fitted.weights.tolist()
+        palette = {"colors": hexes_of(fitted.palette.entries), "pixels": pixels}
+    return {
+        "version": metadata.version("kmeans-dask"),
+        "versions": {name: metadata.version(name) for name in _VERSIONS_OF},
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "inputs": list(inputs),
+        "output": str(output),
+        "settings": {"scope": scope, "fit": asdict(fit), "encode": asdict(encode)},
+        "summary": figures | {"failures": figures["failures"][:_MAX_FAILURES]},
+        "history": list(fitted.history) if fitted else [],
+        "palette": palette,
+        **summary.gallery.as_dict(),
+    }
+
+
+def read_record(output: Path) -> dict[str, Any]:
+    """What a report in `output` was made of. Raises UsageError where there is none."""
+    path = output / RECORD_FILE
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise UsageError(f"{path} is too large to be a job's record")
+        record = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{output} has no {RECORD_FILE}: name the output of a job") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: run the job again") from error
+    if not isinstance(record, dict) or "summary" not in record:
+        raise UsageError(f"{path} is no record of a job")
+    return record

@@ -1,0 +1,180 @@
+"""Many numbers of colours, one counting pass: what each costs in bytes and loses in quality."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kmeans_dask.cluster import Engine
+from kmeans_dask.clustering.oklab import UNIT, to_oklab
+from kmeans_dask.imaging.encode import encode_image
+from kmeans_dask.pipeline.compress import ingest_and_count
+from kmeans_dask.pipeline.count import Tally
+from kmeans_dask.pipeline.encode import check_palette
+from kmeans_dask.pipeline.fit import FitResult, fit
+from kmeans_dask.pipeline.mapping import Mapper
+from kmeans_dask.pipeline.plan import Failure, Plan
+from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.quantize import nearest_entries
+from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
+from kmeans_dask.store import Store
+
+_SAMPLE_PIXELS = 1 << 23  # that are encoded to see how many bytes they take
+_SAMPLE_IMAGES = 12  # at least, where there are so many
+
+
+@dataclass(frozen=True)
+class Point:
+    """One palette of a sweep.
+
+    psnr: in dB, exact; None where nothing is lost
+    oklab: mean distance of all pixels to their colours in Oklab, where white is 1 from black
+    n_bytes: of all images, from those of a sample
+    """
+
+    colors: int
+    entries: int
+    iterations: int
+    psnr: float | None
+    oklab: float
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What was found, few colours first.
+
+    sampled: images whose bytes were counted
+    suggested: the number of colours at the curve's knee; None where there is none
+    """
+
+    images: int
+    pixels: int
+    input_bytes: int
+    sampled: int
+    points: tuple[Point, ...]
+    suggested: int | None
+    failures: tuple[Failure, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return asdict(self)
+
+
+def sweep(
+    plan: Plan,
+    store_path: Path,
+    engine: Engine,
+    progress: Progress,
+    colors: Sequence[int],
+    settings: FitSettings,
+    encode: EncodeSettings,
+) -> Sweep:
+    """Fit each number of `colors` to the images of `plan`, by way of a store that may go after."""
+    decode = DecodeSettings(flat=encode.flat)
+    ingested = ingest_and_count(plan, store_path, engine, progress, decode)
+    store, tally = ingested.store, ingested.tally
+    chosen = _choose(store)
+    points = []
+    for k in sorted(set(colors)):
+        fitted = fit(store, engine, progress, replace(settings, colors=k))
+        check_palette(fitted.palette, encode)
+        progress.start("encode")
+        oklab = engine.submit("judge", oklab_distance, store.path, fitted)
+        task = functools.partial(encode_sample, store.path, fitted, encode)
+        sizes = list(engine.map("encode", task, chosen))
+        share = tally.pixels / max(1, sum(pixels for _, pixels in sizes))
+        n_bytes = round(share * sum(size for size, _ in sizes))
+        points.append(
+            Point(
+                k,
+                len(fitted.palette),
+                fitted.iterations,
+                fitted.psnr,
+                engine.result(oklab),
+                n_bytes,
+            )
+        )
+        progress.finish()
+    return Sweep(
+        tally.images,
+        tally.pixels,
+        tally.n_bytes,
+        sum(len(numbers) for _, numbers in chosen),
+        tuple(points),
+        knee([(point.n_bytes, point.psnr) for point in points], [point.colors for point in points]),
+        ingested.failures,
+    )
+
+
+def _choose(store: Store) -> list[tuple[str, tuple[int, ...]]]:
+    """Images to encode, evenly over the store: ids of partitions, and places in these."""
+    tally = Tally.read(store)
+    wanted = max(_SAMPLE_IMAGES, tally.images * _SAMPLE_PIXELS // max(1, tally.pixels))
+    step = max(1, tally.images // wanted)
+    chosen, number = [], step // 2
+    for partition_id in store.partition_ids:
+        n = len(store.partition(partition_id).images)
+        places = tuple(range(number, n, step))
+        if places:
+            chosen.append((partition_id, places))
+        number = (places[-1] + step if places else number) - n
+    return chosen
+
+
+def encode_sample(
+    store_path: Path,
+    fitted: FitResult,
+    settings: EncodeSettings,
+    chosen: tuple[str, tuple[int, ...]],
+) -> tuple[int, int]:
+    """One task: bytes and pixels of some images of a partition."""
+    partition_id, places = chosen
+    partition = Store.open(store_path).partition(partition_id)
+    mapper = Mapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither)
+    n_bytes = n_pixels = 0
+    for number, (record, pieces) in enumerate(partition.read_images()):
+        if number not in places:
+            continue  # what is not read costs nothing
+        shape = record["height"], record["width"]
+        indices = [mapper.map(pixels, alphas, shape[1]) for pixels, alphas in pieces]
+        n_bytes += len(
+            encode_image(np.concatenate(indices).reshape(shape), fitted.palette, settings)
+        )
+        n_pixels += shape[0] * shape[1]
+    return n_bytes, n_pixels
+
+
+def oklab_distance(store_path: Path, fitted: FitResult) -> float:
+    """One task: the mean distance of all pixels to their palette colours in Oklab."""
+    counts = Store.open(store_path).read_colors()
+    if not len(counts):
+        return 0.0
+    entries = nearest_entries(counts, fitted.palette, fitted.settings.space)
+    after = to_oklab(np.ascontiguousarray(fitted.palette.entries[:, :3]))[entries]
+    apart = np.sqrt(((to_oklab(counts.colors) - after) ** 2).sum(axis=1))
+    return float(np.average(apart, weights=counts.weights)) / UNIT
+
+
+def knee(curve: Sequence[tuple[float, float | None]], names: Sequence[int]) -> int | None:
+    """The name of the point of a rate-distortion `curve` farthest above its chord.
+
+    Satopaa et al. 2011, "Finding a kneedle in a haystack", ICDCSW, section 3: where more bytes
+    begin to buy less quality. Points without loss, and curves of less than three points, have none.
+
+    >>> knee([(1, 20.0), (2, 30.0), (3, 32.0), (4, 33.0)], [2, 4, 8, 16])
+    4
+    """
+    lossy = [(x, y, name) for (x, y), name in zip(curve, names, strict=True) if y is not None]
+    if len(lossy) < 3:
+        return None
+    (x0, y0, _), (x1, y1, _) = lossy[0], lossy[-1]
+    if x1 <= x0 or y1 <= y0:
+        return None
+    above = [(y - y0) / (y1 - y0) - (x - x0) / (x1 - x0) for x, y, _ in lossy]
+    return lossy[above.index(max(above))][2]

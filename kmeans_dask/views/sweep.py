@@ -1,0 +1,40 @@
+"""A rate-distortion curve as a table."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kmeans_dask.pipeline.sweep import Sweep
+from kmeans_dask.views.summary import name_failures
+from kmeans_dask.views.text import decibels, size
+
+_WIDTH = 24  # of the longest bar
+
+
+def show_sweep(sweep: Sweep) -> RenderableType:
+    """A row for each number of colours, with a bar for its PSNR; the suggested one is marked."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("colours", "bytes", "of input", "PSNR", "Oklab"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    best = max((point.psnr or 0.0 for point in sweep.points), default=0.0) or 1.0
+    for point in sweep.points:
+        length = _WIDTH if point.psnr is None else round(_WIDTH * point.psnr / best)
+        table.add_row(
+            f"{point.colors}" + ("*" if point.colors == sweep.suggested else " "),
+            size(point.n_bytes),
+            f"{100 * point.n_bytes / max(1, sweep.input_bytes):.1f} %",
+            decibels(point.psnr),
+            f"{point.oklab:.4f}",
+            Text("█" * length, style="blue"),
+        )
+    about = (
+        f"{sweep.images:,} images of {sweep.pixels:,} pixels, {size(sweep.input_bytes)}; bytes "
+        f"from {sweep.sampled:,} of them"
+    )
+    last = [Text(f"* suggested: from {sweep.suggested} colours on, bytes buy less quality")]
+    return Group(
+        Text(about), table, *(last if sweep.suggested else []), *name_failures(sweep.failures)
+    )
