@@ -35,7 +35,7 @@ def floor(task: tuple[str, str, int]) -> tuple[float, float]:
     Image.MAX_IMAGE_PIXELS = None
     since = time.perf_counter()
     with Image.open(source) as image:
-        np.asarray(image.convert("RGB"))
+        image.load()
     decoded = time.perf_counter() - since
     with Image.open(indexed) as image:
         indices = np.asarray(image).copy()

@@ -125,9 +125,9 @@ def cloud_of(counts: ColorCounts, entries: Indices, palette: Palette, n: int) ->
     Evenly over the table; entries: (u,) of `palette`, one for each colour
     """
     pixels = counts.pixels
-    if not pixels:
-        return ()
     n = min(n, pixels)
+    if not n:
+        return ()
     places = (2 * np.arange(n) + 1) * (pixels / (2 * n))
     some = np.searchsorted(np.cumsum(counts.weights), places, side="right")
     some = np.minimum(some, len(counts) - 1)

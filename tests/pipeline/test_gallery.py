@@ -67,3 +67,5 @@ def test_a_cloud_holds_colours_as_often_as_their_pixels() -> None:
     assert cloud.count((255, 0, 0, 250, 9, 9)) == 5
     few = cloud_of(count_colors(pixels[:3]), np.array([0], np.uint8), palette, 20)
     assert few == ((0, 0, 0, 1, 1, 1),) * 3
+    assert cloud_of(count_colors(pixels), np.array([0, 1], np.uint8), palette, 0) == ()
+    assert cloud_of(count_colors(pixels[:0]), np.zeros(0, np.uint8), palette, 9) == ()
