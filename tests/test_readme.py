@@ -45,6 +45,7 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
     photograph("chelsea.png", (60, 40)).save(tmp_path / "photos" / "cats" / "a.png")
     photograph("astronaut.png", (40, 60)).save(tmp_path / "photos" / "b.png")
+    photograph("rocket.jpg", (80, 54)).save(tmp_path / "photos" / "cathedral.jpg")
     rgba = np.dstack([np.asarray(photograph("coffee.png", (32, 32))), np.full((32, 32), 255)])
     rgba[:, :9, 3] = 0
     Image.fromarray(rgba.astype(np.uint8)).save(tmp_path / "sprites" / "c.png")
