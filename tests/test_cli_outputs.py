@@ -47,7 +47,7 @@ def compress(source: Path, out: Path, *words: str | Path, code: int = 0) -> Done
     return Done(out, found)
 
 
-_OURS = (".json", ".jsonl")
+_OURS = (".json", ".jsonl", ".html")
 
 
 def run_all(commands: Iterable[Sequence[str | Path]]) -> None:
