@@ -14,7 +14,7 @@ PHOTOGRAPHS = astronaut.png chelsea.png coffee.png hubble_deep_field.jpg motorcy
 demo: $(VENV)/.demo
 	@photos=$$($(BIN)/python -c 'import skimage.data; print(skimage.data.data_dir)'); \
 	$(BIN)/kmeans-dask compress $(PHOTOGRAPHS:%="$$photos"/%) demo --colors 64 --overwrite
-	@echo "Look at demo/: the same photographs in 64 colours, and their palette."
+	@echo "Look at demo/report.html, and at demo/: the same photographs in 64 colours."
 
 test: lint types
 	$(BIN)/pytest

@@ -23,6 +23,14 @@ _FALLBACK = Path(skimage.data.data_dir) / "astronaut.png"
 Start = NDArray[np.float64]
 
 
+def photographs(name: str = "kodak") -> list[Path]:
+    """Images of the optional folder `name`, or some that scikit-image installs."""
+    folder = SHARED / name
+    if folder.is_dir():
+        return sorted(folder.iterdir())
+    return [_FALLBACK.with_name(f"{each}.png") for each in ("astronaut", "chelsea", "coffee")]
+
+
 def read_pixels(path: Path) -> NDArray[np.uint8]:
     """Pixels (n, 3) of the image at `path`, or of one that scikit-image installs."""
     Image.MAX_IMAGE_PIXELS = None

@@ -1,6 +1,6 @@
 """Writing indexed pixels: against Pillow's PNG writer, every effort, and pngquant with oxipng.
 
-    python -m benchmarks.encoding [FOLDER] [--colors 16,256] [--runs 3]
+    python -m benchmarks.encoding [PNG...] [--colors 16,256] [--runs 3]
 
 The indices are those of `--palette image`. Effort 9 and the last comparison need the extra
 `optimize`, and the latter Debian's pngquant.
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.common import SHARED, in_turn, show
+from benchmarks.common import in_turn, photographs, show
 from kmeans_dask.cluster import local_threads
 from kmeans_dask.clustering.counts import count_colors
 from kmeans_dask.imaging.encode import encode_image
@@ -70,11 +70,11 @@ def both(paths: list[Path], k: int) -> int:
 
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words.add_argument("folder", nargs="?", type=Path, default=SHARED / "kodak")
+    words.add_argument("images", nargs="*", type=Path, default=photographs())
     words.add_argument("--colors", default="16,256")
     words.add_argument("--runs", type=int, default=3)
     args = words.parse_args()
-    paths = sorted(path for path in args.folder.iterdir() if path.suffix == ".png")
+    paths = args.images
     for k in map(int, args.colors.split(",")):
         images = [quantized(path, k) for path in paths]
 

@@ -1,6 +1,6 @@
 """A palette for each image, against decoding and encoding alone, on as many processes.
 
-    python -m benchmarks.floor [FOLDER] [--colors 256] [--workers 2] [--runs 3]
+    python -m benchmarks.floor [IMAGE...] [--colors 256] [--workers 2] [--runs 3]
 
 The floor decodes each image with Pillow and deflates indices of it by the same libdeflate, at
 the default effort; the indices, and starting processes, are left out on both sides.
@@ -19,7 +19,7 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from benchmarks.common import SHARED
+from benchmarks.common import photographs
 from kmeans_dask.cluster import connect
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.png import encode_png
@@ -46,12 +46,12 @@ def floor(task: tuple[str, str, int]) -> tuple[float, float]:
 
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words.add_argument("folder", nargs="?", type=Path, default=SHARED / "large")
+    words.add_argument("images", nargs="*", type=Path, default=photographs("large"))
     words.add_argument("--colors", type=int, default=256)
     words.add_argument("--workers", type=int, default=2)
     words.add_argument("--runs", type=int, default=3)
     args = words.parse_args()
-    plan = make_plan([args.folder])
+    plan = make_plan(args.images)
     settings = JobSettings(
         FitSettings(args.colors, tol=PRIVATE_TOL),
         EncodeSettings(always=True),

@@ -1,6 +1,6 @@
 """A palette for each image, against pngquant on as many processes: time, error and bytes.
 
-    python -m benchmarks.private [FOLDER] [--colors 16,256] [--workers 2] [--runs 3]
+    python -m benchmarks.private [PNG...] [--colors 16,256] [--workers 2] [--runs 3]
 
 Starting the workers is left out, on pngquant's side starting each process is not: that is how it
 is used. Needs Debian's pngquant; without it only our side is measured.
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.common import SHARED, in_turn, show, versions
+from benchmarks.common import in_turn, photographs, show, versions
 from kmeans_dask.cluster import connect
 from kmeans_dask.pipeline.compress import JobSettings, compress
 from kmeans_dask.pipeline.plan import make_plan
@@ -48,12 +48,12 @@ def pngquant(paths: list[Path], output: Path, k: int, processes: int) -> None:
 
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words.add_argument("folder", nargs="?", type=Path, default=SHARED / "kodak")
+    words.add_argument("images", nargs="*", type=Path, default=photographs())
     words.add_argument("--colors", default="16,256")
     words.add_argument("--workers", type=int, default=2)
     words.add_argument("--runs", type=int, default=3)
     args = words.parse_args()
-    plan = make_plan([args.folder])
+    plan = make_plan(args.images)
     paths = [Path(source.path) for partition in plan.partitions for source in partition]
     print(f"{plan.n_images} images, {plan.n_pixels:,} pixels; {versions('numpy', 'pillow')}")
     with tempfile.TemporaryDirectory() as folder, connect(workers=args.workers) as engine:

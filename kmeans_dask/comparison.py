@@ -22,7 +22,7 @@ from kmeans_dask.clustering.counts import count_colors
 from kmeans_dask.clustering.seeding import random_points
 from kmeans_dask.clustering.spaces import Space
 from kmeans_dask.clustering.textbook import textbook_kmeans
-from kmeans_dask.errors import UsageError
+from kmeans_dask.errors import ImageError, UsageError
 from kmeans_dask.estimator import KMeans
 from kmeans_dask.imaging.decode import decode
 from kmeans_dask.imaging.palette import palette_of
@@ -86,9 +86,12 @@ _Fit = Callable[[NDArray[np.uint8], NDArray[np.float64], float], _Found]
 def compare(path: Path, colors: int, *, seed: int = 0, tol: float = 1e-4) -> Comparison:
     """Fit `colors` to the image at `path` by each implementation that is installed.
 
-    Raises ImageError for what is no image, UsageError where it has too few colours.
+    Raises UsageError for what is no image, or has too few colours.
     """
-    decoded = decode(path)
+    try:
+        decoded = decode(path)
+    except ImageError as error:
+        raise UsageError(f"{path}: {error}") from error
     pixels = np.ascontiguousarray(decoded.whole().pixels)
     table = count_colors(pixels)
     if len(table) <= colors:

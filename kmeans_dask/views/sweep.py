@@ -11,6 +11,7 @@ from kmeans_dask.views.summary import name_failures
 from kmeans_dask.views.text import decibels, size
 
 _WIDTH = 24  # of the longest bar
+_FULL = 70.0  # dB, beyond what is lossy: half of the pixels off by 1 in one channel are 56
 
 
 def show_sweep(sweep: Sweep) -> RenderableType:
@@ -19,7 +20,8 @@ def show_sweep(sweep: Sweep) -> RenderableType:
     for name in ("colours", "bytes", "of input", "PSNR", "Oklab"):
         table.add_column(name, justify="right")
     table.add_column("")
-    best = max((point.psnr or 0.0 for point in sweep.points), default=0.0) or 1.0
+    # no bar of a lossy palette is as long as that of one which loses nothing
+    best = max(_FULL if point.psnr is None else point.psnr for point in sweep.points)
     for point in sweep.points:
         length = _WIDTH if point.psnr is None else round(_WIDTH * point.psnr / best)
         table.add_row(
