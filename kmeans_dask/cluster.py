@@ -15,10 +15,11 @@ import secrets
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future as LocalFuture
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from kmeans_dask import dashboard
@@ -36,6 +37,7 @@ EventHandler = Callable[[dict[str, Any]], None]
 _DASHBOARD_PORT = 8787  # where Dask's users look first
 _IN_FLIGHT_PER_THREAD = 3  # enough to keep a thread busy, few enough to hold little
 _LOOK_AGAIN = 2.0  # seconds between looks at the cluster's health
+_LAST_WORDS = 5.0  # seconds in which what was announced must arrive, or is lost
 _listeners: list[EventHandler] = []  # of tasks that run in this process
 
 
@@ -80,7 +82,7 @@ class Engine(Protocol):
         ...
 
     def announce(self, event: dict[str, Any]) -> None:
-        """Tell our page on the dashboard, if there is one, how far the job is."""
+        """Tell our page on the dashboard, if there is one, how far the job is. Waits for nobody."""
         ...
 
 
@@ -135,13 +137,21 @@ def connect(
     or has no worker within `timeout` seconds.
     """
     if scheduler:
-        with _remote(scheduler, timeout) as client:
-            yield _Distributed(client, f"the cluster at {scheduler}", timeout)
+        place = f"the cluster at {scheduler}"
+        with (
+            _remote(scheduler, timeout) as client,
+            closing(_Distributed(client, place, timeout)) as engine,
+        ):
+            yield engine
     elif workers == 0:
         yield _InProcess()
     else:
-        with _local(workers or count_cores(), timeout) as client:
-            yield _Distributed(client, "local worker processes", timeout, count_cores())
+        place = "local worker processes"
+        with (
+            _local(workers or count_cores(), timeout) as client,
+            closing(_Distributed(client, place, timeout, count_cores())) as engine,
+        ):
+            yield engine
 
 
 def count_cores() -> int:
@@ -233,7 +243,8 @@ class _Distributed:
         self._timeout = timeout
         self._run = secrets.token_hex(4)
         self._n_tasks = 0
-        self._telling: set[asyncio.Future[Any]] = set()  # else they could be collected half-way
+        self._untold: deque[dict[str, Any]] = deque()
+        self._telling = asyncio.Lock()
         self.topic = f"kmeans-dask-{self._run}"
 
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Future[Any]:
@@ -288,17 +299,22 @@ class _Distributed:
         self._client.log_event(self.topic, event)
 
     def announce(self, event: dict[str, Any]) -> None:
-        with suppress(OSError):  # of a lost scheduler the tasks will tell
-            told: Any = self._client.log_event(dashboard.TOPIC, {"run": self._run, **event})
-            if asyncio.iscoroutine(told):  # by a handler, in the client's own loop
-                task = asyncio.ensure_future(told)
-                self._telling.add(task)
-                task.add_done_callback(self._told)
+        self._untold.append({"run": self._run, **event})
+        loop: Any = self._client.loop
+        loop.add_callback(self._tell)
 
-    def _told(self, task: asyncio.Future[Any]) -> None:
-        self._telling.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen, and of no consequence
+    def close(self) -> None:
+        """Let what was announced arrive, if it can."""
+        with suppress(Exception):
+            self._client.sync(self._tell, callback_timeout=_LAST_WORDS)
+
+    async def _tell(self) -> None:
+        async with self._telling:  # else one event could overtake another
+            while self._untold:
+                events = [self._untold.popleft() for _ in range(len(self._untold))]
+                scheduler: Any = self._client.scheduler
+                with suppress(Exception):  # of a lost scheduler the tasks will tell
+                    await scheduler.log_event(topic=dashboard.TOPIC, msg=events)
 
     def _threads(self) -> int:
         """Threads of all workers. Raises ClusterError where the scheduler does not answer."""

@@ -27,7 +27,7 @@ from kmeans_dask.dashboard.hook import _Page
 COLORS = ["#112233", "#445566", "#Ab00fF"]
 MENU = '<a href="kmeans">Kmeans</a>'
 
-counts = st.integers(0, 1 << 53) | st.integers(0, 300)
+counts = st.integers(0, (1 << 53) - 1) | st.integers(0, 300)
 names = st.sampled_from(["ingest", "fit", "encode"])
 labels = st.text(max_size=60).filter(str.isprintable)
 amounts = st.floats(0, 1e99) | st.integers(0, 10**12)
@@ -64,7 +64,10 @@ sound = st.one_of(
             "colors": st.lists(st.from_regex(r"#[0-9a-f]{6}", fullmatch=True), max_size=256),
         }
     ),
-    st.fixed_dictionaries({"kind": st.just("end"), "run": runs, "ok": st.booleans()}),
+    st.fixed_dictionaries(
+        {"kind": st.just("end"), "run": runs, "ok": st.booleans()},
+        optional={"why": st.none() | labels},
+    ),
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
 anything = st.recursive(
@@ -100,6 +103,9 @@ WRONG: list[object] = [
     {"kind": "palette", "run": "cd34", "colors": ["red", "url(x)"]},
     {"kind": "palette", "run": "cd34", "colors": ["#112233"] * 257},
     {"kind": "end", "run": "cd34", "ok": 1},
+    {"kind": "end", "run": "cd34", "ok": False, "why": 7},
+    {"kind": "end", "run": "cd34", "ok": False, "why": "x" * 61},
+    [[{"kind": "palette", "run": "ab12", "colors": []}]],
 ]
 
 
@@ -158,6 +164,35 @@ def test_after_the_end_nothing_is_left_and_nothing_changes(ok: bool) -> None:
     state = state_of(events)
     assert (state.finished, state.ok, state.seconds_left) == (True, ok, None)
     assert state_of([*events, (9.0, event("palette", colors=[]))]) == state
+
+
+@pytest.mark.parametrize(
+    ("end", "why", "said"),
+    [
+        ({"ok": True}, "", "finished"),
+        ({"ok": True, "why": "failed"}, "", "finished"),
+        ({"ok": False}, "", "stopped before its end"),
+        ({"ok": False, "why": None}, "", "stopped before its end"),
+        ({"ok": False, "why": "interrupted"}, "interrupted", "interrupted"),
+        ({"ok": False, "why": "<b>failed"}, "<b>failed", "<b>failed"),
+    ],
+)
+def test_how_a_job_ended_is_said(end: dict[str, Any], why: str, said: str) -> None:
+    state = state_of([*job(), (8.0, event("end", **end))])
+    assert state.why == why
+    assert _Tags(text.heading(state)).text == f"k-means, run ab12{said}"
+
+
+@given(st.lists(sound, max_size=40), st.data())
+def test_events_that_come_together_are_as_if_one_by_one(events: list[Any], data: Any) -> None:
+    board, apart, rest = Board(), Board(), events
+    while rest:
+        n = data.draw(st.integers(1, len(rest)))
+        board.add(len(rest), data.draw(st.sampled_from((list, tuple)))(rest[:n]))
+        for one in rest[:n]:
+            apart.add(len(rest), one)
+        rest = rest[n:]
+    assert board.state() == apart.state()
 
 
 def test_a_run_that_starts_a_step_after_its_end_is_another_job() -> None:
@@ -222,6 +257,7 @@ def test_any_beginning_of_any_events_is_a_consistent_state(events: list[Any]) ->
         assert numbers == sorted(set(numbers))
         assert state.failures == sum(step.failed for step in state.steps)
         assert state.finished or not state.ok
+        assert not state.why or (state.finished and not state.ok)
         if state.run == before.run and before.finished and one["kind"] != "step":
             assert state == before
         before = state

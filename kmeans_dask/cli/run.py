@@ -56,11 +56,18 @@ class Run:
                 where = f"{engine.place}, dashboard: {engine.dashboard}"
                 self._console.print(where, markup=False, soft_wrap=True)
             self.progress.announce = engine.announce
+            # Others may look at a scheduler's page: no message, as it could name a file.
+            end: dict[str, Any] = {"kind": "end", "ok": False, "why": "failed"}
             try:
                 yield engine
-                engine.announce({"kind": "end", "ok": True})
+                end = {"kind": "end", "ok": True}
+            except KeyboardInterrupt:
+                end["why"] = "interrupted"
+                raise
             except StoreError as error:  # by now something has been written
                 raise JobError(str(error)) from error
+            finally:
+                engine.announce(end)
 
     def show(self, data: dict[str, Any], text: RenderableType) -> None:
         """The summary: one JSON object, or text."""

@@ -7,9 +7,10 @@ Events come from whoever may talk to the scheduler: what is not as expected is i
     {"kind": "finish", "run": "ab12", "step": "ingest", "seconds": 1.9}
     {"kind": "iteration", "run": "ab12", "number": 7, "inertia": 1.2e9, "shift": 0.3, ...}
     {"kind": "palette", "run": "ab12", "colors": ["#1a2b3c", ...]}
-    {"kind": "end", "run": "ab12", "ok": True}
+    {"kind": "end", "run": "ab12", "ok": True} or {..., "ok": False, "why": "interrupted"}
 
-done, failed and seconds are of the step so far, not since the event before.
+done, failed and seconds are of the step so far, not since the event before. Several events may
+come as one list.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class State:
     inertia: number and inertia of the iterations of the latest fit
     palette: as #rrggbb
     finished: the run is over, and with `ok` it went well
+    why: it did not, in a word or two; empty if nobody said
     """
 
     run: str = ""
@@ -80,6 +82,7 @@ class State:
     failures: int = 0
     finished: bool = False
     ok: bool = False
+    why: str = ""
 
 
 def state_of(events: Iterable[tuple[float, object]]) -> State:
@@ -98,7 +101,11 @@ class Board:
         self._run = _Run("")
 
     def add(self, at: float, event: object) -> None:
-        """An event, logged at the time `at`."""
+        """An event, or a list of some, logged at the time `at`."""
+        for one in event if isinstance(event, list | tuple) else [event]:
+            self._add(at, one)
+
+    def _add(self, at: float, event: object) -> None:
         if not isinstance(event, dict) or not _is_sound(event):
             return
         name = event["run"]
@@ -156,6 +163,7 @@ class _Run:
     def __init__(self, name: str) -> None:
         self.name = name
         self.ok: bool | None = None  # None while it runs
+        self._why = ""
         self._step = ""
         self._steps: dict[str, _Step] = {}
         self._inertia: deque[tuple[int, float]] = deque(maxlen=_MAX_POINTS)
@@ -167,6 +175,7 @@ class _Run:
             return
         if kind == "end":
             self.ok = event["ok"]
+            self._why = "" if self.ok else event.get("why") or ""
         elif kind == "palette":
             self._palette = tuple(event["colors"])
         elif kind == "iteration":
@@ -208,6 +217,7 @@ class _Run:
             failures=sum(step.failed for step in steps.values()),
             finished=over,
             ok=bool(self.ok),
+            why=self._why,
         )
 
 
@@ -245,7 +255,7 @@ _FIELDS: dict[str, dict[str, Callable[[object], bool]]] = {
     "finish": {"step": _is_name, "seconds": _is_time},
     "iteration": {"number": _is_count, "inertia": _is_amount},
     "palette": {"colors": _is_palette},
-    "end": {"ok": lambda v: isinstance(v, bool)},
+    "end": {"ok": lambda v: isinstance(v, bool), "why": lambda v: v is None or _is_label(v)},
 }
 
 

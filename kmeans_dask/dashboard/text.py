@@ -44,7 +44,8 @@ def heading(state: State) -> str:
     elif state.ok:
         word = "<span class='word'>finished</span>"
     else:
-        word = "<span class='word bad'>stopped before its end</span>"
+        why = escape(state.why or "stopped before its end")
+        word = f"<span class='word bad'>{why}</span>"
     return f"<h1>k-means, run {escape(state.run)}{word}</h1>"
 
 

@@ -110,6 +110,8 @@ def fit(store: Store, engine: Engine, progress: Progress, settings: FitSettings)
             transparent=transparent,
             on_iteration=lambda iteration: progress.iterate(_event(iteration, colors.space)),
         )
+    # What was seen last is another start's, perhaps, and without what was fixed.
+    progress.announce({"kind": "palette", "colors": _opaque_hexes(found.palette.colors)})
     progress.finish()
     result = FitResult(
         f"k{settings.colors}",
@@ -182,14 +184,18 @@ def _event(iteration: Iteration, space: Space) -> dict[str, Any]:
     """An iteration, and what the palette would be by now, for those who watch."""
     centroids = iteration.centroids[:MAX_COLORS]
     colors = space.colors(centroids, np.ones(len(centroids), np.bool_))
-    entries = Palette(np.rint(colors.clip(0, 255)).astype(np.uint8)[:, :3]).entries
     return {
         "number": iteration.number,
         "inertia": iteration.inertia,
         "shift": iteration.shift,
         "seconds": iteration.seconds,
-        "colors": hexes_of(entries),
+        "colors": _opaque_hexes(np.rint(colors.clip(0, 255)).astype(np.uint8)),
     }
+
+
+def _opaque_hexes(colors: NDArray[np.uint8]) -> list[str]:
+    """As many as a page can show, without their alpha."""
+    return hexes_of(Palette(colors[:MAX_COLORS, :3]).entries)
 
 
 def _weights(
