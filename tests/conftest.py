@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +31,19 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photograph("coffee.png", (240, 160)).save(folder / "coffee.webp", lossless=True)
     photograph("rocket.jpg", (160, 107)).convert("L").save(folder / "grey rocket.png")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, where it and Playwright are there."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs Chromium")
+    with api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield launched
+        launched.close()
 
 
 def photograph(name: str, size: tuple[int, int]) -> Image.Image:

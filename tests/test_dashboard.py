@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from hypothesis import strategies as st
 
 from kmeans_dask.dashboard import TOPIC, Board, State, dask_setup, install, state_of, text
 from kmeans_dask.dashboard.hook import _Page
+from tests.browser import opened
 
 COLORS = ["#112233", "#445566", "#Ab00fF"]
 MENU = '<a href="kmeans">Kmeans</a>'
@@ -448,34 +448,10 @@ def test_a_scheduler_that_preloads_it_has_it(tmp_path: Path, prefix: str) -> Non
 # That it is live, in a browser.
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs Chromium")
-    with api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
 @pytest.fixture
 def page(browser: Any, port: int) -> Iterator[Any]:
-    """The page in a browser, which must have nothing to complain of."""
-    complaints: list[str] = []
-    opened = browser.new_page()
-    opened.set_default_timeout(20_000)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on(
-        "console",
-        lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None,
-    )
-    opened.on("dialog", lambda dialog: complaints.append(dialog.message))
-    opened.goto(f"http://127.0.0.1:{port}/kmeans")
-    yield opened
-    opened.close()
-    assert not complaints
+    with opened(browser, f"http://127.0.0.1:{port}/kmeans") as page:
+        yield page
 
 
 def colors(page: Any) -> list[str]:
