@@ -28,7 +28,7 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 
 bench: $(VENV)/.test
-	for table in fit arrays seeding scaling restarts ingest private encoding floor; do \
+	for table in fit arrays seeding scaling restarts ingest private encoding floor report; do \
 		$(BIN)/python -m benchmarks.$$table || exit 1; done
 
 $(VENV)/.made:

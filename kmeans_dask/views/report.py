@@ -189,19 +189,23 @@ def _below(output: Path, name: str) -> Path:
 
 def _thumbnails(before: Path, after: Path) -> dict[str, Any]:
     """Both images, brought to one size, as URIs; and whether they are small."""
-    original = decode(before)
-    scale = min(1, _SIDE / max(original.width, original.height))
-    to = (max(1, round(original.width * scale)), max(1, round(original.height * scale)))
+    original = _small(decode(before))  # of what can be large, one is held at a time
     return {
-        "before": _uri(original, to),
-        "after": _uri(decode(after), to),
-        "small": max(to) < _SMALL,
+        "before": _uri(original),
+        "after": _uri(_small(decode(after), original.size)),
+        "small": max(original.size) < _SMALL,
     }
 
 
-def _uri(decoded: DecodedImage, to: tuple[int, int]) -> str:
+def _small(decoded: DecodedImage, to: tuple[int, int] | None = None) -> Any:
+    """Its image (Pillow's), brought to the size of a thumbnail, or to the size `to`."""
     image = decoded.image
-    small = image if image.size == to else image.resize(to, reducing_gap=2.0)
+    scale = min(1, _SIDE / max(image.size))
+    to = to or (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image if image.size == to else image.resize(to, reducing_gap=2.0)
+
+
+def _uri(small: Any) -> str:
     for quality in _QUALITIES:
         file = io.BytesIO()
         small.save(file, "WEBP", quality=quality)

@@ -9,6 +9,8 @@ def printable(text: str) -> str:
     >>> print(printable("a\x1b[31m\nb.png"))
     a\x1b[31m\nb.png
     """
+    if text.isprintable():  # as nearly all are
+        return text
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )
