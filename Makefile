@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := kmeans_dask jobs tests benchmarks
+SOURCES := kmeans_dask jobs tests benchmarks docs
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench pictures clean
 
 # The colour photographs that scikit-image installs.
 PHOTOGRAPHS = astronaut.png chelsea.png coffee.png hubble_deep_field.jpg motorcycle_left.png \
@@ -30,6 +30,10 @@ types: $(VENV)/.test
 bench: $(VENV)/.test
 	for table in fit arrays seeding scaling restarts ingest private encoding floor report; do \
 		$(BIN)/python -m benchmarks.$$table || exit 1; done
+
+pictures: $(VENV)/.test
+	photos=$$($(BIN)/python -c 'import skimage.data; print(skimage.data.data_dir)'); \
+	$(BIN)/python docs/pictures.py $(PHOTOGRAPHS:%="$$photos"/%)
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -12,10 +12,10 @@ STYLE = """
 :host { color: #333; font: 14px Helvetica, Arial, sans-serif; }
 .bk-clearfix { display: block !important; width: 100%; }
 h1 { font-size: 18px; font-weight: normal; margin: 6px 0 0; }
-.word { color: #888; margin-left: 8px; }
+.word { color: #666; margin-left: 8px; }
 .figures { display: flex; flex-wrap: wrap; gap: 10px 44px; margin: 0; }
 .figures div { display: flex; flex-direction: column-reverse; }
-dt { color: #888; font-size: 12px; }
+dt { color: #666; font-size: 12px; }
 dd { font-size: 22px; margin: 0; font-variant-numeric: tabular-nums; }
 .bad { color: #b3401e; }
 .steps {

@@ -32,7 +32,7 @@ _SIDE = 420  # pixels, of a thumbnail
 _SMALL = 210  # pixels: a smaller image is shown enlarged, its pixels as squares
 _QUALITIES = (80, 50, 20)  # of WebP; the next one where a thumbnail, of noise, is too large
 _LARGE = 90_000  # bytes: 24 of them stay below 3 MB in base64
-_INPUTS = 20  # named in the page
+_INPUTS = 5  # named in the page
 _COLOR = re.compile(r"#[0-9a-f]{6}(?:[0-9a-f]{2})?")
 
 

@@ -142,7 +142,8 @@
       marker: { color: colours.accent, cornerradius: 3 },
       hovertemplate: `%{customdata[0]:.4~g}–%{customdata[1]:.4~g} ${unit}<br>`
         + "%{y:,} images<extra></extra>",
-    }], flat(colours, { ticksuffix: ` ${unit}` }, { tickformat: ",~r", rangemode: "tozero" })];
+    }], flat(colours, { ticksuffix: ` ${unit}` }, { tickformat: ",~r", rangemode: "tozero",
+      ...(Math.max(...counts) < 6 ? { dtick: 1 } : {}) })]; // there are no half images
   }
 
   if (data.history.length) {
@@ -161,7 +162,7 @@
   // ---- the clouds
 
   function cloud(colors, width) {
-    const away = width < 360 ? 1.2 : 1; // the letters on the axes do not shrink
+    const away = Math.min(Math.max(500 / width, 1), 1.25); // the letters on axes do not shrink
     const counts = new Map();
     for (const color of colors) counts.set(color, (counts.get(color) ?? 0) + 1);
     const points = [...counts.keys()];
