@@ -387,7 +387,12 @@ def test_installing_again_changes_nothing(scheduler: Any, port: int) -> None:
 
 
 def test_without_a_dashboard_there_is_nothing_to_do() -> None:
-    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as local:
+    with LocalCluster(
+        n_workers=0,
+        processes=False,
+        dashboard_address="127.0.0.1:0",  # of what is served all the same
+        scheduler_kwargs={"dashboard": False},
+    ) as local:
         scheduler = local.scheduler
         assert not install(scheduler)
     assert not install(scheduler)  # which is closed now
