@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -386,6 +386,13 @@ class PartitionWriter:
 
 # pixels (n, 3) uint8, and alphas (n,) uint8, None where all is opaque
 Piece = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
+
+
+def join_pieces(pieces: Iterable[Piece]) -> Piece:
+    """All of an image at once."""
+    pixels, alphas = zip(*pieces, strict=True)
+    masks = [piece for piece in alphas if piece is not None]
+    return np.concatenate(pixels), np.concatenate(masks) if masks else None
 
 
 class Partition:
