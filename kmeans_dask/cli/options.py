@@ -126,6 +126,13 @@ Overwrite = Annotated[
         rich_help_panel=WRITING,
     ),
 ]
+OverwriteFile = Annotated[
+    bool, typer.Option("--overwrite", help="Write a file though it is there already.")
+]
+PaletteName = Annotated[
+    str | None,
+    typer.Option("--name", help="Which palette of a store.", show_default="the one fitted last"),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

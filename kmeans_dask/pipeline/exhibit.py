@@ -62,7 +62,7 @@ class Picture:
 class Exhibit:
     """An image, or a collection, and its palette. No clear pixel counts, or is among the points.
 
-    name: of the file or store; stem: the same without its suffix
+    name: of the file or store
     points: (n, 3) uint8, colours of sampled pixels
     distinct_colors: of all pixels
     palette, weights: the colours it is left with, and pixels of each, (c,) int64
@@ -70,7 +70,6 @@ class Exhibit:
     """
 
     name: str
-    stem: str
     points: NDArray[np.uint8]
     distinct_colors: int
     palette: Palette
@@ -109,7 +108,6 @@ def exhibit_image(path: Path, settings: FitSettings) -> Exhibit:
     mapper = Mapper(counts, found.palette, settings.space, entries=entries)
     return Exhibit(
         name=path.name,
-        stem=path.stem,
         points=_points(path, cloud_of(counts, entries, found.palette, CLOUD)),
         distinct_colors=len(counts),
         palette=found.palette,
@@ -140,7 +138,6 @@ def exhibit_store(path: Path, name: str | None = None) -> Exhibit:
         pictures.append(_picture(named, record["n_bytes"], shape, piece, mapper))
     return Exhibit(
         name=path.name,
-        stem=store_stem(path),
         points=_points(path, sample_cloud(path, fitted)),
         distinct_colors=fitted.distinct_colors,
         palette=fitted.palette,
@@ -150,13 +147,13 @@ def exhibit_store(path: Path, name: str | None = None) -> Exhibit:
     )
 
 
-def store_stem(path: Path) -> str:
-    """The name of a store without its suffix.
+def plain_name(path: Path) -> str:
+    """The name of a store or an image without its suffix.
 
-    >>> store_stem(Path("a/photos.v2.zarr")), store_stem(Path("my.photos"))
-    ('photos.v2', 'my.photos')
+    >>> plain_name(Path("a/photos.v2.zarr")), plain_name(Path("a/b.c.jpg"))
+    ('photos.v2', 'b.c')
     """
-    return path.name.removesuffix(".zarr")
+    return path.name.removesuffix(".zarr") if path.is_dir() else path.stem
 
 
 def _points(path: Path, cloud: Cloud) -> NDArray[np.uint8]:

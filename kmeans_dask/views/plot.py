@@ -7,9 +7,11 @@ is opened, and no TeX is run. Names are other people's, so none is read as mathe
 from __future__ import annotations
 
 import io
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,16 +27,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_BYTES = 1_000_000
-_DPI = (200, 160, 130, 100, 70, 50)  # the next one where a file, of noise, is too large
+_DPI = 200  # fewer where a file would be too large
 _INK, _DIM, _LINE, _STAGE = "#1f2328", "#5c6670", "#c3ccd0", "#f4f5f3"
-_STYLE = {"font.family": ["DejaVu Sans"], "font.size": 9, "text.color": _INK}
+_STYLE = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "text.color": _INK,
+    "grid.color": "#dde1e0",
+    "grid.linewidth": 0.6,
+}
 _NAME = 60  # characters
 _LARGEST = 60.0  # points across, of a colour that all pixels have
 
 # inches
 _CLOUD, _MARGIN, _GAP, _LINE_HEIGHT = 4.8, 0.3, 0.25, 0.22
-_BOX, _SMALL_BOX = (4.8, 5.2), (3.6, 2.7)  # that an image is fitted into: alone, or among others
-_CAPTION = 3.6  # that one needs
+_BOX, _SMALL_BOX = (4.8, 5.2), (3.4, 2.4)  # that an image is fitted into: alone, or among others
+_CAPTION = 3.4  # that one needs
 _THIN, _SQUARE = 0.05, 0.08
 
 
@@ -49,7 +57,7 @@ def check_matplotlib() -> None:
 def draw_colors(exhibit: Exhibit) -> bytes:
     """A PNG file: the space of colours before and after, side by side."""
     with _style():
-        height = _CLOUD + 2 * _LINE_HEIGHT + _MARGIN
+        height = _CLOUD + 2 * _LINE_HEIGHT + _MARGIN + 0.12
         figure = _figure(2 * _CLOUD + _GAP + 2 * _MARGIN, height)
         top = height - _MARGIN
         _text(figure, _MARGIN, top, _shown(exhibit.name), weight="bold", size=11)
@@ -99,9 +107,9 @@ def draw_pictures(exhibit: Exhibit) -> bytes:
         return _png(figure)
 
 
-def show_plots(exhibit: Exhibit, files: list[str]) -> RenderableType:
+def show_plots(exhibit: Exhibit, files: Sequence[Path]) -> RenderableType:
     """The files, and what they show."""
-    rows = [("written", printable(file)) for file in files]
+    rows = [("written", printable(str(file))) for file in files]
     rows.append(
         ("palette", f"{len(exhibit.palette)} of {exhibit.distinct_colors:,} distinct colours")
     )
@@ -133,12 +141,14 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _png(figure: Figure) -> bytes:
-    for dpi in _DPI:
+    dpi = float(_DPI)
+    while True:
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
-        if len(file.getvalue()) <= MAX_BYTES:
-            break
-    return file.getvalue()
+        n_bytes = len(file.getvalue())
+        if n_bytes <= MAX_BYTES:
+            return file.getvalue()
+        dpi *= 0.97 * math.sqrt(MAX_BYTES / n_bytes)
 
 
 def _at(figure: Figure, x: float, y: float) -> tuple[float, float]:
@@ -164,7 +174,7 @@ def _axes(figure: Figure, box: tuple[float, float, float, float], **kind: Any) -
 
 def _space(figure: Figure, left: float) -> Any:
     """Axes red, green and blue, seen as the report shows them."""
-    axes = _axes(figure, (left, 0, _CLOUD, _CLOUD), projection="3d", zorder=-1)
+    axes = _axes(figure, (left, 0.12, _CLOUD, _CLOUD), projection="3d", zorder=-1)
     axes.view_init(elev=24, azim=35)
     axes.set_box_aspect((1, 1, 1), zoom=0.96)
     for name, axis, look in zip(
@@ -180,7 +190,6 @@ def _space(figure: Figure, left: float) -> Any:
         axis.labelpad = 7
         axis.set_ticks((0, 128, 255))
         axis.set_tick_params(labelsize=7.5, labelcolor=_DIM, color=_LINE)
-        axis._axinfo["grid"].update(color="#dde1e0", linewidth=0.6)
     axes.set(xlim=(-4, 259), ylim=(-4, 259), zlim=(-4, 259))
     return axes
 
