@@ -37,7 +37,7 @@ _STYLE = {
     "grid.linewidth": 0.6,
 }
 _NAME = 60  # characters
-_LARGEST = 60.0  # points across, of a colour that all pixels have
+_LARGEST = 45.0  # points across, of a colour that all pixels have
 
 # inches
 _CLOUD, _MARGIN, _GAP, _LINE_HEIGHT = 4.8, 0.3, 0.25, 0.22
@@ -61,21 +61,15 @@ def draw_colors(exhibit: Exhibit) -> bytes:
         figure = _figure(2 * _CLOUD + _GAP + 2 * _MARGIN, height)
         top = height - _MARGIN
         _text(figure, _MARGIN, top, _shown(exhibit.name), weight="bold", size=11)
-        before = _space(figure, _MARGIN)
-        colors, counts = np.unique(exhibit.points, axis=0, return_counts=True)
-        _scatter(before, colors, 5 * np.cbrt(counts) ** 2, edge=0.1)
-        after = _space(figure, _MARGIN + _CLOUD + _GAP)
-        palette, shares = exhibit.palette, exhibit.weights / max(1, exhibit.weights.sum())
-        # by volume, as the report has it
-        across = np.maximum(_LARGEST * np.cbrt(shares), 2.5)
-        _scatter(after, palette.colors[shares > 0, :3], across[shares > 0] ** 2, edge=0.5)
-        said = f"{exhibit.distinct_colors:,} colours"
-        _caption(figure, _MARGIN, top - 1.4 * _LINE_HEIGHT, "before", said)
-        said = f"{len(palette):,} colours, PSNR {decibels(exhibit.psnr)}"
-        if exhibit.psnr is None:
-            said = f"{len(palette):,} colours, {decibels(None)}"
-        x = _MARGIN + _CLOUD + _GAP
-        _caption(figure, x, top - 1.4 * _LINE_HEIGHT, "after", said)
+        y, right = top - 1.4 * _LINE_HEIGHT, _MARGIN + _CLOUD + _GAP
+        points, counts = np.unique(exhibit.points, axis=0, return_counts=True)
+        _scatter(_space(figure, _MARGIN), points, counts, edge=0.1)
+        _caption(figure, _MARGIN, y, "before", _colors(exhibit.distinct_colors))
+        used = exhibit.weights > 0
+        palette, weights = exhibit.palette.colors[used, :3], exhibit.weights[used]
+        _scatter(_space(figure, right), palette, weights, edge=0.5)
+        said = f"{_colors(len(exhibit.palette))}, {_quality(exhibit.psnr)}"
+        _caption(figure, right, y, "after", said)
         return _png(figure)
 
 
@@ -95,9 +89,13 @@ def draw_pictures(exhibit: Exhibit) -> bytes:
             _text(figure, _MARGIN, top, _shown(picture.name), weight="bold", size=11)
             y = top - 1.3 * _LINE_HEIGHT
             before = f"{picture.width:,} × {picture.height:,}, {size(picture.input_bytes)}"
-            quality = decibels(picture.psnr)
-            quality = quality if picture.psnr is None else f"PSNR {quality}"
-            after = f"{len(exhibit.palette)} colours, {quality}, {size(picture.output_bytes)}"
+            after = ", ".join(
+                (
+                    _colors(len(exhibit.palette)),
+                    _quality(picture.psnr),
+                    size(picture.output_bytes),
+                )
+            )
             sides = (("original", before, picture.before), ("compressed", after, picture.after))
             for number, (title, said, pixels) in enumerate(sides):
                 x = _MARGIN + number * (cell + _GAP)
@@ -194,13 +192,12 @@ def _space(figure: Figure, left: float) -> Any:
     return axes
 
 
-def _scatter(
-    axes: Any, colors: NDArray[np.uint8], areas: NDArray[np.float64], *, edge: float
-) -> None:
-    """Points of their own colour; areas: in square points; edge: in points."""
+def _scatter(axes: Any, colors: NDArray[np.uint8], pixels: NDArray[Any], *, edge: float) -> None:
+    """Points of their own colour, by volume as large as their shares; edge: in points."""
+    across = np.maximum(_LARGEST * np.cbrt(pixels / pixels.sum()), 2.5)
     axes.scatter(
         *colors.T,
-        s=areas,
+        s=across**2,
         c=colors / 255,
         depthshade=False,
         edgecolors=(0, 0, 0, 0.3),
@@ -227,6 +224,14 @@ def _fit(picture: Picture, box: tuple[float, float]) -> tuple[float, float]:
     """Width and height in inches at which an image is shown."""
     scale = min(box[0] / picture.width, box[1] / picture.height)
     return max(picture.width * scale, _THIN), max(picture.height * scale, _THIN)
+
+
+def _colors(n: int) -> str:
+    return f"{n:,} colour{'s' if n != 1 else ''}"
+
+
+def _quality(psnr: float | None) -> str:
+    return decibels(psnr) if psnr is None else f"PSNR {decibels(psnr)}"
 
 
 def _shown(name: str) -> str:
