@@ -95,7 +95,7 @@ class Store:
     @classmethod
     def open(cls, path: Path) -> Store:
         """Open the store at `path`. Raises StoreError where there is none that we can read."""
-        if not (path / "zarr.json").is_file():
+        if not is_store(path):
             raise StoreError(f"{path} is no store: make one with `kmeans-dask ingest INPUT {path}`")
         try:
             root = zarr.open_group(path, mode="r+", zarr_format=3)
@@ -382,6 +382,11 @@ class PartitionWriter:
         self._pixels[place] = pixels
         if alphas is not None and self._alphas is not None:
             self._alphas[place] = alphas
+
+
+def is_store(path: Path) -> bool:
+    """Whether `path` looks like a store, or like another Zarr group."""
+    return (path / "zarr.json").is_file()
 
 
 # pixels (n, 3) uint8, and alphas (n,) uint8, None where all is opaque

@@ -43,6 +43,7 @@ from kmeans_dask.cli.options import (
     Weight,
     Workers,
     fixed_colors,
+    named,
     numbers_of,
     refuse_given,
 )
@@ -390,15 +391,42 @@ def palette(
     return 0
 
 
-@app.command(epilog="Example: kmeans-dask report out/")
+@app.command(epilog="Example: kmeans-dask report photos.zarr")
 def report(
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The output of a job.")],
+    context: typer.Context,
+    source: Annotated[
+        Path, typer.Argument(metavar="STORE-or-OUTPUT", help="A store, or the output of a job.")
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Where to write the report of a store.",
+            show_default="NAME-report.html, in this folder",
+        ),
+    ] = None,
+    name: PaletteName = None,
+    overwrite: OverwriteFile = False,
 ) -> int:
-    """Make report.html again, from what a job left in its output."""
+    """Make report.html again, from what a job left in its output; or write what a store holds."""
+    from kmeans_dask.pipeline.exhibit import plain_name
+    from kmeans_dask.pipeline.inventory import take_inventory
     from kmeans_dask.pipeline.record import read_record
+    from kmeans_dask.pipeline.write import check_new_file
+    from kmeans_dask.store import is_store
     from kmeans_dask.views.report import write_report
+    from kmeans_dask.views.store_report import write_store_report
 
-    write_report(output, read_record(output))
+    if not is_store(source):
+        refuse_given(context, "OUTPUT", ("name", "overwrite"))
+        if target:
+            raise UsageError("FILE is for the report of a store: an OUTPUT holds its own")
+        write_report(source, read_record(source))
+        return 0
+    source = named(source.absolute())
+    target = target or Path(f"{plain_name(source)}-report.html")
+    check_new_file(target, overwrite=overwrite)
+    write_store_report(target, take_inventory(source, name))
     return 0
 
 
@@ -431,7 +459,7 @@ def plot(
     from kmeans_dask.pipeline.exhibit import exhibit_image, exhibit_store, plain_name
     from kmeans_dask.pipeline.write import check_new_file, write_file
 
-    source = source if source.name.strip(".") else source.resolve()
+    source = named(source)
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file: name a folder to write to")
     files = [output / f"{plain_name(source)}-{what}.png" for what in ("colours", "compressed")]
@@ -443,8 +471,8 @@ def plot(
     else:
         refuse_given(context, "IMAGE", ("name",))
         found = exhibit_image(source, FitSettings(colors, seed))
-    for file, data in zip(files, (draw_colors(found), draw_pictures(found)), strict=True):
-        write_file(file, data)
+    for file, png in zip(files, (draw_colors(found), draw_pictures(found)), strict=True):
+        write_file(file, png)
     data = {"files": list(map(str, files)), **found.as_dict()}
     Run(as_json).show(data, show_plots(found, files))
     return 0

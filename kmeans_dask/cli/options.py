@@ -198,3 +198,8 @@ def numbers_of(text: str) -> list[int]:
         return [int(number) for number in text.split(",")]
     except ValueError:
         raise UsageError(f"--colors is {text!r}: write numbers with commas, as 4,16,64") from None
+
+
+def named(path: Path) -> Path:
+    """`path`; where that has no name, as `..` has none, the path that it leads to."""
+    return path if path.name.strip(".") else path.resolve()

@@ -88,7 +88,7 @@ def draw_pictures(exhibit: Exhibit) -> bytes:
         for picture, (width, height), row in zip(pictures, sizes, rows, strict=True):
             _text(figure, _MARGIN, top, _shown(picture.name), weight="bold", size=11)
             y = top - 1.3 * _LINE_HEIGHT
-            before = f"{picture.width:,} × {picture.height:,}, {size(picture.input_bytes)}"
+            before = f"{picture.width:,} x {picture.height:,}, {size(picture.input_bytes)}"
             after = ", ".join(
                 (
                     _colors(len(exhibit.palette)),
