@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from kmeans_dask.imaging.encode import encode_image
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.quality import psnr
 from kmeans_dask.imaging.thumbnail import thumbnail
+from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.encode import sample_cloud
 from kmeans_dask.pipeline.fit import read_fit
 from kmeans_dask.pipeline.gallery import CLOUD, Cloud, cloud_of
@@ -192,13 +193,12 @@ def _picture(
 
 def _some_images(store: Store) -> Iterator[tuple[dict[str, Any], Piece]]:
     """Evenly from the store, as records and pixels; those of no other image are read."""
-    ids = store.partition_ids
-    slots = Counter(ids[slot * len(ids) // _PICTURES] for slot in range(_PICTURES))
-    for partition_id, wanted in slots.items():
-        partition = store.partition(partition_id)
-        n = len(partition.images)
-        wanted = min(wanted, n)
-        places = {slot * n // wanted for slot in range(wanted)}
-        for place, (record, pieces) in enumerate(partition.read_images()):
-            if place in places:
-                yield record, join_pieces(pieces)
+    n = Tally.read(store).images
+    wanted = min(_PICTURES, n)
+    places = {number * n // wanted for number in range(wanted)}
+    images = chain.from_iterable(
+        store.partition(partition_id).read_images() for partition_id in store.partition_ids
+    )
+    for place, (record, pieces) in enumerate(images):
+        if place in places:
+            yield record, join_pieces(pieces)
