@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ class Store:
     @classmethod
     def open(cls, path: Path) -> Store:
         """Open the store at `path`. Raises StoreError where there is none that we can read."""
-        if not (path / "zarr.json").is_file():
+        if not is_store(path):
             raise StoreError(f"{path} is no store: make one with `kmeans-dask ingest INPUT {path}`")
         try:
             root = zarr.open_group(path, mode="r+", zarr_format=3)
@@ -384,8 +384,20 @@ class PartitionWriter:
             self._alphas[place] = alphas
 
 
+def is_store(path: Path) -> bool:
+    """Whether `path` looks like a store, or like another Zarr group."""
+    return (path / "zarr.json").is_file()
+
+
 # pixels (n, 3) uint8, and alphas (n,) uint8, None where all is opaque
 Piece = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
+
+
+def join_pieces(pieces: Iterable[Piece]) -> Piece:
+    """All of an image at once."""
+    pixels, alphas = zip(*pieces, strict=True)
+    masks = [piece for piece in alphas if piece is not None]
+    return np.concatenate(pixels), np.concatenate(masks) if masks else None
 
 
 class Partition:

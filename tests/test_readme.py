@@ -61,7 +61,7 @@ def test_the_commands_of_the_readme_run_as_they_stand(command: str, folder: Path
         (folder / "out" / "palette.json").write_text(palette)
     else:
         (folder / "brand.gpl").write_text("GIMP Palette\n0 0 0\n200 180 90\n")
-        alone = "--workers" in words or words[1] == "compare"
+        alone = "--workers" in words or words[1] in ("compare", "plot")
         words += [] if alone else ["--workers", "0"]
     done = run([sys.executable, "-m", "kmeans_dask", *words[1:]], folder)
     assert done.returncode == 0, done.stderr

@@ -29,6 +29,8 @@ from kmeans_dask.cli.options import (
     MinPsnr,
     Output,
     Overwrite,
+    OverwriteFile,
+    PaletteName,
     PartitionPixels,
     Scheduler,
     Scope,
@@ -41,6 +43,7 @@ from kmeans_dask.cli.options import (
     Weight,
     Workers,
     fixed_colors,
+    named,
     numbers_of,
     refuse_given,
 )
@@ -373,13 +376,8 @@ def palette(
             metavar="FILE", help="Where to write it, as .json, .gpl, .act, .pal, .hex or .png."
         ),
     ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(help="Which palette of a store.", show_default="the one fitted last"),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write FILE though it is there already.")
-    ] = False,
+    name: PaletteName = None,
+    overwrite: OverwriteFile = False,
     as_json: Json = False,
 ) -> int:
     """Show a palette, or convert it: to and from GIMP, Adobe, JASC, hex lines, PNG and JSON."""
@@ -393,15 +391,90 @@ def palette(
     return 0
 
 
-@app.command(epilog="Example: kmeans-dask report out/")
+@app.command(epilog="Example: kmeans-dask report photos.zarr")
 def report(
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The output of a job.")],
+    context: typer.Context,
+    source: Annotated[
+        Path, typer.Argument(metavar="STORE-or-OUTPUT", help="A store, or the output of a job.")
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Where to write the report of a store.",
+            show_default="NAME-report.html, in this folder",
+        ),
+    ] = None,
+    name: PaletteName = None,
+    overwrite: OverwriteFile = False,
 ) -> int:
-    """Make report.html again, from what a job left in its output."""
+    """Make report.html again, from what a job left in its output; or write what a store holds."""
+    from kmeans_dask.pipeline.exhibit import plain_name
+    from kmeans_dask.pipeline.inventory import take_inventory
     from kmeans_dask.pipeline.record import read_record
+    from kmeans_dask.pipeline.write import check_new_file
+    from kmeans_dask.store import is_store
     from kmeans_dask.views.report import write_report
+    from kmeans_dask.views.store_report import write_store_report
 
-    write_report(output, read_record(output))
+    if not is_store(source):
+        refuse_given(context, "OUTPUT", ("name", "overwrite"))
+        if target:
+            raise UsageError("FILE is for the report of a store: an OUTPUT holds its own")
+        write_report(source, read_record(source))
+        return 0
+    source = named(source.absolute())
+    target = target or Path(f"{plain_name(source)}-report.html")
+    check_new_file(target, overwrite=overwrite)
+    write_store_report(target, take_inventory(source, name))
+    return 0
+
+
+@app.command(epilog="Example: kmeans-dask plot cathedral.jpg --colors 16")
+def plot(
+    context: typer.Context,
+    source: Annotated[
+        Path, typer.Argument(metavar="IMAGE-or-STORE", help="An image, or a store with a palette.")
+    ],
+    colors: Annotated[
+        int, typer.Option("--colors", "-k", min=2, max=256, help="Of the palette of an image.")
+    ] = 16,
+    seed: Seed = _FIT.seed,
+    name: PaletteName = None,
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder to write to.", show_default="this one")
+    ] = Path(),
+    overwrite: OverwriteFile = False,
+    as_json: Json = False,
+) -> int:
+    """Draw the space of colours before and after, and images beside what becomes of them.
+
+    Writes two PNG files: NAME-colours.png, and NAME-compressed.png, of a store with up to four of
+    its images. Needs Matplotlib.
+    """
+    from kmeans_dask.views.plot import check_matplotlib, draw_colors, draw_pictures, show_plots
+
+    check_matplotlib()
+
+    from kmeans_dask.pipeline.exhibit import exhibit_image, exhibit_store, plain_name
+    from kmeans_dask.pipeline.write import check_new_file, write_file
+
+    source = named(source)
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file: name a folder to write to")
+    files = [output / f"{plain_name(source)}-{what}.png" for what in ("colours", "compressed")]
+    for file in files:
+        check_new_file(file, "name another folder with --output", overwrite=overwrite)
+    if source.is_dir():
+        refuse_given(context, "STORE", ("colors", "seed"))
+        found = exhibit_store(source, name)
+    else:
+        refuse_given(context, "IMAGE", ("name",))
+        found = exhibit_image(source, FitSettings(colors, seed))
+    for file, png in zip(files, (draw_colors(found), draw_pictures(found)), strict=True):
+        write_file(file, png)
+    data = {"files": list(map(str, files)), **found.as_dict()}
+    Run(as_json).show(data, show_plots(found, files))
     return 0
 
 

@@ -126,6 +126,13 @@ Overwrite = Annotated[
         rich_help_panel=WRITING,
     ),
 ]
+OverwriteFile = Annotated[
+    bool, typer.Option("--overwrite", help="Write a file though it is there already.")
+]
+PaletteName = Annotated[
+    str | None,
+    typer.Option("--name", help="Which palette of a store.", show_default="the one fitted last"),
+]
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -191,3 +198,8 @@ def numbers_of(text: str) -> list[int]:
         return [int(number) for number in text.split(",")]
     except ValueError:
         raise UsageError(f"--colors is {text!r}: write numbers with commas, as 4,16,64") from None
+
+
+def named(path: Path) -> Path:
+    """`path`; where that has no name, as `..` has none, the path that it leads to."""
+    return path if path.name.strip(".") else path.resolve()

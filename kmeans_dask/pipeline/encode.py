@@ -25,7 +25,7 @@ from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import LocalColors, nearest_entries, quantize
 from kmeans_dask.pipeline.write import Encoded, Mapped, write_image
 from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
-from kmeans_dask.store import Piece, Store
+from kmeans_dask.store import Piece, Store, join_pieces
 
 
 def encode(
@@ -116,9 +116,7 @@ class _Image:
 
     def whole(self) -> Piece:
         """All its pixels at once."""
-        pixels, alphas = zip(*self.pieces, strict=True)
-        masks = [piece for piece in alphas if piece is not None]
-        return np.concatenate(pixels), np.concatenate(masks) if masks else None
+        return join_pieces(self.pieces)
 
 
 def _map_pieces(image: _Image, mapper: Mapper) -> Mapped:

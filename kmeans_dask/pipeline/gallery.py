@@ -112,10 +112,7 @@ class Gallery:
             "best": [asdict(row) for row in self.best],
             "ratio_histogram": {"edges": _RATIOS.tolist(), "counts": list(self.ratios)},
             "psnr_histogram": {"edges": _DECIBELS.tolist(), "counts": list(self.decibels)},
-            "cloud": {
-                "before": [_hex(colors[:3]) for colors in cloud],
-                "after": [_hex(colors[3:]) for colors in cloud],
-            },
+            "cloud": cloud_as_dict(cloud),
         }
 
 
@@ -134,6 +131,14 @@ def cloud_of(counts: ColorCounts, entries: Indices, palette: Palette, n: int) ->
     after: NDArray[np.uint8] = palette.entries[entries[some], :3]
     pairs = np.concatenate([counts.colors[some], after], axis=1)
     return tuple(map(tuple, pairs.tolist()))
+
+
+def cloud_as_dict(cloud: Cloud) -> dict[str, list[str]]:
+    """Colours in digits, ready for JSON."""
+    return {
+        "before": [_hex(colors[:3]) for colors in cloud],
+        "after": [_hex(colors[3:]) for colors in cloud],
+    }
 
 
 def _all(parts: Iterable[Iterable[T]]) -> list[T]:

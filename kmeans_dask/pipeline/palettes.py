@@ -13,6 +13,7 @@ from kmeans_dask.errors import UsageError
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.palette_files import hexes_of, read_entries, write_entries
 from kmeans_dask.pipeline.fit import read_fit
+from kmeans_dask.pipeline.write import check_new_file
 from kmeans_dask.settings import MAX_COLORS
 from kmeans_dask.store import Store
 
@@ -52,8 +53,7 @@ def read_any_palette(source: Path, name: str | None = None) -> NamedPalette:
 
 def convert_palette(palette: NamedPalette, target: Path, *, overwrite: bool) -> None:
     """Write `palette` in the format that the suffix of `target` names. Raises UsageError."""
-    if target.exists() and not overwrite:
-        raise UsageError(f"{target} exists already: name another file, or add --overwrite")
+    check_new_file(target, overwrite=overwrite)
     pixels = None if palette.pixels is None else palette.pixels.tolist()
     write_entries(target, palette.entries, pixels, palette.name)
 

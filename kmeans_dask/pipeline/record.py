@@ -58,7 +58,9 @@ def read_record(output: Path) -> dict[str, Any]:
             raise UsageError(f"{path} is too large to be a job's record")
         record = json.loads(path.read_bytes())
     except OSError as error:
-        raise UsageError(f"{output} has no {RECORD_FILE}: name the output of a job") from error
+        raise UsageError(
+            f"{output} has no {RECORD_FILE}: name the output of a job, or a store"
+        ) from error
     except ValueError as error:
         raise UsageError(f"{path} is damaged: run the job again") from error
     if not isinstance(record, dict) or "summary" not in record:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.clustering.colormap import squared_error
-from kmeans_dask.errors import ImageError, StoreError
+from kmeans_dask.errors import ImageError, StoreError, UsageError
 from kmeans_dask.imaging.encode import encode_image
 from kmeans_dask.imaging.metadata import Metadata
 from kmeans_dask.imaging.palette import Palette
@@ -189,6 +189,17 @@ def below(output: Path, name: str) -> Path:
     if path.is_absolute() or ".." in path.parts:
         raise StoreError(f"the store names an output outside the output folder: {name!r}")
     return output / path
+
+
+def check_new_file(path: Path, another: str = "name another file", *, overwrite: bool) -> None:
+    """Raise UsageError where there is something at `path` that is to stay.
+
+    another: what else a user can do
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: {another}")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already: {another}, or add --overwrite")
 
 
 def write_file(path: Path, data: bytes) -> None:

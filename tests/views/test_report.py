@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import os
 import random
 import re
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +16,14 @@ from PIL import Image
 
 from kmeans_dask.views.report import render_report
 from tests.conftest import photograph
+from tests.views.conftest import Launch
+from tests.views.pages import Reader, show
 
 if TYPE_CHECKING:
     from playwright.sync_api import (
         Browser,
-        ConsoleMessage,
-        Dialog,
-        Error,
         Locator,
         Page,
-        Request,
     )
 
 EVIL = "<img src=x onerror=alert(1)>.png"
@@ -99,45 +94,6 @@ def bare() -> dict[str, Any]:
     return job(0, summary=summary, history=[], palette=None, cloud=None,
                ratio_histogram={"edges": [], "counts": []},
                psnr_histogram={"edges": [0, 1], "counts": [0]})  # fmt: skip
-
-
-class Reader(HTMLParser):
-    """What a browser would make of a page: tags with attributes, texts, scripts."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.scripts: list[str] = []
-        self._in = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._in = tag
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._in = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._in == "script":
-            self.scripts[-1] += data
-        else:
-            self.texts.append(data)
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.scripts[0])
-
-    @property
-    def sections(self) -> list[str]:
-        return [str(at["id"]) for tag, at in self.tags if tag == "section" and "id" in at]
-
-    @property
-    def pictures(self) -> list[str]:
-        return [str(at["src"]) for tag, at in self.tags if tag == "img"]
 
 
 def picture(folder: Path, name: str, size: tuple[int, int] = (600, 300)) -> dict[str, Any]:
@@ -291,66 +247,7 @@ def test_a_thousand_images_with_noisy_thumbnails_stay_below_8_mb(
 
 # ---- in a browser
 
-WITH_WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 Open = Callable[..., "Page"]
-Launch = Callable[[Sequence[str]], "Browser"]
-
-
-@pytest.fixture(scope="module")
-def launch() -> Iterator[Launch]:
-    """Starts Chromium with options."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs chromium, Debian's package of that name")
-    with sync_api.sync_playwright() as playwright:
-        browsers: list[Browser] = []
-
-        def with_options(options: Sequence[str]) -> Browser:
-            args = ["--no-sandbox", *options]
-            browsers.append(playwright.chromium.launch(executable_path=chromium, args=args))
-            return browsers[-1]
-
-        yield with_options
-        for browser in browsers:
-            browser.close()
-
-
-@pytest.fixture(scope="module")
-def browser(launch: Launch) -> Browser:
-    return launch(WITH_WEBGL)
-
-
-def show(browser: Browser, html: str, folder: Path, **options: Any) -> tuple[Page, list[str]]:
-    """The page once it is drawn, and a list that gets whatever it should not do."""
-    (folder / "report.html").write_text(html, encoding="utf-8")
-    page, wrong = browser.new_page(**options), []
-
-    def hear(said: ConsoleMessage) -> None:
-        if said.type == "error":
-            wrong.append(said.text)
-
-    def see(request: Request) -> None:
-        if not request.url.startswith(("file:", "data:")):
-            wrong.append(request.url)
-
-    def dismiss(dialog: Dialog) -> None:
-        wrong.append(dialog.message)
-        dialog.dismiss()
-
-    def catch(error: Error) -> None:
-        wrong.append(str(error))
-
-    page.on("console", hear)
-    page.on("request", see)
-    page.on("dialog", dismiss)
-    page.on("pageerror", catch)
-    page.add_init_script(
-        "addEventListener('securitypolicyviolation', (e) => console.error(e.violatedDirective))"
-    )
-    page.goto((folder / "report.html").as_uri())
-    page.locator("html[data-drawn=yes]").wait_for(state="attached", timeout=60_000)
-    return page, wrong
 
 
 @pytest.fixture

@@ -1,0 +1,56 @@
+"""All that there is to tell of a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmeans_dask.pipeline.encode import sample_cloud
+from kmeans_dask.pipeline.fit import FitResult, read_fit
+from kmeans_dask.pipeline.gallery import Cloud
+from kmeans_dask.pipeline.info import Info, read_info
+from kmeans_dask.pipeline.plan import Failure
+from kmeans_dask.store import Store
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """A store in figures, and to look at.
+
+    inputs: files and folders that were searched; skipped: of these, hidden files and links
+    fits: of its palettes, the one that is looked at first, then the latest first
+    cloud: pixels, and what they become with that palette
+    """
+
+    info: Info
+    inputs: tuple[str, ...]
+    skipped: int
+    keep_metadata: bool
+    failures: tuple[Failure, ...]
+    fits: tuple[FitResult, ...]
+    cloud: Cloud
+
+
+def take_inventory(path: Path, name: str | None = None) -> Inventory:
+    """Of the store at `path`, with its palette `name`, or the one fitted last, if it has any.
+
+    Raises StoreError.
+    """
+    store = Store.open(path)
+    store.require_whole()
+    names = store.palette_names[::-1]
+    first = [read_fit(store, name)] if names or name else []
+    others = [read_fit(store, each) for each in names if each != first[0].name]
+    attrs = store.attrs
+    failures = [*attrs["failures"]]
+    for partition_id in store.partition_ids:
+        failures += store.partition(partition_id).failures
+    return Inventory(
+        info=read_info(path),
+        inputs=tuple(attrs["inputs"]),
+        skipped=attrs["skipped"],
+        keep_metadata=attrs["keep_metadata"],
+        failures=tuple(sorted((Failure(**each) for each in failures), key=lambda each: each.path)),
+        fits=(*first, *others),
+        cloud=sample_cloud(path, first[0]) if first else (),
+    )
