@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := kmeans_dask jobs tests benchmarks docs
 
-.PHONY: demo test lint types bench pictures clean
+.PHONY: demo test lint types chaos audit bench pictures clean
 
 # The colour photographs that scikit-image installs.
 PHOTOGRAPHS = astronaut.png chelsea.png coffee.png hubble_deep_field.jpg motorcycle_left.png \
@@ -27,6 +27,15 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(BIN)/mypy
 
+# The long form of what `make test` tries of tests/reliability: some minutes of kills and damages.
+chaos: $(VENV)/.test
+	$(BIN)/pytest tests/reliability --chaos --timeout 3000
+
+# Known vulnerabilities of what constraints.txt pins. Needs the network, and says if there is none.
+audit: $(VENV)/.audit
+	@$(BIN)/python .ci/audit $(BIN)/pip-audit --requirement constraints.txt --disable-pip --no-deps \
+		--progress-spinner off --format json
+
 bench: $(VENV)/.test
 	for table in fit arrays seeding scaling restarts ingest private encoding floor report; do \
 		$(BIN)/python -m benchmarks.$$table || exit 1; done
@@ -47,6 +56,10 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.made pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+$(VENV)/.audit: $(VENV)/.made pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audit]'
 	@touch $@
 
 clean:

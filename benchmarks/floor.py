@@ -26,6 +26,7 @@ from kmeans_dask.imaging.png import encode_png
 from kmeans_dask.pipeline.compress import JobSettings, compress
 from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.work import open_work
 from kmeans_dask.settings import PRIVATE_TOL, DecodeSettings, EncodeSettings, FitSettings
 
 
@@ -65,9 +66,10 @@ def main() -> None:
             for _ in range(args.runs + 1):
                 shutil.rmtree(output, ignore_errors=True)
                 progress = Progress()
-                compress(plan, output, output, engine, progress, settings)
+                with open_work(output, {}, resume=False, overwrite=False) as work:
+                    compress(plan, work, engine, progress, settings)
                 whole.append(progress.seconds["compress"])
-        sources = [source for partition in plan.partitions for source in partition]
+        sources = list(plan.sources)
         sources.sort(key=lambda source: -source.n_pixels)
         tasks = [
             (source.path, str(output / f"{source.stem}.png"), args.colors) for source in sources

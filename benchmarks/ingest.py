@@ -21,7 +21,7 @@ import skimage.data
 from PIL import Image
 
 from kmeans_dask.cluster import connect
-from kmeans_dask.pipeline.compress import ingest_and_count
+from kmeans_dask.pipeline.collection import ingest_and_count, take_up
 from kmeans_dask.pipeline.fit import fit
 from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
@@ -49,7 +49,7 @@ def main() -> None:
     shared = [SHARED / "large", SHARED / "photos"]
     folders = args.folders or (shared if SHARED.exists() else [Path(skimage.data.data_dir)])
     plan = make_plan(folders)
-    sources = [source for partition in plan.partitions for source in partition]
+    sources = list(plan.sources)
     sources.sort(key=lambda source: -source.n_pixels)
     paths = [source.path for source in sources]
     print(f"{plan.n_images} images, {plan.n_pixels:,} pixels, {args.workers} processes")
@@ -69,7 +69,8 @@ def main() -> None:
             path = Path(folder) / "store.zarr"
             shutil.rmtree(path, ignore_errors=True)
             progress = Progress()
-            store = ingest_and_count(plan, path, engine, progress, DecodeSettings()).store
+            held = take_up(path, plan, DecodeSettings())
+            store = ingest_and_count(held, engine, progress).store
             for step in ("ingest", "count"):
                 seconds.setdefault(step, []).append(progress.seconds[step])
             for k in every:

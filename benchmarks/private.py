@@ -26,6 +26,7 @@ from kmeans_dask.cluster import connect
 from kmeans_dask.pipeline.compress import JobSettings, compress
 from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.work import open_work
 from kmeans_dask.settings import PRIVATE_TOL, DecodeSettings, EncodeSettings, FitSettings
 
 
@@ -54,7 +55,7 @@ def main() -> None:
     words.add_argument("--runs", type=int, default=3)
     args = words.parse_args()
     plan = make_plan(args.images)
-    paths = [Path(source.path) for partition in plan.partitions for source in partition]
+    paths = [Path(source.path) for source in plan.sources]
     print(f"{plan.n_images} images, {plan.n_pixels:,} pixels; {versions('numpy', 'pillow')}")
     with tempfile.TemporaryDirectory() as folder, connect(workers=args.workers) as engine:
         ours, theirs = Path(folder) / "ours", Path(folder) / "theirs"
@@ -68,7 +69,8 @@ def main() -> None:
 
             def run(settings: JobSettings = settings) -> Any:
                 shutil.rmtree(ours, ignore_errors=True)
-                return compress(plan, ours, ours, engine, Progress(), settings)
+                with open_work(ours, {}, resume=False, overwrite=False) as work:
+                    return compress(plan, work, engine, Progress(), settings)
 
             def run_peer(k: int = k) -> None:
                 pngquant(paths, theirs, k, args.workers)
@@ -93,7 +95,7 @@ def compare(paths: list[Path], ours: Path, theirs: Path) -> None:
             ((pixels_of(folder / path.name) - original) ** 2).mean() for folder in (ours, theirs)
         )
         ratios.append(error / other)
-    sizes = [sum(path.stat().st_size for path in folder.iterdir()) for folder in (ours, theirs)]
+    sizes = [sum(path.stat().st_size for path in folder.glob("*.png")) for folder in (ours, theirs)]
     print(f"  bytes {sizes[0] / sizes[1]:.3f} of its own; error, image by image:")
     print("  ", " ".join(f"{ratio:.3f}" for ratio in ratios))
 

@@ -22,6 +22,7 @@ from kmeans_dask.pipeline.compress import JobSettings, compress
 from kmeans_dask.pipeline.plan import REPORT_FILE, make_plan
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.record import record_of_job
+from kmeans_dask.pipeline.work import open_work
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
 from kmeans_dask.views.report import write_report
 
@@ -68,14 +69,14 @@ def main() -> None:
     wrong: list[str] = []
     browser = shutil.which("chromium")
     with tempfile.TemporaryDirectory() as folder, connect(workers=args.workers) as engine:
-        output, store = Path(folder) / "out", Path(folder) / "store.zarr"
+        output = Path(folder) / "out"
         for _ in range(args.runs + 1):
-            for path in (output, store):
-                shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(output, ignore_errors=True)
             since = time.perf_counter()
             plan = make_plan(args.inputs)
             settings = JobSettings(fit, encode, DecodeSettings())
-            summary = compress(plan, store, output, engine, Progress(), settings)
+            with open_work(output, {}, resume=False, overwrite=False) as work:
+                summary = compress(plan, work, engine, Progress(), settings)
             done = time.perf_counter()
             record = record_of_job(
                 summary, plan.inputs, output, scope="shared", fit=fit, encode=encode

@@ -15,6 +15,7 @@ import secrets
 import socket
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future as LocalFuture
@@ -36,9 +37,12 @@ EventHandler = Callable[[dict[str, Any]], None]
 
 _DASHBOARD_PORT = 8787  # where Dask's users look first
 _IN_FLIGHT_PER_THREAD = 3  # enough to keep a thread busy, few enough to hold little
+_STARTS = 3  # of a local cluster, until all of its processes are there
+_ATTEMPTS = 6  # at a task, each of them until some workers have died with it
 _LOOK_AGAIN = 2.0  # seconds between looks at the cluster's health
 _LAST_WORDS = 5.0  # seconds in which what was announced must arrive, or is lost
 _listeners: list[EventHandler] = []  # of tasks that run in this process
+_memory: int | None = None  # that these may take, in bytes
 
 
 class Engine(Protocol):
@@ -48,12 +52,23 @@ class Engine(Protocol):
     dashboard: the address of the Dask dashboard, where there is one
     topic: what tasks that emit events must be given
     cores: that a task which runs alone may use
+    memory: bytes that a task may take on any worker; None where that is not limited
     """
 
     place: str
     dashboard: str | None
     topic: str
     cores: int
+
+    @property
+    def memory(self) -> int | None:
+        """As above."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """Of all workers together."""
+        ...
 
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
         """Start `function(*args)`; returns a handle, which later tasks may take as an argument."""
@@ -64,9 +79,16 @@ class Engine(Protocol):
         ...
 
     def map(
-        self, name: str, function: Callable[[Item], Result], items: Iterable[Item]
+        self,
+        name: str,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        rescue: Callable[[Item], Item] | None = None,
     ) -> Iterator[Result]:
-        """Results of `function` over `items`, as they are done, a bounded number in flight."""
+        """Results of `function` over `items`, as they are done, a bounded number in flight.
+
+        rescue: what to try instead of an item whose task was given up as its workers died
+        """
         ...
 
     def compute(self, lazy: Sequence[Any]) -> list[Any]:
@@ -84,6 +106,24 @@ class Engine(Protocol):
     def announce(self, event: dict[str, Any]) -> None:
         """Tell our page on the dashboard, if there is one, how far the job is. Waits for nobody."""
         ...
+
+
+class _GivenUpError(ClusterError):
+    """A task was given up, as each worker that had it died."""
+
+
+def worker_memory() -> int | None:
+    """From inside a task: bytes that it may take, where that is limited."""
+    if "distributed" not in sys.modules:
+        return _memory
+    from distributed import get_worker
+
+    try:
+        worker = get_worker()
+    except ValueError:  # this is no worker
+        return _memory
+    limit: int | None = worker.memory_manager.memory_limit
+    return limit and limit // worker.state.nthreads
 
 
 def emit(topic: str, event: dict[str, Any]) -> None:
@@ -130,10 +170,12 @@ def connect(
     scheduler: str | None = None,
     workers: int | None = None,
     timeout: float = WORKER_TIMEOUT,
+    memory: int | None = None,
 ) -> Iterator[Engine]:
     """An engine: the cluster at `scheduler`, or `workers` local processes, or with 0 this process.
 
-    By default one local process per core. Raises UsageError when the scheduler cannot be reached
+    By default one local process per core, with `memory` bytes each, or else their share of what
+    the machine has. Raises UsageError when the scheduler cannot be reached
     or has no worker within `timeout` seconds.
     """
     if scheduler:
@@ -144,14 +186,26 @@ def connect(
         ):
             yield engine
     elif workers == 0:
-        yield _InProcess()
+        with _limited(memory):
+            yield _InProcess()
     else:
         place = "local worker processes"
         with (
-            _local(workers or count_cores(), timeout) as client,
+            _local(workers or count_cores(), timeout, memory) as client,
             closing(_Distributed(client, place, timeout, count_cores())) as engine,
         ):
             yield engine
+
+
+@contextmanager
+def _limited(memory: int | None) -> Iterator[None]:
+    """Inside the block, tasks in this process may take so many bytes."""
+    global _memory
+    before, _memory = _memory, memory
+    try:
+        yield
+    finally:
+        _memory = before
 
 
 def count_cores() -> int:
@@ -169,6 +223,14 @@ class _InProcess:
     def __init__(self) -> None:
         self.cores = count_cores()
 
+    @property
+    def memory(self) -> int | None:
+        return _memory
+
+    @property
+    def threads(self) -> int:
+        return 1
+
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
         check_interrupted()
         return function(*args)
@@ -177,7 +239,11 @@ class _InProcess:
         return handle
 
     def map(
-        self, name: str, function: Callable[[Item], Result], items: Iterable[Item]
+        self,
+        name: str,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        rescue: Callable[[Item], Item] | None = None,
     ) -> Iterator[Result]:
         for item in items:
             yield self.submit(name, function, item)
@@ -221,7 +287,11 @@ class _Threads(_InProcess):
         return _resolved(handle)
 
     def map(
-        self, name: str, function: Callable[[Item], Result], items: Iterable[Item]
+        self,
+        name: str,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        rescue: Callable[[Item], Item] | None = None,
     ) -> Iterator[Result]:
         return map(_resolved, [self.submit(name, function, item) for item in items])
 
@@ -253,28 +323,52 @@ class _Distributed:
         key = f"{name}-{self._run}-{self._n_tasks}"
         return self._client.submit(function, *args, key=key, pure=False)
 
+    @property
+    def threads(self) -> int:
+        return max(1, self._threads())
+
+    @property
+    def memory(self) -> int | None:
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        limits = [
+            each["memory_limit"] // each["nthreads"] for each in workers if each["memory_limit"]
+        ]
+        return min(limits, default=None)
+
     def result(self, handle: Future[Any]) -> Any:
         self._wait([handle])
         return self._value(handle)
 
     def map(
-        self, name: str, function: Callable[[Item], Result], items: Iterable[Item]
+        self,
+        name: str,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        rescue: Callable[[Item], Item] | None = None,
     ) -> Iterator[Result]:
-        waiting = iter(items)
-        running: set[Future[Any]] = set()
+        waiting = ((item, 1) for item in items)
+        running: dict[Future[Any], tuple[Item, int]] = {}
         looked = -math.inf
         while True:
             if time.monotonic() - looked > _LOOK_AGAIN:  # workers may have come or gone
-                threads, looked = max(1, self._threads()), time.monotonic()
+                threads, looked = self.threads, time.monotonic()
             room = _IN_FLIGHT_PER_THREAD * threads - len(running)
-            for _, item in zip(range(room), waiting, strict=False):
-                running.add(self.submit(name, function, item))
+            for _, (item, attempt) in zip(range(room), waiting, strict=False):
+                running[self.submit(name, function, item)] = item, attempt
             if not running:
                 return
-            done = self._wait(running)
-            running -= done
-            for future in done:
-                yield self._value(future)
+            for future in self._wait(list(running)):
+                item, attempt = running.pop(future)
+                try:
+                    result = self._value(future)
+                except _GivenUpError:
+                    if attempt == _ATTEMPTS:
+                        raise
+                    # It may have died with a worker that another task had killed.
+                    another = rescue(item) if rescue else item
+                    running[self.submit(name, function, another)] = another, attempt + 1
+                else:
+                    yield result
 
     @contextmanager
     def listening(self, handler: EventHandler) -> Iterator[None]:
@@ -357,7 +451,7 @@ class _Distributed:
         try:
             return future.result(timeout=self._timeout)
         except KilledWorker as error:
-            raise ClusterError(
+            raise _GivenUpError(
                 f"task {future.key} was given up: each worker that tried it died, perhaps for "
                 "lack of memory"
             ) from error
@@ -412,28 +506,42 @@ async def _greet(address: str, timeout: float) -> None:
 
 
 @contextmanager
-def _local(workers: int, timeout: float) -> Iterator[Client]:
+def _local(workers: int, timeout: float, memory: int | None) -> Iterator[Client]:
     """Worker processes on this machine, of one thread each, reachable from this machine only."""
     import dask
     from distributed import Client, LocalCluster
 
     # The nanny would have malloc give memory back at once. Then it also asks for each buffer
     # anew, and clearing those pages costs as much as decoding does.
-    malloc = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
-    try:
-        with dask.config.set(malloc), uninterrupted_children():
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address=f"127.0.0.1:{_free_port(_DASHBOARD_PORT)}",
-                silence_logs=logging.CRITICAL,
-            )
-    except RuntimeError as error:
-        raise ClusterError(
-            "the worker processes could not be started: try --workers 0, without any"
-        ) from error
+    settings = {
+        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+        # Workers would write results that they hold to disk, pickled. Ours are small.
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+    }
+    for attempt in range(_STARTS):
+        try:
+            with (
+                dask.config.set(settings),
+                warnings.catch_warnings(action="ignore", category=UserWarning),  # of a port taken
+                uninterrupted_children(),
+            ):
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=memory or "auto",
+                    host="127.0.0.1",
+                    dashboard_address=f"127.0.0.1:{_free_port(_DASHBOARD_PORT)}",
+                    silence_logs=logging.CRITICAL,
+                )
+            break
+        except RuntimeError as error:  # a process of it has died
+            check_interrupted()
+            if attempt + 1 == _STARTS:
+                raise ClusterError(
+                    "the worker processes could not be started: try --workers 0, without any"
+                ) from error
     with cluster, Client(cluster, timeout=timeout, set_as_default=False) as client:
         dashboard.install(cluster.scheduler)
         yield client

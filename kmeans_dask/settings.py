@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from kmeans_dask.errors import UsageError
 
@@ -19,6 +20,7 @@ MAX_PIXELS = 89_478_485  # of one image; Pillow's own limit: a quarter of a gibi
 PARTITION_PIXELS = 1 << 24  # about a second of decoding: many for each worker, none too small
 CHUNK_COLORS = 1 << 22  # of which one Lloyd step takes about as long as a round over a cluster
 WORKER_TIMEOUT = 60.0  # seconds
+IMAGE_SECONDS = 120.0  # a hundred times what the largest image takes
 TOL = 1e-4
 # Of a palette for one image, or some: the last 0.2 % of its inertia cost half of the time.
 PRIVATE_TOL = 1e-3
@@ -90,11 +92,20 @@ class DecodeSettings:
     max_pixels: of one image; more are refused
     flat: composite partly transparent pixels over white
     keep_metadata: read EXIF, pixel density and text
+    seconds: that one image may take
     """
 
     max_pixels: int = MAX_PIXELS
     flat: bool = False
     keep_metadata: bool = False
+    seconds: float = IMAGE_SECONDS
+
+    @property
+    def of_result(self) -> dict[str, Any]:
+        """What hangs together with what is read."""
+        fields = asdict(self)
+        fields.pop("seconds")
+        return fields
 
 
 @dataclass(frozen=True)

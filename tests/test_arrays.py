@@ -6,23 +6,18 @@ import numpy as np
 import pytest
 
 from kmeans_dask import open_pixels
-from kmeans_dask.cluster import connect
 from kmeans_dask.errors import StoreError
-from kmeans_dask.pipeline.compress import ingest_and_count
 from kmeans_dask.pipeline.plan import make_plan
-from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.settings import DecodeSettings
 from tests.conftest import pixels_of
+from tests.pipeline.strategies import ingested
 
 
 @pytest.mark.parametrize("partition_pixels", [1, 1 << 24])
 def test_a_store_is_one_array_of_all_its_pixels(
     photos: Path, tmp_path: Path, partition_pixels: int
 ) -> None:
-    plan = make_plan([photos], partition_pixels=partition_pixels)
-    with connect(workers=0) as engine:
-        ingest_and_count(plan, tmp_path / "s.zarr", engine, Progress(), DecodeSettings())
-    sources = [source for partition in plan.partitions for source in partition]
+    ingested([photos], tmp_path / "s.zarr", partition_pixels)
+    sources = make_plan([photos]).sources
     expected = np.concatenate([pixels_of(Path(source.path)) for source in sources])
     pixels = open_pixels(tmp_path / "s.zarr")
     assert (pixels.shape, pixels.dtype) == (expected.shape, np.uint8)

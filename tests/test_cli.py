@@ -17,7 +17,7 @@ from distributed import LocalCluster
 from PIL import Image
 
 from kmeans_dask.clustering.plain import plain_labels
-from tests.command import chunks, palette_file, run, summary, tree
+from tests.command import all_below, chunks, palette_file, run, summary, tree
 from tests.conftest import photograph, pixels_of
 
 KEYS = {
@@ -278,13 +278,13 @@ def test_when_every_image_turns_out_broken_the_job_still_ends_well(
         (["compress", "photos", "out", "--timeout", "0"], "'--timeout'"),
         (["compress", "photos", "out", "--partition-pixels", "0"], "'--partition-pixels'"),
         (["compress", "photos", "out", "--max-pixels", "-5"], "'--max-pixels'"),
-        (["compress", "photos", "out", "--store", "full"], "full exists already"),
+        (["compress", "photos", "out", "--store", "full"], "full exists and is no store"),
         (["compress", "photos", "out", "--store", "photos/s.zarr"], "one inside the other"),
         (["compress", "photos", "out", "--bogus"], "No such option"),
         (["compress", "photos", "out", "--workers", "1", "--scheduler", "x"], "exclude each other"),
         (["compress", "photos"], "Missing argument"),
         (["compress", "photos", "twice", "out"], "would both become"),
-        (["ingest", "photos", "full"], "full exists already"),
+        (["ingest", "photos", "full"], "full exists and is no store"),
         (["fit", "full"], "full is no store"),
         (["encode", "nowhere", "out"], "nowhere is no store"),
         (["info", "photos"], "photos is no store"),
@@ -304,13 +304,13 @@ def test_a_request_that_cannot_be_met_gets_one_line_and_writes_nothing(
     (tmp_path / "texts" / "a.txt").write_text("no image")
     (tmp_path / "full" / "notes.txt").write_text("mine")
     (tmp_path / "twice" / "astronaut.png").write_bytes((photos / "astronaut.png").read_bytes())
-    before = tree(tmp_path), tree(photos)
+    before = all_below(tmp_path), tree(tmp_path), tree(photos)
     done = run(*words, code=2)
     assert says in done.stderr
     assert done.stdout == ""
     assert done.stderr.startswith("kmeans-dask: ")
     assert done.stderr.count("\n") == 1
-    assert (tree(tmp_path), tree(photos)) == before
+    assert (all_below(tmp_path), tree(tmp_path), tree(photos)) == before
 
 
 def test_a_dry_run_tells_the_plan_and_writes_nothing(photos: Path, tmp_path: Path) -> None:
@@ -362,7 +362,12 @@ def test_compress_keeps_the_store_where_it_is_told_to(photos: Path, tmp_path: Pa
     words = ("--workers", "0", "-k", "4", "--store", tmp_path / "s.zarr")
     run("compress", photos, tmp_path / "out", *words)
     assert summary("info", tmp_path / "s.zarr")["palettes"][0]["colors"] == 4
-    assert not list((tmp_path / "out").glob(".*"))
+    run("compress", photos, tmp_path / "alone", "--workers", "0", "-k", "4")
+    assert tree(tmp_path / "alone") == tree(tmp_path / "out")
+    assert not (tmp_path / "alone" / ".kmeans-dask" / "store.zarr").exists()
+    assert sorted(path.name for path in (tmp_path / "out" / ".kmeans-dask").iterdir()) == [
+        "done", "job.json", "lock",
+    ]  # fmt: skip
 
 
 def test_an_original_that_is_gone_is_written_as_png_from_the_store(
@@ -412,24 +417,25 @@ def test_a_terminal_that_knows_only_ascii_gets_its_summary(
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_the_job_and_leaves_nothing_behind(
+def test_an_interrupt_ends_the_job_and_leaves_what_it_is_gone_on_with(
     sent: signal.Signals, tmp_path: Path
 ) -> None:
     (tmp_path / "in").mkdir()
-    photo = photograph("astronaut.png", (1500, 1500))
+    photo = photograph("astronaut.png", (800, 800))
     for i in range(40):
         photo.save(tmp_path / "in" / f"{i}.png", compress_level=1)
     out = tmp_path / "out"
-    words = [sys.executable, "-m", "kmeans_dask", "compress", str(tmp_path / "in"), str(out)]
+    words = ["compress", str(tmp_path / "in"), str(out), "-k", "4", "--partition-pixels", "1"]
     with subprocess.Popen(
-        [*words, "--workers", "1", "--partition-pixels", "1"],
+        [sys.executable, "-m", "kmeans_dask", *words, "--workers", "1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # a process group of its own, as a terminal gives a job
     ) as job:
         until = time.monotonic() + 60
-        while not list(out.glob(".kmeans-dask.zarr/partitions/0*")) and time.monotonic() < until:
+        partitions = out / ".kmeans-dask" / "store.zarr" / "partitions"
+        while not list(partitions.glob("0*")) and time.monotonic() < until:
             time.sleep(0.05)
         if sent == signal.SIGINT:
             os.killpg(job.pid, sent)
@@ -438,8 +444,16 @@ def test_an_interrupt_ends_the_job_and_leaves_nothing_behind(
         _, errors = job.communicate(timeout=60)
     assert job.returncode == 128 + sent, errors
     assert "Traceback" not in errors
-    assert errors.endswith("kmeans-dask: interrupted\n")
-    assert not out.exists()
+    kept = "what is done is kept: --resume goes on from there"
+    assert errors.endswith(f"kmeans-dask: interrupted; {kept}\n")
+    assert tree(out) == {}
+    assert 0 < len(list(partitions.glob("0*"))) <= 40
+    refused = run(*words, "--workers", "0", code=2)
+    assert "--resume" in refused.stderr
+    done = summary(*words, "--workers", "0", "--resume")
+    assert (done["compressed"], done["failed"]) == (40, 0)
+    run("compress", tmp_path / "in", tmp_path / "whole", "-k", "4", "--workers", "0")
+    assert tree(out) == tree(tmp_path / "whole")
 
 
 def test_names_that_would_break_a_terminal_or_a_page_go_through(

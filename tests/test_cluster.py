@@ -22,6 +22,7 @@ from kmeans_dask.errors import ClusterError, StoreError, UsageError
 from kmeans_dask.pipeline.compress import JobSettings, compress
 from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.work import open_work
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
 
 
@@ -116,18 +117,19 @@ def test_tasks_bear_the_names_of_the_steps_and_no_names_of_files(
     settings = FitSettings(4, chunk_colors=5000)
     with connect(scheduler=address) as engine:
         for name, chosen in (("a", settings), ("b", FitSettings(4))):
-            store, output = tmp_path / f"{name}.zarr", tmp_path / name
             job = JobSettings(chosen, EncodeSettings(), DecodeSettings())
-            compress(plan, store, output, engine, Progress(), job)
+            with open_work(tmp_path / name, {}, resume=False, overwrite=False) as work:
+                compress(plan, work, engine, Progress(), job)
 
     def names(dask_scheduler: Any) -> tuple[set[str], set[str]]:
-        stories = {str(event[1].get("key", "")) for event in dask_scheduler.get_events("all")}
-        return set(dask_scheduler.task_prefixes), stories
+        keys = {str(transition[0]) for transition in dask_scheduler.transition_log}
+        return set(dask_scheduler.task_prefixes), keys
 
     with Client(address) as client:
         prefixes, keys = client.run_on_scheduler(names)
     steps = {"ingest", "merge-counts", "seed", "build-points", "partial-sums", "merge-partials"}
     assert prefixes >= steps | {"fit", "encode"}
+    assert any(key.startswith("ingest-") for key in keys)
     assert not [key for key in keys if "astronaut" in key]
 
 

@@ -24,7 +24,7 @@ def draw(path: Path, size: tuple[int, int] = (2, 2)) -> Path:
 
 
 def sources_of(plan: Plan) -> list[Source]:
-    return [source for partition in plan.partitions for source in partition]
+    return list(plan.sources)
 
 
 def kept(plan: Plan) -> list[str]:
@@ -58,7 +58,7 @@ def test_folders_are_searched_in_the_order_of_names(tmp_path: Path) -> None:
 def test_a_source_says_where_it_is_and_how_big(tmp_path: Path) -> None:
     path = draw(tmp_path / "in" / "sub" / "a.jpg", (5, 7))
     assert sources_of(make_plan([tmp_path / "in"])) == [
-        Source(str(path), "sub/a.jpg", "sub/a", path.stat().st_size, 35)
+        Source(str(path), "sub/a.jpg", "sub/a", path.stat().st_size, path.stat().st_mtime_ns, 35)
     ]
 
 
@@ -330,7 +330,7 @@ def test_a_failure_takes_no_name(tmp_path: Path) -> None:
 
 
 def sizes_of(plan: Plan) -> list[list[int]]:
-    return [[source.n_pixels for source in partition] for partition in plan.partitions]
+    return [[source.n_pixels for source in partition] for partition in plan.partitions.values()]
 
 
 @pytest.mark.parametrize(

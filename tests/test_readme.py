@@ -41,11 +41,12 @@ def test_the_python_of_the_readme_runs_as_it_stands(photos: Path, tmp_path: Path
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """What the README's commands speak of, small."""
-    for name in ("photos", "photos/cats", "sprites"):
+    for name in ("photos", "photos/cats", "sprites", "more"):
         (tmp_path / name).mkdir()
     photograph("chelsea.png", (60, 40)).save(tmp_path / "photos" / "cats" / "a.png")
     photograph("astronaut.png", (40, 60)).save(tmp_path / "photos" / "b.png")
     photograph("rocket.jpg", (80, 54)).save(tmp_path / "photos" / "cathedral.jpg")
+    photograph("coffee.png", (60, 40)).save(tmp_path / "more" / "d.png")
     rgba = np.dstack([np.asarray(photograph("coffee.png", (32, 32))), np.full((32, 32), 255)])
     rgba[:, :9, 3] = 0
     Image.fromarray(rgba.astype(np.uint8)).save(tmp_path / "sprites" / "c.png")
@@ -55,6 +56,9 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_commands_of_the_readme_run_as_they_stand(command: str, folder: Path) -> None:
     words = shlex.split(command)
+    if {"--keep-palette", "more/", "verify"} & set(words):  # of a store that is there
+        first = ["compress", "photos/", "out/", "--store", "photos.zarr", "--workers", "0"]
+        assert run([sys.executable, "-m", "kmeans_dask", *first], folder).returncode == 0
     palette = '{"colors": ["#102030", "#ffeedd"]}'
     if words[1] == "palette":
         (folder / "out").mkdir()

@@ -45,7 +45,7 @@ def board(scheduler: Any) -> Any:
 
 def break_off(address: str, error: BaseException, between: Callable[[], object] = int) -> None:
     """A job that does a little and then raises `error`; half-way it calls `between`."""
-    with Run(as_json=True) as job, job.engine(address, None, TIMEOUT) as engine:
+    with Run(as_json=True) as job, job.engine(address, None, TIMEOUT, None) as engine:
         job.progress.start("work", 1000)
         engine.result(engine.submit("work", str, 1))
         between()
@@ -78,7 +78,7 @@ def test_the_page_learns_that_a_job_broke_off_and_the_error_arrives_as_it_is(
 
 
 def test_the_page_learns_that_a_job_went_well(scheduler: Any) -> None:
-    with Run(as_json=True) as job, job.engine(scheduler.address, None, TIMEOUT):
+    with Run(as_json=True) as job, job.engine(scheduler.address, None, TIMEOUT, None):
         job.progress.start("work", 5000)
         for _ in range(5000):
             job.progress.advance(1)

@@ -13,8 +13,11 @@ from io import TextIOWrapper
 import typer
 
 from kmeans_dask import interrupts
-from kmeans_dask.cli.commands import app
+from kmeans_dask.cli import jobs, looks  # noqa: F401 - they add their commands
+from kmeans_dask.cli.app import app
 from kmeans_dask.errors import JobError, KMeansDaskError
+
+_RESUMABLE = [["compress"], ["ingest"], ["fit"], ["encode"]]
 
 
 def main() -> None:
@@ -31,23 +34,29 @@ def _main() -> int:
     try:
         code: int = app(standalone_mode=False) or 0
         # typer turns a KeyboardInterrupt into this code
-        return _fail("interrupted", interrupts.exit_code()) if code == 130 else code
+        return _broken("interrupted", interrupts.exit_code()) if code == 130 else code
     except JobError as error:
-        return _fail(str(error), 3)
+        return _broken(str(error), 3)
     except KMeansDaskError as error:
         return _fail(str(error), 2)
     except typer.TyperException as error:
         return _fail(error.format_message(), error.exit_code)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        return _fail(f"{error.strerror or error or type(error).__name__}{where}", 3)
+        return _broken(f"{error.strerror or error or type(error).__name__}{where}", 3)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", interrupts.exit_code())
+        return _broken("interrupted", interrupts.exit_code())
     except Exception as error:
         if os.environ.get("KMEANS_DASK_DEBUG"):
             raise
         what = f"{type(error).__name__}: {error}"
         return _fail(f"a defect, please report it: {what} (KMEANS_DASK_DEBUG=1 shows where)", 3)
+
+
+def _broken(message: str, code: int) -> int:
+    """Of a job that broke off, with what to do next."""
+    hint = "; what is done is kept: --resume goes on from there"
+    return _fail(message + hint * (sys.argv[1:2] in _RESUMABLE), code)
 
 
 def _fail(message: str, code: int) -> int:

@@ -126,6 +126,22 @@ Overwrite = Annotated[
         rich_help_panel=WRITING,
     ),
 ]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on where an earlier run was stopped or killed, or begin where there is none.",
+        rich_help_panel=WRITING,
+    ),
+]
+Hashed = Annotated[
+    bool,
+    typer.Option(
+        "--hash",
+        help="Tell by their bytes whether images have changed, not by size and time.",
+        rich_help_panel=RUNNING,
+    ),
+]
 OverwriteFile = Annotated[
     bool, typer.Option("--overwrite", help="Write a file though it is there already.")
 ]
@@ -146,6 +162,24 @@ Scheduler = Annotated[
     str | None,
     typer.Option(
         help="Run on the Dask cluster at this address; else DASK_SCHEDULER_ADDRESS, if it is set.",
+        rich_help_panel=RUNNING,
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="That a local worker may take, as 2GB; images that need more are refused by name.",
+        show_default="its share of the machine's",
+        rich_help_panel=RUNNING,
+    ),
+]
+ImageTimeout = Annotated[
+    float,
+    typer.Option(
+        "--image-timeout",
+        min=0.1,
+        help="Seconds that one image may take to decode; one that takes longer is quarantined.",
         rich_help_panel=RUNNING,
     ),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,22 @@ from kmeans_dask.errors import JobError, StoreError, UsageError
 _PIPED = 120  # columns of tables that go to no terminal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import RenderableType
 
     from kmeans_dask.cluster import Engine
+    from kmeans_dask.pipeline.plan import Plan
+
+
+def parse_size(text: str) -> int:
+    """Bytes: `2GB` and `1500MiB`, say. Raises UsageError."""
+    from dask.utils import parse_bytes
+
+    try:
+        return int(parse_bytes(text))
+    except ValueError:
+        raise UsageError(f"--memory is {text!r}: write a size as 2GB") from None
 
 
 class Run:
@@ -40,7 +53,7 @@ class Run:
 
     @contextmanager
     def engine(
-        self, scheduler: str | None, workers: int | None, timeout: float
+        self, scheduler: str | None, workers: int | None, timeout: float, memory: str | None
     ) -> Iterator[Engine]:
         """Connect, and say where the job can be watched."""
         from kmeans_dask.cluster import connect
@@ -49,8 +62,11 @@ class Run:
             scheduler = scheduler or os.environ.get("DASK_SCHEDULER_ADDRESS")
         elif scheduler:
             raise UsageError("--workers and --scheduler exclude each other: leave one out")
+        if memory and scheduler:
+            raise UsageError("--memory is for local workers: others have a limit of their own")
+        limit = parse_size(memory) if memory else None
         self.progress.start("start")
-        with connect(scheduler=scheduler, workers=workers, timeout=timeout) as engine:
+        with connect(scheduler=scheduler, workers=workers, timeout=timeout, memory=limit) as engine:
             self.progress.finish()
             if engine.dashboard:
                 where = f"{engine.place}, dashboard: {engine.dashboard}"
@@ -68,6 +84,26 @@ class Run:
                 raise JobError(str(error)) from error
             finally:
                 engine.announce(end)
+
+    def planned(self, make_plan: Callable[..., Plan], **known: Any) -> Plan:
+        """A plan; finding images is a step of the job."""
+        self.progress.start("plan")
+        plan = make_plan(**known)
+        self.progress.finish()
+        return plan
+
+    def planning(self, make_plan: Callable[..., Plan]) -> Callable[..., Plan]:
+        """The same, later, when it is known which images are there already."""
+        return lambda known: self.planned(make_plan, known=known)
+
+    def show_finished(self, data: dict[str, Any], output: Path) -> int:
+        """What a job did that had been finished before; returns its exit code."""
+        from rich.text import Text
+
+        from kmeans_dask.views.text import printable
+
+        self.show(data, Text(f"{printable(str(output))} is finished already: nothing to do"))
+        return int(data["failed"] > 0)
 
     def show(self, data: dict[str, Any], text: RenderableType) -> None:
         """The summary: one JSON object, or text."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +30,7 @@ class Iteration:
     shift: sum over centroids of the squared distance moved
     seconds: that it took
     centroids: (k, C) float64, after the move
+    converged: whether it is the last one
     """
 
     number: int
@@ -37,6 +38,7 @@ class Iteration:
     shift: float
     seconds: float
     centroids: NDArray[np.float64]
+    converged: bool
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,14 @@ def fit(
     tol: float = 1e-4,
     fixed: int = 0,
     on_iteration: Callable[[Iteration], None] | None = None,
+    history: Sequence[float] = (),
 ) -> Fit:
     """Lloyd's algorithm (Lloyd 1982, "Least squares quantization in PCM", IEEE Trans. IT 28(2)).
 
     Stops when the squared shift of all centroids together is at most `tol` times the mean
     variance of the points' channels, as scikit-learn does; with `tol=0` at the fixed point.
-    The first `fixed` centroids never move.
+    The first `fixed` centroids never move. With the `history` of iterations that were made
+    already, `centroids` are what they came to.
 
     >>> from kmeans_dask.clustering.plain import plain_partial
     >>> points, weights = np.array([[0, 0, 0], [2, 0, 0], [9, 9, 9]]), np.array([3, 1, 1])
@@ -80,7 +84,7 @@ def fit(
     >>> result.centroids.tolist(), result.inertia, result.n_iter
     ([[0.5, 0.0, 0.0], [9.0, 9.0, 9.0]], 3.0, 2)
     """
-    history: list[float] = []
+    history = list(history)
     partial = measure(centroids)
     smallest = tol * partial.variance
     converged = False
@@ -95,7 +99,9 @@ def fit(
             partial = measure(centroids)
         now = time.perf_counter()
         if on_iteration:
-            on_iteration(Iteration(len(history), history[-1], shift, now - since, centroids))
+            on_iteration(
+                Iteration(len(history), history[-1], shift, now - since, centroids, converged)
+            )
         since = now
     n_iter = len(history)
     history.append(partial.inertia(centroids))

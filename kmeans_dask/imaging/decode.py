@@ -1,12 +1,14 @@
 """From an image file to upright 8-bit sRGB pixels, by one written policy.
 
 - Formats are the ones named in `FORMATS`, told by content, not by file name.
-- More pixels than the limit: refused before anything is decoded.
+- More pixels than the limit, or more bytes than so many pixels can need: refused before anything
+  is decoded.
 - More than one frame or page: refused; no frame is lost silently. (Of an MPO, a photograph with
   previews, the photograph is taken, as JPEG viewers do.)
 - EXIF orientation is applied.
 - An embedded ICC profile is converted to sRGB, relative colorimetric with black point
   compensation. A profile that says it is sRGB, or that does not fit the image, changes nothing.
+  One beyond the limit is refused, image and all: without it the colours would be others.
 - Grey, bilevel and palette images become RGB. CMYK without a profile is converted naively.
 - 16-bit samples are scaled, not clipped: 65535 becomes 255 (grey by rounding; of colour Pillow
   gives the high byte). 32-bit and float samples have no
@@ -37,6 +39,12 @@ from kmeans_dask.imaging.metadata import Metadata, read_metadata
 from kmeans_dask.settings import MAX_PIXELS
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
+
+MAX_PROFILE = 1 << 22  # bytes; those of the largest printers have 3 MB
+
+# Some decoders read a whole file before they look at it. The largest files of a limit's pixels have
+# 8 bytes each, of 16-bit RGBA; beside them there is room for metadata and previews.
+_BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 24
 
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0x0112, 0x0102, 0x0106  # EXIF and TIFF tags
 _WHITE_IS_ZERO = 0
@@ -128,7 +136,10 @@ def decode(
     with _opened(path, max_pixels) as image:
         _mend_color_key(image)
         image.load()
-        decoded = _to_rgb(_to_8_bit(image), image.info.get("icc_profile"))
+        profile = image.info.get("icc_profile")
+        if profile and len(profile) > MAX_PROFILE:
+            raise ImageError(f"its colour profile has more than {MAX_PROFILE} bytes")
+        decoded = _to_rgb(_to_8_bit(image), profile)
         alphas = decoded.getchannel("A").histogram() if decoded.mode == "RGBA" else [0]
         transparent, translucent = alphas[0] > 0, any(alphas[1:255])
         if decoded.mode == "RGBA" and not (transparent or translucent):
@@ -152,6 +163,10 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
             raise ImageError("not a regular file")
         if status.st_size == 0:
             raise ImageError("the file is empty")
+        if status.st_size > max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE:
+            raise ImageError(
+                f"{status.st_size} bytes are more than {max_pixels} pixels, the limit, can need"
+            )
         Image.MAX_IMAGE_PIXELS = max_pixels
         with warnings.catch_warnings():
             # What Pillow warns of is harmless here, or checked in the next lines.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import numpy as np
 
 from kmeans_dask.cluster import Engine
 from kmeans_dask.clustering.counts import ColorCounter, ColorCounts, merge_counts
+from kmeans_dask.errors import StoreError
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.store import Partition, Store
 
-_FAN_IN = 8
+_TOGETHER = 8  # partitions that a task adds up, at least
+_TASKS = 1024  # about as many, at most
 _WEIGHT = 1 << 46  # of all images together: times any coordinate it stays below 2^63
 
 
@@ -57,52 +60,75 @@ class Tally:
     @classmethod
     def read(cls, store: Store) -> Tally:
         """The tally of a whole store, as `count` left it."""
-        return cls(**store.colors_attrs)
+        attrs = store.colors_attrs
+        sums = {name: attrs[name] for name in cls.__dataclass_fields__}
+        if any(type(value) is not int for value in sums.values()):
+            raise StoreError(f"{store.path} is damaged: what it holds is not in numbers")
+        return cls(**sums)
 
 
 _Counted = tuple[ColorCounts, Tally]
 
 
 def count(store: Store, engine: Engine, progress: Progress) -> Tally:
-    """Add up all partitions and store the total."""
+    """Add up all partitions and store the total, unless that is done."""
+    if store.is_counted:
+        return Tally.read(store)
     progress.start("count", None, "")
-    ids = store.partition_ids
-    level = [
-        engine.submit("merge-counts", merge_partitions, store.path, ids[start : start + _FAN_IN])
-        for start in range(0, len(ids), _FAN_IN)
-    ]
-    merged = _merge_tree(level, merge_counted, engine)
-    tally: Tally = engine.result(engine.submit("merge-counts", store_total, store.path, merged))
+    merged = in_lanes(engine, store.partition_ids, partial(merge_partitions, store.path), merge)
+    generation = store.plan["generation"]
+    total = engine.submit("merge-counts", store_total, store.path, generation, merged)
+    tally: Tally = engine.result(total)
     progress.finish()
     return tally
 
 
-def _merge_tree(level: list[Any], merge: Callable[..., Any], engine: Engine) -> Any:
-    """A handle of all of `level`, merged on the workers."""
-    while len(level) > 1:
-        level = [
-            engine.submit("merge-counts", merge, level[start : start + _FAN_IN])
-            for start in range(0, len(level), _FAN_IN)
+def in_lanes(
+    engine: Engine, ids: Sequence[str], add: Callable[..., Any], merge: Callable[..., Any]
+) -> Any:
+    """A handle of what all partitions amount to.
+
+    As many lanes as there are threads each add some partitions to what they have, and some more:
+    so there are never more tables of colours than lanes, however many partitions there are. In
+    the end the lanes are merged, two by two: each may have all the colours that there are.
+    """
+    size = max(_TOGETHER, len(ids) // _TASKS)
+    pieces = [ids[start : start + size] for start in range(0, len(ids), size)]
+    lanes: list[Any] = [None] * min(len(pieces), engine.threads)
+    for number, piece in enumerate(pieces):
+        lane = number % len(lanes)
+        lanes[lane] = engine.submit("merge-counts", add, lanes[lane], piece)
+    while len(lanes) > 1:
+        lanes = [
+            engine.submit("merge-counts", merge, lanes[start : start + 2])
+            for start in range(0, len(lanes), 2)
         ]
-    return level[0]
+    return lanes[0]
 
 
-def merge_partitions(store_path: Path, partition_ids: Sequence[str]) -> _Counted:
-    """One task: some partitions, read from the store and added up."""
+def merge_partitions(
+    store_path: Path, before: _Counted | None, partition_ids: Sequence[str]
+) -> _Counted:
+    """One task: some partitions, read from the store and added to what there was before."""
     store = Store.open(store_path)
-    partitions = [store.partition(partition_id) for partition_id in partition_ids]
-    return merge_counted([(partition.counts, Tally.of(partition)) for partition in partitions])
+    counts, tallies = merge_counts([]), []
+    for partition_id in partition_ids:
+        partition = store.partition(partition_id)
+        counts = merge_counts([counts, partition.counts])
+        tallies.append(Tally.of(partition))
+    counted = counts, Tally.total(tallies)
+    return merge([before, counted]) if before else counted
 
 
-def merge_counted(parts: Sequence[_Counted]) -> _Counted:
+def merge(parts: Sequence[_Counted]) -> _Counted:
     """One task: what other tasks have added up, added up."""
     return merge_counts([counts for counts, _ in parts]), Tally.total([tally for _, tally in parts])
 
 
-def store_total(store_path: Path, counted: _Counted) -> Tally:
+def store_total(store_path: Path, generation: int, counted: _Counted) -> Tally:
     """The last task: store the total."""
     counts, tally = counted
-    Store.open(store_path).write_colors(counts, asdict(tally))
+    Store.open(store_path).write_colors(counts, {**asdict(tally), "generation": generation})
     return tally
 
 
@@ -110,11 +136,8 @@ def weigh_images(store: Store, engine: Engine, progress: Progress) -> None:
     """Store what each colour weighs where every image counts the same. Reads all pixels again."""
     progress.start("weigh", None, "")
     weight = image_weight(Tally.read(store).images)
-    level = [
-        engine.submit("weigh", weigh_partition, store.path, weight, partition_id)
-        for partition_id in store.partition_ids
-    ]
-    merged = _merge_tree(level, merge_counts, engine)
+    add = partial(weigh_partitions, store.path, weight)
+    merged = in_lanes(engine, store.partition_ids, add, merge_counts)
     engine.result(engine.submit("merge-counts", store_weighed, store.path, merged))
     progress.finish()
 
@@ -136,14 +159,19 @@ def weighed(counts: ColorCounts, weight: int) -> ColorCounts:
     return ColorCounts(counts.codes, np.maximum(shares, 1).astype(np.int64))
 
 
-def weigh_partition(store_path: Path, weight: int, partition_id: str) -> ColorCounts:
-    """One task: the colours of a partition's images, each of which weighs `weight`."""
-    counter, tables = ColorCounter(), []
-    for _, pieces in Store.open(store_path).partition(partition_id).read_images():
-        for pixels, alphas in pieces:
-            counter.add(pixels, alphas)
-        tables.append(weighed(counter.counts(), weight))
-    return merge_counts(tables)
+def weigh_partitions(
+    store_path: Path, weight: int, before: ColorCounts | None, partition_ids: Sequence[str]
+) -> ColorCounts:
+    """One task: the colours of partitions' images, each of which weighs `weight`, and of before."""
+    store, counter, total = Store.open(store_path), ColorCounter(), merge_counts([])
+    for partition_id in partition_ids:
+        tables = []
+        for _, pieces in store.partition(partition_id).read_images():
+            for pixels, alphas in pieces:
+                counter.add(pixels, alphas)
+            tables.append(weighed(counter.counts(), weight))
+        total = merge_counts([total, *tables])
+    return merge_counts([before, total]) if before else total
 
 
 def store_weighed(store_path: Path, counts: ColorCounts) -> None:

@@ -23,31 +23,40 @@ from kmeans_dask.pipeline.mapping import Mapper
 from kmeans_dask.pipeline.plan import Failure
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import LocalColors, nearest_entries, quantize
+from kmeans_dask.pipeline.work import recorded
 from kmeans_dask.pipeline.write import Encoded, Mapped, write_image
 from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
-from kmeans_dask.store import Piece, Store, join_pieces
+from kmeans_dask.store import Partition, Piece, Store, join_pieces
 
 
 def encode(
     store: Store,
     output: Path,
+    records: Path,
     fitted: FitResult,
     engine: Engine,
     progress: Progress,
     settings: EncodeSettings,
     private: FitSettings | None = None,
 ) -> Encoded:
-    """Write every image of `store` below `output`.
+    """Write every image of `store` below `output`, but for what `records` say is there.
 
+    records: a folder, where it is noted what came of each partition
     private: how to fit a palette to an image of which the shared one is not good enough
     """
     store.require_whole()
     check_palette(fitted.palette, settings)
     output.mkdir(parents=True, exist_ok=True)
     task = functools.partial(
-        encode_partition, store.path, output.absolute(), fitted, settings, private
+        encode_partition,
+        store.path,
+        output.absolute(),
+        records.absolute(),
+        fitted,
+        settings,
+        private,
     )
-    total = Encoded(failures=_failures(store.attrs["failures"]))
+    total = Encoded(failures=_failures(store.plan["failures"]))
     progress.start("encode", Tally.read(store).images, "images")
     for encoded in engine.map("encode", task, store.partition_ids):
         total += encoded
@@ -82,13 +91,29 @@ def check_palette(palette: Palette, settings: EncodeSettings) -> None:
 def encode_partition(
     store_path: Path,
     output: Path,
+    records: Path,
     fitted: FitResult,
     settings: EncodeSettings,
     private: FitSettings | None,
     partition_id: str,
 ) -> Encoded:
-    """One task: map, deflate and write the images of a partition."""
+    """One task: map, deflate and write the images of a partition, unless that is done."""
     partition = Store.open(store_path).partition(partition_id)
+    return recorded(
+        records / f"{partition_id}.json",
+        output,
+        partition.images,
+        lambda: _encode_partition(partition, output, fitted, settings, private),
+    )
+
+
+def _encode_partition(
+    partition: Partition,
+    output: Path,
+    fitted: FitResult,
+    settings: EncodeSettings,
+    private: FitSettings | None,
+) -> Encoded:
     parts = [Encoded(failures=_failures(partition.failures))]
     mapper = Mapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither)
     min_psnr = fitted.settings.min_psnr
@@ -159,7 +184,7 @@ def write_tokens(
     store.require_whole()
     store.start_indices(fitted.name)
     dtype = np.dtype(np.uint8 if len(fitted.palette) <= MAX_COLORS else np.uint16)
-    failures = _failures(store.attrs["failures"])
+    failures = _failures(store.plan["failures"])
     progress.start("tokens", Tally.read(store).images, "images")
     task = functools.partial(tokens_of_partition, store.path, fitted, dtype)
     for n_images, failed in engine.map("tokens", task, store.partition_ids):
@@ -175,6 +200,8 @@ def tokens_of_partition(
     """One task: the indices of a partition's pixels; its images, and what failed."""
     store = Store.open(store_path)
     partition = store.partition(partition_id)
+    if store.has_indices(fitted.name, partition_id):
+        return len(partition.images), _failures(partition.failures)
     mapper = Mapper(partition.counts, fitted.palette, fitted.settings.space)
     n_pixels = partition.pixels.shape[0]
     with store.writing_indices(fitted.name, partition_id, n_pixels, dtype) as append:

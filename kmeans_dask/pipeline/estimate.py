@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from kmeans_dask.cluster import Engine
 from kmeans_dask.pipeline.compress import JobSettings, compress
 from kmeans_dask.pipeline.gallery import ImageRow
-from kmeans_dask.pipeline.plan import Failure, Plan, Source, cut
+from kmeans_dask.pipeline.plan import Failure, Plan, Source, cut, numbered
 from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.work import Work
 from kmeans_dask.settings import PARTITION_PIXELS
 
 _IMAGES = 120  # of a sample, at most
@@ -66,8 +66,7 @@ def sample_of(plan: Plan, images: int = _IMAGES) -> Sample:
     By systematic sampling with probability proportional to size (Cochran 1977, "Sampling
     Techniques", section 9A.5): one in each run of so many bytes, from small files to large.
     """
-    sources = [source for partition in plan.partitions for source in partition]
-    rest = sorted(sources, key=lambda source: (source.n_bytes, source.path))
+    rest = sorted(plan.sources, key=lambda source: (source.n_bytes, source.path))
     some: list[Source] = []
     while rest:
         step = sum(source.n_bytes for source in rest) / max(1, images - len(some))
@@ -83,22 +82,21 @@ def sample_of(plan: Plan, images: int = _IMAGES) -> Sample:
             until += step
     some.sort(key=lambda source: source.kept_as)
     pixels = max(1, min(PARTITION_PIXELS, sum(source.n_pixels for source in some) // 8))
-    partitions = tuple(cut(some, pixels))
+    partitions = numbered(cut(some, pixels))
     return Sample(replace(plan, partitions=partitions, failures=(), n_skipped=0), certain)
 
 
 def estimate(
     plan: Plan,
     sample: Sample,
-    store_path: Path,
-    output: Path,
+    work: Work,
     engine: Engine,
     progress: Progress,
     settings: JobSettings,
 ) -> Estimate:
-    """Compress the images of `sample` into `output`, which may go after, and scale up."""
+    """Compress the images of `sample` into the output of `work`, which may go after; scale up."""
     done = dict(progress.seconds)
-    summary = compress(sample.plan, store_path, output, engine, progress, settings)
+    summary = compress(sample.plan, work, engine, progress, settings)
     spent = {step: s - done.get(step, 0.0) for step, s in progress.seconds.items()}
     rows = summary.gallery.rows
     n_bytes, off = _scaled(rows, sample.certain, plan.n_bytes)
@@ -108,7 +106,7 @@ def estimate(
     share = plan.n_pixels / max(1, sample.plan.n_pixels)
     fixed = spent.get("fit", 0.0) * math.sqrt(share)
     moving = sum(s for step, s in spent.items() if step not in ("fit", "plan", "start"))
-    largest = max((source.n_pixels for part in plan.partitions for source in part), default=0)
+    largest = max((source.n_pixels for source in plan.sources), default=0)
     return Estimate(
         images=plan.n_images,
         pixels=plan.n_pixels,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,10 +16,12 @@ from kmeans_dask.clustering.assignment import Assignment
 from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.clustering.lloyd import Fit, Iteration
 from kmeans_dask.clustering.spaces import Space
-from kmeans_dask.errors import UsageError
+from kmeans_dask.errors import ImageError, JobError, StoreError, UsageError
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.palette_files import hexes_of
 from kmeans_dask.imaging.quality import psnr
+from kmeans_dask.pipeline.budget import check_colors
+from kmeans_dask.pipeline.checkpoint import Begun, Checkpoint
 from kmeans_dask.pipeline.count import Tally, weigh_images
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import (
@@ -39,6 +42,17 @@ from kmeans_dask.store import Store, StoredPalette
 
 
 @dataclass(frozen=True)
+class Drift:
+    """How far the images have moved away from a palette that was fitted to fewer of them.
+
+    fitted, now: its PSNR over all pixels, in dB, then and now; None where nothing was lost
+    """
+
+    fitted: float | None
+    now: float | None
+
+
+@dataclass(frozen=True)
 class FitResult:
     """A palette, and how it came about.
 
@@ -49,6 +63,8 @@ class FitResult:
     squared_error: of all pixels to the palette's colours, in `clustering.colormap.ERROR_UNITS`
     history: inertia at the start of each iteration, and at the end
     settings: of the fit
+    generation: of the plan whose images it was fitted to
+    drift: of a palette fitted before, where there are other images now
     """
 
     name: str
@@ -61,6 +77,8 @@ class FitResult:
     squared_error: int
     history: tuple[float, ...]
     settings: FitSettings
+    generation: int
+    drift: Drift | None = None
 
     @property
     def psnr(self) -> float | None:
@@ -78,12 +96,32 @@ class FitResult:
             "inertia": self.inertia,
             "psnr": self.psnr,
             "settings": asdict(self.settings),
+            "drift": self.drift and asdict(self.drift),
         }
 
 
-def fit(store: Store, engine: Engine, progress: Progress, settings: FitSettings) -> FitResult:
-    """Fit a palette to the colours of `store`, and store it under the name `k<colors>`."""
+def fit(
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+    settings: FitSettings,
+    *,
+    resume: bool = False,
+) -> FitResult:
+    """Fit a palette to the colours of `store`, and store it under the name `k<colors>`.
+
+    resume: go on from where an earlier fit with the same settings was left, or take what it found
+    """
     store.require_whole()
+    store.sweep()
+    name = f"k{settings.colors}"
+    generation = store.plan["generation"]
+    before = read_fit(store, name) if name in store.palette_names else None
+    if before and before.generation == generation:
+        if resume and plain_settings(before.settings) == plain_settings(settings):
+            store.settle_palette(name)
+            return before
+        before = None
     tally = Tally.read(store)
     transparent = tally.transparent > 0
     if len(settings.fixed) + transparent > settings.colors:
@@ -95,6 +133,8 @@ def fit(store: Store, engine: Engine, progress: Progress, settings: FitSettings)
         weigh_images(store, engine, progress)
     n_colors, size = store.n_colors, settings.chunk_colors
 
+    if not resume:
+        store.fit_file(name).unlink(missing_ok=True)
     progress.start("fit", None, "iterations")
     if n_colors <= size:
         with engine.listening(progress.iterate):
@@ -109,12 +149,13 @@ def fit(store: Store, engine: Engine, progress: Progress, settings: FitSettings)
             settings,
             transparent=transparent,
             on_iteration=lambda iteration: progress.iterate(_event(iteration, colors.space)),
+            checkpoint=_checkpoint(store, settings),
         )
     # What was seen last is another start's, perhaps, and without what was fixed.
     progress.announce({"kind": "palette", "colors": _opaque_hexes(found.palette.colors)})
     progress.finish()
     result = FitResult(
-        f"k{settings.colors}",
+        name,
         found.palette,
         found.judged.weights,
         n_colors,
@@ -124,9 +165,24 @@ def fit(store: Store, engine: Engine, progress: Progress, settings: FitSettings)
         found.judged.squared_error,
         found.fit.history,
         settings,
+        generation,
+        drift_of(store, before, engine) if before else None,
     )
     _write(store, result, found.fit.centroids)
     return result
+
+
+def drift_of(store: Store, fitted: FitResult, engine: Engine) -> Drift:
+    """What a palette of before makes of the images that there are now."""
+    settings = fitted.settings
+    judged = judge_all(
+        store,
+        fitted.palette,
+        settings.space,
+        engine,
+        range(0, store.n_colors, settings.chunk_colors),
+    )
+    return Drift(fitted.psnr, psnr(judged.squared_error, int(judged.weights.sum())))
 
 
 def read_fit(store: Store, name: str | None = None) -> FitResult:
@@ -136,17 +192,20 @@ def read_fit(store: Store, name: str | None = None) -> FitResult:
     stored = store.read_palette(name)
     palette = Palette.of_entries(stored.entries)
     attrs = dict(stored.attrs)
-    settings = attrs.pop("settings")
-    settings["fixed"] = tuple(tuple(color) for color in settings["fixed"])
-    return FitResult(
-        name=name,
-        palette=palette,
-        weights=stored.weights[palette.first :],
-        squared_error=int(attrs.pop("squared_error")),
-        history=tuple(attrs.pop("history")),
-        settings=FitSettings(**settings),
-        **attrs,
-    )
+    try:
+        settings = dict(attrs.pop("settings"))
+        settings["fixed"] = tuple(tuple(color) for color in settings["fixed"])
+        return FitResult(
+            name=name,
+            palette=palette,
+            weights=stored.weights[palette.first :],
+            squared_error=int(attrs.pop("squared_error")),
+            history=tuple(map(float, attrs.pop("history"))),
+            settings=FitSettings(**settings),
+            **attrs,
+        )
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise StoreError(f"{store.path} is damaged: palette {name} was never fitted so") from error
 
 
 def _write(store: Store, result: FitResult, centroids: NDArray[np.float64]) -> None:
@@ -158,6 +217,7 @@ def _write(store: Store, result: FitResult, centroids: NDArray[np.float64]) -> N
         "inertia": result.inertia,
         "squared_error": str(result.squared_error),  # as long as it likes
         "history": list(result.history),
+        "generation": result.generation,
     }
     clear = np.zeros(result.palette.first, np.int64)
     weights = np.concatenate([clear, result.weights])
@@ -171,13 +231,37 @@ def fit_chunk(
 ) -> Quantized:
     """One task: the whole fit, where the colours are."""
     store = Store.open(store_path)
+    try:
+        check_colors(store.n_colors, opaque=Tally.read(store).translucent == 0)
+    except ImageError as error:
+        raise JobError(str(error)) from error
 
     def tell(iteration: Iteration) -> None:
         emit(topic, _event(iteration, colors.space))
 
     with local_threads(cores) as threads:
         colors = LocalColors(store.read_colors(), settings, threads, _weights(store, settings))
-        return quantize(colors, settings, transparent=transparent, on_iteration=tell)
+        return quantize(
+            colors,
+            settings,
+            transparent=transparent,
+            on_iteration=tell,
+            checkpoint=_checkpoint(store, settings),
+        )
+
+
+def _checkpoint(store: Store, settings: FitSettings) -> Checkpoint:
+    """What is there is of an earlier run that is gone on with: else it was removed."""
+    colors = store.colors_attrs["generation"]
+    identity = {"settings": plain_settings(settings), "generation": colors}
+    return Checkpoint(store.fit_file(f"k{settings.colors}"), identity, resume=True)
+
+
+def plain_settings(settings: FitSettings) -> dict[str, Any]:
+    """As JSON has them; without what does not change the result."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
+    plain.pop("chunk_colors")
+    return plain
 
 
 def _event(iteration: Iteration, space: Space) -> dict[str, Any]:
@@ -231,9 +315,13 @@ class _ColorsInRounds:
         return start
 
     def fit(
-        self, start: NDArray[np.float64], settings: FitSettings, on_iteration: OnIteration | None
+        self,
+        start: NDArray[np.float64],
+        settings: FitSettings,
+        on_iteration: OnIteration | None,
+        begun: Begun | None,
     ) -> Fit:
-        return run_lloyd(Rounds(self._engine, self._chunks), start, settings, on_iteration)
+        return run_lloyd(Rounds(self._engine, self._chunks), start, settings, on_iteration, begun)
 
     def opaque(self, centroids: NDArray[np.float64]) -> NDArray[np.bool_]:
         if not self.space.alpha:
@@ -246,13 +334,17 @@ class _ColorsInRounds:
         return np.asarray(2 * opaque >= total)
 
     def judge(self, palette: Palette) -> Judged:
-        size, name = self._starts.step, self.space.name
-        parts = [
-            self._engine.submit("judge", judge_chunk, self._store.path, start, size, palette, name)
-            for start in self._starts
-        ]
-        judged: Judged = self._engine.result(self._engine.submit("judge", merge_judged, parts))
-        return judged
+        return judge_all(self._store, palette, self.space.name, self._engine, self._starts)
+
+
+def judge_all(store: Store, palette: Palette, space: str, engine: Engine, starts: range) -> Judged:
+    """What `palette` makes of all colours, in chunks that begin at `starts`."""
+    parts = [
+        engine.submit("judge", judge_chunk, store.path, start, starts.step, palette, space)
+        for start in starts
+    ]
+    judged: Judged = engine.result(engine.submit("judge", merge_judged, parts))
+    return judged
 
 
 def read_chunk(store_path: Path, space: Space, settings: FitSettings, start: int) -> Assignment:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -92,6 +92,9 @@ class Gallery:
     def total(cls, galleries: Sequence[Gallery]) -> Gallery:
         """Of all their images."""
         rows = sorted(_all(gallery.rows for gallery in galleries), key=lambda row: row.name)
+        cloud = tuple(_all(gallery.cloud for gallery in galleries))
+        while len(cloud) > 8 * CLOUD:
+            cloud = cloud[::2]
         return cls(
             tuple(rows[:MAX_ROWS]),
             sum(gallery.left_out for gallery in galleries) + len(rows[MAX_ROWS:]),
@@ -99,8 +102,27 @@ class Gallery:
             _first(_all(gallery.best for gallery in galleries), best=True),
             tuple(map(sum, zip(*(gallery.ratios for gallery in galleries), strict=True))),
             tuple(map(sum, zip(*(gallery.decibels for gallery in galleries), strict=True))),
-            tuple(_all(gallery.cloud for gallery in galleries)),
+            cloud,
         )
+
+    def as_record(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        rows = {
+            name: [astuple(row) for row in getattr(self, name)]
+            for name in ("rows", "worst", "best")
+        }
+        return vars(self) | rows
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Gallery:
+        """What was such a record."""
+        rows = {
+            name: tuple(ImageRow(*row) for row in record[name])
+            for name in ("rows", "worst", "best")
+        }
+        figures = {name: tuple(record[name]) for name in ("ratios", "decibels")}
+        cloud = tuple(map(tuple, record["cloud"]))
+        return cls(**{**record, **rows, **figures, "cloud": cloud})
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON, as `views.report` takes it."""

@@ -40,8 +40,8 @@ def read_info(path: Path) -> Info:
         path=str(path),
         format_version=attrs["format_version"],
         versions=attrs["versions"],
-        partitions=len(store.partition_ids),
-        of_partitions=attrs["n_partitions"],
+        partitions=len(store.committed_partitions),
+        of_partitions=len(store.partition_ids),
         tally=_tally(store) if counted else None,
         distinct_colors=store.n_colors if counted else None,
         palettes=[read_fit(store, name).as_dict() for name in store.palette_names],
@@ -52,4 +52,4 @@ def read_info(path: Path) -> Info:
 def _tally(store: Store) -> Tally:
     """Of the partitions, and of the files that never got into one."""
     tally = Tally.read(store)
-    return replace(tally, failed=tally.failed + len(store.attrs["failures"]))
+    return replace(tally, failed=tally.failed + len(store.plan["failures"]))

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from kmeans_dask.cluster import Engine
 from kmeans_dask.clustering.counts import ColorCounter
-from kmeans_dask.errors import ImageError
+from kmeans_dask.errors import ImageError, StoreError
 from kmeans_dask.imaging.decode import DecodedImage, decode
+from kmeans_dask.pipeline.budget import check_pixels
 from kmeans_dask.pipeline.plan import Failure, Plan, Source
 from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.rescue import Portion, rescuer
 from kmeans_dask.settings import DecodeSettings
 from kmeans_dask.store import PartitionWriter, Store
+from kmeans_dask.watchdog import time_limit
 
 _thread = threading.local()  # a counter's dense table is big: one per thread, used again
 
@@ -24,14 +26,20 @@ _thread = threading.local()  # a counter's dense table is big: one per thread, u
 def ingest(
     plan: Plan, store: Store, engine: Engine, progress: Progress, settings: DecodeSettings
 ) -> list[Failure]:
-    """Decode the images of `plan` into partitions of `store`; returns those that cannot be read."""
+    """Decode the images of `plan` into partitions of `store`; returns those that cannot be read.
+
+    Partitions that are settled are left alone. Others that an earlier run has left are read, and
+    made again where they are damaged.
+    """
     task = functools.partial(ingest_partition, store.path, settings)
-    partitions = [(f"{number:06d}", sources) for number, sources in enumerate(plan.partitions)]
+    portions = [Portion(name, None, sources) for name, sources in plan.unsettled.items()]
+    if not portions:
+        return []
     # the largest first, so that no worker is left alone with one at the end
-    partitions.sort(key=lambda item: -sum(source.n_pixels for source in item[1]))
+    portions.sort(key=lambda portion: -portion.n_pixels)
     failures: list[Failure] = []
-    progress.start("ingest", plan.n_images, "images")
-    for n_images, failed in engine.map("ingest", task, partitions):
+    progress.start("ingest", sum(len(portion.sources) for portion in portions), "images")
+    for n_images, failed in engine.map("ingest", task, portions, rescuer(engine, settings)):
         failures += failed
         progress.advance(n_images + len(failed), len(failed))
     progress.finish()
@@ -39,17 +47,24 @@ def ingest(
 
 
 def ingest_partition(
-    store_path: Path, settings: DecodeSettings, partition: tuple[str, Sequence[Source]]
+    store_path: Path, settings: DecodeSettings, portion: Portion[None]
 ) -> tuple[int, list[Failure]]:
     """One task: decode, count and store a partition's images; how many, and what cannot be read."""
-    partition_id, sources = partition
+    partition_id = portion.name
+    store = Store.open(store_path)
+    if store.has_partition(partition_id):
+        try:
+            store.check_partition(partition_id)
+            done = store.partition(partition_id)
+        except StoreError:
+            store.remove_partition(partition_id)
+        else:
+            return len(done.images), [Failure(**failure) for failure in done.failures]
     counter = empty_counter()
     images: list[dict[str, Any]] = []
-    failures: list[Failure] = []
-    store = Store.open(store_path)
-    n_pixels = sum(source.n_pixels for source in sources)
-    with store.writing_partition(partition_id, n_pixels) as writer:
-        for source in sources:
+    failures = list(portion.quarantined)
+    with store.writing_partition(partition_id, portion.n_pixels) as writer:
+        for source in portion.safe(portion.sources):
             try:
                 images.append(_ingest_image(source, writer, counter, settings))
             except ImageError as error:
@@ -71,12 +86,14 @@ def _ingest_image(
 
 def read_image(source: Source, settings: DecodeSettings) -> DecodedImage:
     """Decode an image that was planned. Raises ImageError."""
-    decoded = decode(
-        Path(source.path),
-        settings.max_pixels,
-        flat=settings.flat,
-        keep_metadata=settings.keep_metadata,
-    )
+    check_pixels(source.n_pixels)
+    with time_limit(settings.seconds):
+        decoded = decode(
+            Path(source.path),
+            settings.max_pixels,
+            flat=settings.flat,
+            keep_metadata=settings.keep_metadata,
+        )
     if decoded.height * decoded.width != source.n_pixels:
         raise ImageError("the image changed while the job was running, or its header is wrong")
     return decoded
@@ -89,6 +106,7 @@ def record_of(source: Source, decoded: DecodedImage, settings: DecodeSettings) -
         "kept_as": source.kept_as,
         "stem": source.stem,
         "n_bytes": source.n_bytes,
+        "modified": source.modified,
         "height": decoded.height,
         "width": decoded.width,
         "transparent": decoded.transparent,

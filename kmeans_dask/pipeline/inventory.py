@@ -41,15 +41,15 @@ def take_inventory(path: Path, name: str | None = None) -> Inventory:
     names = store.palette_names[::-1]
     first = [read_fit(store, name)] if names or name else []
     others = [read_fit(store, each) for each in names if each != first[0].name]
-    attrs = store.attrs
-    failures = [*attrs["failures"]]
+    plan = store.plan
+    failures = [*plan["failures"]]
     for partition_id in store.partition_ids:
         failures += store.partition(partition_id).failures
     return Inventory(
         info=read_info(path),
-        inputs=tuple(attrs["inputs"]),
-        skipped=attrs["skipped"],
-        keep_metadata=attrs["keep_metadata"],
+        inputs=tuple(plan["inputs"]),
+        skipped=plan["n_skipped"],
+        keep_metadata=store.attrs["decode"]["keep_metadata"],
         failures=tuple(sorted((Failure(**each) for each in failures), key=lambda each: each.path)),
         fits=(*first, *others),
         cloud=sample_cloud(path, first[0]) if first else (),

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.errors import UsageError
+from kmeans_dask.files import check_new_file
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.palette_files import hexes_of, read_entries, write_entries
 from kmeans_dask.pipeline.fit import read_fit
-from kmeans_dask.pipeline.write import check_new_file
 from kmeans_dask.settings import MAX_COLORS
 from kmeans_dask.store import Store
 

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kmeans_dask.errors import ImageError, UsageError
+from kmeans_dask.errors import ImageError, StoreError, UsageError
+from kmeans_dask.files import is_path
 from kmeans_dask.imaging.decode import read_size
 from kmeans_dask.settings import FORMATS, MAX_PIXELS, PARTITION_PIXELS
+from kmeans_dask.store.store import check_plan
 
 MAX_IMAGES = 4096  # in one partition
+MAX_DEPTH = 256  # folders within folders
 
 PALETTE_FILE = "palette.json"
 FAILURES_FILE = "failures.jsonl"
 RECORD_FILE = "report.json"
 REPORT_FILE = "report.html"
-_OUR_FILES = (PALETTE_FILE, FAILURES_FILE, RECORD_FILE, REPORT_FILE)
+WORK_FOLDER = ".kmeans-dask"  # in the output: what a job knows of itself
+OUR_FILES = (PALETTE_FILE, FAILURES_FILE, RECORD_FILE, REPORT_FILE, WORK_FOLDER)
+# Types of what is known of an image, in a plan that is read; and more pixels than any can have.
+_KINDS = {(*(str,) * 3, *(int,) * 3, kind) for kind in (str, type(None))}
+_MOST = 1 << 48
 _SUFFIXES = tuple(f".{name}" for name in FORMATS if name != "tokens")
 
 
@@ -30,14 +39,29 @@ class Source:
     path: where it is
     kept_as: its name below the output folder when it is copied as it is
     stem: its name there when it is compressed, before `output_name` adds a suffix
-    n_bytes, n_pixels: as the file system and the file's header have them
+    n_bytes, modified: as the file system has them, the latter in nanoseconds since 1970
+    n_pixels: as the file's header has them
+    digest: of all its bytes, where that was asked for
     """
 
     path: str
     kept_as: str
     stem: str
     n_bytes: int
+    modified: int
     n_pixels: int
+    digest: str | None = None
+
+    @classmethod
+    def of_record(cls, record: Any) -> Source:
+        """What was a list of all these. Raises StoreError for what was none."""
+        is_one = isinstance(record, list | tuple) and tuple(map(type, record)) in _KINDS
+        if not is_one or not all(map(is_path, record[:3])):
+            raise StoreError("the store is damaged: its plan names no image")
+        source = cls(*record)
+        if not (0 <= source.n_bytes < _MOST and 0 <= source.n_pixels < _MOST):
+            raise StoreError("the store is damaged: its plan has an image of no size")
+        return source
 
 
 @dataclass(frozen=True)
@@ -53,30 +77,50 @@ class Plan:
     """What will be done.
 
     inputs: the files and folders that were searched
-    partitions: images that are ingested and encoded together; a unit of work
+    partitions: by their ids, images that are ingested and encoded together; a unit of work
     failures: what can be seen already to be unreadable
     n_skipped: hidden files and folders, and links to folders, which are passed over
+    generation: how many plans there were before it for the same store, and one
+    settled: partitions with smaller numbers were finished before this plan was made
+    first_free: the number of the next partition: none is used twice
+    partition_pixels: of a partition, at most, but for one image
     """
 
     inputs: tuple[str, ...]
-    partitions: tuple[tuple[Source, ...], ...]
+    partitions: Mapping[str, tuple[Source, ...]]
     failures: tuple[Failure, ...]
     n_skipped: int
+    generation: int = 1
+    settled: int = 0
+    first_free: int = 0
+    partition_pixels: int = PARTITION_PIXELS
+
+    @property
+    def sources(self) -> Iterator[Source]:
+        """All images that look readable."""
+        return chain.from_iterable(self.partitions.values())
+
+    @property
+    def unsettled(self) -> dict[str, tuple[Source, ...]]:
+        """Partitions that were not finished before this plan was made."""
+        return {
+            name: sources for name, sources in self.partitions.items() if int(name) >= self.settled
+        }
 
     @property
     def n_images(self) -> int:
-        """Images that look readable."""
-        return sum(map(len, self.partitions))
+        """How many these are."""
+        return sum(map(len, self.partitions.values()))
 
     @property
     def n_bytes(self) -> int:
         """Bytes of these."""
-        return sum(source.n_bytes for partition in self.partitions for source in partition)
+        return sum(source.n_bytes for source in self.sources)
 
     @property
     def n_pixels(self) -> int:
         """Pixels of these, by their headers."""
-        return sum(source.n_pixels for partition in self.partitions for source in partition)
+        return sum(source.n_pixels for source in self.sources)
 
     def as_dict(self) -> dict[str, Any]:
         """The figures and failures, ready for JSON."""
@@ -90,14 +134,53 @@ class Plan:
             "failures": [asdict(failure) for failure in self.failures],
         }
 
+    def as_record(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        partitions = {
+            name: [astuple(source) for source in sources]
+            for name, sources in self.partitions.items()
+        }
+        return vars(self) | {
+            "partitions": partitions,
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Plan:
+        """What was such a record. Raises StoreError for what was none."""
+        plan = check_plan(record)
+        partitions = {
+            name: tuple(map(Source.of_record, sources))
+            for name, sources in plan["partitions"].items()
+        }
+        return cls(
+            tuple(plan["inputs"]),
+            partitions,
+            tuple(Failure(**failure) for failure in plan["failures"]),
+            plan["n_skipped"],
+            plan["generation"],
+            plan["settled"],
+            plan["first_free"],
+            plan["partition_pixels"],
+        )
+
+
+MakePlan = Callable[[Mapping[str, Source]], Plan]  # from images that are known, by their paths
+
 
 def make_plan(
     inputs: Sequence[Path],
     *,
     partition_pixels: int = PARTITION_PIXELS,
     max_pixels: int = MAX_PIXELS,
+    known: Mapping[str, Source] | None = None,
+    hashed: bool = False,
 ) -> Plan:
     """Find the images in files and folders, and read their headers.
+
+    known: images by their paths; of those whose size and time of change are as they were, the
+        header is not read again
+    hashed: read all files, too, so that changes show that change neither
 
     Paths become absolute: workers may run in another folder. Folders are searched recursively,
     in the order of names; a file found twice is taken once, as found first. Raises UsageError
@@ -114,33 +197,58 @@ def make_plan(
         else:
             raise UsageError(f"{given} does not exist: name a file or folder of images")
 
-    readable: list[tuple[Path, PurePosixPath, int, int]] = []
+    readable: list[tuple[PurePosixPath, Source]] = []
     for path, name in found.files.items():
         try:
-            width, height = read_size(path, max_pixels)
-            n_bytes = path.stat().st_size
+            source = _look_at(path, max_pixels, (known or {}).get(str(path)), hashed=hashed)
         except (ImageError, OSError) as error:
-            found.failures.append(Failure(str(path), str(error)))
+            reason = getattr(error, "strerror", None) or str(error)
+            found.failures.append(Failure(str(path), reason))
         else:
-            readable.append((path, name, n_bytes, width * height))
+            readable.append((name, source))
     if not readable:
         first = found.failures[0] if found.failures else None
         why = f" ({Path(first.path).name}: {first.reason})" if first else ""
         raise UsageError(
             f"no image found in {', '.join(map(str, inputs))}{why}: name a file or folder of images"
         )
-    stems = stems_of([name for _, name, *_ in readable])
+    stems = stems_of([name for name, _ in readable])
     sources = [
-        Source(str(path), str(name), str(stem), n_bytes, n_pixels)
-        for (path, name, n_bytes, n_pixels), stem in zip(readable, stems, strict=True)
+        replace(source, kept_as=str(name), stem=str(stem))
+        for (name, source), stem in zip(readable, stems, strict=True)
     ]
-    _refuse_collisions(sources)
+    refuse_collisions(sources)
+    partitions = numbered(cut(sources, partition_pixels))
     return Plan(
         tuple(os.path.realpath(given) for given in inputs),
-        tuple(cut(sources, partition_pixels)),
+        partitions,
         tuple(found.failures),
         found.n_skipped,
+        first_free=len(partitions),
+        partition_pixels=partition_pixels,
     )
+
+
+def _look_at(path: Path, max_pixels: int, known: Source | None, *, hashed: bool) -> Source:
+    """An image, its names still to be found. Raises ImageError or OSError."""
+    status = path.stat()
+    if known and (known.n_bytes, known.modified) == (status.st_size, status.st_mtime_ns):
+        n_pixels = known.n_pixels
+    else:
+        width, height = read_size(path, max_pixels)
+        n_pixels = width * height
+    digest = None
+    if hashed:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Source(str(path), "", "", status.st_size, status.st_mtime_ns, n_pixels, digest)
+
+
+def numbered(
+    partitions: Iterable[tuple[Source, ...]], first: int = 0
+) -> dict[str, tuple[Source, ...]]:
+    """Partitions with ids, from a number on."""
+    return {f"{number:06d}": sources for number, sources in zip(count(first), partitions)}
 
 
 def stems_of(names: Sequence[PurePosixPath]) -> list[PurePosixPath]:
@@ -167,6 +275,15 @@ def output_name(kept_as: str, stem: str, suffix: str) -> str:
     return stem if stem == kept_as and stem.endswith(suffix) else stem + suffix
 
 
+def names_of(kept_as: str, stem: str) -> list[str]:
+    """All names below the output that an image may get: as it is, or in any format.
+
+    >>> names_of("a.jpg", "a")
+    ['a.gif', 'a.jpg', 'a.png', 'a.webp']
+    """
+    return sorted({kept_as, *(output_name(kept_as, stem, suffix) for suffix in _SUFFIXES)})
+
+
 class _Found:
     """What searching the inputs comes upon: files with their names below the output."""
 
@@ -176,6 +293,9 @@ class _Found:
         self.n_skipped = 0
 
     def search(self, folder: Path, name: PurePosixPath) -> None:
+        if len(name.parts) > MAX_DEPTH:
+            self.failures.append(Failure(str(folder), f"more than {MAX_DEPTH} folders deep"))
+            return
         try:
             with os.scandir(folder) as entries:
                 ordered = sorted(entries, key=lambda entry: entry.name)
@@ -192,15 +312,14 @@ class _Found:
                 self.files.setdefault(path, name / entry.name)
 
 
-def _refuse_collisions(sources: Sequence[Source]) -> None:
+def refuse_collisions(sources: Sequence[Source]) -> None:
     """Raise UsageError where two images, or an image and a file of ours, could share a name.
 
     In any format, so that what was planned can be written in each.
     """
-    taken: dict[str, str] = {name: f"the job's own {name}" for name in _OUR_FILES}
+    taken: dict[str, str] = {name: f"the job's own {name}" for name in OUR_FILES}
     for source in sources:
-        names = {output_name(source.kept_as, source.stem, suffix) for suffix in _SUFFIXES}
-        for name in sorted({source.kept_as, *names}):
+        for name in names_of(source.kept_as, source.stem):
             if name in taken:
                 raise UsageError(
                     f"{source.path} and {taken[name]} would both become {name}: rename one, name "

@@ -19,6 +19,7 @@ from kmeans_dask.cluster import Engine, local_threads
 from kmeans_dask.clustering.counts import ColorCounts, merge_counts
 from kmeans_dask.errors import ImageError, UsageError
 from kmeans_dask.imaging.palette import Palette
+from kmeans_dask.pipeline.budget import check_colors
 from kmeans_dask.pipeline.count import image_weight, weighed
 from kmeans_dask.pipeline.gallery import cloud_of
 from kmeans_dask.pipeline.ingest import empty_counter, read_image, record_of
@@ -26,6 +27,8 @@ from kmeans_dask.pipeline.mapping import Mapper
 from kmeans_dask.pipeline.plan import MAX_IMAGES, PALETTE_FILE, Failure, Plan, Source
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import LocalColors, judge, quantize
+from kmeans_dask.pipeline.rescue import Portion, rescuer
+from kmeans_dask.pipeline.work import recorded
 from kmeans_dask.pipeline.write import Encoded, Mapped, write_image, write_palette
 from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings, FitSettings
 
@@ -53,11 +56,13 @@ class Group:
 class Job:
     """What to do with each group, and where.
 
+    records: a folder, where it is noted what came of each task
     palette: given, so that none is fitted
     cloud: pixels of each image that are looked at
     """
 
     output: Path
+    records: Path
     fit: FitSettings
     encode: EncodeSettings
     decode: DecodeSettings
@@ -68,17 +73,16 @@ class Job:
 def groups_by_folder(plan: Plan) -> list[Group]:
     """The images of each folder. Raises UsageError where one is named like its palette."""
     folders: dict[str, list[Source]] = defaultdict(list)
-    for partition in plan.partitions:
-        for source in partition:
-            if PurePosixPath(source.kept_as).name == PALETTE_FILE:
-                raise UsageError(f"{source.path} has the name of the job's own file: rename it")
-            folders[str(PurePosixPath(source.kept_as).parent)].append(source)
+    for source in plan.sources:
+        if PurePosixPath(source.kept_as).name == PALETTE_FILE:
+            raise UsageError(f"{source.path} has the name of the job's own file: rename it")
+        folders[str(PurePosixPath(source.kept_as).parent)].append(source)
     return [Group(tuple(sources), folder) for folder, sources in sorted(folders.items())]
 
 
 def groups_of_one(plan: Plan) -> list[Group]:
     """Each image by itself."""
-    return [Group((source,)) for partition in plan.partitions for source in partition]
+    return [Group((source,)) for source in plan.sources]
 
 
 def compress_groups(
@@ -87,14 +91,20 @@ def compress_groups(
     engine: Engine,
     progress: Progress,
 ) -> Encoded:
-    """Compress the images of each group; many small groups in a task."""
+    """Compress the images of each group, many small groups in a task, unless that is done."""
     total = Encoded()
     task_pixels = min(max(_pixels(groups) // _TASKS, _LEAST), PARTITION_PIXELS)
     # the largest first, so that no worker is left alone with one at the end
-    batches = sorted(_batches(groups, task_pixels), key=lambda batch: -_pixels(batch))
+    batches = sorted(
+        (
+            Portion(f"{number:06d}", batch, tuple(s for group in batch for s in group.sources))
+            for number, batch in enumerate(_batches(groups, task_pixels))
+        ),
+        key=lambda portion: -portion.n_pixels,
+    )
     progress.start("compress", sum(len(group.sources) for group in groups), "images")
     task = functools.partial(compress_batch, job)
-    for encoded in engine.map("compress", task, batches):
+    for encoded in engine.map("compress", task, batches, rescuer(engine, job.decode)):
         total += encoded
         failed = len(encoded.failures)
         progress.advance(encoded.images + failed, failed)
@@ -120,9 +130,17 @@ def _batches(groups: Sequence[Group], task_pixels: int) -> Iterator[tuple[Group,
         yield tuple(run)
 
 
-def compress_batch(job: Job, groups: Sequence[Group]) -> Encoded:
-    """One task: all steps for some groups, one after the other."""
-    return Encoded.total(part for group in groups for part in _compress_group(job, group))
+def compress_batch(job: Job, batch: Portion[Sequence[Group]]) -> Encoded:
+    """One task: all steps for some groups, one after the other, unless that is done."""
+
+    def compress() -> Encoded:
+        parts = [Encoded(failures=batch.quarantined)]
+        for group in batch.work:
+            safe = replace(group, sources=tuple(batch.safe(group.sources)))
+            parts += _compress_group(job, safe)
+        return Encoded.total(parts)
+
+    return recorded(job.records / f"{batch.name}.json", job.output, batch.work, compress)
 
 
 class _Picture(NamedTuple):
@@ -148,10 +166,14 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
     reserved = len(job.palette.colors) if job.palette else len(job.fit.fixed)
     if transparent and reserved >= job.fit.colors:
         reason = f"transparent, and all {job.fit.colors} colours of the palette are taken"
-        names = [picture.record["path"] for picture in pictures]
-        yield Encoded(failures=tuple(Failure(name, reason) for name in names))
+        yield Encoded(failures=_failures(pictures, reason))
         return
     counts = merge_counts([picture.counts for picture in pictures])
+    try:
+        check_colors(0 if job.palette else len(counts), opaque=counts.is_opaque)
+    except ImageError as error:
+        yield Encoded(failures=_failures(pictures, str(error)))
+        return
     if job.palette:
         palette = replace(job.palette, transparent=job.palette.transparent or transparent)
         mapper = Mapper(counts, palette, job.fit.space, job.encode.dither)
@@ -162,11 +184,20 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
         palette, entries = found.palette, colors.entries(found.palette)
         mapper = Mapper(counts, palette, job.fit.space, job.encode.dither, entries)
         if group.folder is not None:
-            write_palette(job.output / group.folder, palette, found.judged.weights)
+            try:
+                written = write_palette(job.output, palette, found.judged.weights, group.folder)
+                yield Encoded(files=(written,))
+            except ImageError as error:  # no image of the folder can be written either
+                yield Encoded(failures=_failures(pictures, str(error)))
+                return
     own = job.palette is None and group.folder is None
     for picture in pictures:
         mapped = _map(picture, mapper, job, own=own)
         yield write_image(picture.record, mapped, job.output, job.encode, job.fit.min_psnr)
+
+
+def _failures(pictures: Sequence[_Picture], reason: str) -> tuple[Failure, ...]:
+    return tuple(Failure(picture.record["path"], reason) for picture in pictures)
 
 
 def _map(picture: _Picture, mapper: Mapper, job: Job, *, own: bool) -> Mapped:

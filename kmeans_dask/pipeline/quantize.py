@@ -21,6 +21,7 @@ from kmeans_dask.clustering.seeding import SEEDINGS
 from kmeans_dask.clustering.spaces import Space
 from kmeans_dask.imaging.palette import Palette, palette_of
 from kmeans_dask.imaging.quality import psnr
+from kmeans_dask.pipeline.checkpoint import Begun, Checkpoint
 from kmeans_dask.rounds import in_threads
 from kmeans_dask.settings import FitSettings
 
@@ -60,9 +61,13 @@ class Colors(Protocol):
         ...
 
     def fit(
-        self, start: NDArray[np.float64], settings: FitSettings, on_iteration: OnIteration | None
+        self,
+        start: NDArray[np.float64],
+        settings: FitSettings,
+        on_iteration: OnIteration | None,
+        begun: Begun | None,
     ) -> Fit:
-        """Lloyd's loop, from `start`."""
+        """Lloyd's loop, from `start`, or from where it was left."""
         ...
 
     def opaque(self, centroids: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -89,6 +94,7 @@ def quantize(
     *,
     transparent: bool,
     on_iteration: OnIteration | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Quantized:
     """The best palette of `settings.colors` entries, one of them clear where `transparent`.
 
@@ -96,9 +102,10 @@ def quantize(
     k - 1 do not. Where no number does, that of most colours.
     """
     most = settings.colors - transparent
+    runs = checkpoint or Checkpoint()
 
     def with_colors(k: int) -> Quantized:
-        return _quantize(colors, k, settings, transparent, on_iteration)
+        return _quantize(colors, k, settings, transparent, on_iteration, runs)
 
     enough = with_colors(most)
     if settings.min_psnr is None or enough.judged.psnr < settings.min_psnr:
@@ -121,17 +128,17 @@ def _quantize(
     settings: FitSettings,
     transparent: bool,
     on_iteration: OnIteration | None,
+    runs: Checkpoint,
 ) -> Quantized:
     fixed = len(settings.fixed)
     if colors.distinct <= k - fixed:
         return _keep_all(colors, settings, transparent)
     best: Fit | None = None
     for seed in settings.seeds(k):
-        start = colors.start(k, seed, settings)
-        found = colors.fit(start, settings, on_iteration)
+        found = runs.finished(k, seed) or _run(colors, k, seed, settings, on_iteration, runs)
         if best is None or found.inertia < best.inertia:
             best = found
-        if len(start) < k or found.inertia == 0:  # all colours there are
+        if len(found.centroids) < k or found.inertia == 0:  # all colours there are
             break
     assert best is not None
     palette = palette_of(
@@ -140,6 +147,27 @@ def _quantize(
         fixed=_fixed(settings),
     )
     return Quantized(palette, best, colors.judge(palette))
+
+
+def _run(
+    colors: Colors,
+    k: int,
+    seed: int,
+    settings: FitSettings,
+    on_iteration: OnIteration | None,
+    runs: Checkpoint,
+) -> Fit:
+    """K-means from one start, or from where an earlier run was left."""
+
+    def note(iteration: Iteration) -> None:
+        runs.note(k, seed, iteration)
+        if on_iteration:
+            on_iteration(iteration)
+
+    begun = runs.begun(k, seed)
+    found = colors.fit(colors.start(k, seed, settings), settings, note, begun)
+    runs.finish(k, seed, found)
+    return found
 
 
 def _keep_all(colors: Colors, settings: FitSettings, transparent: bool) -> Quantized:
@@ -164,15 +192,17 @@ def run_lloyd(
     start: NDArray[np.float64],
     settings: FitSettings,
     on_iteration: OnIteration | None,
+    begun: Begun | None,
 ) -> Fit:
     """Lloyd's loop as `settings` want it."""
     return lloyd.fit(
-        start,
+        begun.centroids if begun else start,
         measure,
         max_iter=settings.max_iter,
         tol=settings.tol,
         fixed=len(settings.fixed),
         on_iteration=on_iteration,
+        history=begun.history if begun else (),
     )
 
 
@@ -288,13 +318,17 @@ class LocalColors:
         return start_of(self._points, self.space, k, seed, settings)
 
     def fit(
-        self, start: NDArray[np.float64], settings: FitSettings, on_iteration: OnIteration | None
+        self,
+        start: NDArray[np.float64],
+        settings: FitSettings,
+        on_iteration: OnIteration | None,
+        begun: Begun | None,
     ) -> Fit:
         """As `Colors` has it. Nobody watches the iterations of few colours."""
         found = self._few and self._few.fit(
             start, max_iter=settings.max_iter, tol=settings.tol, fixed=len(settings.fixed)
         )
-        return found or run_lloyd(self._measure, start, settings, on_iteration)
+        return found or run_lloyd(self._measure, start, settings, on_iteration, begun)
 
     def opaque(self, centroids: NDArray[np.float64]) -> NDArray[np.bool_]:
         """As `Colors` has it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,8 +13,8 @@ from typing import Any
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.imaging.palette_files import hexes_of
-from kmeans_dask.pipeline.compress import Summary
 from kmeans_dask.pipeline.plan import RECORD_FILE
+from kmeans_dask.pipeline.summary import Summary
 from kmeans_dask.settings import EncodeSettings, FitSettings
 
 _MAX_FAILURES = 1000
@@ -54,14 +55,17 @@ def read_record(output: Path) -> dict[str, Any]:
     """What a report in `output` was made of. Raises UsageError where there is none."""
     path = output / RECORD_FILE
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # to open a pipe is to wait for its writer
+            raise UsageError(f"{path} is not a regular file")
+        if status.st_size > _MAX_BYTES:
             raise UsageError(f"{path} is too large to be a job's record")
         record = json.loads(path.read_bytes())
     except OSError as error:
         raise UsageError(
             f"{output} has no {RECORD_FILE}: name the output of a job, or a store"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is damaged: run the job again") from error
     if not isinstance(record, dict) or "summary" not in record:
         raise UsageError(f"{path} is no record of a job")

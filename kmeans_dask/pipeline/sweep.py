@@ -13,7 +13,7 @@ import numpy as np
 from kmeans_dask.cluster import Engine
 from kmeans_dask.clustering.oklab import UNIT, to_oklab
 from kmeans_dask.imaging.encode import encode_image
-from kmeans_dask.pipeline.compress import ingest_and_count
+from kmeans_dask.pipeline.collection import ingest_and_count, take_up
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.encode import check_palette
 from kmeans_dask.pipeline.fit import FitResult, fit
@@ -77,7 +77,7 @@ def sweep(
 ) -> Sweep:
     """Fit each number of `colors` to the images of `plan`, by way of a store that may go after."""
     decode = DecodeSettings(flat=encode.flat)
-    ingested = ingest_and_count(plan, store_path, engine, progress, decode)
+    ingested = ingest_and_count(take_up(store_path, plan, decode), engine, progress)
     store, tally = ingested.store, ingested.tally
     chosen = _choose(store)
     points = []

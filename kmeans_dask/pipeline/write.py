@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import secrets
+import os
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,15 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.clustering.colormap import squared_error
-from kmeans_dask.errors import ImageError, StoreError, UsageError
+from kmeans_dask.errors import ImageError, StoreError
+from kmeans_dask.files import write_file
+from kmeans_dask.imaging.decode import read_size
 from kmeans_dask.imaging.encode import encode_image
 from kmeans_dask.imaging.metadata import Metadata
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.palette_files import entries_as
 from kmeans_dask.imaging.quality import psnr
 from kmeans_dask.pipeline.gallery import Cloud, Gallery, ImageRow
-from kmeans_dask.pipeline.plan import FAILURES_FILE, PALETTE_FILE, Failure, output_name
-from kmeans_dask.settings import EncodeSettings
+from kmeans_dask.pipeline.plan import FAILURES_FILE, PALETTE_FILE, WORK_FOLDER, Failure, output_name
+from kmeans_dask.settings import MAX_PIXELS, EncodeSettings
+
+# What is wrong with one file's name, and stops no other: too long, of characters that the file
+# system has not, or with a file or a link in its way.
+_OF_NAME = {
+    errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL,
+    errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP,
+}  # fmt: skip
+
+ASIDE = PurePosixPath(WORK_FOLDER, "aside")  # in the output: files before they are put in place
+Written = tuple[str, int, int]  # a file's name below the output, its size and its CRC-32
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,7 @@ class Encoded:
     input_bytes, output_bytes: of the compressed and the kept
     all_pixels: of the compressed and the kept
     gallery: of the compressed and the kept
+    files: that were written: their names below the output, sizes and CRC-32
     pixels, squared_error: of the compressed images, without fully transparent pixels; the
         squared differences in `clustering.colormap.ERROR_UNITS`
     """
@@ -52,6 +67,7 @@ class Encoded:
     squared_error: int = 0
     failures: tuple[Failure, ...] = ()
     gallery: Gallery = field(default_factory=Gallery)
+    files: tuple[Written, ...] = ()
 
     @classmethod
     def total(cls, parts: Iterable[Encoded]) -> Encoded:
@@ -60,14 +76,36 @@ class Encoded:
         sums = {
             each.name: sum(getattr(part, each.name) for part in parts)
             for each in fields(cls)
-            if each.name not in ("failures", "gallery")
+            if each.name not in ("failures", "gallery", "files")
         }
         failures = tuple(failure for part in parts for failure in part.failures)
         gallery = Gallery.total([part.gallery for part in parts])
-        return cls(**sums, failures=failures, gallery=gallery)
+        written = tuple(file for part in parts for file in part.files)
+        return cls(**sums, failures=failures, gallery=gallery, files=written)
 
     def __add__(self, other: Encoded) -> Encoded:
         return Encoded.total([self, other])
+
+    def as_record(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return vars(self) | {
+            "failures": [asdict(failure) for failure in self.failures],
+            "gallery": self.gallery.as_record(),
+        }
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Encoded:
+        """What was such a record."""
+        parts = {
+            "failures": tuple(Failure(**failure) for failure in record["failures"]),
+            "gallery": Gallery.of_record(record["gallery"]),
+            "files": tuple((name, size, checksum) for name, size, checksum in record["files"]),
+        }
+        return cls(**{**record, **parts})
+
+    def without_files(self) -> Encoded:
+        """The same, but that nobody can tell what was written."""
+        return replace(self, files=())
 
     @property
     def images(self) -> int:
@@ -126,19 +164,30 @@ def write_image(
 
     Where the input file is gone by now, and only then, a worse or larger one is written.
     """
+    try:
+        return _write_image(record, mapped, output, settings, min_psnr)
+    except ImageError as error:
+        return Encoded(failures=(Failure(record["path"], str(error)),))
+
+
+def _write_image(
+    record: Mapping[str, Any],
+    mapped: Mapped,
+    output: Path,
+    settings: EncodeSettings,
+    min_psnr: float | None,
+) -> Encoded:
+    name = output_name(record["kept_as"], record["stem"], settings.suffix)
+    for each in (record["kept_as"], name):  # whichever it will be
+        below(output, each)
     good = mapped.reaches(min_psnr)
     metadata = Metadata.from_dict(record["metadata"]) if record["metadata"] else None
     kept_metadata = metadata if settings.keep_metadata else None
-    try:
-        file = (
-            encode_image(mapped.indices, mapped.palette, settings, kept_metadata) if good else b""
-        )
-    except ImageError as error:
-        return Encoded(failures=(Failure(record["path"], str(error)),))
+    file = encode_image(mapped.indices, mapped.palette, settings, kept_metadata) if good else b""
     is_larger = record["n_bytes"] < len(file) and not settings.always
     original = _original(record) if is_larger or not good else None
     if original is not None:
-        write_file(below(output, record["kept_as"]), original)
+        written = write_below(output, record["kept_as"], original)
         size = len(original)
         status = "kept" if good else "below target"
         row = ImageRow(
@@ -151,13 +200,11 @@ def write_image(
             output_bytes=size,
             all_pixels=mapped.indices.size,
             gallery=Gallery.of([row]),
+            files=(written,),
         )
     if not good:
-        return Encoded(
-            failures=(Failure(record["path"], "too far off, and the input file is gone"),)
-        )
-    name = output_name(record["kept_as"], record["stem"], settings.suffix)
-    write_file(below(output, name), file)
+        raise ImageError("too far off, and the input file is gone")
+    written = write_below(output, name, file)
     found = psnr(mapped.squared_error, mapped.pixels)
     row = ImageRow(
         record["kept_as"], name, record["path"], "compressed", record["n_bytes"], len(file), found
@@ -172,51 +219,63 @@ def write_image(
         pixels=mapped.pixels,
         squared_error=mapped.squared_error,
         gallery=Gallery.of([row], mapped.cloud),
+        files=(written,),
     )
 
 
 def _original(record: Mapping[str, Any]) -> bytes | None:
-    """The input file as it is now; None where it is gone."""
+    """The input file as it is now; None where it is gone, or no image of this size any more.
+
+    A store may come from elsewhere and name any file here: none but an image is ever copied.
+    """
+    path, n_pixels = Path(record["path"]), record["height"] * record["width"]
     try:
-        return Path(record["path"]).read_bytes()
-    except OSError:
+        width, height = read_size(path, max(n_pixels, MAX_PIXELS))
+        return path.read_bytes() if width * height == n_pixels else None
+    except (ImageError, OSError):
         return None
 
 
 def below(output: Path, name: str) -> Path:
-    """The path of `name` below `output`. Raises StoreError for a name that would leave it."""
+    """The path of `name` below `output`.
+
+    Raises StoreError for a name that would leave it, ImageError where a link in it would.
+    """
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
+    if path.is_absolute() or ".." in path.parts or not path.name or "\0" in name:
         raise StoreError(f"the store names an output outside the output folder: {name!r}")
+    folder = (output / path).parent
+    # realpath, for Path.resolve raises where a link leads to itself
+    if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(output)):
+        raise ImageError("its folder in OUTPUT is a link that leads out of it")
     return output / path
 
 
-def check_new_file(path: Path, another: str = "name another file", *, overwrite: bool) -> None:
-    """Raise UsageError where there is something at `path` that is to stay.
-
-    another: what else a user can do
-    """
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder: {another}")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists already: {another}, or add --overwrite")
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, which is never seen half-written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.parent / f".kmeans-dask-{secrets.token_hex(8)}"
+def write_below(output: Path, name: str, data: bytes) -> Written:
+    """Write `data` to `name` below `output`. Raises ImageError where that name cannot be had."""
+    path = below(output, name)
     try:
-        aside.write_bytes(data)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+        write_file(path, data, output / ASIDE)
+    except OSError as error:
+        if error.errno not in _OF_NAME:
+            raise
+        raise ImageError(f"its name in OUTPUT cannot be had: {error.strerror}") from error
+    return name, len(data), zlib.crc32(data)
 
 
-def write_palette(folder: Path, palette: Palette, weights: NDArray[np.int64] | None = None) -> None:
-    """Write `palette.json` into `folder`; weights (k,), pixels of each colour, if known."""
+def write_palette(
+    output: Path,
+    palette: Palette,
+    weights: NDArray[np.int64] | None = None,
+    folder: str = "",
+) -> Written:
+    """Write `palette.json` into `output`, or a `folder` below it as `below` has it.
+
+    weights: (k,), pixels of each colour, if known
+    """
     pixels = None if weights is None else [None] * palette.first + weights.tolist()
-    write_file(folder / PALETTE_FILE, entries_as(".json", palette.entries, pixels))
+    name = str(PurePosixPath(folder, PALETTE_FILE))
+    return write_below(output, name, entries_as(".json", palette.entries, pixels))
 
 
 def write_failures(output: Path, failures: Sequence[Failure]) -> None:
@@ -225,4 +284,4 @@ def write_failures(output: Path, failures: Sequence[Failure]) -> None:
         (output / FAILURES_FILE).unlink(missing_ok=True)
         return
     lines = [json.dumps(asdict(failure)) + "\n" for failure in failures]
-    write_file(output / FAILURES_FILE, "".join(lines).encode())
+    write_file(output / FAILURES_FILE, "".join(lines).encode(), output / ASIDE)

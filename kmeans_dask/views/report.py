@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
+from kmeans_dask.errors import UsageError
+from kmeans_dask.files import write_file
 from kmeans_dask.imaging.decode import DecodedImage, decode
 from kmeans_dask.pipeline.plan import RECORD_FILE, REPORT_FILE
-from kmeans_dask.pipeline.write import write_file
 from kmeans_dask.views.page import clean, listings, palette_entries, render_page, visible_cloud
 
 _THUMBNAILS = 6  # pairs of the worst, and as many of the best
@@ -26,8 +29,17 @@ _LARGE = 90_000  # bytes: 24 of them stay below 3 MB in base64
 
 def write_report(output: Path, record: Mapping[str, Any]) -> None:
     """Write `report.html` into `output`, and `report.json`, from which it can be made again."""
+    page = render_report(record, output).encode()
     write_file(output / RECORD_FILE, json.dumps(record, allow_nan=False).encode())
-    write_file(output / REPORT_FILE, render_report(record, output).encode())
+    write_file(output / REPORT_FILE, page)
+
+
+def remake_report(output: Path, record: Mapping[str, Any]) -> None:
+    """The same of a record that was read, and may be anyone's. Raises UsageError."""
+    try:
+        write_report(output, record)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, TemplateError):
+        raise UsageError(f"{output / RECORD_FILE} is damaged: run the job again") from None
 
 
 def render_report(data: Mapping[str, Any], output: Path) -> str:

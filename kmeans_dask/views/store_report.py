@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 import kmeans_dask
+from kmeans_dask.files import write_file
 from kmeans_dask.imaging.palette_files import hexes_of
 from kmeans_dask.pipeline.fit import FitResult
 from kmeans_dask.pipeline.gallery import cloud_as_dict
 from kmeans_dask.pipeline.inventory import Inventory
-from kmeans_dask.pipeline.write import write_file
 from kmeans_dask.views.page import clean, listings, palette_entries, render_page, visible_cloud
 
 _FAILURES = 1000  # listed

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from kmeans_dask.pipeline.compress import IngestSummary, Summary, TokensSummary
+from kmeans_dask.pipeline.changes import Changes
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.fit import FitResult
 from kmeans_dask.pipeline.info import Info
 from kmeans_dask.pipeline.plan import Failure, Plan
+from kmeans_dask.pipeline.summary import IngestSummary, Summary, TokensSummary
 from kmeans_dask.views.text import decibels, printable, size
 
 _NAMED = 20  # failures named here; the rest with --json, and in failures.jsonl
@@ -36,6 +37,7 @@ def show_summary(summary: Summary) -> RenderableType:
         rows.append(("skipped", f"{summary.skipped:,} hidden files or links to folders"))
     if summary.composited:
         rows.append(("over white", f"{summary.composited:,} images with partial transparency"))
+    rows += _changes(summary.changes)
     per_gb = summary.images_per_gb
     if per_gb:
         rows += _of_fit(summary)
@@ -48,6 +50,14 @@ def show_summary(summary: Summary) -> RenderableType:
     return Group(table(rows, summary.seconds), *name_failures(summary.failures))
 
 
+def _changes(changes: Changes) -> list[Row]:
+    """Of the images since an earlier run, where there are any."""
+    if not changes:
+        return []
+    counts = (f"{len(paths):,} {kind}" for kind, paths in vars(changes).items())
+    return [("since before", ", ".join(counts))]
+
+
 def _of_fit(summary: Summary) -> list[Row]:
     """Of the shared palette, where there is one."""
     if summary.inertia is None:
@@ -58,6 +68,7 @@ def _of_fit(summary: Summary) -> list[Row]:
         ("pixels", f"{summary.pixels:,} of {summary.distinct_colors:,} distinct colours"),
         ("palette", f"{summary.colors} colours{few}, {summary.iterations} iterations{ended}"),
         ("inertia", f"{summary.inertia:.6g}"),
+        *(_drift(summary.fitted) if summary.fitted else []),
     ]
 
 
@@ -85,7 +96,8 @@ def show_plan(plan: Plan) -> RenderableType:
 def show_ingested(ingested: IngestSummary) -> RenderableType:
     """Of `ingest`."""
     rows = _tally(ingested.tally, ingested.distinct_colors)
-    rows.append(("failed", f"{len(ingested.failures):,}"))
+    rows.append(("failed", f"{ingested.failed:,}"))
+    rows += _changes(ingested.changes)
     return Group(table(rows, ingested.seconds), *name_failures(ingested.failures))
 
 
@@ -103,7 +115,16 @@ def _fit(fitted: FitResult) -> list[Row]:
         ("iterations", f"{fitted.iterations}{ended}"),
         ("inertia", f"{fitted.inertia:.6g}"),
         ("PSNR", decibels(found) + (f", below the target of {target:g} dB" if missed else "")),
+        *_drift(fitted),
     ]
+
+
+def _drift(fitted: FitResult) -> list[Row]:
+    """How good the palette of fewer images still is, where there was one."""
+    if not fitted.drift:
+        return []
+    now, then = decibels(fitted.drift.now), decibels(fitted.drift.fitted)
+    return [("palette before", f"PSNR {now} over these images, {then} when it was fitted")]
 
 
 def show_info(info: Info) -> RenderableType:

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 from skimage import data
-
-
-@pytest.fixture(autouse=True)
-def _pillow_limit_as_it_was() -> Iterator[None]:
-    """`decode` sets Pillow's global limit, which the tests' own `Image.open` would trip over."""
-    before = Image.MAX_IMAGE_PIXELS
-    yield
-    Image.MAX_IMAGE_PIXELS = before
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,16 @@ from kmeans_dask.clustering.codes import encode_translucent
 from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.clustering.spaces import Space
 from kmeans_dask.imaging.palette import Palette
-from kmeans_dask.pipeline.compress import JobSettings, Summary, compress
-from kmeans_dask.pipeline.plan import make_plan
+from kmeans_dask.pipeline.checkpoint import Checkpoint
+from kmeans_dask.pipeline.collection import ingest_and_count, take_up
+from kmeans_dask.pipeline.compress import JobSettings, compress
+from kmeans_dask.pipeline.plan import WORK_FOLDER, make_plan
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.pipeline.quantize import LocalColors, Quantized, quantize
-from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
+from kmeans_dask.pipeline.quantize import LocalColors, OnIteration, Quantized, quantize
+from kmeans_dask.pipeline.summary import Summary
+from kmeans_dask.pipeline.work import open_work
+from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings, FitSettings
+from kmeans_dask.store import Store
 from tests.clustering.strategies import SEEDS
 
 SPACES = ("rgb", "oklab")
@@ -90,10 +95,17 @@ def quantized(
     transparent: bool = False,
     weights: NDArray[np.int64] | None = None,
     threads: int = 1,
+    on_iteration: OnIteration | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Quantized:
     with local_threads(threads) as engine:
-        colors = LocalColors(counts, settings, engine, weights)
-        return quantize(colors, settings, transparent=transparent)
+        return quantize(
+            LocalColors(counts, settings, engine, weights),
+            settings,
+            transparent=transparent,
+            on_iteration=on_iteration,
+            checkpoint=checkpoint,
+        )
 
 
 def same_palette(a: Palette, b: Palette) -> bool:
@@ -171,17 +183,31 @@ def job(
     scope: str = "shared",
     palette: Palette | None = None,
 ) -> Summary:
-    """Compress in this process; the store is left beside the output."""
+    """Compress in this process, to the end."""
     settings = JobSettings(fit, encode or EncodeSettings(), DecodeSettings(), scope, palette)
-    store = output.with_name(output.name + ".zarr")
+    with (
+        open_work(output, {}, resume=False, overwrite=False) as work,
+        connect(workers=0) as engine,
+    ):
+        work.begin()
+        summary = compress(make_plan(inputs), work, engine, Progress(), settings)
+        work.finish()
+        return summary
+
+
+def ingested(inputs: list[Path], path: Path, partition_pixels: int = PARTITION_PIXELS) -> Store:
+    """A store of images, made in this process; what it has already, stays."""
+    plan = make_plan(inputs, partition_pixels=partition_pixels)
     with connect(workers=0) as engine:
-        return compress(make_plan(inputs), store, output, engine, Progress(), settings)
+        held = take_up(path, plan, DecodeSettings())
+        return ingest_and_count(held, engine, Progress()).store
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    """Names below a folder, and contents."""
+    """Names below a folder, and contents; but for what a job keeps of itself, hidden there."""
+    names = {path: path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()}
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        name.as_posix(): path.read_bytes()
+        for path, name in names.items()
+        if name.parts[0] != WORK_FOLDER
     }

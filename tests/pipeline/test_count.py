@@ -11,22 +11,13 @@ from hypothesis import strategies as st
 
 from kmeans_dask.cluster import connect
 from kmeans_dask.clustering.counts import ColorCounts, count_colors, merge_counts
-from kmeans_dask.pipeline.compress import ingest_and_count
 from kmeans_dask.pipeline.count import image_weight, weigh_images, weighed
 from kmeans_dask.pipeline.fit import fit
-from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.settings import DecodeSettings, FitSettings
-from kmeans_dask.store import Store
-from tests.pipeline.strategies import noise, save, table_of, tables
+from kmeans_dask.settings import FitSettings
+from tests.pipeline.strategies import ingested, noise, save, table_of, tables
 
 WEIGHTS = st.one_of(st.integers(1, 10**6), st.integers(1, 2**46), st.just(2**46))
-
-
-def ingested(inputs: list[Path], path: Path, partition_pixels: int = 1 << 24) -> Store:
-    plan = make_plan(inputs, partition_pixels=partition_pixels)
-    with connect(workers=0) as engine:
-        return ingest_and_count(plan, path, engine, Progress(), DecodeSettings()).store
 
 
 @given(tables(), WEIGHTS)

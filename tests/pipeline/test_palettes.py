@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from kmeans_dask.cluster import connect
 from kmeans_dask.errors import StoreError, UsageError
 from kmeans_dask.imaging.palette_files import read_entries, write_entries
-from kmeans_dask.pipeline.compress import ingest_and_count
 from kmeans_dask.pipeline.fit import FitResult, fit
 from kmeans_dask.pipeline.palettes import (
     NamedPalette,
@@ -22,11 +21,10 @@ from kmeans_dask.pipeline.palettes import (
     read_any_palette,
     read_palette_file,
 )
-from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.settings import DecodeSettings, FitSettings
+from kmeans_dask.settings import FitSettings
 from tests.clustering.strategies import SEEDS
-from tests.pipeline.strategies import noise, save
+from tests.pipeline.strategies import ingested, noise, save
 
 CLEAR = [0, 0, 0, 0]
 
@@ -36,10 +34,8 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, lis
     """A store, and its palettes in the order in which they were fitted."""
     folder = tmp_path_factory.mktemp("palettes")
     image = save(folder / "a.png", noise(1, alphas="both"))
+    store = ingested([image], folder / "s.zarr")
     with connect(workers=0) as engine:
-        store = ingest_and_count(
-            make_plan([image]), folder / "s.zarr", engine, Progress(), DecodeSettings()
-        ).store
         yield (
             store.path,
             [fit(store, engine, Progress(), FitSettings(colors)) for colors in (9, 4)],
@@ -76,8 +72,7 @@ def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
 
 def test_a_store_without_a_palette_says_so(tmp_path: Path) -> None:
     image = save(tmp_path / "a.png", noise(1))
-    with connect(workers=0) as engine:
-        ingest_and_count(make_plan([image]), tmp_path / "s", engine, Progress(), DecodeSettings())
+    ingested([image], tmp_path / "s")
     with pytest.raises(StoreError, match="kmeans-dask fit"):
         read_any_palette(tmp_path / "s")
 

@@ -18,7 +18,7 @@ from kmeans_dask.errors import UsageError
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.pipeline import compress as compressing
 from kmeans_dask.pipeline import private
-from kmeans_dask.pipeline.plan import Failure, Plan, Source, make_plan
+from kmeans_dask.pipeline.plan import WORK_FOLDER, Failure, Plan, Source, make_plan, numbered
 from kmeans_dask.pipeline.private import (
     Group,
     Job,
@@ -27,11 +27,13 @@ from kmeans_dask.pipeline.private import (
     groups_of_one,
 )
 from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.rescue import Portion
 from kmeans_dask.pipeline.write import Encoded
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
 from tests.pipeline.strategies import files_in, job, noise, save
 
 ALWAYS = EncodeSettings(always=True)
+Batch = Portion[Sequence[Group]]
 FITS = {
     "rgb": FitSettings(8),
     "oklab": FitSettings(8, space="oklab"),
@@ -43,11 +45,16 @@ each_fit = pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
 
 
 def source(name: str, n_pixels: int = 1) -> Source:
-    return Source(f"/in/{name}", name, name.removesuffix(".png"), 1, n_pixels)
+    return Source(f"/in/{name}", name, name.removesuffix(".png"), 1, 1, n_pixels)
 
 
 def plan_of(*partitions: Sequence[Source]) -> Plan:
-    return Plan(("/in",), tuple(map(tuple, partitions)), (), 0)
+    return Plan(("/in",), numbered(map(tuple, partitions)), (), 0)
+
+
+def job_below(output: Path) -> Job:
+    """One whose output is at `output`."""
+    return Job(output, output / WORK_FOLDER / "done", FitSettings(8), ALWAYS, DecodeSettings())
 
 
 @pytest.fixture(scope="module")
@@ -146,20 +153,22 @@ def test_batches_are_runs_of_groups_up_to_a_size_and_none_is_lost(
 def test_small_jobs_are_few_tasks_and_large_ones_about_thirty(
     n_pixels: int, n_tasks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    names: list[str] = []
     batches: list[Sequence[Group]] = []
 
-    def note(_: Job, batch: Sequence[Group]) -> Encoded:
-        batches.append(batch)
-        return Encoded(compressed=len(batch))
+    def note(_: Job, batch: Batch) -> Encoded:
+        names.append(batch.name)
+        batches.append(batch.work)
+        return Encoded(compressed=len(batch.work))
 
     monkeypatch.setattr(private, "compress_batch", note)
     n = min(n_pixels, 512)
     groups = [Group((source(f"{i}.png", n_pixels // n),)) for i in range(n)]
-    of_all = Job(tmp_path, FitSettings(), EncodeSettings(), DecodeSettings())
     with connect(workers=0) as engine:
-        total = compress_groups(groups, of_all, engine, Progress())
+        total = compress_groups(groups, job_below(tmp_path), engine, Progress())
     assert total.compressed == n
     assert len(batches) == n_tasks
+    assert len(set(names)) == n_tasks  # so that each has a record of its own
     assert sorted(each.sources[0].kept_as for batch in batches for each in batch) == sorted(
         each.sources[0].kept_as for each in groups
     )
@@ -170,20 +179,15 @@ def test_small_jobs_are_few_tasks_and_large_ones_about_thirty(
 def test_the_largest_batch_is_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
-    def note(_: Job, batch: Sequence[Group]) -> Encoded:
-        seen.append(sum(group.n_pixels for group in batch))
+    def note(_: Job, batch: Batch) -> Encoded:
+        seen.append(sum(group.n_pixels for group in batch.work))
         return Encoded()
 
     monkeypatch.setattr(private, "compress_batch", note)
     sizes = [1 << 17, 1 << 19, 1 << 18, 1 << 20]
     groups = [Group((source(f"{n}.png", n),)) for n in sizes]
     with connect(workers=0) as engine:
-        compress_groups(
-            groups,
-            Job(tmp_path, FitSettings(), EncodeSettings(), DecodeSettings()),
-            engine,
-            Progress(),
-        )
+        compress_groups(groups, job_below(tmp_path), engine, Progress())
     assert seen == sorted(sizes, reverse=True)
 
 
@@ -247,7 +251,7 @@ def test_a_folder_of_many_pixels_goes_by_way_of_a_store_to_the_same_files(
     assert small == large
     assert "ingest" in summaries[1].seconds
     assert "ingest" not in summaries[0].seconds
-    assert not (tmp_path / "large.zarr").exists()
+    assert not (tmp_path / "large" / WORK_FOLDER / "store.zarr").exists()
 
 
 def test_images_of_a_folder_weigh_the_same_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -321,8 +325,9 @@ def test_an_image_that_changed_since_it_was_planned_fails_by_name(tmp_path: Path
     path = save(tmp_path / "a.png", noise(1))
     groups = groups_of_one(make_plan([path]))
     save(path, noise(1, (9, 9)))
-    of_one = Job(tmp_path / "out", FitSettings(8), ALWAYS, DecodeSettings())
-    found = private.compress_batch(of_one, groups)
+    of_one = job_below(tmp_path / "out")
+    (batch,) = groups
+    found = private.compress_batch(of_one, Portion("0", groups, batch.sources))
     assert [failure.path for failure in found.failures] == [str(path)]
     assert "changed while the job was running" in found.failures[0].reason
     assert found.images == 0

@@ -382,8 +382,8 @@ def test_threads_make_no_difference(space: str) -> None:
 def store_of(path: Path, counts: ColorCounts, transparent: bool, weights: NDArray[Any]) -> Store:
     """A store as counting and weighing leave it; without images."""
     tally = Tally(1, counts.pixels, 1, int(transparent), int(not counts.is_opaque), 0)
-    store = Store.create(path, n_partitions=0, attrs={})
-    store.write_colors(counts, asdict(tally))
+    store = Store.create(path, {"partitions": {}, "generation": 1}, {})
+    store.write_colors(counts, {**asdict(tally), "generation": 1})
     store.write_weighed(weights)
     return store
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from kmeans_dask.pipeline.write import (
     Mapped,
     below,
     write_failures,
-    write_file,
     write_image,
     write_palette,
 )
@@ -74,14 +74,21 @@ def photo(tmp_path: Path) -> tuple[dict[str, Any], Mapped, bytes]:
 def small(tmp_path: Path) -> tuple[dict[str, Any], Mapped, bytes]:
     """A file that no palette makes smaller."""
     pixels = np.full((2, 2, 3), 34, np.uint8)
-    path = tmp_path / "in" / "image.gif"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"any bytes at all")
+    path = save(tmp_path / "in" / "image.gif", pixels)
     record = record_of(path, pixels, kept_as="kept/image.gif")
     return record, mapped_to(GREYS, record, pixels), path.read_bytes()
 
 
 Sample = tuple[dict[str, Any], Mapped, bytes]
+
+
+def figures_of(found: Encoded, output: Path) -> Encoded:
+    """Without the gallery; and without the files, which must be those that are in `output`."""
+    written = files_in(output)
+    assert found.files == tuple(
+        (name, len(data), zlib.crc32(data)) for name, data in written.items()
+    )
+    return replace(found, gallery=Gallery(), files=())
 
 
 # -- names ------------------------------------------------------------------------------------
@@ -109,57 +116,6 @@ def test_a_record_that_names_a_file_outside_writes_nothing(
     assert not list(tmp_path.glob("escaped*"))
 
 
-# -- files ------------------------------------------------------------------------------------
-
-
-def test_a_file_is_written_with_its_folders_and_in_place_of_another(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "b" / "c.bin"
-    for data in (b"first and longer", b"second"):
-        write_file(path, data)
-        assert files_in(tmp_path) == {"a/b/c.bin": data}
-
-
-@pytest.mark.parametrize("step", ["write_bytes", "replace"])
-def test_a_file_that_cannot_be_written_leaves_what_was_there_and_nothing_else(
-    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a.bin"
-    write_file(path, b"before")
-
-    def half(aside: Path, *_: object) -> None:
-        with aside.open("ab") as file:
-            file.write(b"half of it")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(Path, step, half)
-    with pytest.raises(OSError, match="no space left"):
-        write_file(path, b"after")
-    monkeypatch.undo()
-    assert files_in(tmp_path) == {"a.bin": b"before"}
-
-
-def test_a_folder_in_the_way_is_an_error_that_leaves_no_file(tmp_path: Path) -> None:
-    (tmp_path / "a.bin" / "inside").mkdir(parents=True)
-    with pytest.raises(OSError, match=r"a\.bin"):
-        write_file(tmp_path / "a.bin", b"data")
-    assert files_in(tmp_path) == {}
-
-
-def test_a_file_is_whole_before_it_has_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = []
-    replacing = Path.replace
-
-    def watch(aside: Path, target: Path) -> Path:
-        seen.append((target.exists(), aside.read_bytes(), aside.parent == target.parent))
-        return replacing(aside, target)
-
-    monkeypatch.setattr(Path, "replace", watch)
-    write_file(tmp_path / "a.bin", b"all of it")
-    assert seen == [(False, b"all of it", True)]
-
-
 # -- images -----------------------------------------------------------------------------------
 
 
@@ -173,7 +129,7 @@ def test_an_image_is_written_and_counted_as_it_is(name: str, photo: Sample, tmp_
         assert np.array_equal(
             np.asarray(image.convert("RGB")), GREYS.entries[mapped.indices][..., :3]
         )
-    assert replace(found, gallery=Gallery()) == Encoded(
+    assert figures_of(found, tmp_path / "out") == Encoded(
         compressed=1,
         input_bytes=len(original),
         output_bytes=len(written[1]),
@@ -208,7 +164,7 @@ def test_the_original_is_kept_where_it_is_smaller(small: Sample, tmp_path: Path)
     record, mapped, original = small
     found = write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
     assert files_in(tmp_path / "out") == {"kept/image.gif": original}
-    assert replace(found, gallery=Gallery()) == Encoded(
+    assert figures_of(found, tmp_path / "out") == Encoded(
         kept=1, input_bytes=len(original), output_bytes=len(original), all_pixels=4
     )
 
@@ -249,7 +205,7 @@ def test_an_image_that_misses_the_target_is_kept_to_the_byte(
     assert not mapped.reaches(60)
     found = write_image(record, mapped, tmp_path / "out", settings, 60)
     assert files_in(tmp_path / "out") == {KEPT: original}
-    assert replace(found, gallery=Gallery()) == Encoded(
+    assert figures_of(found, tmp_path / "out") == Encoded(
         kept=1,
         below_target=1,
         input_bytes=len(original),
@@ -355,10 +311,18 @@ def test_failures_are_lines_of_json_and_those_of_an_earlier_run_go(tmp_path: Pat
 
 
 def test_sums_of_encoded_are_field_by_field() -> None:
-    a = Encoded(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, (Failure("a", "b"),))
+    a = Encoded(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, (Failure("a", "b"),), files=(("a.png", 1, 2),))
     b = Encoded(10, 20, 30, 40, 50, 60, 70, 80, 90, 100, (Failure("c", "d"),))
     total = a + b
-    assert total == Encoded(
-        11, 22, 33, 44, 55, 66, 77, 88, 99, 110, (Failure("a", "b"), Failure("c", "d"))
-    )
+    failures, files = (Failure("a", "b"), Failure("c", "d")), (("a.png", 1, 2),)
+    assert total == Encoded(11, 22, 33, 44, 55, 66, 77, 88, 99, 110, failures, files=files)
     assert total.images == 33
+
+
+def test_what_was_encoded_comes_back_from_its_record(photo: Sample, tmp_path: Path) -> None:
+    record, mapped, _ = photo
+    seen = replace(mapped, cloud=((1, 2, 3, 4, 5, 6), (7, 8, 9, 10, 11, 12)))
+    found = write_image({**record, "kept_as": "\udcff\n.png"}, seen, tmp_path, ALWAYS, None)
+    total = found + Encoded(squared_error=1 << 80, failures=(Failure("/a\udcff", "b"),))
+    assert found.compressed == len(found.gallery.rows) == len(found.files) == 1
+    assert Encoded.of_record(json.loads(json.dumps(total.as_record()))) == total

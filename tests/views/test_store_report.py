@@ -9,16 +9,15 @@ from PIL import Image
 
 from kmeans_dask.cluster import connect
 from kmeans_dask.imaging.palette_files import hexes_of
-from kmeans_dask.pipeline.compress import ingest_and_count
 from kmeans_dask.pipeline.fit import fit, read_fit
 from kmeans_dask.pipeline.inventory import take_inventory
-from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.settings import DecodeSettings, FitSettings
+from kmeans_dask.settings import FitSettings
 from kmeans_dask.store import Store
 from kmeans_dask.views import store_report
 from kmeans_dask.views.store_report import render_store_report
 from tests.conftest import photograph
+from tests.pipeline.strategies import ingested
 from tests.views.pages import Reader, show
 
 if TYPE_CHECKING:
@@ -29,9 +28,8 @@ EVIL = "<img src=x onerror=alert(1)>"
 
 def store_at(path: Path, folder: Path, *colors: int) -> Path:
     """A store of the images in `folder`, with palettes of so many colours."""
+    store = ingested([folder], path, partition_pixels=9000)
     with connect(workers=0) as engine:
-        plan = make_plan([folder], partition_pixels=9000)
-        store = ingest_and_count(plan, path, engine, Progress(), DecodeSettings()).store
         for k in colors:
             fit(store, engine, Progress(), FitSettings(k))
     return path

@@ -1,0 +1,485 @@
+"""Commands that compress: what is said is checked, done, and what came of it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kmeans_dask.cli.app import app
+from kmeans_dask.cli.options import (
+    PALETTE,
+    RUNNING,
+    WRITING,
+    Always,
+    Colors,
+    Dither,
+    Effort,
+    Fix,
+    Format,
+    Hashed,
+    ImageTimeout,
+    Init,
+    Inputs,
+    Json,
+    KeepMetadata,
+    MaxIter,
+    MaxPixels,
+    Memory,
+    MinPsnr,
+    Output,
+    Overwrite,
+    PartitionPixels,
+    Resume,
+    Scheduler,
+    Scope,
+    Seed,
+    Space,
+    Starts,
+    StorePath,
+    Timeout,
+    Tol,
+    Weight,
+    Workers,
+    fixed_colors,
+    refuse_given,
+)
+from kmeans_dask.cli.run import Run
+from kmeans_dask.errors import UsageError
+from kmeans_dask.settings import (
+    IMAGE_SECONDS,
+    MAX_PIXELS,
+    PARTITION_PIXELS,
+    PRIVATE_TOL,
+    SCOPES,
+    TOL,
+    WORKER_TIMEOUT,
+    DecodeSettings,
+    EncodeSettings,
+    FitSettings,
+)
+
+if TYPE_CHECKING:
+    from kmeans_dask.cluster import Engine
+    from kmeans_dask.pipeline.collection import Collection
+    from kmeans_dask.pipeline.compress import JobSettings
+    from kmeans_dask.pipeline.plan import Plan
+    from kmeans_dask.pipeline.work import Work
+
+# Everything else is imported where it is used: --help and errors need no numba and no Dask.
+
+_FIT, _ENCODE = FitSettings(), EncodeSettings()
+
+
+@app.command(epilog="Example: kmeans-dask compress photos/ out/ --colors 64")
+def compress(
+    context: typer.Context,
+    inputs: Inputs,
+    output: Output,
+    colors: Colors = _FIT.colors,
+    scope: Scope = SCOPES[0],
+    min_psnr: MinPsnr = None,
+    fix: Fix = "",
+    palette_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take this palette, and fit none: JSON, .gpl, .act, .pal, .hex or PNG.",
+            rich_help_panel=PALETTE,
+        ),
+    ] = None,
+    space: Space = _FIT.space,
+    weight: Weight = _FIT.weight,
+    starts: Starts = None,
+    seed: Seed = _FIT.seed,
+    init: Init = _FIT.init,
+    max_iter: MaxIter = _FIT.max_iter,
+    tol: Tol = None,
+    format_: Format = _ENCODE.format,
+    effort: Effort = _ENCODE.effort,
+    dither: Dither = _ENCODE.dither,
+    keep_metadata: KeepMetadata = False,
+    always: Always = False,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep the store, pixels and colours, at this path; to one that is there, images "
+            "that are new are added.",
+            rich_help_panel=WRITING,
+        ),
+    ] = None,
+    keep_palette: Annotated[
+        bool,
+        typer.Option(
+            "--keep-palette",
+            help="Take the palette that --store has, so that none but new images are written.",
+            rich_help_panel=PALETTE,
+        ),
+    ] = False,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    timeout: Timeout = WORKER_TIMEOUT,
+    memory: Memory = None,
+    partition_pixels: PartitionPixels = PARTITION_PIXELS,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    image_timeout: ImageTimeout = IMAGE_SECONDS,
+    hashed: Hashed = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Compress images with one exact palette for all of them, or for each.
+
+    Writes each image with at most that many colours, in the folders it came from, and
+    palette.json beside them. A file that cannot be read is named in the summary and in
+    failures.jsonl, and the rest is done. With --format tokens, OUTPUT is a store.
+    """
+    fit_settings = FitSettings(
+        colors,
+        seed,
+        init,
+        max_iter,
+        (PRIVATE_TOL if scope in ("folder", "image") else TOL) if tol is None else tol,
+        starts,
+        space,
+        weight,
+        fixed_colors(fix),
+        min_psnr,
+    )
+    encode_settings = EncodeSettings(format_, effort, dither, always, keep_metadata)
+
+    from kmeans_dask.imaging.encode import check_effort
+    from kmeans_dask.pipeline import checks
+    from kmeans_dask.pipeline.collection import open_collection
+    from kmeans_dask.pipeline.compress import JobSettings
+    from kmeans_dask.pipeline.palettes import read_palette_file
+    from kmeans_dask.pipeline.plan import make_plan
+    from kmeans_dask.pipeline.record import read_record
+    from kmeans_dask.pipeline.work import open_work
+    from kmeans_dask.views.summary import show_plan
+
+    check_effort(encode_settings)
+    palette = None
+    if palette_file:
+        refuse_given(context, "--palette-file", _FITTED)
+        palette = read_palette_file(palette_file)
+    settings = JobSettings(
+        fit_settings,
+        encode_settings,
+        DecodeSettings(max_pixels, encode_settings.flat, keep_metadata, image_timeout),
+        scope,
+        palette,
+    )
+    as_tokens = encode_settings.format == "tokens"
+    checks.check_outside(inputs, output, "OUTPUT")
+    if as_tokens:
+        refuse_given(context, "--format tokens", ("store", "overwrite", "always", "keep_palette"))
+        checks.check_store_path(inputs, output)
+    if store:
+        if not settings.is_shared:
+            raise UsageError("--store holds a shared palette's images: leave it out, or --palette")
+        checks.check_store_path([*inputs, output], store)
+    if keep_palette and not store:
+        raise UsageError("--keep-palette takes the palette of a store: name it with --store")
+    find = partial(
+        make_plan,
+        inputs,
+        partition_pixels=partition_pixels,
+        max_pixels=max_pixels,
+        hashed=hashed,
+    )
+    with Run(as_json) as run:
+        if dry_run:
+            plan = run.planned(find)
+            run.show(plan.as_dict(), show_plan(plan))
+            return int(bool(plan.failures))
+        engine = run.engine(scheduler, workers, timeout, memory)
+        if as_tokens:
+            return _compress_to_tokens(run, engine, find, output, settings, resume=resume)
+        with open_work(
+            output, settings.as_asked(), resume=resume or keep_palette, overwrite=overwrite
+        ) as work:
+            if store:
+                with open_collection(
+                    store, run.planning(find), settings.decode, resume=resume
+                ) as held:
+                    return _compress(
+                        run, engine, held.plan, work, settings, held, keep_palette=keep_palette
+                    )
+            plan = work.settle(run.planning(find))
+            if not work.begins and work.is_finished:
+                return run.show_finished(read_record(output)["summary"], output)
+            return _compress(run, engine, plan, work, settings)
+
+
+def _compress(
+    run: Run,
+    connecting: AbstractContextManager[Engine],
+    plan: Plan,
+    work: Work,
+    settings: JobSettings,
+    held: Collection | None = None,
+    *,
+    keep_palette: bool = False,
+) -> int:
+    """To images, with a store that is kept or without."""
+    from kmeans_dask.pipeline.alike import names_of_plan, refuse_alike
+    from kmeans_dask.pipeline.checks import check_originals
+    from kmeans_dask.pipeline.compress import compress
+    from kmeans_dask.pipeline.record import record_of_job
+    from kmeans_dask.views.report import write_report
+    from kmeans_dask.views.summary import show_summary
+
+    if held and keep_palette and f"k{settings.fit.colors}" not in held.store.palette_names:
+        raise UsageError(
+            f"{held.store.path} has no palette for {settings.fit.colors} colours: leave "
+            "--keep-palette out"
+        )
+    check_originals(plan, work.output)
+    refuse_alike(names_of_plan(plan), work.output)
+    with connecting as engine:
+        work.begin(None if held else plan)
+        summary = compress(
+            plan, work, engine, run.progress, settings, held, keep_palette=keep_palette
+        )
+    record = record_of_job(
+        summary,
+        plan.inputs,
+        work.output,
+        scope=settings.scope,
+        fit=settings.fit,
+        encode=settings.encode,
+    )
+    write_report(work.output, record)
+    work.finish()
+    run.show(summary.as_dict(), show_summary(summary))
+    return int(summary.failed > 0)
+
+
+def _compress_to_tokens(
+    run: Run,
+    connecting: AbstractContextManager[Engine],
+    find: Callable[..., Plan],
+    output: Path,
+    settings: JobSettings,
+    *,
+    resume: bool,
+) -> int:
+    from kmeans_dask.pipeline.checks import check_originals
+    from kmeans_dask.pipeline.collection import open_collection
+    from kmeans_dask.pipeline.compress import compress_to_tokens
+    from kmeans_dask.views.summary import show_tokens
+
+    with open_collection(output, run.planning(find), settings.decode, resume=resume) as held:
+        check_originals(held.plan, output)
+        with connecting as engine:
+            tokens = compress_to_tokens(held, engine, run.progress, settings)
+    run.show(tokens.as_dict(), show_tokens(tokens))
+    return int(tokens.failed > 0)
+
+
+# What makes no sense with a palette that is given.
+_FITTED = ("colors", "scope", "fix", "weight", "starts", "seed", "init", "max_iter", "tol", "store")
+
+
+@app.command(epilog="Example: kmeans-dask ingest photos/ photos.zarr")
+def ingest(
+    inputs: Inputs,
+    store: StorePath,
+    keep_metadata: KeepMetadata = False,
+    resume: Resume = False,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    timeout: Timeout = WORKER_TIMEOUT,
+    memory: Memory = None,
+    partition_pixels: PartitionPixels = PARTITION_PIXELS,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    image_timeout: ImageTimeout = IMAGE_SECONDS,
+    hashed: Hashed = False,
+    as_json: Json = False,
+) -> int:
+    """Decode images into a store, and count their colours; what the store has already, stays.
+
+    The store can then be fitted with any number of colours without reading a pixel again.
+    """
+    from kmeans_dask.pipeline.checks import check_store_path
+    from kmeans_dask.pipeline.collection import ingest_and_count, open_collection
+    from kmeans_dask.pipeline.plan import make_plan
+    from kmeans_dask.views.summary import show_ingested
+
+    check_store_path(inputs, store)
+    settings = DecodeSettings(max_pixels, keep_metadata=keep_metadata, seconds=image_timeout)
+    find = partial(
+        make_plan,
+        inputs,
+        partition_pixels=partition_pixels,
+        max_pixels=max_pixels,
+        hashed=hashed,
+    )
+    with Run(as_json) as run:
+        with (
+            open_collection(store, run.planning(find), settings, resume=resume) as held,
+            run.engine(scheduler, workers, timeout, memory) as engine,
+        ):
+            ingested = ingest_and_count(held, engine, run.progress)
+        run.show(ingested.as_dict(), show_ingested(ingested))
+    return int(ingested.failed > 0)
+
+
+@app.command(epilog="Example: kmeans-dask fit photos.zarr --colors 16")
+def fit(
+    store: StorePath,
+    colors: Colors = _FIT.colors,
+    min_psnr: MinPsnr = None,
+    fix: Fix = "",
+    space: Space = _FIT.space,
+    weight: Weight = _FIT.weight,
+    starts: Starts = None,
+    seed: Seed = _FIT.seed,
+    init: Init = _FIT.init,
+    max_iter: MaxIter = _FIT.max_iter,
+    tol: Tol = None,
+    resume: Resume = False,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    timeout: Timeout = WORKER_TIMEOUT,
+    memory: Memory = None,
+    chunk_colors: Annotated[
+        int,
+        typer.Option(
+            help="With more distinct colours, iterations are tasks on all workers.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = _FIT.chunk_colors,
+    as_json: Json = False,
+) -> int:
+    """Fit a palette to the colours of a store; it stays there under the name kN, for N colours."""
+    settings = FitSettings(
+        colors,
+        seed,
+        init,
+        max_iter,
+        TOL if tol is None else tol,
+        starts,
+        space,
+        weight,
+        fixed_colors(fix),
+        min_psnr,
+        chunk_colors,
+    )
+
+    from kmeans_dask.files import locked
+    from kmeans_dask.pipeline.fit import fit as fit_store
+    from kmeans_dask.store import Store
+    from kmeans_dask.views.summary import show_fit
+
+    opened = Store.open(store.absolute())
+    with Run(as_json) as run:
+        with (
+            locked(Store.lock_file(opened.path), str(store)),
+            run.engine(scheduler, workers, timeout, memory) as engine,
+        ):
+            fitted = fit_store(opened, engine, run.progress, settings, resume=resume)
+        run.show(fitted.as_dict(), show_fit(fitted, run.progress.seconds))
+    return 0
+
+
+@app.command(epilog="Example: kmeans-dask encode photos.zarr out/ --palette k16")
+def encode(
+    context: typer.Context,
+    store: StorePath,
+    output: Annotated[
+        Path | None,
+        typer.Argument(metavar="OUTPUT", help="The folder to write to; none for tokens."),
+    ] = None,
+    palette: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the palette.",
+            show_default="the one fitted last",
+            rich_help_panel=PALETTE,
+        ),
+    ] = None,
+    format_: Format = _ENCODE.format,
+    effort: Effort = _ENCODE.effort,
+    dither: Dither = _ENCODE.dither,
+    keep_metadata: KeepMetadata = False,
+    always: Always = False,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    timeout: Timeout = WORKER_TIMEOUT,
+    memory: Memory = None,
+    as_json: Json = False,
+) -> int:
+    """Write the images of a store with a palette that was fitted; or as tokens into the store."""
+    settings = EncodeSettings(format_, effort, dither, always, keep_metadata)
+
+    from kmeans_dask.files import locked
+    from kmeans_dask.imaging.encode import check_effort
+    from kmeans_dask.imaging.palette_files import hexes_of
+    from kmeans_dask.pipeline import checks
+    from kmeans_dask.pipeline import compress as job
+    from kmeans_dask.pipeline.alike import names_of_store, refuse_alike
+    from kmeans_dask.pipeline.fit import read_fit
+    from kmeans_dask.pipeline.plan import Plan
+    from kmeans_dask.pipeline.record import record_of_job
+    from kmeans_dask.pipeline.work import asked_for, open_work
+    from kmeans_dask.store import Store
+    from kmeans_dask.views.report import write_report
+    from kmeans_dask.views.summary import show_summary, show_tokens
+
+    check_effort(settings)
+    opened = Store.open(store.absolute())
+    opened.require_whole()
+    fitted = read_fit(opened, palette)
+    if settings.format == "tokens":
+        refuse_given(context, "--format tokens", ("output", "overwrite", "always"))
+        with Run(as_json) as run:
+            with (
+                locked(Store.lock_file(opened.path), str(store)),
+                run.engine(scheduler, workers, timeout, memory) as engine,
+            ):
+                tokens = job.tokenize(opened, fitted, engine, run.progress)
+            run.show(tokens.as_dict(), show_tokens(tokens))
+        return int(tokens.failed > 0)
+    if output is None:
+        raise UsageError("OUTPUT is missing: name a folder to write to")
+    checks.check_encoding(opened, fitted, settings)
+    inputs = [Path(given) for given in opened.plan["inputs"]]
+    checks.check_outside([store, *inputs], output, "OUTPUT")
+    asked = asked_for(
+        "encode", store=str(opened.path), palette=hexes_of(fitted.palette.entries), encode=settings
+    )
+    checks.check_originals(Plan.of_record(opened.plan), output)
+    refuse_alike(names_of_store(opened), output)
+    with Run(as_json) as run:
+        with open_work(output, asked, resume=resume, overwrite=overwrite) as work:
+            with (
+                locked(Store.lock_file(opened.path), str(store), shared=True),
+                run.engine(scheduler, workers, timeout, memory) as engine,
+            ):
+                work.begin()
+                summary = job.encode_and_summarize(
+                    opened, work, fitted, engine, run.progress, settings
+                )
+            record = record_of_job(
+                summary,
+                map(str, inputs),
+                output,
+                scope="shared",
+                fit=fitted.settings,
+                encode=settings,
+            )
+            write_report(output, record)
+            work.finish()
+        run.show(summary.as_dict(), show_summary(summary))
+    return int(summary.failed > 0)

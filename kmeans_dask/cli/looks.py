@@ -1,0 +1,340 @@
+"""Commands that look, before a job or after it; and one that mends."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kmeans_dask.cli.app import app
+from kmeans_dask.cli.options import (
+    Colors,
+    Dither,
+    Effort,
+    Format,
+    Inputs,
+    Json,
+    Memory,
+    MinPsnr,
+    OverwriteFile,
+    PaletteName,
+    Scheduler,
+    Scope,
+    Seed,
+    Space,
+    StorePath,
+    Timeout,
+    Weight,
+    Workers,
+    named,
+    numbers_of,
+    refuse_given,
+)
+from kmeans_dask.cli.run import Run
+from kmeans_dask.errors import UsageError
+from kmeans_dask.settings import (
+    PRIVATE_TOL,
+    SCOPES,
+    TOL,
+    WORKER_TIMEOUT,
+    DecodeSettings,
+    EncodeSettings,
+    FitSettings,
+    check_together,
+)
+
+# Everything else is imported where it is used: --help and errors need no numba and no Dask.
+
+_FIT, _ENCODE = FitSettings(), EncodeSettings()
+
+
+@app.command(epilog="Example: kmeans-dask sweep photos/ --colors 2,4,8,16,32,64,128,256")
+def sweep(
+    inputs: Inputs,
+    colors: Annotated[
+        str, typer.Option("--colors", "-k", metavar="K,...", help="Numbers of colours to try.")
+    ] = "2,4,8,16,32,64,128,256",
+    space: Space = _FIT.space,
+    weight: Weight = _FIT.weight,
+    seed: Seed = _FIT.seed,
+    format_: Format = _ENCODE.format,
+    effort: Effort = _ENCODE.effort,
+    dither: Dither = _ENCODE.dither,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    timeout: Timeout = WORKER_TIMEOUT,
+    memory: Memory = None,
+    as_json: Json = False,
+) -> int:
+    """Show bytes and quality for several numbers of colours, from one counting pass.
+
+    Quality is exact; bytes are those of a sample, scaled up. Writes nothing that stays.
+    """
+    numbers = numbers_of(colors)
+    settings = FitSettings(seed=seed, space=space, weight=weight)
+    encode_settings = EncodeSettings(format_, effort, dither)
+    for number in numbers:
+        check_together(replace(settings, colors=number), encode_settings)
+    if encode_settings.format == "tokens":
+        raise UsageError("--format tokens has no bytes to compare: choose png, webp or gif")
+
+    from kmeans_dask.imaging.encode import check_effort
+    from kmeans_dask.pipeline.compress import passing_folder
+    from kmeans_dask.pipeline.plan import make_plan
+    from kmeans_dask.pipeline.sweep import sweep as job
+    from kmeans_dask.views.sweep import show_sweep
+
+    check_effort(encode_settings)
+    with Run(as_json) as run:
+        plan = run.planned(partial(make_plan, inputs))
+        with passing_folder() as folder, run.engine(scheduler, workers, timeout, memory) as engine:
+            found = job(
+                plan,
+                folder / "sweep.zarr",
+                engine,
+                run.progress,
+                numbers,
+                settings,
+                encode_settings,
+            )
+        run.show(found.as_dict(), show_sweep(found))
+    return int(bool(found.failures))
+
+
+@app.command(epilog="Example: kmeans-dask estimate photos/ --colors 64")
+def estimate(
+    inputs: Inputs,
+    colors: Colors = _FIT.colors,
+    scope: Scope = SCOPES[0],
+    min_psnr: MinPsnr = None,
+    space: Space = _FIT.space,
+    seed: Seed = _FIT.seed,
+    format_: Format = _ENCODE.format,
+    effort: Effort = _ENCODE.effort,
+    dither: Dither = _ENCODE.dither,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    timeout: Timeout = WORKER_TIMEOUT,
+    memory: Memory = None,
+    as_json: Json = False,
+) -> int:
+    """Predict size, quality, time and memory from a sample. Writes nothing that stays."""
+    tol = PRIVATE_TOL if scope in ("folder", "image") else TOL
+    fit_settings = FitSettings(colors, seed, space=space, min_psnr=min_psnr, tol=tol)
+    encode_settings = EncodeSettings(format_, effort, dither)
+    if encode_settings.format == "tokens":
+        raise UsageError("--format tokens has no bytes to predict: choose png, webp or gif")
+
+    from kmeans_dask.imaging.encode import check_effort
+    from kmeans_dask.pipeline import compress as job
+    from kmeans_dask.pipeline.estimate import estimate as predict
+    from kmeans_dask.pipeline.estimate import sample_of
+    from kmeans_dask.pipeline.plan import make_plan
+    from kmeans_dask.pipeline.work import open_work
+    from kmeans_dask.views.estimate import show_estimate
+
+    check_effort(encode_settings)
+    settings = job.JobSettings(
+        fit_settings, encode_settings, DecodeSettings(flat=encode_settings.flat), scope
+    )
+    with Run(as_json) as run:
+        plan = run.planned(partial(make_plan, inputs))
+        with (
+            job.passing_folder() as folder,
+            open_work(folder / "out", {}, resume=False, overwrite=False) as work,
+            run.engine(scheduler, workers, timeout, memory) as engine,
+        ):
+            work.begin()
+            found = predict(
+                plan,
+                sample_of(plan),
+                work,
+                engine,
+                run.progress,
+                settings,
+            )
+        run.show(found.as_dict(), show_estimate(found))
+    return int(bool(found.failures))
+
+
+@app.command(epilog="Example: kmeans-dask compare cathedral.jpg --colors 16")
+def compare(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The image.")],
+    colors: Annotated[int, typer.Option("--colors", "-k", min=2, max=256)] = 16,
+    seed: Seed = _FIT.seed,
+    as_json: Json = False,
+) -> int:
+    """Time this engine, a textbook's k-means, scikit-learn and others on the same pixels.
+
+    From the same random pixels to the same stop; peers take part where they are installed.
+    """
+    from kmeans_dask.comparison import compare as run_all
+    from kmeans_dask.views.comparison import show_comparison
+
+    if seed < 0:
+        raise UsageError(f"--seed is {seed}: choose 0 or more")
+    found = run_all(image, colors, seed=seed)
+    Run(as_json).show(found.as_dict(), show_comparison(found))
+    return 0
+
+
+@app.command(epilog="Example: kmeans-dask palette photos.zarr colors.gpl")
+def palette(
+    source: Annotated[
+        Path, typer.Argument(metavar="STORE-or-FILE", help="A store, or a palette file.")
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="Where to write it, as .json, .gpl, .act, .pal, .hex or .png."
+        ),
+    ] = None,
+    name: PaletteName = None,
+    overwrite: OverwriteFile = False,
+    as_json: Json = False,
+) -> int:
+    """Show a palette, or convert it: to and from GIMP, Adobe, JASC, hex lines, PNG and JSON."""
+    from kmeans_dask.pipeline.palettes import convert_palette, read_any_palette
+    from kmeans_dask.views.palette import show_palette
+
+    found = read_any_palette(source, name)
+    if target:
+        convert_palette(found, target, overwrite=overwrite)
+    Run(as_json).show(found.as_dict(), show_palette(found))
+    return 0
+
+
+@app.command(epilog="Example: kmeans-dask report photos.zarr")
+def report(
+    context: typer.Context,
+    source: Annotated[
+        Path, typer.Argument(metavar="STORE-or-OUTPUT", help="A store, or the output of a job.")
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Where to write the report of a store.",
+            show_default="NAME-report.html, in this folder",
+        ),
+    ] = None,
+    name: PaletteName = None,
+    overwrite: OverwriteFile = False,
+) -> int:
+    """Make report.html again, from what a job left in its output; or write what a store holds."""
+    from kmeans_dask.files import check_new_file
+    from kmeans_dask.pipeline.exhibit import plain_name
+    from kmeans_dask.pipeline.inventory import take_inventory
+    from kmeans_dask.pipeline.record import read_record
+    from kmeans_dask.store import Store
+    from kmeans_dask.views.report import remake_report
+    from kmeans_dask.views.store_report import write_store_report
+
+    if not Store.is_at(source):
+        refuse_given(context, "OUTPUT", ("name", "overwrite"))
+        if target:
+            raise UsageError("FILE is for the report of a store: an OUTPUT holds its own")
+        remake_report(source, read_record(source))
+        return 0
+    source = named(source.absolute())
+    target = target or Path(f"{plain_name(source)}-report.html")
+    check_new_file(target, overwrite=overwrite)
+    write_store_report(target, take_inventory(source, name))
+    return 0
+
+
+@app.command(epilog="Example: kmeans-dask plot cathedral.jpg --colors 16")
+def plot(
+    context: typer.Context,
+    source: Annotated[
+        Path, typer.Argument(metavar="IMAGE-or-STORE", help="An image, or a store with a palette.")
+    ],
+    colors: Annotated[
+        int, typer.Option("--colors", "-k", min=2, max=256, help="Of the palette of an image.")
+    ] = 16,
+    seed: Seed = _FIT.seed,
+    name: PaletteName = None,
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder to write to.", show_default="this one")
+    ] = Path(),
+    overwrite: OverwriteFile = False,
+    as_json: Json = False,
+) -> int:
+    """Draw the space of colours before and after, and images beside what becomes of them.
+
+    Writes two PNG files: NAME-colours.png, and NAME-compressed.png, of a store with up to four of
+    its images. Needs Matplotlib.
+    """
+    from kmeans_dask.views.plot import check_matplotlib, draw_colors, draw_pictures, show_plots
+
+    check_matplotlib()
+
+    from kmeans_dask.files import check_new_file, write_file
+    from kmeans_dask.pipeline.exhibit import exhibit_image, exhibit_store, plain_name
+
+    source = named(source)
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file: name a folder to write to")
+    files = [output / f"{plain_name(source)}-{what}.png" for what in ("colours", "compressed")]
+    for file in files:
+        check_new_file(file, "name another folder with --output", overwrite=overwrite)
+    if source.is_dir():
+        refuse_given(context, "STORE", ("colors", "seed"))
+        found = exhibit_store(source, name)
+    else:
+        refuse_given(context, "IMAGE", ("name",))
+        found = exhibit_image(source, FitSettings(colors, seed))
+    for file, png in zip(files, (draw_colors(found), draw_pictures(found)), strict=True):
+        write_file(file, png)
+    data = {"files": list(map(str, files)), **found.as_dict()}
+    Run(as_json).show(data, show_plots(found, files))
+    return 0
+
+
+@app.command(epilog="Example: kmeans-dask info photos.zarr")
+def info(store: StorePath, as_json: Json = False) -> int:
+    """Show what a store holds: images, colours, palettes, versions."""
+    from kmeans_dask.pipeline.info import read_info
+    from kmeans_dask.views.summary import show_info
+
+    found = read_info(store.absolute())
+    Run(as_json).show(asdict(found), show_info(found))
+    return 0
+
+
+@app.command(epilog="Example: kmeans-dask verify photos.zarr --repair")
+def verify(
+    store: StorePath,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Mend what is damaged, from copies or from the images."),
+    ] = False,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    timeout: Timeout = WORKER_TIMEOUT,
+    memory: Memory = None,
+    as_json: Json = False,
+) -> int:
+    """Read every byte of a store, and name what is not as it was written."""
+    from kmeans_dask.files import locked
+    from kmeans_dask.pipeline import verify as job
+    from kmeans_dask.store import Store
+    from kmeans_dask.views.verify import show_verified
+
+    path = store.absolute()
+    if not Store.is_at(path):
+        raise UsageError(f"{store} is no store")
+    with Run(as_json) as run:
+        with (
+            locked(Store.lock_file(path), str(store), shared=not repair),
+            run.engine(scheduler, workers, timeout, memory) as engine,
+        ):
+            if repair:
+                found = job.repair(path, engine, run.progress)
+            else:
+                found = job.verify(path, engine, run.progress)
+        run.show(found.as_dict(), show_verified(found, repaired=repair))
+    return int(bool(found.damages) and not found.repaired)

@@ -1,0 +1,50 @@
+"""What is looked at before a job starts, so that it harms nothing and does not end half-way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kmeans_dask.errors import UsageError
+from kmeans_dask.pipeline.encode import check_palette
+from kmeans_dask.pipeline.fit import FitResult
+from kmeans_dask.pipeline.plan import Plan
+from kmeans_dask.settings import EncodeSettings, check_together
+from kmeans_dask.store import Store
+
+
+def check_store_path(inputs: Sequence[Path], path: Path) -> None:
+    """Raise UsageError where no store can be at `path`, nor be made there."""
+    check_outside(inputs, path, "the store")
+    if not Store.is_free(path) and not Store.is_at(path):
+        raise UsageError(f"{path} exists and is no store: choose another path, or remove it first")
+
+
+def check_encoding(store: Store, fitted: FitResult, settings: EncodeSettings) -> None:
+    """Raise UsageError where the images of `store` cannot be written so."""
+    check_together(fitted.settings, settings)
+    check_palette(fitted.palette, settings)
+    if settings.keep_metadata and not store.attrs["decode"]["keep_metadata"]:
+        raise UsageError(f"{store.path} was ingested without --keep-metadata: ingest it again")
+
+
+def check_originals(plan: Plan, output: Path) -> None:
+    """Raise UsageError where an image of `plan` is, by a link, a file below `output`."""
+    resolved = output.resolve()
+    for source in plan.sources:
+        if resolved in Path(source.path).resolve().parents:
+            raise UsageError(
+                f"{source.path} leads into OUTPUT {output}, where it could be overwritten: "
+                "choose another folder"
+            )
+
+
+def check_outside(inputs: Sequence[Path], path: Path, what: str) -> None:
+    """Raise UsageError where `path` and one of `inputs` are one inside the other."""
+    resolved = path.resolve()
+    for given in inputs:
+        source = given.resolve()
+        if resolved == source or source in resolved.parents or resolved in source.parents:
+            raise UsageError(
+                f"{what} {path} and {given} are one inside the other: choose a folder elsewhere"
+            )

@@ -1,0 +1,171 @@
+"""What jobs did, in figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from kmeans_dask.imaging.quality import psnr
+from kmeans_dask.pipeline.changes import Changes
+from kmeans_dask.pipeline.count import Tally
+from kmeans_dask.pipeline.fit import FitResult
+from kmeans_dask.pipeline.gallery import Gallery
+from kmeans_dask.pipeline.plan import Failure, Plan
+from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.write import Encoded
+from kmeans_dask.store import Store
+
+_GIGABYTE = 10**9
+_LOOKED_AT = ("gallery", "fitted")  # what a report shows, and the figures do not
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a job did. Sizes and quality are of the images in the output, as written.
+
+    images: found in the input: compressed, kept as they were, or failed
+    below_target: of the kept, those that no palette tried brings to the quality asked for
+    private: of the compressed, those with a palette of their own
+    skipped: hidden files and links to folders, passed over
+    composited: of the compressed, those whose partly transparent pixels were laid over white
+    pixels: of the images that could be read
+    distinct_colors, colors, iterations, converged, inertia: of the shared palette and its fit;
+        None where there is none
+    psnr: over the compressed images, without fully transparent pixels, in dB; None where nothing
+        was lost
+    input_bytes, output_bytes: of the compressed and kept images
+    changes: of the images since an earlier run, where the store was kept
+    gallery: images to look at
+    fitted: the shared palette and its fit, where there is one
+    """
+
+    images: int
+    compressed: int
+    kept: int
+    below_target: int
+    private: int
+    failed: int
+    skipped: int
+    composited: int
+    pixels: int
+    distinct_colors: int | None
+    colors: int | None
+    iterations: int | None
+    converged: bool | None
+    inertia: float | None
+    psnr: float | None
+    input_bytes: int
+    output_bytes: int
+    seconds: Mapping[str, float]
+    failures: tuple[Failure, ...]
+    gallery: Gallery
+    fitted: FitResult | None
+    changes: Changes = field(default_factory=Changes)
+
+    @property
+    def images_per_gb(self) -> tuple[float, float] | None:
+        """How many such images fit in 10^9 bytes, before and after; None without images."""
+        n = self.compressed + self.kept
+        return (_GIGABYTE * n / self.input_bytes, _GIGABYTE * n / self.output_bytes) if n else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        before, after = self.images_per_gb or (None, None)
+        figures = {name: vars(self)[name] for name in vars(self) if name not in _LOOKED_AT}
+        return figures | {
+            "failures": [asdict(failure) for failure in self.failures],
+            "changes": {name: len(paths) for name, paths in vars(self.changes).items()},
+            "drift": self.fitted and self.fitted.drift and asdict(self.fitted.drift),
+            "images_per_gb": {"before": before, "after": after},
+        }
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What ingestion did.
+
+    tally, distinct_colors: of all that is in the store now, the latter of pixels that are not clear
+    failures: of this run
+    changes: of the images since an earlier run
+    """
+
+    store: Store
+    plan: Plan
+    tally: Tally
+    distinct_colors: int
+    failures: tuple[Failure, ...]
+    changes: Changes
+    seconds: Mapping[str, float]
+
+    @property
+    def failed(self) -> int:
+        """Images that could not be read, in this run or an earlier one."""
+        return self.tally.failed + len(self.plan.failures)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return {
+            "images": self.tally.images + self.failed,
+            "failed": self.failed,
+            "changes": {name: len(paths) for name, paths in vars(self.changes).items()},
+            "skipped": self.plan.n_skipped,
+            "translucent": self.tally.translucent,
+            "pixels": self.tally.pixels,
+            "distinct_colors": self.distinct_colors,
+            "input_bytes": self.tally.n_bytes,
+            "seconds": self.seconds,
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+
+
+@dataclass(frozen=True)
+class TokensSummary:
+    """What a job did that wrote every pixel as the index of a palette's colour.
+
+    images: that could be read; pixels: of these; dtype: of an index
+    """
+
+    images: int
+    failed: int
+    skipped: int
+    pixels: int
+    dtype: str
+    fitted: FitResult
+    seconds: Mapping[str, float]
+    failures: tuple[Failure, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        fields = {name: value for name, value in vars(self).items() if name != "fitted"}
+        failures = [asdict(failure) for failure in self.failures]
+        return {**fields, **self.fitted.as_dict(), "failures": failures}
+
+
+def summarize(
+    encoded: Encoded, progress: Progress, skipped: int, fitted: FitResult | None = None
+) -> Summary:
+    """Of what was encoded, and of the time it took."""
+    return Summary(
+        images=encoded.images + len(encoded.failures),
+        compressed=encoded.compressed,
+        kept=encoded.kept,
+        below_target=encoded.below_target,
+        private=encoded.private,
+        failed=len(encoded.failures),
+        skipped=skipped,
+        composited=encoded.composited,
+        pixels=encoded.all_pixels,
+        distinct_colors=fitted.distinct_colors if fitted else None,
+        colors=len(fitted.palette) if fitted else None,
+        iterations=fitted.iterations if fitted else None,
+        converged=fitted.converged if fitted else None,
+        inertia=fitted.inertia if fitted else None,
+        psnr=psnr(encoded.squared_error, encoded.pixels),
+        input_bytes=encoded.input_bytes,
+        output_bytes=encoded.output_bytes,
+        seconds=dict(progress.seconds),
+        failures=encoded.failures,
+        gallery=encoded.gallery,
+        fitted=fitted,
+    )

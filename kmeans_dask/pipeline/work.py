@@ -1,0 +1,336 @@
+"""What a job keeps in its output folder: what it was asked for, and what of that is done.
+
+    OUTPUT/.kmeans-dask/
+      lock                    held by the run that is at work
+      job.json                what was asked for, and whether it is finished; sealed
+      plan.json               of which images; sealed
+      store.zarr              pixels and colours, for as long as the job is at work
+      done/<stage>/<id>.json  what came of a piece of the work, and its files; sealed
+      aside/                  files before they are put in place
+
+A killed job leaves all this behind, and is gone on with from there. Nothing in it is taken at
+its word: a record counts where all its files are there, with the checksums that it names. What
+is not of the form that is written here is as good as not there; a link is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import reprlib
+import shutil
+import stat
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from importlib import metadata
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from kmeans_dask.errors import ImageError, StoreError, UsageError
+from kmeans_dask.files import (
+    DamagedError,
+    clear,
+    held,
+    names_in,
+    read_sealed,
+    sweep,
+    sync,
+    write_sealed,
+)
+from kmeans_dask.pipeline.changes import compare
+from kmeans_dask.pipeline.gallery import Gallery, ImageRow
+from kmeans_dask.pipeline.plan import OUR_FILES, WORK_FOLDER, Failure, MakePlan, Plan
+from kmeans_dask.pipeline.write import ASIDE, Encoded, Written, below
+
+_HINTS = {kind: get_type_hints(kind) for kind in (Encoded, Gallery, ImageRow, Failure)}
+_MOST = 1 << 200  # of any number in a record: more than any sum over images
+_LOCK = "lock"
+_VERSIONS_OF = ("kmeans-dask", "numpy", "numba", "pillow", "deflate", "zarr")
+
+
+class Work:
+    """The work of one job, held by this run. Made by `open_work`."""
+
+    def __init__(self, output: Path, asked: Mapping[str, Any]) -> None:
+        self.output = output
+        self.begins, self.began = True, False
+        self._asked = asked
+        self.path = output / WORK_FOLDER
+        self.store_path = self.path / "store.zarr"
+
+    @property
+    def job(self) -> dict[str, Any] | None:
+        """What was asked for, and `finished`: False, or the job's own files, as records name files.
+
+        None where nothing was asked for, or nobody can read it.
+        """
+        try:
+            job = read_sealed(self.path / "job.json")
+        except (OSError, DamagedError):
+            return None
+        return job if isinstance(job, dict) and _is_state(job.get("finished")) else None
+
+    def begin(self, plan: Plan | None = None) -> None:
+        """Begin, with nothing done; where there is something to go on with, that stays."""
+        if self.begins:
+            clear(self.path, _LOCK)
+            self.began = True
+            write_sealed(self.path / "job.json", {**self._asked, "finished": False})
+            if plan:
+                write_sealed(self.path / "plan.json", plan.as_record())
+        self.begins = False
+        (self.output / ASIDE).mkdir(exist_ok=True)
+
+    def sweep(self) -> None:
+        """Remove files that a killed run has left half-written."""
+        stages = [path for path in (self.path / "done").glob("*") if path.is_dir()]
+        for folder in (self.output, self.path, self.path / "done", *stages):
+            if folder.is_dir():
+                sweep(folder)
+
+    def settle(self, make_plan: MakePlan) -> Plan:
+        """A plan, or that of the run that is gone on with. Raises UsageError where they differ."""
+        if self.begins:
+            return make_plan({})
+        try:
+            before = Plan.of_record(read_sealed(self.path / "plan.json"))
+        except (OSError, DamagedError, StoreError):
+            self.begins = True  # of what was done nobody knows to what
+            return make_plan({})
+        plan = make_plan({source.path: source for source in before.sources})
+        changes = compare(before, plan)
+        if changes or before.inputs != plan.inputs:
+            what = f"the images have changed: {changes}" if changes else "the inputs are others"
+            raise UsageError(
+                f"{self.output} cannot be gone on with, {what}; add --overwrite to begin again"
+            )
+        return before
+
+    def stage(self, name: str, *identity: Any) -> Path:
+        """A folder for the records of a stage, which only the same work finds again."""
+        return self.path / "done" / f"{name}-{_digest(identity)[:16]}"
+
+    def read_folder(self, folder: str) -> Encoded | None:
+        """What came of a folder with a palette of its own; None unless all of it is there."""
+        stage = self.stage("folder", folder)
+        found = _read(stage.with_suffix(".json"))
+        whole = found and _is_intact(found, self.output) and stage_is_intact(stage, self.output)
+        return found.without_files() if found and whole else None
+
+    def write_folder(self, folder: str, encoded: Encoded) -> None:
+        """Note what came of a folder, of whose partitions there are records."""
+        write_sealed(self.stage("folder", folder).with_suffix(".json"), encoded.as_record())
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether an earlier run has done it all, and all of that is still there."""
+        job = self.job
+        stages = [self.path / "done", *(self.path / "done").glob("*/")]
+        files = job["finished"] if job else None
+        return (
+            isinstance(files, list)
+            and _are_intact(files, self.output)
+            and all(stage_is_intact(stage, self.output) for stage in stages)
+        )
+
+    def finish(self) -> None:
+        """The job is done, and would survive a power cut; what only it needed goes."""
+        sync(self.output)
+        files = [(self.output / name, name) for name in OUR_FILES]
+        written = [(name, *_summed(path)) for path, name in files if path.is_file()]
+        write_sealed(self.path / "job.json", {**self._asked, "finished": written})
+        shutil.rmtree(self.store_path, ignore_errors=True)
+        shutil.rmtree(self.output / ASIDE, ignore_errors=True)
+
+
+def asked_for(command: str, **settings: Any) -> dict[str, Any]:
+    """What hangs together with the result: settings, and versions of what makes it."""
+    versions = {name: metadata.version(name) for name in _VERSIONS_OF}
+    asked = {"command": command, **settings, "versions": versions}
+    comparable: dict[str, Any] = json.loads(json.dumps(asked, default=_plain))
+    return comparable
+
+
+@contextmanager
+def open_work(
+    output: Path, asked: Mapping[str, Any], *, resume: bool, overwrite: bool
+) -> Iterator[Work]:
+    """Hold the work in `output`, to begin it, or with `resume` to go on with it.
+
+    Raises UsageError where another run holds it, where it is unfinished and neither is said,
+    where there are other files, or where something else was asked for than now.
+    """
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file: name a folder to write to")
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other: leave one out")
+    work = Work(output, asked)
+    if work.path.is_symlink():
+        raise UsageError(f"{work.path} is a link: remove it")
+    with held(work.path, _LOCK, str(output)):
+        work.begins = not _goes_on(work, asked, resume=resume, overwrite=overwrite)
+        try:
+            yield work
+        except UsageError:  # whoever reads that expects that nothing was written
+            if work.began:
+                clear(work.path, _LOCK)
+            raise
+
+
+def _goes_on(work: Work, asked: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
+    """Whether there is something to go on with."""
+    job = work.job
+    others = sorted(names_in(work.output) - {WORK_FOLDER})
+    if resume and job:
+        for path in (*work.path.glob("*"), *work.path.glob("done/*")):
+            if path.is_symlink():  # to write there, or remove, would be elsewhere
+                raise UsageError(f"{path} is a link: remove it")
+        differences = _differences(job, asked)
+        if differences:
+            raise UsageError(
+                f"{work.output} cannot be gone on with, {differences}; ask for the same again, or "
+                "add --overwrite to begin again"
+            )
+        work.sweep()
+        return True
+    if not overwrite:
+        if job and job["finished"] is False:
+            raise UsageError(
+                f"{work.output} is unfinished: add --resume to go on with it, or --overwrite to "
+                "begin again"
+            )
+        if job:
+            raise UsageError(
+                f"{work.output} holds a finished job: add --resume to write what is new, or "
+                "--overwrite to begin again"
+            )
+        if others:
+            raise UsageError(
+                f"{work.output} is not empty: name another folder, or add --overwrite to write "
+                "into it"
+            )
+    return False
+
+
+def _differences(job: Mapping[str, Any], asked: Mapping[str, Any], name: str = "") -> str:
+    """What differs, in words; nothing where nothing does."""
+    found = []
+    for key in sorted({*job, *asked} - {"finished"}):
+        before, now = job.get(key), asked.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            found.append(_differences(before, now, f"{key} "))
+        elif before != now:
+            said = f"{name}{key} was {_brief(before)} and is {_brief(now)}"
+            found.append(said.replace("_", " "))
+    return ", ".join(each for each in found if each)
+
+
+def _brief(value: Any) -> Any:
+    return reprlib.repr(value) if isinstance(value, list | dict) else value
+
+
+def recorded(record: Path, output: Path, of: Any, do: Callable[[], Encoded]) -> Encoded:
+    """What `do` does, or did in an earlier run whose files are all there as they were written.
+
+    of: what it does it with; what was done with something else does not count
+    What is returned names no files: there may be a million.
+    """
+    digest = _digest(of)
+    found = _read(record, digest)
+    if found is None or not _is_intact(found, output):
+        found = do()
+        write_sealed(record, {"of": digest, **found.as_record()})
+    return found.without_files()
+
+
+def stage_is_intact(stage: Path, output: Path) -> bool:
+    """Whether the files of all records of a stage are there as they were written."""
+    found = [_read(path) for path in stage.glob("*.json")]
+    return all(each is not None and _is_intact(each, output) for each in found)
+
+
+def _read(record: Path, of: str | None = None) -> Encoded | None:
+    try:
+        kept = read_sealed(record)
+        digest = kept.pop("of", None)
+        found = Encoded.of_record(kept)
+    except (OSError, DamagedError, AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return found if of in (None, digest) and _is_one(found) else None
+
+
+def _is_one(encoded: Encoded) -> bool:
+    """Whether something that was read can have come of encoding."""
+    gallery, none = encoded.gallery, Gallery()
+    return (
+        _is_like(encoded, Encoded)
+        and len(gallery.ratios) == len(none.ratios)
+        and len(gallery.decibels) == len(none.decibels)
+        and all(len(colors) == 6 and max(colors) < 256 for colors in gallery.cloud)
+        and (encoded.pixels > 0 or not encoded.squared_error)
+        and (not encoded.images or min(encoded.input_bytes, encoded.output_bytes) > 0)
+    )
+
+
+def _is_like(value: Any, kind: Any) -> bool:
+    """Whether `value` is of a type, and all that is in it; and its numbers are such as we write."""
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin is UnionType:
+        return any(_is_like(value, each) for each in inside)
+    if origin is tuple and inside[-1] is Ellipsis:
+        return isinstance(value, tuple) and all(_is_like(each, inside[0]) for each in value)
+    if origin is tuple:
+        same = isinstance(value, tuple) and len(value) == len(inside)
+        return same and all(map(_is_like, value, inside))
+    if kind is float:
+        return isinstance(value, float) and math.isfinite(value)
+    if not isinstance(value, kind):
+        return False
+    if kind is int:
+        return bool(0 <= value < _MOST)
+    hints = _HINTS.get(kind, {})
+    return all(_is_like(getattr(value, name), hint) for name, hint in hints.items())
+
+
+def _digest(identity: Any) -> str:
+    text = json.dumps(identity, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+def _is_state(finished: Any) -> bool:
+    """Whether that is what `finish` notes, or `begin`."""
+    if isinstance(finished, list):
+        return all(isinstance(each, list) and _is_like(tuple(each), Written) for each in finished)
+    return finished is False
+
+
+def _is_intact(encoded: Encoded, output: Path) -> bool:
+    return _are_intact(encoded.files, output)
+
+
+def _are_intact(files: Iterable[Sequence[Any]], output: Path) -> bool:
+    for name, size, checksum in files:
+        try:
+            path = below(output, name)
+            status = path.lstat()  # what was written is no link, nor a pipe to wait at
+            if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+                return False
+            if _summed(path) != (size, checksum):
+                return False
+        except (OSError, StoreError, ImageError, ValueError):
+            return False
+    return True
+
+
+def _summed(path: Path) -> tuple[int, int]:
+    """Size and CRC-32 of a file."""
+    data = path.read_bytes()
+    return len(data), zlib.crc32(data)

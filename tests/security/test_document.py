@@ -1,0 +1,34 @@
+"""SECURITY.md names tests that there are, and limits that are those of the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from kmeans_dask import files
+from kmeans_dask.imaging import palette_files
+from kmeans_dask.pipeline import plan, record
+from kmeans_dask.store import groups
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "SECURITY.md").read_text()
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", TEXT))
+    code = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    there = set(re.findall(r"^def (test_\w+)\(", code, re.MULTILINE))
+    assert len(named) > 20
+    assert named <= there
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    assert f"Beyond {plan.MAX_DEPTH} within each other" in TEXT
+    assert palette_files.MAX_BYTES == 1 << 20
+    assert "at most 1 MiB" in TEXT
+    assert record._MAX_BYTES == 64 << 20
+    assert "records 64 MiB" in TEXT
+    assert groups._MAX_DOCUMENT == 1 << 30
+    assert "documents of a store 1 GiB" in TEXT
+    assert files._MAX_BYTES == 2 << 30
+    assert "sealed files 2 GiB" in TEXT

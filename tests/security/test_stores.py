@@ -1,0 +1,511 @@
+"""Stores that were made by someone else, to harm: each is one line, and nothing outside changes.
+
+Whoever crafts a store can seal it as well: but where the seal itself is looked at, all here are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from zarr.codecs import ZstdCodec
+
+import kmeans_dask.store.store
+from kmeans_dask.errors import StoreError
+from kmeans_dask.files import read_sealed, write_sealed
+from kmeans_dask.store import Store, groups
+from kmeans_dask.store.health import damaged_roots
+from kmeans_dask.store.store import PLANS
+from tests.command import run_here as run
+from tests.command import tree
+from tests.pipeline.strategies import noise, save
+
+PARTITION = "partitions/000000"
+IN_PROCESS = ("--workers", "0")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of two images, one of them partly transparent, with a palette."""
+    folder = tmp_path_factory.mktemp("whole")
+    save(folder / "in" / "a.png", noise(1))
+    save(folder / "in" / "b.png", noise(2, alphas="both"))
+    run("ingest", folder / "in", folder / "s.zarr", *IN_PROCESS)
+    run("fit", folder / "s.zarr", "-k", "4", *IN_PROCESS)
+    return folder / "s.zarr"
+
+
+@pytest.fixture
+def crafted(whole: Path, tmp_path: Path) -> Path:
+    """A copy to do harm to."""
+    return Path(shutil.copytree(whole, tmp_path / "s.zarr"))
+
+
+def edit(document: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads((document / "zarr.json").read_text())
+    change(content)
+    (document / "zarr.json").write_text(json.dumps(content))
+    reseal(document)
+
+
+def reseal(document: Path) -> None:
+    """Seal the group of a document as it is now: who crafts a store can do that as well."""
+    parents = (document, *document.parents)
+    folder = next(parent for parent in parents if (parent / "seal.json").exists())
+    names = {name.rpartition("/")[0] for name in read_sealed(folder / "seal.json")}
+    groups.seal(folder, sorted(names - {""}))
+
+
+def edit_plan(store: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    for name in PLANS:
+        plan = read_sealed(store / name)
+        change(plan)
+        write_sealed(store / name, plan)
+
+
+def write_sealed_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def edit_image(store: Path, **fields: Any) -> None:
+    """Change fields of the first image; those that are None go."""
+
+    def change(content: dict[str, Any]) -> None:
+        image = content["attributes"]["images"][0]
+        image |= fields
+        for name in [name for name, value in fields.items() if value is None]:
+            del image[name]
+
+    edit(store / PARTITION, change)
+
+
+def encode(store: Path, *words: str, code: int | None) -> str:
+    """Encode to `out` beside it; what is said, in one line, and never that it is our defect."""
+    done = run("encode", store, store.parent / "out", *IN_PROCESS, *words, code=code)
+    assert done.returncode in (2, 3)
+    assert done.stderr.count("\n") == 1
+    assert "a defect" not in done.stderr
+    return done.stderr
+
+
+# -- names ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["../../x.png", "/tmp/x.png", "a/../../x.png", "../", "a\0b"])
+@pytest.mark.parametrize("field", ["kept_as", "stem"])
+def test_names_that_lead_out_write_nothing(field: str, name: str, crafted: Path) -> None:
+    edit_image(crafted, **{field: name})
+    before = tree(crafted)
+    said = encode(crafted, "--always", code=2 if "\0" in name else 3)
+    assert ("damaged" if "\0" in name else "outside the output folder") in said
+    assert tree(crafted) == before
+    found = {path.name for path in crafted.parent.rglob("*.png")}
+    assert found <= {"a.png", "b.png"}
+    assert not Path("/tmp/x.png").exists()
+
+
+@pytest.mark.parametrize("n_bytes", [0, 10**9])
+def test_no_file_but_an_image_of_that_size_is_copied(n_bytes: int, crafted: Path) -> None:
+    secret = crafted.parent / "secret.txt"
+    secret.write_text("a secret")
+    os.mkfifo(crafted.parent / "pipe")
+    for path in (secret, crafted.parent / "pipe", Path("/dev/zero"), crafted.parent):
+        edit_image(crafted, path=str(path), n_bytes=n_bytes)
+        run("encode", crafted, crafted.parent / "out", *IN_PROCESS, "--overwrite")
+        for written in (crafted.parent / "out").rglob("*.png"):
+            assert b"a secret" not in written.read_bytes()
+            assert written.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_image_of_another_size_is_not_copied_in_its_place(crafted: Path) -> None:
+    other = save(crafted.parent / "other.png", noise(9, (5, 5)))
+    edit_image(crafted, path=str(other), n_bytes=0)
+    run("encode", crafted, crafted.parent / "out", *IN_PROCESS)
+    assert (crafted.parent / "out" / "a.png").read_bytes() != other.read_bytes()
+
+
+# -- links ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["partitions", "colors", "palettes", "copies", "indices"])
+def test_a_folder_of_a_store_that_is_a_link_is_refused(name: str, crafted: Path) -> None:
+    precious = crafted.parent / "precious" / "k4"
+    precious.mkdir(parents=True)
+    (precious / "mine.txt").write_text("mine")
+    shutil.copy(crafted / name / "zarr.json", precious.parent)  # as if it were one of the store's
+    shutil.rmtree(crafted / name)
+    (crafted / name).symlink_to(precious.parent)
+    before = tree(precious.parent)
+    for words in (
+        ("fit", crafted, "-k", "4", *IN_PROCESS),
+        ("encode", crafted, "--format", "tokens", *IN_PROCESS),
+        ("info", crafted),
+    ):
+        assert "is a link" in run(*words, code=2).stderr
+    assert tree(precious.parent) == before
+
+
+@pytest.mark.parametrize("folder", ["palettes", "indices"])
+def test_what_is_replaced_is_the_link_and_not_what_it_leads_to(folder: str, crafted: Path) -> None:
+    precious = crafted.parent / "precious"
+    precious.mkdir()
+    (precious / "mine.txt").write_text("mine")
+    shutil.rmtree(crafted / folder / "k4", ignore_errors=True)
+    (crafted / folder / "k4").symlink_to(precious)
+    run("fit", crafted, "-k", "4", *IN_PROCESS)
+    run("encode", crafted, "--format", "tokens", *IN_PROCESS)
+    assert tree(precious).keys() == {"mine.txt"}
+    assert not (crafted / folder / "k4").is_symlink()
+
+
+def precious_beside(store: Path) -> Path:
+    """A folder that is none of the store's business, with what would be swept in a store."""
+    precious = store.parent / "precious"
+    for name in ("000000", ".hidden", "pixels"):
+        (precious / name).mkdir(parents=True)
+        (precious / name / "mine.txt").write_text("mine")
+    return precious
+
+
+EVERYTHING: dict[str, Callable[[Path], tuple[str | Path, ...]]] = {
+    "info": lambda store: ("info", store),
+    "report": lambda store: ("report", store),
+    "fit": lambda store: ("fit", store, "-k", "4", "--resume", *IN_PROCESS),
+    "refit": lambda store: ("fit", store, "-k", "3", *IN_PROCESS),
+    "encode": lambda store: ("encode", store, store.parent / "out", *IN_PROCESS),
+    "tokens": lambda store: ("encode", store, "--format", "tokens", *IN_PROCESS),
+    "verify": lambda store: ("verify", store, *IN_PROCESS),
+    "repair": lambda store: ("verify", store, "--repair", *IN_PROCESS),
+    "ingest": lambda store: ("ingest", store.parent / "in", store, "--resume", *IN_PROCESS),
+    "compress": lambda store: (
+        "compress", store.parent / "in", store.parent / "out2", "--store", store, "-k", "4",
+        "--resume", *IN_PROCESS,
+    ),
+}  # fmt: skip
+
+
+def do_everything(store: Path, *names: str) -> None:
+    """All commands, or some, each on a copy: none is a defect, nothing beside is changed."""
+    precious = precious_beside(store)
+    save(store.parent / "in" / "c.png", noise(3))
+    before = tree(precious)
+    whole = store.rename(store.with_name("kept"))
+    for name in names or EVERYTHING:
+        words = EVERYTHING[name]
+        shutil.copytree(whole, store, symlinks=True)
+        done = run(*words(store), code=None)
+        assert done.stderr.count("\n") <= 1, done.stderr
+        assert "a defect" not in done.stderr, (words(store), done.stderr)
+        assert tree(precious) == before, words(store)
+        shutil.rmtree(store)
+    beside = {path.name for path in store.parent.iterdir()}
+    assert beside <= {"precious", "in", "kept", "out", "out2", "s.zarr.html", "kept.html"}
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["to nowhere", "to something"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".lock", "plan.json", "plan-copy.json", "seal.json", "zarr.json", "fits", "weighed",
+        "fits/k4.json", "indices/k4", "indices/k4/000000", "copies/k4", "palettes/k4",
+        "partitions/000000", "partitions/zarr.json", "partitions/000000/pixels",
+        "partitions/000000/zarr.json", "partitions/000000/seal.json",
+    ],
+)  # fmt: skip
+def test_no_link_in_a_store_is_written_or_removed_through(
+    name: str, there: bool, crafted: Path
+) -> None:
+    path = crafted / name
+    target = crafted.parent / "precious" / (path.name if there else "new")
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    if there and path.suffix != ".json" and name != ".lock":
+        target = target.parent
+    path.symlink_to(target)
+    if there and path.suffix == ".json":
+        target.parent.mkdir()
+        target.write_text("mine")
+        path.unlink()
+        path.symlink_to(target)
+    do_everything(crafted)
+    assert there or not os.path.lexists(target)
+
+
+@pytest.mark.parametrize("partition", ["000000", "000007"])
+def test_what_is_not_planned_is_not_removed_through_a_link(partition: str, crafted: Path) -> None:
+    """Indices of a partition are removed with it: of the store only."""
+    (crafted / "partitions" / partition).mkdir(exist_ok=True)
+    precious = precious_beside(crafted)
+    (precious / "000007").mkdir()
+    (precious / "000007" / "mine.txt").write_text("mine")
+    before = tree(precious)
+    (crafted / "indices" / "k4").symlink_to(precious)
+    Store.open(crafted).remove_partition(partition)
+    Store.open(crafted).start_indices("k4")
+    assert tree(precious) == before
+    assert not (crafted / "indices" / "k4").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["seal.json", "plan.json", "zarr.json", "partitions/zarr.json"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_not_waited_for(kind: str, name: str, crafted: Path) -> None:
+    (crafted / name).unlink()
+    if kind == "pipe":
+        os.mkfifo(crafted / name)
+    elif kind == "folder":
+        (crafted / name).mkdir()
+    else:
+        (crafted / name).symlink_to("/dev/zero")
+    assert "damaged" in run("info", crafted, code=None).stderr + "damaged" * (name == "plan.json")
+    assert "damaged" in str(damaged_roots(crafted))
+
+
+# -- seals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000, b"[]", b"null", b"{}", b"1" * 5000, b"\xff", b'{"a": 1}',
+        b'{"zarr.json": null}', b'{"zarr.json": ["0"]}', b'{"zarr.json": "0"}',
+        b'{"../../precious/pixels/mine.txt": "0"}', b'{"/dev/zero": "0"}',
+        b'{"zarr.json\\u0000": 1}',
+        b'{"\\ud800/zarr.json": "0"}', b'{"../zarr.json": "0"}', b'{"..": "0"}', b'{"": "0"}',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("folder", ["", PARTITION, "colors", "palettes/k4"])
+def test_a_seal_that_is_none_or_leads_elsewhere_is_one_line(
+    folder: str, content: bytes, crafted: Path
+) -> None:
+    write_sealed_bytes(crafted / folder / "seal.json", content)
+    said = run("encode", crafted, crafted.parent / "out", *IN_PROCESS, code=None).stderr
+    assert said.count("\n") == 1
+    assert "is damaged" in said
+    assert "a defect" not in said
+
+
+def test_a_seal_is_looked_at_before_what_it_seals(crafted: Path) -> None:
+    """Without one, what follows is not even parsed."""
+    document = crafted / PARTITION / "zarr.json"
+    document.write_bytes(document.read_bytes().replace(b'"stem": "a"', b'"stem": "z"'))
+    assert "zarr.json is not as it was written" in encode(crafted, code=2)
+    reseal(crafted / PARTITION)
+    run("encode", crafted, crafted.parent / "out", *IN_PROCESS, "--always")
+    assert (crafted.parent / "out" / "z.png").exists()
+
+
+# -- the plan ---------------------------------------------------------------------------------
+
+
+NEEDING_PLANS = ("info", "encode", "ingest", "repair")
+SOURCE = ["/in/a.png", "a.png", "a", 100, 1, 480, None]
+PARTITIONS: list[Any] = [
+    None, 5, "000000", [], ["000000"], {"../../precious": []}, {"../../precious/000000": []},
+    {"/tmp": []}, {"": []}, {".": []}, {"x": []}, {"-00001": []}, {"00000\u0661": []},
+    {"9" * 5000: []}, {"000000/../../../precious": []}, {"000000\0": []}, {"000000": None},
+    {"000000": 5}, {"000000": {}}, {"000000": ["abcdefg"]}, {"000000": [[]]},
+    {"000000": [[*SOURCE, 1]]}, {"000000": [SOURCE[:3]]}, {},
+    *({"000000": [[*SOURCE[:i], wrong, *SOURCE[i + 1 :]]]}
+      for i in range(7) for wrong in (True, [1], 1.5, -1, 10**30, "\ud800", "../../x", "a\0b")),
+]  # fmt: skip
+VALUES: list[Any] = [
+    None, True, "x", [], [5], {"a": 1}, -1, 10**400, 1.5, [{"path": 1, "reason": 2}],
+    [{"path": "a"}], [{"path": "a", "reason": "b", "c": 1}], ["\ud800"], ["a\0b"],
+]  # fmt: skip
+NAMES = ("generation", "settled", "n_skipped", "inputs", "failures", "attrs")
+FIELDS = [
+    *({"partitions": value} for value in PARTITIONS),
+    *({name: value} for name in NAMES for value in VALUES),
+]
+
+
+@pytest.mark.parametrize("fields", FIELDS, ids=lambda fields: str(fields)[:60])
+def test_a_hostile_plan_is_one_line_and_harms_nothing(
+    fields: dict[str, Any], crafted: Path
+) -> None:
+    edit_plan(crafted, lambda plan: plan.update(fields))
+    do_everything(crafted, *NEEDING_PLANS)
+
+
+@pytest.mark.parametrize("name", ["../../precious", "../../precious/000000", "/tmp", "."])
+def test_a_partition_of_a_name_that_leads_out_is_read_written_and_removed_nowhere(
+    name: str, crafted: Path
+) -> None:
+    edit_plan(crafted, lambda plan: plan["partitions"].update({name: []}))
+    do_everything(crafted)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 100_000, b'{"a":' * 500 + b"1" + b"}" * 500, b"[]", b"1" * 5000, b"\xff", b""],
+)
+def test_a_plan_that_is_no_document_is_one_line(content: bytes, crafted: Path) -> None:
+    for name in PLANS:
+        write_sealed_bytes(crafted / name, content)
+    do_everything(crafted)
+
+
+def test_a_plan_beyond_the_limit_is_not_read(crafted: Path) -> None:
+    for name in PLANS:
+        os.truncate(crafted / name, 1 << 40)
+    assert "its plan is lost" in encode(crafted, code=2)
+
+
+# -- what a fit has left ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [None, [], 5, {}, {"done": 1}, {"begun": []}])
+def test_a_hostile_checkpoint_is_as_good_as_none(value: Any, crafted: Path) -> None:
+    write_sealed(Store.open(crafted).fit_file("k3"), value)
+    run("fit", crafted, "-k", "3", "--resume", *IN_PROCESS)
+
+
+# -- documents --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", ["", PARTITION, "colors", "palettes/k4", "colors/codes"])
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000 + b"]" * 100_000, b"{}", b"", b"null", b'{"a": ' * 5000, b"\xff"]
+)
+def test_documents_that_are_none_are_one_line(content: bytes, document: str, crafted: Path) -> None:
+    (crafted / document / "zarr.json").write_bytes(content)
+    reseal(crafted / document)
+    done = run("encode", crafted, crafted.parent / "out", *IN_PROCESS, code=None)
+    assert done.returncode in (2, 3)
+    assert done.stderr.count("\n") == 1
+    assert "a defect" not in done.stderr
+
+
+@pytest.mark.parametrize("document", ["", PARTITION, "palettes/k4"])
+def test_a_document_beyond_the_limit_is_not_parsed(document: str, crafted: Path) -> None:
+    os.truncate(crafted / document / "zarr.json", 1 << 40)
+    said = encode(crafted, code=2)
+    assert "zarr.json has 1099511627776 bytes" in said
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"offset": 10**12}, {"offset": -1}, {"height": 10**12}, {"width": "7"}, {"height": 2.5},
+        {"offset": None}, {"height": None}, {"kept_as": None}, {"stem": None}, {"width": True},
+        {"path": 5}, {"path": "a\0b"}, {"kept_as": ["a"]}, {"stem": "\ud800"}, {"n_bytes": -1},
+        {"n_bytes": "many"}, {"n_bytes": 1 << 63}, {"transparent": "no"}, {"metadata": [1]},
+        {"metadata": {"exif": "?", "density": 1, "text": 2}}, {"composited": 1},
+    ],
+)  # fmt: skip
+def test_an_image_that_is_not_there_is_neither_waited_for_nor_made_up(
+    fields: dict[str, Any], crafted: Path
+) -> None:
+    edit_image(crafted, **fields)
+    said = encode(crafted, "--resume", code=None)
+    assert "damaged" in said
+    assert not list((crafted.parent / "out").rglob("a.png"))
+
+
+@pytest.mark.parametrize("name", ["partitions", "inputs", "failures", "n_skipped", "generation"])
+def test_what_a_store_does_not_say_is_missed_by_name(name: str, crafted: Path) -> None:
+    for plan in PLANS:
+        said = read_sealed(crafted / plan)
+        del said[name]
+        write_sealed(crafted / plan, said)
+    done = run("encode", crafted, crafted.parent / "out", *IN_PROCESS, code=None)
+    assert done.returncode in (2, 3)
+    assert f"does not say its {name}" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["settings", "history", "squared_error", "number"])
+@pytest.mark.parametrize("value", [None, {"a": 1}, [[]], "many"])
+def test_a_palette_that_was_never_fitted_is_refused(name: str, value: Any, crafted: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["attributes"] |= {name: value}
+
+    edit(crafted / "palettes" / "k4", change)
+    said = run("info", crafted, code=2).stderr
+    assert said.count("\n") == 1
+    assert "damaged" in said
+
+
+def test_more_colours_than_settings_allow_are_no_palette(crafted: Path) -> None:
+    edit(
+        crafted / "palettes" / "k4",
+        lambda content: content["attributes"]["settings"].update(colors=10**9),
+    )
+    assert "never fitted so" in run("info", crafted, code=2).stderr
+
+
+# -- arrays -----------------------------------------------------------------------------------
+
+
+def array_of(store: Path, name: str, **change: Any) -> None:
+    """Put an array of other types, codecs or shapes in place of one of the store."""
+    group, _, array = name.rpartition("/")
+    shutil.rmtree(store / name)
+    options: dict[str, Any] = {"shape": (4,), "chunks": (4,), "dtype": "uint8"} | change
+    made = zarr.open_group(store / group, mode="r+").create_array(array, **options)
+    if made.nchunks < 100:
+        made[...] = np.ones(made.shape, made.dtype)
+    reseal(store / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("pixels", {"shape": (960, 3), "chunks": (960, 3), "dtype": "int64"}),
+        ("pixels", {"shape": (960,), "chunks": (960,)}),
+        ("pixels", {"shape": (960, 4), "chunks": (960, 4)}),
+        ("pixels", {"shape": (960, 3), "chunks": (960, 3), "compressors": [ZstdCodec()]}),
+        ("pixels", {"shape": (960, 3), "chunks": (10, 3), "shards": (960, 3)}),
+        ("pixels", {"shape": (10**15, 3), "chunks": (1, 3)}),
+        ("codes", {"dtype": "float64"}),
+        ("codes", {"dtype": "uint32"}),
+        ("weights", {"dtype": "int64"}),
+    ],
+)
+def test_an_array_that_we_never_write_is_never_read(
+    name: str, change: dict[str, Any], crafted: Path
+) -> None:
+    array_of(crafted, f"{PARTITION}/{name}", **change)
+    assert "damaged" in encode(crafted, code=3)
+
+
+@pytest.mark.parametrize("dtype", ["object", "string", "variable_length_bytes", "python-pickle"])
+def test_objects_are_never_read(dtype: str, crafted: Path) -> None:
+    edit(crafted / PARTITION / "pixels", lambda content: content.update(data_type=dtype))
+    assert "damaged" in encode(crafted, code=3)
+
+
+@pytest.mark.parametrize("codec", ["pickle", "numcodecs.pickle", "json2", "zstd", "gzip"])
+def test_codecs_are_those_that_we_write_with(codec: str, crafted: Path) -> None:
+    edit(
+        crafted / PARTITION / "pixels",
+        lambda content: content["codecs"].insert(1, {"name": codec, "configuration": {}}),
+    )
+    assert "damaged" in encode(crafted, code=3)
+
+
+def test_a_chunk_of_a_tebibyte_is_refused_before_it_is_asked_for(crafted: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["shape"] = [1 << 38, 3]
+        content["chunk_grid"]["configuration"]["chunk_shape"] = [1 << 38, 3]
+
+    edit(crafted / PARTITION / "pixels", change)
+    assert "no store has such an array" in encode(crafted, code=3)
+
+
+def test_a_palette_of_more_entries_than_there_may_be_is_refused(
+    crafted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(Store.open(crafted).read_palette("k4").entries) == 4
+    monkeypatch.setattr(kmeans_dask.store.store, "_MAX_ENTRIES", 3)
+    with pytest.raises(StoreError, match="palette k4 is too large"):
+        Store.open(crafted).read_palette("k4")
