@@ -22,6 +22,8 @@ from PIL import Image, TiffTags
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
+from kmeans_dask.errors import StoreError
+
 MAX_EXIF = 1 << 16  # bytes
 MAX_TEXT = 1 << 16  # bytes of all keywords and texts, in UTF-8
 MAX_TEXTS = 64
@@ -83,13 +85,16 @@ class Metadata:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Metadata:
-        """What `as_dict` was made of."""
-        density = fields["density"]
-        return cls(
-            base64.b64decode(fields["exif"]),
-            None if density is None else (density[0], density[1]),
-            tuple((keyword, value) for keyword, value in fields["text"]),
-        )
+        """What `as_dict` was made of. Raises StoreError where that is nothing of the kind."""
+        try:
+            density = fields["density"]
+            return cls(
+                base64.b64decode(fields["exif"]),
+                None if density is None else (density[0], density[1]),
+                tuple((keyword, value) for keyword, value in fields["text"]),
+            )
+        except (TypeError, ValueError, LookupError) as error:
+            raise StoreError("the store is damaged: an image of it has no metadata") from error
 
 
 def read_metadata(image: Image.Image) -> Metadata:

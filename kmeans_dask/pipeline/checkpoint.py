@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from kmeans_dask.clustering.lloyd import Fit, Iteration
 from kmeans_dask.files import DamagedError, read_sealed, write_sealed
 
+_MALFORMED = (AttributeError, LookupError, TypeError, ValueError, OverflowError)
 _PAUSE = 0.5  # seconds between writes: an iteration may take a millisecond, and so may a write
 
 
@@ -50,36 +51,27 @@ class Checkpoint:
         pause: float = _PAUSE,
     ) -> None:
         self._path, self._identity, self._pause = path, identity, pause
-        self._done: dict[str, Any] = {}
-        self._begun: dict[str, Any] = {}
+        self._done: dict[str, Fit] = {}
+        self._begun: tuple[str, Begun] | None = None
         self._history: list[float] = []
         self._written = time.monotonic()
         if path and resume:
-            with suppress(OSError, DamagedError):  # then there is nothing to go on with
+            with suppress(OSError, DamagedError, *_MALFORMED):  # nothing to go on with
                 kept = read_sealed(path)
                 if kept["identity"] == identity:
-                    self._done, self._begun = kept["done"], kept["begun"]
+                    done = {run: _fit_of(each) for run, each in kept["done"].items()}
+                    self._begun = _begun_of(kept["begun"])
+                    self._done = done
 
     def finished(self, k: int, seed: int) -> Fit | None:
         """What that run ended with, if it did."""
-        kept = self._done.get(f"{k} {seed}")
-        return kept and Fit(
-            np.array(kept["centroids"], np.float64),
-            np.array(kept["weights"], np.int64),
-            kept["inertia"],
-            tuple(kept["history"]),
-            kept["n_iter"],
-            kept["converged"],
-        )
+        return self._done.get(f"{k} {seed}")
 
     def begun(self, k: int, seed: int) -> Begun | None:
         """Where that run was left, if it was."""
-        self._history = []
-        kept = self._begun
-        if kept.get("run") != f"{k} {seed}":
-            return None
-        self._history = list(kept["history"])
-        return Begun(np.array(kept["centroids"], np.float64), tuple(kept["history"]))
+        run, begun = self._begun or ("", None)
+        self._history = list(begun.history) if begun and run == f"{k} {seed}" else []
+        return begun if run == f"{k} {seed}" else None
 
     def note(self, k: int, seed: int, iteration: Iteration) -> None:
         """An iteration of a run. What ends a run is noted by `finish`."""
@@ -87,28 +79,48 @@ class Checkpoint:
         if iteration.converged or not self._path:
             return
         if time.monotonic() - self._written >= self._pause:
-            self._begun = {
-                "run": f"{k} {seed}",
-                "centroids": iteration.centroids.tolist(),
-                "history": self._history,
-            }
+            self._begun = f"{k} {seed}", Begun(iteration.centroids, tuple(self._history))
             self._write()
 
     def finish(self, k: int, seed: int, fit: Fit) -> None:
         """The end of a run."""
-        self._done[f"{k} {seed}"] = {
-            "centroids": fit.centroids.tolist(),
-            "weights": fit.weights.tolist(),
-            "inertia": fit.inertia,
-            "history": list(fit.history),
-            "n_iter": fit.n_iter,
-            "converged": fit.converged,
-        }
-        self._begun = {}
+        self._done[f"{k} {seed}"] = fit
+        self._begun = None
         self._write()
 
     def _write(self) -> None:
         if self._path:
-            kept = {"identity": self._identity, "done": self._done, "begun": self._begun}
+            run, begun = self._begun or (None, None)
+            kept = {
+                "identity": self._identity,
+                "done": {name: _plain(fit) for name, fit in self._done.items()},
+                "begun": begun and {"run": run, **_plain(begun)},
+            }
             write_sealed(self._path, kept)
         self._written = time.monotonic()
+
+
+def _plain(value: Fit | Begun) -> dict[str, Any]:
+    """Ready for JSON."""
+    return {
+        name: each.tolist() if isinstance(each, np.ndarray) else each
+        for name, each in vars(value).items()
+    }
+
+
+def _fit_of(kept: Mapping[str, Any]) -> Fit:
+    return Fit(
+        np.array(kept["centroids"], np.float64),
+        np.array(kept["weights"], np.int64),
+        float(kept["inertia"]),
+        tuple(map(float, kept["history"])),
+        int(kept["n_iter"]),
+        bool(kept["converged"]),
+    )
+
+
+def _begun_of(kept: Mapping[str, Any] | None) -> tuple[str, Begun] | None:
+    if kept is None:
+        return None
+    centroids = np.array(kept["centroids"], np.float64)
+    return str(kept["run"]), Begun(centroids, tuple(map(float, kept["history"])))

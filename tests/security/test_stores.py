@@ -21,6 +21,8 @@ from zarr.codecs import ZstdCodec
 import kmeans_dask.store.store
 from kmeans_dask.errors import StoreError
 from kmeans_dask.files import read_sealed, write_sealed
+from kmeans_dask.pipeline.fit import plain_settings
+from kmeans_dask.settings import FitSettings
 from kmeans_dask.store import Store, groups
 from kmeans_dask.store.health import damaged_roots
 from kmeans_dask.store.store import PLANS
@@ -364,10 +366,42 @@ def test_a_plan_beyond_the_limit_is_not_read(crafted: Path) -> None:
 # -- what a fit has left ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [None, [], 5, {}, {"done": 1}, {"begun": []}])
+RUN = "2 0"  # the first k-means run of a fit of 3 colours, one of them clear
+FIT = {"centroids": [[1, 2, 3, 4]] * 2, "weights": [1, 1], "inertia": 1.0, "history": [1.0],
+       "n_iter": 1, "converged": True}  # fmt: skip
+BEGUN = {"run": RUN, "history": [1.0], "centroids": FIT["centroids"]}
+WRONG: list[Any] = [
+    None, "x", 5, -1, [], {}, ["x"], [[1]], [-1, -1], [[1, 2], [3]], [["x"] * 4] * 2,
+    [[1e999] * 4] * 2, [[10**400] * 4] * 2, [[1e200] * 4] * 2, [[1] * 4] * 9,
+]  # fmt: skip
+RUNS: list[Any] = [
+    *(None, 5, [], "x", {RUN: 5}, {RUN: {}}, {"run": RUN}, {"run": 5}),
+    *({RUN: FIT | {name: value}} for name in FIT for value in WRONG),
+    *(BEGUN | {name: value} for name in ("history", "centroids") for value in WRONG),
+]
+
+
+@pytest.mark.parametrize("value", [None, [], 5, {}, {"done": 1}, {"begun": []}, {"identity": 1}])
 def test_a_hostile_checkpoint_is_as_good_as_none(value: Any, crafted: Path) -> None:
     write_sealed(Store.open(crafted).fit_file("k3"), value)
     run("fit", crafted, "-k", "3", "--resume", *IN_PROCESS)
+
+
+@pytest.mark.parametrize("runs", RUNS, ids=lambda runs: str(runs)[:60])
+@pytest.mark.parametrize("kind", ["done", "begun"])
+def test_runs_of_a_hostile_checkpoint_are_one_line_or_as_good_as_none(
+    kind: str, runs: Any, crafted: Path
+) -> None:
+    store = Store.open(crafted)
+    identity = {
+        "settings": plain_settings(FitSettings(3)),
+        "generation": store.colors_attrs["generation"],
+    }
+    value = {"identity": identity, "done": {}, "begun": {}, kind: runs}
+    write_sealed(store.fit_file("k3"), value)
+    done = run("fit", crafted, "-k", "3", "--resume", *IN_PROCESS, code=None)
+    assert done.stderr.count("\n") <= 1
+    assert "a defect" not in done.stderr
 
 
 # -- documents --------------------------------------------------------------------------------

@@ -6,14 +6,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
 from kmeans_dask.files import read_sealed, write_sealed
-from kmeans_dask.pipeline.plan import WORK_FOLDER
+from kmeans_dask.pipeline.plan import OUR_FILES, WORK_FOLDER
 from tests.command import run_here as run
 from tests.command import tree
 from tests.pipeline.strategies import noise, save
@@ -254,23 +254,49 @@ def test_a_hostile_record_counts_as_none(
         assert {path: read_sealed(path) for path in kept} == kept, value
 
 
-FINISHED: dict[str, Callable[[Path], object]] = {
-    "no record": lambda out: (out / "report.json").unlink(),
-    "another record": lambda out: (out / "report.json").write_text("[" * 100_000),
-    "of nothing": lambda out: (out / "report.json").write_text("{}"),
-    "of no summary": lambda out: (out / "report.json").write_text('{"summary": 1}'),
-    "of an empty one": lambda out: (out / "report.json").write_text('{"summary": {}}'),
-    "of a nonsensical one": lambda out: (out / "report.json").write_text(
-        '{"summary": {"failed": "x"}}'
-    ),
-}
+def say_finished(out: Path, *more: Any) -> None:
+    """As a job does at its end, with its own files as they are now."""
+    names = [name for name in OUR_FILES if (out / name).is_file()]
+    contents = [(out / name).read_bytes() for name in names]
+    files = [[name, len(data), crc32(data)] for name, data in zip(names, contents, strict=True)]
+    job = out / WORK_FOLDER / "job.json"
+    write_sealed(job, {**read_sealed(job), "finished": [*files, *more]})
 
 
-@pytest.mark.parametrize("kind", FINISHED)
-def test_a_job_that_says_it_is_finished_is_looked_at(kind: str, done: Path, crafted: Path) -> None:
-    job = crafted / WORK_FOLDER / "job.json"
-    write_sealed(job, {**read_sealed(job), "finished": True})
-    FINISHED[kind](crafted)
+def test_a_job_that_is_finished_is_not_done_again(done: Path, crafted: Path) -> None:
+    """So what is crafted below is believed to be."""
+    say_finished(crafted)
+    before = (crafted / "report.json").stat().st_mtime_ns
+    assert resume(done, crafted) == ""
+    assert (crafted / "report.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[" * 100_000, "null", "{}", '{"summary": 1}', '{"summary": {}}',
+     '{"summary": {"failed": "x"}}', '{"summary": {"failed": 0}}', '{"summary": [NaN]}',
+     '{"summary": {"failed": 0, "seconds": NaN}}'],
+)  # fmt: skip
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_of_a_job_that_says_it_is_finished_the_record_may_be_none(
+    words: tuple[str, ...], content: str, done: Path, crafted: Path
+) -> None:
+    (crafted / "report.json").write_text(content)
+    say_finished(crafted)
+    resume(done, crafted, ("--resume", *words))
+    whole(crafted)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [None, 5, [], ["report.json"], [[1], 2, 3], ["../precious/mine.txt", 4, crc32(b"mine")],
+     ["../../../precious/mine.txt", 4, 1], ["/dev/zero", 0, 0], ["\ud800", 1, 1], ["a\0b", 1, 1],
+     ["sub", 4096, 0], ["report.json", "x", None], ["", 0, 0]],
+)  # fmt: skip
+def test_a_job_that_has_finished_what_it_cannot_have_is_gone_on_with_or_told(
+    more: Any, done: Path, crafted: Path
+) -> None:
+    say_finished(crafted, more)
     resume(done, crafted)
     whole(crafted)
 
