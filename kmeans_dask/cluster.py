@@ -29,7 +29,7 @@ from kmeans_dask.interrupts import check_interrupted, uninterrupted_children
 from kmeans_dask.settings import WORKER_TIMEOUT
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -509,7 +509,7 @@ async def _greet(address: str, timeout: float) -> None:
 def _local(workers: int, timeout: float, memory: int | None) -> Iterator[Client]:
     """Worker processes on this machine, of one thread each, reachable from this machine only."""
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     # The nanny would have malloc give memory back at once. Then it also asks for each buffer
     # anew, and clearing those pages costs as much as decoding does.
@@ -518,15 +518,29 @@ def _local(workers: int, timeout: float, memory: int | None) -> Iterator[Client]
         # Workers would write results that they hold to disk, pickled. Ours are small.
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
+        # A worker that died, and is just starting again so long afterwards as it had died another
+        # time, would be given up. Its nanny is of this process, and starts it however often.
+        "distributed.deploy.lost-worker-timeout": "1000 days",
     }
+    with (
+        dask.config.set(settings),
+        _started(workers, memory) as cluster,
+        Client(cluster, timeout=timeout, set_as_default=False) as client,
+    ):
+        dashboard.install(cluster.scheduler)
+        yield client
+
+
+def _started(workers: int, memory: int | None) -> LocalCluster:
+    from distributed import LocalCluster
+
     for attempt in range(_STARTS):
         try:
             with (
-                dask.config.set(settings),
                 warnings.catch_warnings(action="ignore", category=UserWarning),  # of a port taken
                 uninterrupted_children(),
             ):
-                cluster = LocalCluster(
+                return LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,
                     processes=True,
@@ -535,16 +549,13 @@ def _local(workers: int, timeout: float, memory: int | None) -> Iterator[Client]
                     dashboard_address=f"127.0.0.1:{_free_port(_DASHBOARD_PORT)}",
                     silence_logs=logging.CRITICAL,
                 )
-            break
         except RuntimeError as error:  # a process of it has died
             check_interrupted()
             if attempt + 1 == _STARTS:
                 raise ClusterError(
                     "the worker processes could not be started: try --workers 0, without any"
                 ) from error
-    with cluster, Client(cluster, timeout=timeout, set_as_default=False) as client:
-        dashboard.install(cluster.scheduler)
-        yield client
+    raise AssertionError("there is at least one attempt")
 
 
 def _free_port(wanted: int) -> int:

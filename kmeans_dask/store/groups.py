@@ -131,8 +131,15 @@ def check_document(path: Path, name: str = _METADATA) -> None:
         raise StoreError(f"{path} is damaged: its {name} has {status.st_size} bytes")
 
 
+def make_way(path: Path) -> None:
+    """Remove what is in the place of a file and is none: nothing can be renamed over a folder."""
+    if path.is_dir():
+        remove(path)
+
+
 def seal(folder: Path, inside: Iterable[str]) -> None:
     """Note what the metadata of a group is, and of the members `inside` that have no own seal."""
+    make_way(folder / _SEAL)
     names = [_METADATA, *(f"{name}/{_METADATA}" for name in inside)]
     write_sealed(folder / _SEAL, {name: _digest(folder / name) for name in names})
 
@@ -142,6 +149,7 @@ def rewrite_metadata(folder: Path, attrs: Mapping[str, Any]) -> None:
     passing = folder / f".{_METADATA}-{secrets.token_hex(4)}"
     zarr.create_group(passing, zarr_format=3, attributes=dict(attrs))
     folder.mkdir(parents=True, exist_ok=True)
+    make_way(folder / _METADATA)
     (passing / _METADATA).replace(folder / _METADATA)
     shutil.rmtree(passing)
 

@@ -41,6 +41,7 @@ def mend_roots(path: Path) -> None:
         raise StoreError(f"{path} cannot be mended: both copies of its plan are damaged")
     for name, other in (PLANS, PLANS[::-1]):
         if name in damaged:
+            groups.make_way(path / name)
             write_file(path / name, (path / other).read_bytes())
     if "zarr.json" in damaged:
         plan = read_sealed(path / PLANS[0])
@@ -92,7 +93,8 @@ def mend(store: Store, place: str) -> bool:
         groups.rewrite_metadata(store.path / place, {})
         groups.seal(store.path / place, ())
         return True
-    remove(store.path / place)
+    if not (store.path / place).is_file():  # else a folder was in its place, and is mended already
+        remove(store.path / place)
     return False
 
 
