@@ -60,13 +60,18 @@ def read_record(output: Path) -> dict[str, Any]:
             raise UsageError(f"{path} is not a regular file")
         if status.st_size > _MAX_BYTES:
             raise UsageError(f"{path} is too large to be a job's record")
-        record = json.loads(path.read_bytes())
+        record: dict[str, Any] = json.loads(path.read_bytes(), parse_constant=_refuse)
     except OSError as error:
         raise UsageError(
             f"{output} has no {RECORD_FILE}: name the output of a job, or a store"
         ) from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is damaged: run the job again") from error
-    if not isinstance(record, dict) or "summary" not in record:
+    figures = record.get("summary") if isinstance(record, dict) else None
+    if not isinstance(figures, dict) or type(figures.get("failed")) is not int:
         raise UsageError(f"{path} is no record of a job")
     return record
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
