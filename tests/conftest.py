@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+Launch = Callable[[Sequence[str]], "Browser"]
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -49,16 +53,28 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, where it and Playwright are there."""
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+def launch() -> Iterator[Launch]:
+    """Starts Chromium with options."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     chromium = shutil.which("chromium")
     if chromium is None:
-        pytest.skip("needs Chromium")
-    with api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield launched
-        launched.close()
+        pytest.skip("needs chromium, Debian's package of that name")
+    with sync_api.sync_playwright() as playwright:
+        browsers: list[Browser] = []
+
+        def with_options(options: Sequence[str]) -> Browser:
+            args = ["--no-sandbox", *options]
+            browsers.append(playwright.chromium.launch(executable_path=chromium, args=args))
+            return browsers[-1]
+
+        yield with_options
+        for browser in browsers:
+            browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser(launch: Launch) -> Browser:
+    return launch(())
 
 
 def photograph(name: str, size: tuple[int, int]) -> Image.Image:

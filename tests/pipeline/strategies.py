@@ -195,6 +195,24 @@ def job(
         return summary
 
 
+class StoppedError(Exception):
+    """What ends a job in a test."""
+
+
+class Stopping(Progress):
+    """Ends a job after so many steps forward."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.left = steps
+
+    def advance(self, n: int, failed: int = 0) -> None:
+        super().advance(n, failed)
+        self.left -= 1
+        if self.left == 0:
+            raise StoppedError
+
+
 def ingested(inputs: list[Path], path: Path, partition_pixels: int = PARTITION_PIXELS) -> Store:
     """A store of images, made in this process; what it has already, stays."""
     plan = make_plan(inputs, partition_pixels=partition_pixels)

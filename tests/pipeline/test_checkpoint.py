@@ -33,6 +33,7 @@ from tests.clustering.strategies import (
     same_fit,
 )
 from tests.pipeline.strategies import (
+    StoppedError,
     files_in,
     ingested,
     noise,
@@ -44,10 +45,6 @@ from tests.pipeline.strategies import (
 )
 
 IDENTITY = {"settings": {"colors": 8}, "generation": 1}
-
-
-class StoppedError(Exception):
-    """What ends a run in a test."""
 
 
 def stop_after(n: int) -> Callable[[Iteration], None]:

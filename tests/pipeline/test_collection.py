@@ -31,27 +31,9 @@ from kmeans_dask.store import Store
 from kmeans_dask.store.store import PLANS
 from tests.command import all_below
 from tests.conftest import pixels_of
-from tests.pipeline.strategies import ingested, noise, save
+from tests.pipeline.strategies import StoppedError, Stopping, ingested, noise, save
 
 SETTINGS = DecodeSettings()
-
-
-class StoppedError(Exception):
-    """What ends a job in a test."""
-
-
-class Stopping(Progress):
-    """Ends a job after so many steps forward."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.left = steps
-
-    def advance(self, n: int, failed: int = 0) -> None:
-        super().advance(n, failed)
-        self.left -= 1
-        if self.left == 0:
-            raise StoppedError
 
 
 def images_of(store: Store) -> dict[str, np.ndarray[Any, Any]]:

@@ -25,21 +25,16 @@ from kmeans_dask.pipeline import private
 from kmeans_dask.pipeline.compress import JobSettings, compress
 from kmeans_dask.pipeline.gallery import Gallery, ImageRow
 from kmeans_dask.pipeline.plan import WORK_FOLDER, Failure, MakePlan, make_plan
-from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.summary import Summary
 from kmeans_dask.pipeline.work import Work, asked_for, open_work, recorded
 from kmeans_dask.pipeline.write import Encoded, write_below
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
 from tests.command import all_below
-from tests.pipeline.strategies import files_in, noise, save
+from tests.pipeline.strategies import StoppedError, Stopping, files_in, noise, save
 
 ASKED = {"command": "compress", "fit": {"colors": 8, "seed": 0}, "versions": {"numpy": "2"}}
 IMAGE = "pictures/a.png"
 REPORTS = ("report.html", "report.json")
-
-
-class StoppedError(Exception):
-    """What ends a job in a test."""
 
 
 def everything(folder: Path) -> dict[str, bytes | str | None]:
@@ -536,20 +531,6 @@ def test_a_damaged_plan_is_made_again(tmp_path: Path) -> None:
 
 
 # -- whole jobs -------------------------------------------------------------------------------
-
-
-class Stopping(Progress):
-    """Ends a job after so many steps forward."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.left = steps
-
-    def advance(self, n: int, failed: int = 0) -> None:
-        super().advance(n, failed)
-        self.left -= 1
-        if self.left == 0:
-            raise StoppedError
 
 
 SCOPES = ("shared", "folder", "large folders", "image", "auto")

@@ -15,8 +15,7 @@ import pytest
 from PIL import Image
 
 from kmeans_dask.views.report import render_report
-from tests.conftest import photograph
-from tests.views.conftest import Launch
+from tests.conftest import Launch, photograph
 from tests.views.pages import Reader, show
 
 if TYPE_CHECKING:
