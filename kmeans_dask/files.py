@@ -20,8 +20,6 @@ from typing import Any
 from kmeans_dask.errors import UsageError
 
 _MAX_BYTES = 1 << 31  # of a sealed file: a plan of some million images
-
-
 _PASSING = ".kmeans-dask-"  # begins the names of files that a killed run may leave
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kmeans_dask.errors import UsageError
+from kmeans_dask.errors import StoreError, UsageError
 
 MAX_COLORS = 256  # an indexed image holds no more
 MAX_TOKENS = 1 << 16
@@ -19,6 +19,7 @@ MAX_EFFORT = 9
 MAX_PIXELS = 89_478_485  # of one image; Pillow's own limit: a quarter of a gibibyte as RGB
 PARTITION_PIXELS = 1 << 24  # about a second of decoding: many for each worker, none too small
 CHUNK_COLORS = 1 << 22  # of which one Lloyd step takes about as long as a round over a cluster
+PROCESS_BYTES = 300 << 20  # Python, libraries, kernels, a table of colours: of any worker
 WORKER_TIMEOUT = 60.0  # seconds
 IMAGE_SECONDS = 120.0  # a hundred times what the largest image takes
 TOL = 1e-4
@@ -99,6 +100,14 @@ class DecodeSettings:
     flat: bool = False
     keep_metadata: bool = False
     seconds: float = IMAGE_SECONDS
+
+    @classmethod
+    def of_record(cls, record: Any) -> DecodeSettings:
+        """What `of_result` was. Raises StoreError where that is nothing of the kind."""
+        kinds = {name: type(value) for name, value in cls().of_result.items()}
+        if not isinstance(record, dict) or {n: type(v) for n, v in record.items()} != kinds:
+            raise StoreError("the store is damaged: it does not say how its images were read")
+        return cls(**record)
 
     @property
     def of_result(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kmeans_dask.errors import JobError, StoreError, UsageError
+from kmeans_dask.settings import PROCESS_BYTES
 
 _PIPED = 120  # columns of tables that go to no terminal
 
@@ -27,9 +28,13 @@ def parse_size(text: str) -> int:
     from dask.utils import parse_bytes
 
     try:
-        return int(parse_bytes(text))
+        size = int(parse_bytes(text))
     except ValueError:
         raise UsageError(f"--memory is {text!r}: write a size as 2GB") from None
+    if size <= PROCESS_BYTES:
+        least = PROCESS_BYTES / 1e6
+        raise UsageError(f"--memory is {text!r}: a worker takes {least:,.0f} MB before any image")
+    return size
 
 
 class Run:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from kmeans_dask.cluster import worker_memory
 from kmeans_dask.errors import ImageError
+from kmeans_dask.settings import PROCESS_BYTES
 
 # Measured as peak resident sizes, on noise, in which every pixel has a colour of its own.
-_PROCESS_BYTES = 300 << 20  # Python, libraries, kernels, a table of colours
 _PIXEL_BYTES = 40  # of an image that is decoded, counted and stored
 _COLOR_BYTES = 70  # of a table that a palette is fitted to
 _TRANSLUCENT_BYTES = 180  # of a colour in it, where some are partly transparent
@@ -17,7 +17,7 @@ _TRANSLUCENT_BYTES = 180  # of a colour in it, where some are partly transparent
 
 def pixels_within(memory: int | None) -> int | None:
     """Pixels of an image that a thread with so many bytes can decode; None for any number."""
-    return None if memory is None else max(0, memory - _PROCESS_BYTES) // _PIXEL_BYTES
+    return None if memory is None else max(0, memory - PROCESS_BYTES) // _PIXEL_BYTES
 
 
 def check_pixels(n: int) -> None:
@@ -31,7 +31,7 @@ def check_colors(n: int, *, opaque: bool) -> None:
 
 
 def _check(n_bytes: int, what: str) -> None:
-    memory, needed = worker_memory(), _PROCESS_BYTES + n_bytes
+    memory, needed = worker_memory(), PROCESS_BYTES + n_bytes
     if memory is not None and needed > memory:
         raise ImageError(
             f"{what} take about {needed / 1e6:,.0f} MB of memory, a worker has "

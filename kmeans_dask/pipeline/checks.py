@@ -9,7 +9,7 @@ from kmeans_dask.errors import UsageError
 from kmeans_dask.pipeline.encode import check_palette
 from kmeans_dask.pipeline.fit import FitResult
 from kmeans_dask.pipeline.plan import Plan
-from kmeans_dask.settings import EncodeSettings, check_together
+from kmeans_dask.settings import DecodeSettings, EncodeSettings, check_together
 from kmeans_dask.store import Store
 
 
@@ -24,7 +24,8 @@ def check_encoding(store: Store, fitted: FitResult, settings: EncodeSettings) ->
     """Raise UsageError where the images of `store` cannot be written so."""
     check_together(fitted.settings, settings)
     check_palette(fitted.palette, settings)
-    if settings.keep_metadata and not store.attrs["decode"]["keep_metadata"]:
+    decoded = DecodeSettings.of_record(store.attrs["decode"])
+    if settings.keep_metadata and not decoded.keep_metadata:
         raise UsageError(f"{store.path} was ingested without --keep-metadata: ingest it again")
 
 

@@ -113,7 +113,8 @@ def ingest_and_count(collection: Collection, engine: Engine, progress: Progress)
 
 
 def _refuse_other_settings(store: Store, settings: DecodeSettings) -> None:
-    before, now = store.attrs["decode"], settings.of_result
+    before = DecodeSettings.of_record(store.attrs["decode"]).of_result
+    now = settings.of_result
     for name in before:
         if before[name] != now[name]:
             raise UsageError(

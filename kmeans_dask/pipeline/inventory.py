@@ -10,6 +10,7 @@ from kmeans_dask.pipeline.fit import FitResult, read_fit
 from kmeans_dask.pipeline.gallery import Cloud
 from kmeans_dask.pipeline.info import Info, read_info
 from kmeans_dask.pipeline.plan import Failure
+from kmeans_dask.settings import DecodeSettings
 from kmeans_dask.store import Store
 
 
@@ -49,7 +50,7 @@ def take_inventory(path: Path, name: str | None = None) -> Inventory:
         info=read_info(path),
         inputs=tuple(plan["inputs"]),
         skipped=plan["n_skipped"],
-        keep_metadata=store.attrs["decode"]["keep_metadata"],
+        keep_metadata=DecodeSettings.of_record(store.attrs["decode"]).keep_metadata,
         failures=tuple(sorted((Failure(**each) for each in failures), key=lambda each: each.path)),
         fits=(*first, *others),
         cloud=sample_cloud(path, first[0]) if first else (),

@@ -67,7 +67,11 @@ class Summary:
     def images_per_gb(self) -> tuple[float, float] | None:
         """How many such images fit in 10^9 bytes, before and after; None without images."""
         n = self.compressed + self.kept
-        return (_GIGABYTE * n / self.input_bytes, _GIGABYTE * n / self.output_bytes) if n else None
+        if not n:
+            return None
+        sizes = self.input_bytes, self.output_bytes
+        before, after = (_GIGABYTE * n / max(1, size) for size in sizes)
+        return before, after
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""

@@ -68,6 +68,7 @@ _VERSIONS_OF = ("kmeans-dask", "numpy", "numba", "pillow", "zarr")
 PLANS = ("plan.json", "plan-copy.json")
 MEMBERS = ("partitions", "palettes", "copies", "indices")
 _LOCK = ".lock"
+_BEGUN = ("zarr.json", "seal.json")  # what a store has of itself before it has a plan
 _PARTITION_ID = re.compile(r"[0-9]{6,18}")  # of a plan: so that none leads elsewhere
 _OF_PLAN = {
     "partitions": (dict,), "generation": (int,), "settled": (int,), "n_skipped": (int,),
@@ -86,9 +87,6 @@ def refuse_links(path: Path) -> None:
     for name in ("colors", "weighed", "fits", *MEMBERS):
         if (path / name).is_symlink():
             raise StoreError(f"{path / name} is a link: no store has any")
-
-
-_BEGUN = ("zarr.json", "seal.json")  # what a store has of itself before it has a plan
 
 
 @dataclass(frozen=True)

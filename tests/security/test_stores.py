@@ -363,6 +363,16 @@ def test_a_plan_beyond_the_limit_is_not_read(crafted: Path) -> None:
     assert "its plan is lost" in encode(crafted, code=2)
 
 
+@pytest.mark.parametrize(
+    "decode", [None, [], {}, {"flat": False}, {"max_pixels": "9", "flat": 0, "keep_metadata": 1}]
+)
+def test_a_store_that_does_not_say_how_it_was_read_is_one_line(decode: Any, crafted: Path) -> None:
+    edit(crafted, lambda root: root["attributes"].update(decode=decode))
+    done = run("ingest", crafted.parent / "in", crafted, *IN_PROCESS, code=2)
+    assert "how its images were read" in done.stderr
+    do_everything(crafted)
+
+
 # -- what a fit has left ----------------------------------------------------------------------
 
 
