@@ -21,15 +21,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future as LocalFuture
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from kmeans_dask import dashboard
+from kmeans_dask.admission import SAME_FILES, Admission, Guarded
 from kmeans_dask.errors import ClusterError, UsageError
 from kmeans_dask.interrupts import check_interrupted, uninterrupted_children
 from kmeans_dask.settings import WORKER_TIMEOUT
+from kmeans_dask.sight import Sight, look, open_sight, unseen
+from kmeans_dask.tls import OPTIONS, Tls, is_encrypted, refusal
+from kmeans_dask.versions import PACKAGES, difference, versions_here
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
+    from distributed.security import Security
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,6 +46,7 @@ _IN_FLIGHT_PER_THREAD = 3  # enough to keep a thread busy, few enough to hold li
 _STARTS = 3  # of a local cluster, until all of its processes are there
 _ATTEMPTS = 6  # at a task, each of them until some workers have died with it
 _LOOK_AGAIN = 2.0  # seconds between looks at the cluster's health
+_SOON = 5.0  # seconds after which a scheduler that does not answer is asked whether it takes TLS
 _LAST_WORDS = 5.0  # seconds in which what was announced must arrive, or is lost
 _listeners: list[EventHandler] = []  # of tasks that run in this process
 _memory: int | None = None  # that these may take, in bytes
@@ -93,6 +100,16 @@ class Engine(Protocol):
 
     def compute(self, lazy: Sequence[Any]) -> list[Any]:
         """Start Dask's own lazy objects, together; returns their handles."""
+        ...
+
+    def sharing(
+        self, folders: Sequence[Path], files: Sequence[tuple[str, int]] = ()
+    ) -> AbstractContextManager[None]:
+        """Inside the block, workers see `folders` and write to them, and see `files`, with sizes.
+
+        Raises UsageError, naming one that does not. Of one that joins inside the block, its first
+        task raises ClusterError.
+        """
         ...
 
     def listening(self, handler: EventHandler) -> AbstractContextManager[None]:
@@ -171,19 +188,21 @@ def connect(
     workers: int | None = None,
     timeout: float = WORKER_TIMEOUT,
     memory: int | None = None,
+    tls: Tls | None = None,
 ) -> Iterator[Engine]:
     """An engine: the cluster at `scheduler`, or `workers` local processes, or with 0 this process.
 
     By default one local process per core, with `memory` bytes each, or else their share of what
-    the machine has. Raises UsageError when the scheduler cannot be reached
-    or has no worker within `timeout` seconds.
+    the machine has. Raises UsageError when the scheduler cannot be reached, has no worker
+    within `timeout` seconds, or where versions differ.
     """
     if scheduler:
         place = f"the cluster at {scheduler}"
         with (
-            _remote(scheduler, timeout) as client,
-            closing(_Distributed(client, place, timeout)) as engine,
+            _remote(scheduler, timeout, tls) as client,
+            closing(_Distributed(client, place, timeout, is_ours=False)) as engine,
         ):
+            engine.check_versions()
             yield engine
     elif workers == 0:
         with _limited(memory):
@@ -254,6 +273,12 @@ class _InProcess:
         return list(compute(*lazy, scheduler="threads"))
 
     @contextmanager
+    def sharing(
+        self, folders: Sequence[Path], files: Sequence[tuple[str, int]] = ()
+    ) -> Iterator[None]:
+        yield
+
+    @contextmanager
     def listening(self, handler: EventHandler) -> Iterator[None]:
         _listeners.append(handler)
         try:
@@ -303,9 +328,14 @@ def _resolved(argument: Any) -> Any:
 
 
 class _Distributed:
-    """Tasks are tasks of a Dask scheduler."""
+    """Tasks are tasks of a Dask scheduler.
 
-    def __init__(self, client: Client, place: str, timeout: float, cores: int = 1) -> None:
+    is_ours: whether its workers are of this process, so that they are as it is
+    """
+
+    def __init__(
+        self, client: Client, place: str, timeout: float, cores: int = 1, *, is_ours: bool = True
+    ) -> None:
         self.place = place
         self.cores = cores
         self.dashboard = client.dashboard_link or None
@@ -316,11 +346,14 @@ class _Distributed:
         self._untold: deque[dict[str, Any]] = deque()
         self._telling = asyncio.Lock()
         self.topic = f"kmeans-dask-{self._run}"
+        self._admission = None if is_ours else Admission(versions_here())
 
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Future[Any]:
         self._n_tasks += 1
         # A name and two opaque numbers: no file's name ever reaches the scheduler's pages.
         key = f"{name}-{self._run}-{self._n_tasks}"
+        if self._admission:
+            function = Guarded(function, self._admission)
         return self._client.submit(function, *args, key=key, pure=False)
 
     @property
@@ -369,6 +402,77 @@ class _Distributed:
                     running[self.submit(name, function, another)] = another, attempt + 1
                 else:
                     yield result
+
+    def check_versions(self) -> None:
+        """Raise UsageError where scheduler or workers have other versions than this process.
+
+        Dask's own servers answer: a worker that lacks this package does so too.
+        """
+        scheduler: Any = self._client.scheduler
+        packages = list(PACKAGES)
+        found = {"scheduler": self._asked(scheduler.versions, packages=packages)}
+        found |= self._asked_workers(op="versions", packages=packages)
+        for address, each in found.items():
+            who = "the scheduler" if address == "scheduler" else f"the worker at {address}"
+            differs = difference(versions_here(), each["packages"], who)
+            if differs:
+                raise UsageError(differs)
+
+    @contextmanager
+    def sharing(
+        self, folders: Sequence[Path], files: Sequence[tuple[str, int]] = ()
+    ) -> Iterator[None]:
+        if self._admission is None:
+            yield
+            return
+        from distributed.protocol.pickle import dumps
+
+        before = self._admission
+        with open_sight(folders, files) as sight:
+            answers = self._asked_workers(op="run", function=dumps(_look), args=dumps((sight,)))
+            for address, answer in answers.items():
+                host, missing, written = answer["result"]
+                folder = None if missing else unseen(written)
+                if folder:
+                    missing = f"writes to {folder}, and that is not seen here"
+                if missing:
+                    raise UsageError(f"the worker at {address} ({host}) {missing}: {SAME_FILES}")
+            self._admission = Admission(before.versions, sight)
+            try:
+                yield
+            finally:
+                self._admission = before
+
+    def _asked_workers(self, **ask: Any) -> dict[str, Any]:
+        """What each worker answers; one that has gone by now is left out.
+
+        Raises UsageError of one that cannot do what is asked.
+        """
+        from distributed.protocol.pickle import loads
+
+        scheduler: Any = self._client.scheduler
+        answers = self._asked(scheduler.broadcast, msg=ask, on_error="return_pickle")
+        found = {}
+        for address, answer in answers.items():
+            if not isinstance(answer, bytes):
+                found[address] = answer
+                continue
+            error = loads(answer)
+            if not isinstance(error, OSError):  # which is of a connection that was lost
+                raise UsageError(
+                    f"the worker at {address} fails ({type(error).__name__}: {error}): "
+                    "is kmeans-dask installed there?"
+                )
+        return found
+
+    def _asked(self, ask: Callable[..., Any], **words: Any) -> Any:
+        """What scheduler or workers answer. Raises UsageError where they do not."""
+        try:
+            return self._client.sync(ask, callback_timeout=self._timeout, **words)
+        except OSError as error:  # a timeout is one too
+            raise UsageError(
+                f"scheduler or workers have not answered for {self._timeout:g} s: does one hang?"
+            ) from error
 
     @contextmanager
     def listening(self, handler: EventHandler) -> Iterator[None]:
@@ -463,17 +567,24 @@ class _Distributed:
             ) from error
 
 
+def _look(sight: Sight) -> tuple[str, str | None, list[str]]:
+    """From a worker: its host, and what `look` says there."""
+    return socket.gethostname(), *look(sight)
+
+
 @contextmanager
-def _remote(address: str, timeout: float) -> Iterator[Client]:
+def _remote(address: str, timeout: float, tls: Tls | None) -> Iterator[Client]:
     from distributed import Client
+    from distributed.versions import VersionMismatchWarning
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters we say ourselves
+    security = _security(address, tls)
     try:
-        # A client waits for ever on a port that takes connections and says nothing. In a thread,
-        # as the caller's may have an event loop already, in a notebook for one.
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(asyncio.run, _greet(address, timeout)).result()
-        client = Client(address, timeout=timeout, set_as_default=False)
+        _await_greeting(address, timeout, security)
+        with warnings.catch_warnings(action="ignore", category=VersionMismatchWarning):
+            client = Client(address, timeout=timeout, set_as_default=False, security=security)
+    except UsageError:
+        raise
     except Exception as error:  # an address that does not parse raises nearly anything
         raise UsageError(
             f"no scheduler answers at {address} within {timeout:g} s: check the address, or leave "
@@ -490,12 +601,62 @@ def _remote(address: str, timeout: float) -> Iterator[Client]:
         yield client
 
 
-async def _greet(address: str, timeout: float) -> None:
+def _security(address: str, tls: Tls | None) -> Security:
+    """How to talk to `address`: with these files, or with those that Dask's configuration names.
+
+    Raises UsageError where there are none, where they cannot be read, or where TLS is not meant.
+    """
+    from distributed.security import Security
+
+    if tls and not is_encrypted(address):
+        raise UsageError(f"{OPTIONS} are for a scheduler at tls://, this one is at {address}")
+    try:
+        security = (
+            Security(
+                tls_ca_file=str(tls.ca), tls_client_cert=str(tls.cert), tls_client_key=str(tls.key)
+            )
+            if tls
+            else Security()
+        )
+        context = security.get_connection_args("client")["ssl_context"]
+    except (OSError, ValueError) as error:  # an error of TLS is an OSError
+        raise UsageError(
+            "the files for TLS cannot be read: give PEM files of a CA, a certificate and its own "
+            f"key ({error})"
+        ) from error
+    if is_encrypted(address) and context is None:
+        raise UsageError(f"the scheduler at {address} wants TLS: add {OPTIONS}")
+    if security.require_encryption and not is_encrypted(address):
+        raise UsageError(
+            f"Dask's configuration requires encryption, and {address} has none: name a tls:// one"
+        )
+    return security
+
+
+def _await_greeting(address: str, timeout: float, security: Security) -> None:
+    """Wait until a scheduler answers. Raises UsageError where TLS is in the way."""
+    arguments = security.get_connection_args("client")
+    soon = min(timeout, _SOON)
+    # A client waits for ever on a port that takes connections and says nothing. In a thread,
+    # as the caller's may have an event loop already, in a notebook for one.
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            thread.submit(asyncio.run, _greet(address, soon, arguments)).result()
+        except Exception:
+            why = refusal(address, arguments["ssl_context"])
+            if why:
+                raise UsageError(f"the scheduler at {address} refuses this client: {why}") from None
+            if timeout <= soon:
+                raise
+            thread.submit(asyncio.run, _greet(address, timeout - soon, arguments)).result()
+
+
+async def _greet(address: str, timeout: float, arguments: dict[str, Any]) -> None:
     """Ask who is there. Raises ValueError where it is no scheduler, TimeoutError if nobody says."""
     from distributed.comm.core import connect as connect_comm
 
     async with asyncio.timeout(timeout):
-        comm = await connect_comm(address, timeout=timeout)
+        comm = await connect_comm(address, timeout=timeout, **arguments)
         try:
             await comm.write({"op": "identity", "reply": True})
             answer = await comm.read()

@@ -20,6 +20,7 @@ from typing import Any
 from kmeans_dask.errors import UsageError
 
 _MAX_BYTES = 1 << 31  # of a sealed file: a plan of some million images
+AT_WORK = ".at-work-"  # begins the names of folders that are there while a run is
 _PASSING = ".kmeans-dask-"  # begins the names of files that a killed run may leave
 
 
@@ -145,9 +146,9 @@ def held(folder: Path, lock: str, what: str) -> Iterator[None]:
 
 
 def clear(folder: Path, keep: str) -> None:
-    """Remove all that is in `folder` but for `keep`; of links, the links."""
+    """Remove all in `folder` but for `keep` and what a run at work has; of links, the links."""
     for path in folder.iterdir():
-        if path.name == keep:
+        if path.name == keep or path.name.startswith(AT_WORK):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -20,7 +20,8 @@ COMMANDS = [
     line.partition("#")[0] if "--fix" not in line else line.rpartition("#")[0]
     for _, block in BLOCKS
     for line in block.splitlines()
-    if line.startswith("kmeans-dask ") and "--scheduler" not in line
+    if line.startswith("kmeans-dask ")
+    and "--scheduler" not in line  # those are run in tests/clusters
 ]
 
 

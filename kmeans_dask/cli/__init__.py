@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from io import TextIOWrapper
 
 import typer
@@ -17,35 +18,39 @@ from kmeans_dask.cli import jobs, looks  # noqa: F401 - they add their commands
 from kmeans_dask.cli.app import app
 from kmeans_dask.errors import JobError, KMeansDaskError
 
-_RESUMABLE = [["compress"], ["ingest"], ["fit"], ["encode"]]
+_RESUMABLE = ("compress", "ingest", "fit", "encode")
 
 
-def main() -> None:
-    """Run the command line, and exit."""
+def main(words: Sequence[str] | None = None, obj: object = None) -> None:
+    """Run the command line, this process's or `words`, and exit.
+
+    obj: what the commands find in their context
+    """
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     with interrupts.interruptible():
-        code = _main()
+        code = _main(words, obj)
     sys.exit(code)
 
 
-def _main() -> int:
+def _main(given: Sequence[str] | None = None, obj: object = None) -> int:
+    words = list(sys.argv[1:] if given is None else given)
     try:
-        code: int = app(standalone_mode=False) or 0
+        code: int = app(words, prog_name="kmeans-dask", standalone_mode=False, obj=obj) or 0
         # typer turns a KeyboardInterrupt into this code
-        return _broken("interrupted", interrupts.exit_code()) if code == 130 else code
+        return _broken(words, "interrupted", interrupts.exit_code()) if code == 130 else code
     except JobError as error:
-        return _broken(str(error), 3)
+        return _broken(words, str(error), 3)
     except KMeansDaskError as error:
         return _fail(str(error), 2)
     except typer.TyperException as error:
         return _fail(error.format_message(), error.exit_code)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        return _broken(f"{error.strerror or error or type(error).__name__}{where}", 3)
+        return _broken(words, f"{error.strerror or error or type(error).__name__}{where}", 3)
     except (KeyboardInterrupt, typer.Abort):
-        return _broken("interrupted", interrupts.exit_code())
+        return _broken(words, "interrupted", interrupts.exit_code())
     except Exception as error:
         if os.environ.get("KMEANS_DASK_DEBUG"):
             raise
@@ -53,10 +58,10 @@ def _main() -> int:
         return _fail(f"a defect, please report it: {what} (KMEANS_DASK_DEBUG=1 shows where)", 3)
 
 
-def _broken(message: str, code: int) -> int:
+def _broken(words: Sequence[str], message: str, code: int) -> int:
     """Of a job that broke off, with what to do next."""
     hint = "; what is done is kept: --resume goes on from there"
-    return _fail(message + hint * (sys.argv[1:2] in _RESUMABLE), code)
+    return _fail(message + hint * (words[:1] != [] and words[0] in _RESUMABLE), code)
 
 
 def _fail(message: str, code: int) -> int:

@@ -29,26 +29,23 @@ from kmeans_dask.cli.options import (
     KeepMetadata,
     MaxIter,
     MaxPixels,
-    Memory,
     MinPsnr,
     Output,
     Overwrite,
     PartitionPixels,
     Resume,
-    Scheduler,
     Scope,
     Seed,
     Space,
     Starts,
     StorePath,
-    Timeout,
     Tol,
     Weight,
-    Workers,
     fixed_colors,
     refuse_given,
 )
 from kmeans_dask.cli.run import Run
+from kmeans_dask.cli.where import Where, placed
 from kmeans_dask.errors import UsageError
 from kmeans_dask.settings import (
     IMAGE_SECONDS,
@@ -57,7 +54,6 @@ from kmeans_dask.settings import (
     PRIVATE_TOL,
     SCOPES,
     TOL,
-    WORKER_TIMEOUT,
     DecodeSettings,
     EncodeSettings,
     FitSettings,
@@ -76,8 +72,10 @@ _FIT, _ENCODE = FitSettings(), EncodeSettings()
 
 
 @app.command(epilog="Example: kmeans-dask compress photos/ out/ --colors 64")
+@placed
 def compress(
     context: typer.Context,
+    where: Where,
     inputs: Inputs,
     output: Output,
     colors: Colors = _FIT.colors,
@@ -122,10 +120,6 @@ def compress(
             rich_help_panel=PALETTE,
         ),
     ] = False,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    timeout: Timeout = WORKER_TIMEOUT,
-    memory: Memory = None,
     partition_pixels: PartitionPixels = PARTITION_PIXELS,
     max_pixels: MaxPixels = MAX_PIXELS,
     image_timeout: ImageTimeout = IMAGE_SECONDS,
@@ -200,7 +194,7 @@ def compress(
             plan = run.planned(find)
             run.show(plan.as_dict(), show_plan(plan))
             return int(bool(plan.failures))
-        engine = run.engine(scheduler, workers, timeout, memory)
+        engine = run.engine(where)
         if as_tokens:
             return _compress_to_tokens(run, engine, find, output, settings, resume=resume)
         with open_work(
@@ -234,6 +228,7 @@ def _compress(
     from kmeans_dask.pipeline.checks import check_originals
     from kmeans_dask.pipeline.compress import compress
     from kmeans_dask.pipeline.record import record_of_job
+    from kmeans_dask.pipeline.sample import images_of
     from kmeans_dask.views.report import write_report
     from kmeans_dask.views.summary import show_summary
 
@@ -244,7 +239,8 @@ def _compress(
         )
     check_originals(plan, work.output)
     refuse_alike(names_of_plan(plan), work.output)
-    with connecting as engine:
+    folders = [work.path, held.store.path] if held else [work.path]
+    with connecting as engine, engine.sharing(folders, images_of(plan)):
         work.begin(None if held else plan)
         summary = compress(
             plan, work, engine, run.progress, settings, held, keep_palette=keep_palette
@@ -275,11 +271,12 @@ def _compress_to_tokens(
     from kmeans_dask.pipeline.checks import check_originals
     from kmeans_dask.pipeline.collection import open_collection
     from kmeans_dask.pipeline.compress import compress_to_tokens
+    from kmeans_dask.pipeline.sample import images_of
     from kmeans_dask.views.summary import show_tokens
 
     with open_collection(output, run.planning(find), settings.decode, resume=resume) as held:
         check_originals(held.plan, output)
-        with connecting as engine:
+        with connecting as engine, engine.sharing([held.store.path], images_of(held.plan)):
             tokens = compress_to_tokens(held, engine, run.progress, settings)
     run.show(tokens.as_dict(), show_tokens(tokens))
     return int(tokens.failed > 0)
@@ -290,15 +287,13 @@ _FITTED = ("colors", "scope", "fix", "weight", "starts", "seed", "init", "max_it
 
 
 @app.command(epilog="Example: kmeans-dask ingest photos/ photos.zarr")
+@placed
 def ingest(
+    where: Where,
     inputs: Inputs,
     store: StorePath,
     keep_metadata: KeepMetadata = False,
     resume: Resume = False,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    timeout: Timeout = WORKER_TIMEOUT,
-    memory: Memory = None,
     partition_pixels: PartitionPixels = PARTITION_PIXELS,
     max_pixels: MaxPixels = MAX_PIXELS,
     image_timeout: ImageTimeout = IMAGE_SECONDS,
@@ -312,6 +307,7 @@ def ingest(
     from kmeans_dask.pipeline.checks import check_store_path
     from kmeans_dask.pipeline.collection import ingest_and_count, open_collection
     from kmeans_dask.pipeline.plan import make_plan
+    from kmeans_dask.pipeline.sample import images_of
     from kmeans_dask.views.summary import show_ingested
 
     check_store_path(inputs, store)
@@ -326,7 +322,8 @@ def ingest(
     with Run(as_json) as run:
         with (
             open_collection(store, run.planning(find), settings, resume=resume) as held,
-            run.engine(scheduler, workers, timeout, memory) as engine,
+            run.engine(where) as engine,
+            engine.sharing([held.store.path], images_of(held.plan)),
         ):
             ingested = ingest_and_count(held, engine, run.progress)
         run.show(ingested.as_dict(), show_ingested(ingested))
@@ -334,7 +331,9 @@ def ingest(
 
 
 @app.command(epilog="Example: kmeans-dask fit photos.zarr --colors 16")
+@placed
 def fit(
+    where: Where,
     store: StorePath,
     colors: Colors = _FIT.colors,
     min_psnr: MinPsnr = None,
@@ -347,10 +346,6 @@ def fit(
     max_iter: MaxIter = _FIT.max_iter,
     tol: Tol = None,
     resume: Resume = False,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    timeout: Timeout = WORKER_TIMEOUT,
-    memory: Memory = None,
     chunk_colors: Annotated[
         int,
         typer.Option(
@@ -384,7 +379,8 @@ def fit(
     with Run(as_json) as run:
         with (
             locked(Store.lock_file(opened.path), str(store)),
-            run.engine(scheduler, workers, timeout, memory) as engine,
+            run.engine(where) as engine,
+            engine.sharing([opened.path]),
         ):
             fitted = fit_store(opened, engine, run.progress, settings, resume=resume)
         run.show(fitted.as_dict(), show_fit(fitted, run.progress.seconds))
@@ -392,8 +388,10 @@ def fit(
 
 
 @app.command(epilog="Example: kmeans-dask encode photos.zarr out/ --palette k16")
+@placed
 def encode(
     context: typer.Context,
+    where: Where,
     store: StorePath,
     output: Annotated[
         Path | None,
@@ -414,10 +412,6 @@ def encode(
     always: Always = False,
     overwrite: Overwrite = False,
     resume: Resume = False,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    timeout: Timeout = WORKER_TIMEOUT,
-    memory: Memory = None,
     as_json: Json = False,
 ) -> int:
     """Write the images of a store with a palette that was fitted; or as tokens into the store."""
@@ -432,6 +426,7 @@ def encode(
     from kmeans_dask.pipeline.fit import read_fit
     from kmeans_dask.pipeline.plan import Plan
     from kmeans_dask.pipeline.record import record_of_job
+    from kmeans_dask.pipeline.sample import documents_of, images_of
     from kmeans_dask.pipeline.work import asked_for, open_work
     from kmeans_dask.store import Store
     from kmeans_dask.views.report import write_report
@@ -446,7 +441,8 @@ def encode(
         with Run(as_json) as run:
             with (
                 locked(Store.lock_file(opened.path), str(store)),
-                run.engine(scheduler, workers, timeout, memory) as engine,
+                run.engine(where) as engine,
+                engine.sharing([opened.path]),
             ):
                 tokens = job.tokenize(opened, fitted, engine, run.progress)
             run.show(tokens.as_dict(), show_tokens(tokens))
@@ -459,13 +455,15 @@ def encode(
     asked = asked_for(
         "encode", store=str(opened.path), palette=hexes_of(fitted.palette.entries), encode=settings
     )
-    checks.check_originals(Plan.of_record(opened.plan), output)
+    plan = Plan.of_record(opened.plan)
+    checks.check_originals(plan, output)
     refuse_alike(names_of_store(opened), output)
     with Run(as_json) as run:
         with open_work(output, asked, resume=resume, overwrite=overwrite) as work:
             with (
                 locked(Store.lock_file(opened.path), str(store), shared=True),
-                run.engine(scheduler, workers, timeout, memory) as engine,
+                run.engine(where) as engine,
+                engine.sharing([work.path], [*documents_of(opened.path), *images_of(plan)]),
             ):
                 work.begin()
                 summary = job.encode_and_summarize(

@@ -17,29 +17,25 @@ from kmeans_dask.cli.options import (
     Format,
     Inputs,
     Json,
-    Memory,
     MinPsnr,
     OverwriteFile,
     PaletteName,
-    Scheduler,
     Scope,
     Seed,
     Space,
     StorePath,
-    Timeout,
     Weight,
-    Workers,
     named,
     numbers_of,
     refuse_given,
 )
 from kmeans_dask.cli.run import Run
+from kmeans_dask.cli.where import Where, placed
 from kmeans_dask.errors import UsageError
 from kmeans_dask.settings import (
     PRIVATE_TOL,
     SCOPES,
     TOL,
-    WORKER_TIMEOUT,
     DecodeSettings,
     EncodeSettings,
     FitSettings,
@@ -52,7 +48,9 @@ _FIT, _ENCODE = FitSettings(), EncodeSettings()
 
 
 @app.command(epilog="Example: kmeans-dask sweep photos/ --colors 2,4,8,16,32,64,128,256")
+@placed
 def sweep(
+    where: Where,
     inputs: Inputs,
     colors: Annotated[
         str, typer.Option("--colors", "-k", metavar="K,...", help="Numbers of colours to try.")
@@ -63,10 +61,6 @@ def sweep(
     format_: Format = _ENCODE.format,
     effort: Effort = _ENCODE.effort,
     dither: Dither = _ENCODE.dither,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    timeout: Timeout = WORKER_TIMEOUT,
-    memory: Memory = None,
     as_json: Json = False,
 ) -> int:
     """Show bytes and quality for several numbers of colours, from one counting pass.
@@ -84,13 +78,18 @@ def sweep(
     from kmeans_dask.imaging.encode import check_effort
     from kmeans_dask.pipeline.compress import passing_folder
     from kmeans_dask.pipeline.plan import make_plan
+    from kmeans_dask.pipeline.sample import images_of
     from kmeans_dask.pipeline.sweep import sweep as job
     from kmeans_dask.views.sweep import show_sweep
 
     check_effort(encode_settings)
     with Run(as_json) as run:
         plan = run.planned(partial(make_plan, inputs))
-        with passing_folder() as folder, run.engine(scheduler, workers, timeout, memory) as engine:
+        with (
+            passing_folder() as folder,
+            run.engine(where) as engine,
+            engine.sharing([folder], images_of(plan)),
+        ):
             found = job(
                 plan,
                 folder / "sweep.zarr",
@@ -105,7 +104,9 @@ def sweep(
 
 
 @app.command(epilog="Example: kmeans-dask estimate photos/ --colors 64")
+@placed
 def estimate(
+    where: Where,
     inputs: Inputs,
     colors: Colors = _FIT.colors,
     scope: Scope = SCOPES[0],
@@ -115,10 +116,6 @@ def estimate(
     format_: Format = _ENCODE.format,
     effort: Effort = _ENCODE.effort,
     dither: Dither = _ENCODE.dither,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    timeout: Timeout = WORKER_TIMEOUT,
-    memory: Memory = None,
     as_json: Json = False,
 ) -> int:
     """Predict size, quality, time and memory from a sample. Writes nothing that stays."""
@@ -133,6 +130,7 @@ def estimate(
     from kmeans_dask.pipeline.estimate import estimate as predict
     from kmeans_dask.pipeline.estimate import sample_of
     from kmeans_dask.pipeline.plan import make_plan
+    from kmeans_dask.pipeline.sample import images_of
     from kmeans_dask.pipeline.work import open_work
     from kmeans_dask.views.estimate import show_estimate
 
@@ -145,7 +143,8 @@ def estimate(
         with (
             job.passing_folder() as folder,
             open_work(folder / "out", {}, resume=False, overwrite=False) as work,
-            run.engine(scheduler, workers, timeout, memory) as engine,
+            run.engine(where) as engine,
+            engine.sharing([work.path], images_of(plan)),
         ):
             work.begin()
             found = predict(
@@ -306,21 +305,20 @@ def info(store: StorePath, as_json: Json = False) -> int:
 
 
 @app.command(epilog="Example: kmeans-dask verify photos.zarr --repair")
+@placed
 def verify(
+    where: Where,
     store: StorePath,
     repair: Annotated[
         bool,
         typer.Option("--repair", help="Mend what is damaged, from copies or from the images."),
     ] = False,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    timeout: Timeout = WORKER_TIMEOUT,
-    memory: Memory = None,
     as_json: Json = False,
 ) -> int:
     """Read every byte of a store, and name what is not as it was written."""
     from kmeans_dask.files import locked
     from kmeans_dask.pipeline import verify as job
+    from kmeans_dask.pipeline.sample import documents_of
     from kmeans_dask.store import Store
     from kmeans_dask.views.verify import show_verified
 
@@ -330,7 +328,8 @@ def verify(
     with Run(as_json) as run:
         with (
             locked(Store.lock_file(path), str(store), shared=not repair),
-            run.engine(scheduler, workers, timeout, memory) as engine,
+            run.engine(where) as engine,
+            engine.sharing([path] * repair, documents_of(path)),
         ):
             if repair:
                 found = job.repair(path, engine, run.progress)

@@ -149,46 +149,12 @@ PaletteName = Annotated[
     str | None,
     typer.Option("--name", help="Which palette of a store.", show_default="the one fitted last"),
 ]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help="Local worker processes; 0: this process.",
-        show_default="one per core",
-        rich_help_panel=RUNNING,
-    ),
-]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(
-        help="Run on the Dask cluster at this address; else DASK_SCHEDULER_ADDRESS, if it is set.",
-        rich_help_panel=RUNNING,
-    ),
-]
-Memory = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SIZE",
-        help="That a local worker may take, as 2GB; images that need more are refused by name.",
-        show_default="its share of the machine's",
-        rich_help_panel=RUNNING,
-    ),
-]
 ImageTimeout = Annotated[
     float,
     typer.Option(
         "--image-timeout",
         min=0.1,
         help="Seconds that one image may take to decode; one that takes longer is quarantined.",
-        rich_help_panel=RUNNING,
-    ),
-]
-Timeout = Annotated[
-    float,
-    typer.Option(
-        min=0.1,
-        max=86400,
-        help="Seconds to wait for a scheduler, or without a worker.",
         rich_help_panel=RUNNING,
     ),
 ]

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from kmeans_dask.errors import JobError, StoreError, UsageError
-from kmeans_dask.settings import PROCESS_BYTES
+from kmeans_dask.errors import JobError, StoreError
 
 _PIPED = 120  # columns of tables that go to no terminal
+_IN_THE_CLEAR = (
+    "kmeans-dask: warning: {} is used without TLS: whoever can reach it can run code as its user. "
+    "See docs/tls.md; where you trust the network, set DASK_KMEANS__TRUSTED_NETWORK=true"
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import RenderableType
 
+    from kmeans_dask.cli.where import Where
     from kmeans_dask.cluster import Engine
     from kmeans_dask.pipeline.plan import Plan
-
-
-def parse_size(text: str) -> int:
-    """Bytes: `2GB` and `1500MiB`, say. Raises UsageError."""
-    from dask.utils import parse_bytes
-
-    try:
-        size = int(parse_bytes(text))
-    except ValueError:
-        raise UsageError(f"--memory is {text!r}: write a size as 2GB") from None
-    if size <= PROCESS_BYTES:
-        least = PROCESS_BYTES / 1e6
-        raise UsageError(f"--memory is {text!r}: a worker takes {least:,.0f} MB before any image")
-    return size
 
 
 class Run:
@@ -57,25 +46,25 @@ class Run:
         self.progress.__exit__(*error)
 
     @contextmanager
-    def engine(
-        self, scheduler: str | None, workers: int | None, timeout: float, memory: str | None
-    ) -> Iterator[Engine]:
+    def engine(self, where: Where) -> Iterator[Engine]:
         """Connect, and say where the job can be watched."""
         from kmeans_dask.cluster import connect
 
-        if workers is None:
-            scheduler = scheduler or os.environ.get("DASK_SCHEDULER_ADDRESS")
-        elif scheduler:
-            raise UsageError("--workers and --scheduler exclude each other: leave one out")
-        if memory and scheduler:
-            raise UsageError("--memory is for local workers: others have a limit of their own")
-        limit = parse_size(memory) if memory else None
         self.progress.start("start")
-        with connect(scheduler=scheduler, workers=workers, timeout=timeout, memory=limit) as engine:
+        scheduler = where.find_scheduler()
+        with connect(
+            scheduler=scheduler,
+            workers=where.workers,
+            timeout=where.timeout,
+            memory=where.memory,
+            tls=where.tls,
+        ) as engine:
             self.progress.finish()
+            if scheduler and where.is_unsafe(scheduler):
+                self._console.print(_IN_THE_CLEAR.format(scheduler), markup=False, soft_wrap=True)
             if engine.dashboard:
-                where = f"{engine.place}, dashboard: {engine.dashboard}"
-                self._console.print(where, markup=False, soft_wrap=True)
+                place = f"{engine.place}, dashboard: {engine.dashboard}"
+                self._console.print(place, markup=False, soft_wrap=True)
             self.progress.announce = engine.announce
             # Others may look at a scheduler's page: no message, as it could name a file.
             end: dict[str, Any] = {"kind": "end", "ok": False, "why": "failed"}

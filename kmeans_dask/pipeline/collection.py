@@ -64,6 +64,7 @@ def open_collection(
 
 def take_up(path: Path, plan: Plan, settings: DecodeSettings) -> Collection:
     """The store at `path`, which is made where there is none, for the images of `plan`."""
+    path = path.absolute()  # workers run in other folders
     if not Store.is_at(path):
         attrs = {"decode": settings.of_result}
         return Collection(Store.create(path, plan.as_record(), attrs), plan, settings, Changes())

@@ -60,7 +60,7 @@ class Work:
         self.begins, self.began = True, False
         self._asked = asked
         self.path = output / WORK_FOLDER
-        self.store_path = self.path / "store.zarr"
+        self.store_path = self.path.absolute() / "store.zarr"  # workers run in other folders
 
     @property
     def job(self) -> dict[str, Any] | None:

@@ -26,7 +26,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.errors import StoreError
-from kmeans_dask.files import DamagedError, is_passing, read_sealed, remove, write_sealed
+from kmeans_dask.files import AT_WORK, DamagedError, is_passing, read_sealed, remove, write_sealed
 
 _CHUNK_COLORS = 1 << 20
 _MAX_CHUNK = 1 << 25  # bytes of one that is read: twice what is written
@@ -80,7 +80,7 @@ def sweep(folder: Path) -> None:
         return
     for entry in list(os.scandir(folder)):
         is_group = entry.name[0] == "." and entry.is_dir(follow_symlinks=False)
-        if is_group or is_passing(entry.name):
+        if (is_group or is_passing(entry.name)) and not entry.name.startswith(AT_WORK):
             remove(Path(entry.path))
 
 
