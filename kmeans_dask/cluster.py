@@ -21,7 +21,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future as LocalFuture
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from kmeans_dask import dashboard
@@ -30,6 +29,7 @@ from kmeans_dask.errors import ClusterError, UsageError
 from kmeans_dask.interrupts import check_interrupted, uninterrupted_children
 from kmeans_dask.settings import WORKER_TIMEOUT
 from kmeans_dask.sight import Sight, look, open_sight, unseen
+from kmeans_dask.storage import Place
 from kmeans_dask.tls import OPTIONS, Tls, is_encrypted, refusal
 from kmeans_dask.versions import PACKAGES, difference, versions_here
 
@@ -103,7 +103,7 @@ class Engine(Protocol):
         ...
 
     def sharing(
-        self, folders: Sequence[Path], files: Sequence[tuple[str, int]] = ()
+        self, folders: Sequence[Place], files: Sequence[tuple[str, int]] = ()
     ) -> AbstractContextManager[None]:
         """Inside the block, workers see `folders` and write to them, and see `files`, with sizes.
 
@@ -274,7 +274,7 @@ class _InProcess:
 
     @contextmanager
     def sharing(
-        self, folders: Sequence[Path], files: Sequence[tuple[str, int]] = ()
+        self, folders: Sequence[Place], files: Sequence[tuple[str, int]] = ()
     ) -> Iterator[None]:
         yield
 
@@ -420,7 +420,7 @@ class _Distributed:
 
     @contextmanager
     def sharing(
-        self, folders: Sequence[Path], files: Sequence[tuple[str, int]] = ()
+        self, folders: Sequence[Place], files: Sequence[tuple[str, int]] = ()
     ) -> Iterator[None]:
         if self._admission is None:
             yield

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from kmeans_dask.imaging.decode import decode
 from kmeans_dask.imaging.palette import palette_of
 from kmeans_dask.imaging.png import encode_png
 from kmeans_dask.imaging.quality import psnr
+from kmeans_dask.storage import Place
 
 _MAX_ITER = 300
 _FEW = 2000  # pixels, to warm up with
@@ -83,7 +83,7 @@ _Found = tuple[NDArray[np.float64], NDArray[Any], int | None]  # centroids, labe
 _Fit = Callable[[NDArray[np.uint8], NDArray[np.float64], float], _Found]
 
 
-def compare(path: Path, colors: int, *, seed: int = 0, tol: float = 1e-4) -> Comparison:
+def compare(path: Place, colors: int, *, seed: int = 0, tol: float = 1e-4) -> Comparison:
     """Fit `colors` to the image at `path` by each implementation that is installed.
 
     Raises UsageError for what is no image, or has too few colours.

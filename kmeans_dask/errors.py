@@ -25,3 +25,7 @@ class JobError(KMeansDaskError):
 
 class ClusterError(JobError):
     """The cluster went away, has no workers, or lost the work too often."""
+
+
+class UnreachableError(JobError):
+    """What is in an object store cannot be reached for now; it may be whole."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from kmeans_dask.files import AT_WORK
+from kmeans_dask.storage import Place, place_of
+from kmeans_dask.storage.files import AT_WORK, names_in, remove
 
 _TOKEN = "token"  # noqa: S105 - a file's name
 
@@ -30,12 +28,12 @@ class Sight:
         """What is not seen from here, in words."""
         for name, size in self.files:
             try:
-                found = os.stat(name).st_size  # noqa: PTH116
+                found = place_of(name).stat().st_size
             except OSError as error:
                 return f"does not see {name} ({_why(error)})"
             if found != size:
                 return f"sees {name} with {found:,} bytes, not {size:,}: it is another file"
-        for folder in map(Path, self.folders):
+        for folder in map(place_of, self.folders):
             try:
                 token = (folder / _TOKEN).read_text()
             except OSError as error:
@@ -49,7 +47,7 @@ def look(sight: Sight) -> tuple[str | None, list[str]]:
     """From a worker: what is missing there, if anything; and files written for the job to see."""
     missing = sight.missing()
     written: list[str] = []
-    for folder in map(Path, sight.folders) if not missing else ():
+    for folder in map(place_of, sight.folders) if not missing else ():
         path = folder / secrets.token_hex(8)
         try:
             path.write_text(path.name)
@@ -61,24 +59,25 @@ def look(sight: Sight) -> tuple[str | None, list[str]]:
 
 def unseen(written: Sequence[str]) -> str | None:
     """Of files that a worker has written, the folder of one that is not seen here."""
-    for path in map(Path, written):
+    for path in map(place_of, written):
         try:
             if path.read_text() == path.name:
                 continue
         except OSError:
             pass
-        return str(path.parents[1])
+        return str(path.parent.parent)
     return None
 
 
 @contextmanager
-def open_sight(folders: Sequence[Path], files: Sequence[tuple[str, int]]) -> Iterator[Sight]:
+def open_sight(folders: Sequence[Place], files: Sequence[tuple[str, int]]) -> Iterator[Sight]:
     """Make what is to be seen in `folders`, for the time of the block."""
     made = [folder.absolute() / f"{AT_WORK}{secrets.token_hex(8)}" for folder in folders]
     try:
         for folder in made:
-            for left in folder.parent.glob(f"{AT_WORK}*"):  # by a run that was killed
-                shutil.rmtree(left, ignore_errors=True)
+            for name in names_in(folder.parent):
+                if name.startswith(AT_WORK):  # by a run that was killed
+                    remove(folder.parent / name)
             folder.mkdir()
             (folder / _TOKEN).write_text(folder.name)
         # What has changed since it was found, the job will tell of.
@@ -86,7 +85,7 @@ def open_sight(folders: Sequence[Path], files: Sequence[tuple[str, int]]) -> Ite
         yield Sight(seen, tuple(map(str, made)))
     finally:
         for folder in made:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
 
 
 def _why(error: OSError) -> str:

@@ -19,9 +19,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kmeans_dask import files
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files import DamagedError, locked, read_sealed, write_file, write_sealed
+from kmeans_dask.storage import files
+from kmeans_dask.storage.files import DamagedError, read_sealed, write_file, write_sealed
+from kmeans_dask.storage.locks import locked
 from tests.pipeline.strategies import files_in
 
 # -- whole files ------------------------------------------------------------------------------
@@ -166,7 +167,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files import locked
+from kmeans_dask.storage.locks import locked
 
 try:
     with locked(Path(sys.argv[1]), "photos", shared=sys.argv[2] == "shared"):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import kmeans_dask.store.partition
 from kmeans_dask.clustering.counts import ColorCounter, ColorCounts, count_colors
 from kmeans_dask.errors import StoreError
-from kmeans_dask.files import DamagedError, read_sealed
+from kmeans_dask.storage.files import DamagedError, read_sealed
 from kmeans_dask.store import FORMAT_VERSION, Partition, Store, StoredPalette, groups
 from kmeans_dask.store.health import damage_of, damaged_roots, places
 from kmeans_dask.store.store import MEMBERS, PLANS
@@ -154,6 +154,12 @@ def chunks_of_10(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kmeans_dask.store.partition, "CHUNK_PIXELS", 10)
 
 
+def root_of(store: Store) -> Path:
+    """The folder of a store that is none of objects."""
+    assert isinstance(store.path, Path)
+    return store.path
+
+
 def listed(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -165,7 +171,7 @@ def flip_a_bit(path: Path) -> None:
 
 
 def chunk_files(store: Store, array: str) -> list[Path]:
-    return sorted(path for path in (store.path / array / "c").rglob("*") if path.is_file())
+    return sorted(path for path in (root_of(store) / array / "c").rglob("*") if path.is_file())
 
 
 # -- partitions -------------------------------------------------------------------------------
@@ -178,7 +184,7 @@ def test_images_that_cross_chunks_come_back(store: Store, band: int) -> None:
     partition = write(store, pictures, band=band)
     assert partition.pixels.chunks == (10, 3)
     assert_holds(partition, pictures)
-    assert "alphas" not in listed(store.path / "partitions" / "000000")
+    assert "alphas" not in listed(root_of(store) / "partitions" / "000000")
 
 
 @pytest.mark.usefixtures("chunks_of_10")
@@ -279,7 +285,7 @@ def test_a_partition_that_was_not_finished_leaves_nothing(store: Store) -> None:
     assert store.committed_partitions == []
     assert store.missing_partitions == ["000000"]
     assert not store.has_partition("000000")
-    assert listed(store.path / "partitions") == ["zarr.json"]
+    assert listed(root_of(store) / "partitions") == ["zarr.json"]
 
 
 def test_a_partition_is_not_there_before_its_block_ends(store: Store) -> None:
@@ -296,7 +302,7 @@ def test_a_partition_is_not_there_before_its_block_ends(store: Store) -> None:
 def test_what_a_killed_writer_left_is_no_partition(store: Store) -> None:
     killed = store.writing_partition("000000", 5)
     killed.__enter__()
-    assert len(listed(store.path / "partitions")) == 2
+    assert len(listed(root_of(store) / "partitions")) == 2
     assert Store.open(store.path).committed_partitions == []
     image = picture(5, seed=0)
     assert_holds(write(store, [image]), [image])
@@ -309,7 +315,7 @@ def test_the_first_writer_of_a_partition_wins(store: Store) -> None:
         late.describe(NOTHING, records([second]), [])
         write(store, [first])
     assert_holds(store.partition("000000"), [first])
-    assert listed(store.path / "partitions") == ["000000", "zarr.json"]
+    assert listed(root_of(store) / "partitions") == ["000000", "zarr.json"]
 
 
 def test_partitions_are_listed_in_the_order_of_their_ids(store: Store) -> None:
@@ -507,7 +513,7 @@ def test_what_is_not_planned_any_more_goes_with_its_indices(with_indices: Store)
     with_indices.remove_unplanned()
     assert with_indices.partition_ids == with_indices.committed_partitions == [IDS[0], IDS[2]]
     for folder in ("partitions", "indices/a"):
-        assert [name for name in listed(with_indices.path / folder) if ".json" not in name] == [
+        assert [name for name in listed(root_of(with_indices) / folder) if ".json" not in name] == [
             IDS[0],
             IDS[2],
         ]
@@ -553,7 +559,7 @@ def test_what_colors_weigh_is_written_over(store: Store) -> None:
     store.write_weighed(WEIGHED)
     store.write_weighed(WEIGHED[1:3])
     np.testing.assert_array_equal(store.read_weighed(), WEIGHED[1:3])
-    assert listed(store.path) == [*OF_A_NEW_STORE, "weighed", "zarr.json"]
+    assert listed(root_of(store)) == [*OF_A_NEW_STORE, "weighed", "zarr.json"]
 
 
 def test_what_the_colors_of_nothing_weigh_comes_back(store: Store) -> None:
@@ -601,7 +607,7 @@ def test_a_flipped_bit_in_a_palette_is_detected(store: Store, array: str) -> Non
 
 def make_older(store: Store, name: str) -> None:
     """Set a palette's time back, as two may be written within one tick of the clock."""
-    folder = store.path / "palettes" / name
+    folder = root_of(store) / "palettes" / name
     before = folder.stat().st_mtime_ns - 10**9
     os.utime(folder, ns=(before, before))
 
@@ -617,7 +623,7 @@ def test_a_palette_replaces_one_of_the_same_name(store: Store) -> None:
     store.write_palette("a", palette(4, n=2))
     assert store.palette_names == ["a"]
     assert_same(store.read_palette("a"), palette(4, n=2))
-    assert listed(store.path / "palettes") == ["a", "zarr.json"]
+    assert listed(root_of(store) / "palettes") == ["a", "zarr.json"]
 
 
 def test_a_palette_stays_where_its_replacement_cannot_be_written(store: Store) -> None:
@@ -625,7 +631,7 @@ def test_a_palette_stays_where_its_replacement_cannot_be_written(store: Store) -
     with pytest.raises(TypeError):
         store.write_palette("a", palette(4, n=object()))
     assert_same(store.read_palette("a"), palette(16, n=1))
-    assert listed(store.path / "palettes") == ["a", "zarr.json"]
+    assert listed(root_of(store) / "palettes") == ["a", "zarr.json"]
 
 
 def test_the_palette_written_last_is_the_last(store: Store) -> None:
@@ -774,7 +780,7 @@ def test_indices_that_were_never_written_are_missed_with_the_command_for_them(
 @pytest.mark.parametrize("partition_id", IDS)
 def test_the_indices_of_one_partition_are_missed(with_indices: Store, partition_id: str) -> None:
     assert len(with_indices.indices("a")) == 3
-    shutil.rmtree(with_indices.path / "indices" / "a" / partition_id)
+    shutil.rmtree(root_of(with_indices) / "indices" / "a" / partition_id)
     assert_no_indices(with_indices, "a")
 
 
@@ -790,7 +796,7 @@ def test_indices_go_when_the_palette_of_that_name_is_written_again(with_indices:
     assert len(with_indices.indices("a")) == 3  # those of another name stay
     with_indices.write_palette("a", palette(5))
     assert_no_indices(with_indices, "a")
-    assert listed(with_indices.path / "indices") == ["b", "zarr.json"]
+    assert listed(root_of(with_indices) / "indices") == ["b", "zarr.json"]
 
 
 def test_indices_that_are_there_stay_when_they_are_started_again(with_indices: Store) -> None:
@@ -799,7 +805,7 @@ def test_indices_that_are_there_stay_when_they_are_started_again(with_indices: S
     with_indices.start_indices("a")
     assert all(with_indices.has_indices("a", partition_id) for partition_id in IDS)
     assert_indices(with_indices, "a", [some_indices(n, seed=n) for n in (25, 10, 0)])
-    assert listed(with_indices.path / "indices" / "a") == [*IDS, "seal.json", "zarr.json"]
+    assert listed(root_of(with_indices) / "indices" / "a") == [*IDS, "seal.json", "zarr.json"]
 
 
 def test_each_palette_has_its_own_indices(with_indices: Store) -> None:
@@ -816,20 +822,20 @@ def test_the_last_attempt_at_a_partitions_indices_stays(with_indices: Store) -> 
     again = some_indices(10, seed=77)
     write_indices(with_indices, "a", IDS[1], again)
     assert_indices(with_indices, "a", [some_indices(25, seed=25), again, some_indices(0, seed=0)])
-    assert listed(with_indices.path / "indices" / "a") == [*IDS, "seal.json", "zarr.json"]
+    assert listed(root_of(with_indices) / "indices" / "a") == [*IDS, "seal.json", "zarr.json"]
 
 
 def test_indices_that_were_not_finished_leave_nothing(with_partitions: Store) -> None:
     def fail_half_way() -> None:
         with with_partitions.writing_indices("a", IDS[0], 25, np.dtype(np.uint8)) as append:
             append(some_indices(12, seed=0))
-            assert len(listed(with_partitions.path / "indices" / "a")) == 3
+            assert len(listed(root_of(with_partitions) / "indices" / "a")) == 3
             raise RuntimeError("half-way")
 
     with_partitions.start_indices("a")
     with pytest.raises(RuntimeError, match="half-way"):
         fail_half_way()
-    assert listed(with_partitions.path / "indices" / "a") == ["seal.json", "zarr.json"]
+    assert listed(root_of(with_partitions) / "indices" / "a") == ["seal.json", "zarr.json"]
     assert_no_indices(with_partitions, "a")
 
 
@@ -865,7 +871,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Store:
         store.start_indices("a")
         for partition_id, n in zip(IDS, (11, 3), strict=False):
             write_indices(store, "a", partition_id, some_indices(n, seed=n))
-    assert damages_of(store.path) == []
+    assert damages_of(root_of(store)) == []
     return store
 
 
@@ -885,7 +891,7 @@ def place_of(store: Store, file: Path) -> str | None:
 
 
 def files_of(store: Store) -> list[Path]:
-    return sorted(path for path in store.path.rglob("*") if path.is_file())
+    return sorted(path for path in root_of(store).rglob("*") if path.is_file())
 
 
 def test_any_byte_of_any_file_that_changes_is_noticed(tiny: Store) -> None:
@@ -897,10 +903,10 @@ def test_any_byte_of_any_file_that_changes_is_noticed(tiny: Store) -> None:
             flipped[position] ^= 1 << position % 8
             file.write_bytes(flipped)
             if not (damage_of(tiny.path, place) if place else damaged_roots(tiny.path)):
-                unnoticed.append((file.relative_to(tiny.path), position))
+                unnoticed.append((file.relative_to(root_of(tiny)), position))
         file.write_bytes(content)
     assert not unnoticed
-    assert damages_of(tiny.path) == []
+    assert damages_of(root_of(tiny)) == []
 
 
 @pytest.mark.parametrize("damage", ["deleted", "cut", "emptied", "longer"])
@@ -910,9 +916,9 @@ def test_any_file_that_is_gone_or_of_another_length_is_noticed(damage: str, tiny
         file.unlink()
         if damage != "deleted":
             file.write_bytes({"cut": content[:-1], "emptied": b"", "longer": content * 2}[damage])
-        assert damages_of(tiny.path), file
+        assert damages_of(root_of(tiny)), file
         file.write_bytes(content)
-    assert damages_of(tiny.path) == []
+    assert damages_of(root_of(tiny)) == []
 
 
 def read_all(store: Store) -> None:
@@ -945,9 +951,10 @@ def test_no_damage_changes_what_is_read(tiny: Store) -> None:
             except (StoreError, ValueError):  # of an array of indices, Zarr's own
                 pass
             else:
-                spared.add(str(file.relative_to(tiny.path)))
+                spared.add(str(file.relative_to(root_of(tiny))))
             file.write_bytes(content)
-    copies = {str(path.relative_to(tiny.path)) for path in files_of(tiny) if "copies" in path.parts}
+    names = [path.relative_to(root_of(tiny)) for path in files_of(tiny)]
+    copies = {str(name) for name in names if "copies" in name.parts}
     of_folder = {"indices/a/zarr.json", "indices/a/seal.json"}
     assert spared - copies <= {*PLANS, *of_folder, "copies/zarr.json"}
 

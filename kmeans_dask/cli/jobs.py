@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,6 +32,7 @@ from kmeans_dask.cli.options import (
     Output,
     Overwrite,
     PartitionPixels,
+    Place,
     Resume,
     Scope,
     Seed,
@@ -58,6 +58,7 @@ from kmeans_dask.settings import (
     EncodeSettings,
     FitSettings,
 )
+from kmeans_dask.storage import place_of
 
 if TYPE_CHECKING:
     from kmeans_dask.cluster import Engine
@@ -83,8 +84,9 @@ def compress(
     min_psnr: MinPsnr = None,
     fix: Fix = "",
     palette_file: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
+            parser=place_of,
             metavar="FILE",
             help="Take this palette, and fit none: JSON, .gpl, .act, .pal, .hex or PNG.",
             rich_help_panel=PALETTE,
@@ -105,8 +107,9 @@ def compress(
     overwrite: Overwrite = False,
     resume: Resume = False,
     store: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
+            parser=place_of,
             help="Keep the store, pixels and colours, at this path; to one that is there, images "
             "that are new are added.",
             rich_help_panel=WRITING,
@@ -263,7 +266,7 @@ def _compress_to_tokens(
     run: Run,
     connecting: AbstractContextManager[Engine],
     find: Callable[..., Plan],
-    output: Path,
+    output: Place,
     settings: JobSettings,
     *,
     resume: bool,
@@ -370,8 +373,8 @@ def fit(
         chunk_colors,
     )
 
-    from kmeans_dask.files import locked
     from kmeans_dask.pipeline.fit import fit as fit_store
+    from kmeans_dask.storage.locks import locked
     from kmeans_dask.store import Store
     from kmeans_dask.views.summary import show_fit
 
@@ -394,8 +397,10 @@ def encode(
     where: Where,
     store: StorePath,
     output: Annotated[
-        Path | None,
-        typer.Argument(metavar="OUTPUT", help="The folder to write to; none for tokens."),
+        Place | None,
+        typer.Argument(
+            parser=place_of, metavar="OUTPUT", help="The folder to write to; none for tokens."
+        ),
     ] = None,
     palette: Annotated[
         str | None,
@@ -417,7 +422,6 @@ def encode(
     """Write the images of a store with a palette that was fitted; or as tokens into the store."""
     settings = EncodeSettings(format_, effort, dither, always, keep_metadata)
 
-    from kmeans_dask.files import locked
     from kmeans_dask.imaging.encode import check_effort
     from kmeans_dask.imaging.palette_files import hexes_of
     from kmeans_dask.pipeline import checks
@@ -428,6 +432,7 @@ def encode(
     from kmeans_dask.pipeline.record import record_of_job
     from kmeans_dask.pipeline.sample import documents_of, images_of
     from kmeans_dask.pipeline.work import asked_for, open_work
+    from kmeans_dask.storage.locks import locked
     from kmeans_dask.store import Store
     from kmeans_dask.views.report import write_report
     from kmeans_dask.views.summary import show_summary, show_tokens
@@ -450,7 +455,7 @@ def encode(
     if output is None:
         raise UsageError("OUTPUT is missing: name a folder to write to")
     checks.check_encoding(opened, fitted, settings)
-    inputs = [Path(given) for given in opened.plan["inputs"]]
+    inputs = [place_of(given) for given in opened.plan["inputs"]]
     checks.check_outside([store, *inputs], output, "OUTPUT")
     asked = asked_for(
         "encode", store=str(opened.path), palette=hexes_of(fitted.palette.entries), encode=settings

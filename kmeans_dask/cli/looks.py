@@ -20,6 +20,7 @@ from kmeans_dask.cli.options import (
     MinPsnr,
     OverwriteFile,
     PaletteName,
+    Place,
     Scope,
     Seed,
     Space,
@@ -41,6 +42,7 @@ from kmeans_dask.settings import (
     FitSettings,
     check_together,
 )
+from kmeans_dask.storage import place_of
 
 # Everything else is imported where it is used: --help and errors need no numba and no Dask.
 
@@ -161,7 +163,7 @@ def estimate(
 
 @app.command(epilog="Example: kmeans-dask compare cathedral.jpg --colors 16")
 def compare(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The image.")],
+    image: Annotated[Place, typer.Argument(parser=place_of, metavar="IMAGE", help="The image.")],
     colors: Annotated[int, typer.Option("--colors", "-k", min=2, max=256)] = 16,
     seed: Seed = _FIT.seed,
     as_json: Json = False,
@@ -183,12 +185,17 @@ def compare(
 @app.command(epilog="Example: kmeans-dask palette photos.zarr colors.gpl")
 def palette(
     source: Annotated[
-        Path, typer.Argument(metavar="STORE-or-FILE", help="A store, or a palette file.")
+        Place,
+        typer.Argument(
+            parser=place_of, metavar="STORE-or-FILE", help="A store, or a palette file."
+        ),
     ],
     target: Annotated[
-        Path | None,
+        Place | None,
         typer.Argument(
-            metavar="FILE", help="Where to write it, as .json, .gpl, .act, .pal, .hex or .png."
+            parser=place_of,
+            metavar="FILE",
+            help="Where to write it, as .json, .gpl, .act, .pal, .hex or .png.",
         ),
     ] = None,
     name: PaletteName = None,
@@ -210,11 +217,15 @@ def palette(
 def report(
     context: typer.Context,
     source: Annotated[
-        Path, typer.Argument(metavar="STORE-or-OUTPUT", help="A store, or the output of a job.")
+        Place,
+        typer.Argument(
+            parser=place_of, metavar="STORE-or-OUTPUT", help="A store, or the output of a job."
+        ),
     ],
     target: Annotated[
-        Path | None,
+        Place | None,
         typer.Argument(
+            parser=place_of,
             metavar="FILE",
             help="Where to write the report of a store.",
             show_default="NAME-report.html, in this folder",
@@ -224,10 +235,10 @@ def report(
     overwrite: OverwriteFile = False,
 ) -> int:
     """Make report.html again, from what a job left in its output; or write what a store holds."""
-    from kmeans_dask.files import check_new_file
     from kmeans_dask.pipeline.exhibit import plain_name
     from kmeans_dask.pipeline.inventory import take_inventory
     from kmeans_dask.pipeline.record import read_record
+    from kmeans_dask.storage.files import check_new_file
     from kmeans_dask.store import Store
     from kmeans_dask.views.report import remake_report
     from kmeans_dask.views.store_report import write_store_report
@@ -249,7 +260,10 @@ def report(
 def plot(
     context: typer.Context,
     source: Annotated[
-        Path, typer.Argument(metavar="IMAGE-or-STORE", help="An image, or a store with a palette.")
+        Place,
+        typer.Argument(
+            parser=place_of, metavar="IMAGE-or-STORE", help="An image, or a store with a palette."
+        ),
     ],
     colors: Annotated[
         int, typer.Option("--colors", "-k", min=2, max=256, help="Of the palette of an image.")
@@ -257,7 +271,10 @@ def plot(
     seed: Seed = _FIT.seed,
     name: PaletteName = None,
     output: Annotated[
-        Path, typer.Option(metavar="DIR", help="The folder to write to.", show_default="this one")
+        Place,
+        typer.Option(
+            parser=place_of, metavar="DIR", help="The folder to write to.", show_default="this one"
+        ),
     ] = Path(),
     overwrite: OverwriteFile = False,
     as_json: Json = False,
@@ -271,8 +288,8 @@ def plot(
 
     check_matplotlib()
 
-    from kmeans_dask.files import check_new_file, write_file
     from kmeans_dask.pipeline.exhibit import exhibit_image, exhibit_store, plain_name
+    from kmeans_dask.storage.files import check_new_file, write_file
 
     source = named(source)
     if output.exists() and not output.is_dir():
@@ -316,9 +333,9 @@ def verify(
     as_json: Json = False,
 ) -> int:
     """Read every byte of a store, and name what is not as it was written."""
-    from kmeans_dask.files import locked
     from kmeans_dask.pipeline import verify as job
     from kmeans_dask.pipeline.sample import documents_of
+    from kmeans_dask.storage.locks import locked
     from kmeans_dask.store import Store
     from kmeans_dask.views.verify import show_verified
 

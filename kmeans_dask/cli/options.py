@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.settings import PRIVATE_TOL, TOL
+from kmeans_dask.storage import place_of
+
+if TYPE_CHECKING:
+    from kmeans_dask.storage import Place as Place
+else:  # typer takes no union, but what its parser returns
+    from pathlib import Path as Place
 
 PALETTE, WRITING, RUNNING = "Palette", "Output", "Where and how it runs"  # panels of the help
 
 Inputs = Annotated[
-    list[Path], typer.Argument(metavar="INPUT...", help="Images, or folders searched for images.")
+    list[Place],
+    typer.Argument(
+        parser=place_of, metavar="INPUT...", help="Images, or folders searched for images."
+    ),
 ]
-StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="The store, a folder.")]
-Output = Annotated[Path, typer.Argument(metavar="OUTPUT", help="The folder to write to.")]
+StorePath = Annotated[
+    Place, typer.Argument(parser=place_of, metavar="STORE", help="The store, a folder.")
+]
+Output = Annotated[
+    Place, typer.Argument(parser=place_of, metavar="OUTPUT", help="The folder to write to.")
+]
 Colors = Annotated[
     int,
     typer.Option(
@@ -200,6 +212,6 @@ def numbers_of(text: str) -> list[int]:
         raise UsageError(f"--colors is {text!r}: write numbers with commas, as 4,16,64") from None
 
 
-def named(path: Path) -> Path:
+def named(path: Place) -> Place:
     """`path`; where that has no name, as `..` has none, the path that it leads to."""
     return path if path.name.strip(".") else path.resolve()

@@ -17,13 +17,12 @@ _IN_THE_CLEAR = (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import RenderableType
 
     from kmeans_dask.cli.where import Where
     from kmeans_dask.cluster import Engine
     from kmeans_dask.pipeline.plan import Plan
+    from kmeans_dask.storage import Place
 
 
 class Run:
@@ -90,7 +89,7 @@ class Run:
         """The same, later, when it is known which images are there already."""
         return lambda known: self.planned(make_plan, known=known)
 
-    def show_finished(self, data: dict[str, Any], output: Path) -> int:
+    def show_finished(self, data: dict[str, Any], output: Place) -> int:
         """What a job did that had been finished before; returns its exit code."""
         from rich.text import Text
 

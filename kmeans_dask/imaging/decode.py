@@ -28,15 +28,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
 
-from kmeans_dask.errors import ImageError
+from kmeans_dask.errors import ImageError, UnreachableError
 from kmeans_dask.imaging.metadata import Metadata, read_metadata
 from kmeans_dask.settings import MAX_PIXELS
+from kmeans_dask.storage import Place
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
 
@@ -116,14 +118,14 @@ class DecodedImage:
         return Band(np.concatenate([band.pixels for band in bands]), alphas)
 
 
-def read_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def read_size(path: Place, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Width and height as the file's header has them. Raises ImageError."""
     with _opened(path, max_pixels) as image:
         return image.size
 
 
 def decode(
-    path: Path,
+    path: Place,
     max_pixels: int = MAX_PIXELS,
     *,
     flat: bool = False,
@@ -133,7 +135,7 @@ def decode(
 
     flat: composite partly transparent pixels over white; the image still counts as translucent
     """
-    with _opened(path, max_pixels) as image:
+    with _opened(path, max_pixels, whole=True) as image:
         _mend_color_key(image)
         image.load()
         profile = image.info.get("icc_profile")
@@ -152,8 +154,10 @@ def decode(
 
 
 @contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(path: Place, max_pixels: int, *, whole: bool = False) -> Iterator[Image.Image]:
     """Open an image after all checks that need no decoding; what goes wrong is an ImageError.
+
+    whole: whether all of it will be read, so that an object is fetched at once
 
     Pillow's plugins raise nearly every kind of exception on hostile files, so all are caught.
     """
@@ -171,7 +175,7 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             # What Pillow warns of is harmless here, or checked in the next lines.
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(_file(path, whole=whole), formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise ImageError(
                         f"{image.width} x {image.height} pixels are more than the limit of "
@@ -180,10 +184,17 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
                 if getattr(image, "is_animated", False) and image.format != "MPO":
                     raise ImageError("more than one frame or page: animations are not supported")
                 yield image
-    except ImageError:
+    except (ImageError, UnreachableError):
         raise
     except Exception as error:
         raise ImageError(_reason(error)) from error
+
+
+def _file(path: Place, *, whole: bool) -> Path | IO[bytes]:
+    """What Pillow reads."""
+    if isinstance(path, Path):
+        return path
+    return io.BytesIO(path.read_bytes()) if whole else path.open()
 
 
 def _reason(error: Exception) -> str:

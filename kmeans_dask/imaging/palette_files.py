@@ -14,12 +14,9 @@ import codecs
 import io
 import json
 import re
-import secrets
-import stat
 import struct
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -29,6 +26,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from kmeans_dask.errors import UsageError
+from kmeans_dask.storage import Place
+from kmeans_dask.storage.files import DamagedError, read_regular, write_file
 
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
@@ -63,7 +62,7 @@ Color = tuple[int, int, int, int]
 Pixels = Sequence[int | None] | None
 
 
-def read_entries(path: Path) -> NDArray[np.uint8]:
+def read_entries(path: Place) -> NDArray[np.uint8]:
     """The entries (k, 4) of the palette file at `path`. Raises UsageError."""
     try:
         data = _content(path)
@@ -75,7 +74,7 @@ def read_entries(path: Path) -> NDArray[np.uint8]:
 
 
 def write_entries(
-    path: Path, entries: NDArray[np.uint8], pixels: Pixels = None, name: str = "kmeans-dask"
+    path: Place, entries: NDArray[np.uint8], pixels: Pixels = None, name: str = "kmeans-dask"
 ) -> None:
     """Write `entries` (k, 4) in the format of the suffix; the file is never seen half-written.
 
@@ -124,38 +123,28 @@ def parse_hexes(text: str) -> NDArray[np.uint8]:
     return _entries([_parse_hex(item.strip()) for item in items])
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Place) -> bytes:
     """The bytes of a file, no more of them than the limit."""
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
+        if path.is_dir():
             raise UsageError("is a folder: name a palette file")
-        if not stat.S_ISREG(status.st_mode):  # to open a pipe is to wait for its writer
-            raise UsageError("is not a regular file")
-        size = status.st_size
-        if size <= MAX_BYTES:
-            with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-            size = len(data)  # it may have grown
+        data = read_regular(path, MAX_BYTES)
+    except DamagedError as error:
+        raise UsageError("is not a regular file") from error
     except FileNotFoundError as error:
         raise UsageError("does not exist") from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise UsageError(f"cannot be read: {_reason(error)}") from error
-    if size > MAX_BYTES:
+    if data is None:
         raise UsageError(f"has more than {MAX_BYTES} bytes: it is hardly a palette")
     if not data:
         raise UsageError("the file is empty")
     return data
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Place, data: bytes) -> None:
     try:
-        aside = path.parent / f".kmeans-dask-{secrets.token_hex(8)}"
-        try:
-            aside.write_bytes(data)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_file(path, data)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot be written: {_reason(error)}") from error
 
@@ -509,7 +498,7 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _about(path: Path, error: UsageError) -> UsageError:
+def _about(path: Place, error: UsageError) -> UsageError:
     """The same error, with the file's name, on one line whatever name or content have in them."""
     line = f"{path.name or path}: {error}"
     return UsageError("".join(char if char.isprintable() else "?" for char in line))

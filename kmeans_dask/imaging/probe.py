@@ -16,11 +16,11 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from kmeans_dask.errors import ImageError
 from kmeans_dask.imaging.decode import decode
 from kmeans_dask.settings import DecodeSettings
+from kmeans_dask.storage import place_of
 from kmeans_dask.watchdog import EXIT_CODE, time_limit
 
 _NO_MEMORY = 4  # exit code
@@ -92,7 +92,7 @@ def _main(seconds: str, memory: str, max_pixels: str) -> None:
     for line in sys.stdin:
         try:
             with time_limit(float(seconds)):
-                decode(Path(json.loads(line)), int(max_pixels))
+                decode(place_of(json.loads(line)), int(max_pixels))
         except ImageError as error:  # a worker would not be told, but killed
             if isinstance(error.__cause__, MemoryError):
                 sys.exit(_NO_MEMORY)

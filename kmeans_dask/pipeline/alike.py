@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from kmeans_dask.errors import UsageError
 from kmeans_dask.pipeline.plan import OUR_FILES, PALETTE_FILE, Plan, names_of
 from kmeans_dask.pipeline.write import below
+from kmeans_dask.storage import Place, Remote
 from kmeans_dask.store import Store
 
 
@@ -30,12 +31,14 @@ def names_of_store(store: Store) -> Iterator[str]:
             yield from names_of(image["kept_as"], image["stem"])
 
 
-def refuse_alike(names: Iterable[str], output: Path) -> None:
+def refuse_alike(names: Iterable[str], output: Place) -> None:
     """Raise UsageError where two of `names` would be one file in `output`.
 
     Only a try can tell, as case is a matter of folders on some systems. So where names might be
     taken for one, they are made in a folder beside, which is removed again.
     """
+    if isinstance(output, Remote):
+        return  # every name is its own there
     alike: dict[str, set[str]] = defaultdict(set)
     for name in chain(names, OUR_FILES):
         for each in (name, str(PurePosixPath(name).parent / PALETTE_FILE)):
@@ -51,7 +54,9 @@ def refuse_alike(names: Iterable[str], output: Path) -> None:
     try:
         for group in doubtful:
             for name in group:
-                if not _claim(below(trial, name)):
+                path = below(trial, name)
+                assert isinstance(path, Path)
+                if not _claim(path):
                     raise UsageError(
                         f"{' and '.join(group)} are one name to the file system of {output}: "
                         "rename all but one, or choose another OUTPUT"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from kmeans_dask.pipeline.plan import Plan, Source, cut, numbered, refuse_collisions
+from kmeans_dask.storage import is_within, place_of
 
 _NAMED = 3  # paths of each kind in a message
 
@@ -105,4 +105,4 @@ def _same(before: Source, now: Source) -> bool:
 
 
 def _is_in(path: str, inputs: Sequence[str]) -> bool:
-    return any(Path(path).is_relative_to(given) for given in inputs)
+    return any(is_within(place_of(path), place_of(given)) for given in inputs)

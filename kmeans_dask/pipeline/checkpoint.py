@@ -11,14 +11,14 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.clustering.lloyd import Fit, Iteration
-from kmeans_dask.files import DamagedError, read_sealed, write_sealed
+from kmeans_dask.storage import Place
+from kmeans_dask.storage.files import DamagedError, read_sealed, write_sealed
 
 _MALFORMED = (AttributeError, LookupError, TypeError, ValueError, OverflowError)
 _PAUSE = 0.5  # seconds between writes: an iteration may take a millisecond, and so may a write
@@ -44,7 +44,7 @@ class Checkpoint:
 
     def __init__(
         self,
-        path: Path | None = None,
+        path: Place | None = None,
         identity: Mapping[str, Any] | None = None,
         *,
         resume: bool = False,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.pipeline.encode import check_palette
 from kmeans_dask.pipeline.fit import FitResult
 from kmeans_dask.pipeline.plan import Plan
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, check_together
+from kmeans_dask.storage import Place, place_of
 from kmeans_dask.store import Store
 
 
-def check_store_path(inputs: Sequence[Path], path: Path) -> None:
+def check_store_path(inputs: Sequence[Place], path: Place) -> None:
     """Raise UsageError where no store can be at `path`, nor be made there."""
     check_outside(inputs, path, "the store")
     if not Store.is_free(path) and not Store.is_at(path):
@@ -29,18 +29,18 @@ def check_encoding(store: Store, fitted: FitResult, settings: EncodeSettings) ->
         raise UsageError(f"{store.path} was ingested without --keep-metadata: ingest it again")
 
 
-def check_originals(plan: Plan, output: Path) -> None:
+def check_originals(plan: Plan, output: Place) -> None:
     """Raise UsageError where an image of `plan` is, by a link, a file below `output`."""
     resolved = output.resolve()
     for source in plan.sources:
-        if resolved in Path(source.path).resolve().parents:
+        if resolved in place_of(source.path).resolve().parents:
             raise UsageError(
                 f"{source.path} leads into OUTPUT {output}, where it could be overwritten: "
                 "choose another folder"
             )
 
 
-def check_outside(inputs: Sequence[Path], path: Path, what: str) -> None:
+def check_outside(inputs: Sequence[Place], path: Place, what: str) -> None:
     """Raise UsageError where `path` and one of `inputs` are one inside the other."""
     resolved = path.resolve()
     for given in inputs:

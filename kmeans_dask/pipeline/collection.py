@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from kmeans_dask.cluster import Engine
 from kmeans_dask.errors import StoreError, UsageError
-from kmeans_dask.files import clear, held
 from kmeans_dask.pipeline.changes import Changes, compare, grown
 from kmeans_dask.pipeline.count import count
 from kmeans_dask.pipeline.ingest import ingest
@@ -18,6 +15,9 @@ from kmeans_dask.pipeline.plan import MakePlan, Plan, Source
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.summary import IngestSummary
 from kmeans_dask.settings import DecodeSettings
+from kmeans_dask.storage import Place
+from kmeans_dask.storage.files import clear, remove
+from kmeans_dask.storage.locks import held
 from kmeans_dask.store import Store
 
 
@@ -37,7 +37,7 @@ class Collection:
 
 @contextmanager
 def open_collection(
-    path: Path, make_plan: MakePlan, settings: DecodeSettings, *, resume: bool
+    path: Place, make_plan: MakePlan, settings: DecodeSettings, *, resume: bool
 ) -> Iterator[Collection]:
     """Hold the store at `path`, for the images of a plan.
 
@@ -62,7 +62,7 @@ def open_collection(
             raise
 
 
-def take_up(path: Path, plan: Plan, settings: DecodeSettings) -> Collection:
+def take_up(path: Place, plan: Plan, settings: DecodeSettings) -> Collection:
     """The store at `path`, which is made where there is none, for the images of `plan`."""
     path = path.absolute()  # workers run in other folders
     if not Store.is_at(path):
@@ -81,14 +81,14 @@ def take_up(path: Path, plan: Plan, settings: DecodeSettings) -> Collection:
     return Collection(store, after, settings, changes)
 
 
-def take_up_anew(path: Path, plan: Plan, settings: DecodeSettings) -> Collection:
+def take_up_anew(path: Place, plan: Plan, settings: DecodeSettings) -> Collection:
     """The same of a passing store: one that cannot be opened, or is of other images, goes."""
     try:
         if Store.is_at(path) and Plan.of_record(Store.open(path).plan) == plan:
             return take_up(path, plan, settings)
     except (StoreError, TypeError, ValueError):
         pass
-    shutil.rmtree(path, ignore_errors=True)
+    remove(path)
     return take_up(path, plan, settings)
 
 

@@ -41,6 +41,7 @@ from kmeans_dask.settings import (
     check_choice,
     check_together,
 )
+from kmeans_dask.storage import Place
 from kmeans_dask.store import Store
 
 
@@ -88,7 +89,7 @@ class JobSettings:
 
 
 @contextmanager
-def passing_folder() -> Iterator[Path]:
+def passing_folder() -> Iterator[Place]:
     """A folder that is removed, in the current one, which workers are likeliest to see as well."""
     folder = Path.cwd() / f".kmeans-dask-{secrets.token_hex(4)}"
     try:

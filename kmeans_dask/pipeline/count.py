@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from kmeans_dask.cluster import Engine
 from kmeans_dask.clustering.counts import ColorCounter, ColorCounts, merge_counts
 from kmeans_dask.errors import StoreError
 from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.storage import Place
 from kmeans_dask.store import Partition, Store
 
 _TOGETHER = 8  # partitions that a task adds up, at least
@@ -107,7 +107,7 @@ def in_lanes(
 
 
 def merge_partitions(
-    store_path: Path, before: _Counted | None, partition_ids: Sequence[str]
+    store_path: Place, before: _Counted | None, partition_ids: Sequence[str]
 ) -> _Counted:
     """One task: some partitions, read from the store and added to what there was before."""
     store = Store.open(store_path)
@@ -125,7 +125,7 @@ def merge(parts: Sequence[_Counted]) -> _Counted:
     return merge_counts([counts for counts, _ in parts]), Tally.total([tally for _, tally in parts])
 
 
-def store_total(store_path: Path, generation: int, counted: _Counted) -> Tally:
+def store_total(store_path: Place, generation: int, counted: _Counted) -> Tally:
     """The last task: store the total."""
     counts, tally = counted
     Store.open(store_path).write_colors(counts, {**asdict(tally), "generation": generation})
@@ -160,7 +160,7 @@ def weighed(counts: ColorCounts, weight: int) -> ColorCounts:
 
 
 def weigh_partitions(
-    store_path: Path, weight: int, before: ColorCounts | None, partition_ids: Sequence[str]
+    store_path: Place, weight: int, before: ColorCounts | None, partition_ids: Sequence[str]
 ) -> ColorCounts:
     """One task: the colours of partitions' images, each of which weighs `weight`, and of before."""
     store, counter, total = Store.open(store_path), ColorCounter(), merge_counts([])
@@ -174,6 +174,6 @@ def weigh_partitions(
     return merge_counts([before, total]) if before else total
 
 
-def store_weighed(store_path: Path, counts: ColorCounts) -> None:
+def store_weighed(store_path: Place, counts: ColorCounts) -> None:
     """The last task: store the total."""
     Store.open(store_path).write_weighed(counts.weights)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,14 @@ from kmeans_dask.pipeline.quantize import LocalColors, nearest_entries, quantize
 from kmeans_dask.pipeline.work import recorded
 from kmeans_dask.pipeline.write import Encoded, Mapped, write_image
 from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
+from kmeans_dask.storage import Place
 from kmeans_dask.store import Partition, Piece, Store, join_pieces
 
 
 def encode(
     store: Store,
-    output: Path,
-    records: Path,
+    output: Place,
+    records: Place,
     fitted: FitResult,
     engine: Engine,
     progress: Progress,
@@ -67,7 +67,7 @@ def encode(
     return replace(total, failures=_in_order(total.failures), gallery=gallery)
 
 
-def sample_cloud(store_path: Path, fitted: FitResult) -> Cloud:
+def sample_cloud(store_path: Place, fitted: FitResult) -> Cloud:
     """One task: some of all pixels, and what they become, undithered."""
     counts = Store.open(store_path).read_colors()
     entries = nearest_entries(counts, fitted.palette, fitted.settings.space)
@@ -89,9 +89,9 @@ def check_palette(palette: Palette, settings: EncodeSettings) -> None:
 
 
 def encode_partition(
-    store_path: Path,
-    output: Path,
-    records: Path,
+    store_path: Place,
+    output: Place,
+    records: Place,
     fitted: FitResult,
     settings: EncodeSettings,
     private: FitSettings | None,
@@ -109,7 +109,7 @@ def encode_partition(
 
 def _encode_partition(
     partition: Partition,
-    output: Path,
+    output: Place,
     fitted: FitResult,
     settings: EncodeSettings,
     private: FitSettings | None,
@@ -195,7 +195,7 @@ def write_tokens(
 
 
 def tokens_of_partition(
-    store_path: Path, fitted: FitResult, dtype: np.dtype[Any], partition_id: str
+    store_path: Place, fitted: FitResult, dtype: np.dtype[Any], partition_id: str
 ) -> tuple[int, tuple[Failure, ...]]:
     """One task: the indices of a partition's pixels; its images, and what failed."""
     store = Store.open(store_path)

@@ -28,6 +28,7 @@ from kmeans_dask.pipeline.mapping import Mapper
 from kmeans_dask.pipeline.quantize import LocalColors, quantize
 from kmeans_dask.pipeline.write import Mapped
 from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
+from kmeans_dask.storage import Place
 from kmeans_dask.store import Piece, Store, join_pieces
 
 _PICTURES = 4  # of a store
@@ -89,7 +90,7 @@ class Exhibit:
         }
 
 
-def exhibit_image(path: Path, settings: FitSettings) -> Exhibit:
+def exhibit_image(path: Place, settings: FitSettings) -> Exhibit:
     """The image at `path`, and the palette that is fitted to it here and now.
 
     Raises UsageError for what is no image, or has nothing to see.
@@ -118,7 +119,7 @@ def exhibit_image(path: Path, settings: FitSettings) -> Exhibit:
     )
 
 
-def exhibit_store(path: Path, name: str | None = None) -> Exhibit:
+def exhibit_store(path: Place, name: str | None = None) -> Exhibit:
     """The store at `path` with its palette `name`, or the one fitted last; some of its images.
 
     Raises StoreError, and UsageError for a palette that no image holds.
@@ -148,7 +149,7 @@ def exhibit_store(path: Path, name: str | None = None) -> Exhibit:
     )
 
 
-def plain_name(path: Path) -> str:
+def plain_name(path: Place) -> str:
     """The name of a store or an image without its suffix.
 
     >>> plain_name(Path("a/photos.v2.zarr")), plain_name(Path("a/b.c.jpg"))
@@ -157,7 +158,7 @@ def plain_name(path: Path) -> str:
     return path.name.removesuffix(".zarr") if path.is_dir() else path.stem
 
 
-def _points(path: Path, cloud: Cloud) -> NDArray[np.uint8]:
+def _points(path: Place, cloud: Cloud) -> NDArray[np.uint8]:
     if not cloud:
         raise UsageError(f"{path} has no pixel that is not clear: there is nothing to plot")
     return np.array(cloud, np.uint8)[:, :3]

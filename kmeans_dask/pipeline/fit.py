@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +37,7 @@ from kmeans_dask.pipeline.quantize import (
 )
 from kmeans_dask.rounds import Rounds
 from kmeans_dask.settings import MAX_COLORS, FitSettings
+from kmeans_dask.storage import Place
 from kmeans_dask.store import Store, StoredPalette
 
 
@@ -227,7 +227,7 @@ def _write(store: Store, result: FitResult, centroids: NDArray[np.float64]) -> N
 
 
 def fit_chunk(
-    store_path: Path, settings: FitSettings, transparent: bool, topic: str, cores: int
+    store_path: Place, settings: FitSettings, transparent: bool, topic: str, cores: int
 ) -> Quantized:
     """One task: the whole fit, where the colours are."""
     store = Store.open(store_path)
@@ -347,7 +347,7 @@ def judge_all(store: Store, palette: Palette, space: str, engine: Engine, starts
     return judged
 
 
-def read_chunk(store_path: Path, space: Space, settings: FitSettings, start: int) -> Assignment:
+def read_chunk(store_path: Place, space: Space, settings: FitSettings, start: int) -> Assignment:
     """One task, whose result stays on its worker: a chunk of the colours, ready to be measured."""
     store, stop = Store.open(store_path), start + settings.chunk_colors
     weights = _weights(store, settings, start, stop)
@@ -355,14 +355,14 @@ def read_chunk(store_path: Path, space: Space, settings: FitSettings, start: int
 
 
 def weigh_chunk(
-    store_path: Path, start: int, chunk: Assignment, centroids: NDArray[np.float64]
+    store_path: Place, start: int, chunk: Assignment, centroids: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """One task: pixels of a chunk's opaque colours, and of all, nearest to each of `centroids`."""
     counts = Store.open(store_path).read_colors(start, start + len(chunk.points))
     return opaque_weights(counts, [chunk], centroids)
 
 
-def judge_chunk(store_path: Path, start: int, size: int, palette: Palette, space: str) -> Judged:
+def judge_chunk(store_path: Place, start: int, size: int, palette: Palette, space: str) -> Judged:
     """One task: what `palette` makes of a chunk."""
     counts = Store.open(store_path).read_colors(start, start + size)
     return judge(counts, nearest_entries(counts, palette, space), palette)
@@ -375,7 +375,7 @@ def merge_judged(parts: Sequence[Judged]) -> Judged:
 
 
 def seed_centroids(
-    store_path: Path, space: Space, k: int, seed: int, settings: FitSettings
+    store_path: Place, space: Space, k: int, seed: int, settings: FitSettings
 ) -> NDArray[np.float64]:
     """One task: where to start; the table of all colours fits one worker (at most 200 MB)."""
     store = Store.open(store_path)

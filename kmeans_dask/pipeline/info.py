@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.fit import read_fit
+from kmeans_dask.storage import Place
+from kmeans_dask.storage.files import bytes_below
 from kmeans_dask.store import Store
 
 
@@ -31,7 +32,7 @@ class Info:
     n_bytes: int
 
 
-def read_info(path: Path) -> Info:
+def read_info(path: Place) -> Info:
     """Look into the store at `path`. Raises StoreError where there is none."""
     store = Store.open(path)
     attrs = store.attrs
@@ -45,7 +46,7 @@ def read_info(path: Path) -> Info:
         tally=_tally(store) if counted else None,
         distinct_colors=store.n_colors if counted else None,
         palettes=[read_fit(store, name).as_dict() for name in store.palette_names],
-        n_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+        n_bytes=bytes_below(path),
     )
 
 

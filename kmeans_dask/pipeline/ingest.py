@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import threading
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from kmeans_dask.cluster import Engine
@@ -17,6 +16,7 @@ from kmeans_dask.pipeline.plan import Failure, Plan, Source
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.rescue import Portion, rescuer
 from kmeans_dask.settings import DecodeSettings
+from kmeans_dask.storage import Place, place_of
 from kmeans_dask.store import PartitionWriter, Store
 from kmeans_dask.watchdog import time_limit
 
@@ -47,7 +47,7 @@ def ingest(
 
 
 def ingest_partition(
-    store_path: Path, settings: DecodeSettings, portion: Portion[None]
+    store_path: Place, settings: DecodeSettings, portion: Portion[None]
 ) -> tuple[int, list[Failure]]:
     """One task: decode, count and store a partition's images; how many, and what cannot be read."""
     partition_id = portion.name
@@ -89,7 +89,7 @@ def read_image(source: Source, settings: DecodeSettings) -> DecodedImage:
     check_pixels(source.n_pixels)
     with time_limit(settings.seconds):
         decoded = decode(
-            Path(source.path),
+            place_of(source.path),
             settings.max_pixels,
             flat=settings.flat,
             keep_metadata=settings.keep_metadata,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from kmeans_dask.pipeline.encode import sample_cloud
 from kmeans_dask.pipeline.fit import FitResult, read_fit
@@ -11,6 +10,7 @@ from kmeans_dask.pipeline.gallery import Cloud
 from kmeans_dask.pipeline.info import Info, read_info
 from kmeans_dask.pipeline.plan import Failure
 from kmeans_dask.settings import DecodeSettings
+from kmeans_dask.storage import Place
 from kmeans_dask.store import Store
 
 
@@ -32,7 +32,7 @@ class Inventory:
     cloud: Cloud
 
 
-def take_inventory(path: Path, name: str | None = None) -> Inventory:
+def take_inventory(path: Place, name: str | None = None) -> Inventory:
     """Of the store at `path`, with its palette `name`, or the one fitted last, if it has any.
 
     Raises StoreError.

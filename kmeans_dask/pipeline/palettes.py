@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files import check_new_file
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.palette_files import hexes_of, read_entries, write_entries
 from kmeans_dask.pipeline.fit import read_fit
 from kmeans_dask.settings import MAX_COLORS
+from kmeans_dask.storage import Place
+from kmeans_dask.storage.files import check_new_file
 from kmeans_dask.store import Store
 
 
@@ -36,7 +36,7 @@ class NamedPalette:
         return {"name": self.name, "colors": hexes_of(self.entries), "pixels": pixels}
 
 
-def read_any_palette(source: Path, name: str | None = None) -> NamedPalette:
+def read_any_palette(source: Place, name: str | None = None) -> NamedPalette:
     """A palette of a store, the last one unless its `name` is given, or of a file.
 
     Raises UsageError or StoreError.
@@ -51,14 +51,14 @@ def read_any_palette(source: Path, name: str | None = None) -> NamedPalette:
     return NamedPalette(source.stem, read_entries(source), None)
 
 
-def convert_palette(palette: NamedPalette, target: Path, *, overwrite: bool) -> None:
+def convert_palette(palette: NamedPalette, target: Place, *, overwrite: bool) -> None:
     """Write `palette` in the format that the suffix of `target` names. Raises UsageError."""
     check_new_file(target, overwrite=overwrite)
     pixels = None if palette.pixels is None else palette.pixels.tolist()
     write_entries(target, palette.entries, pixels, palette.name)
 
 
-def read_palette_file(path: Path) -> Palette:
+def read_palette_file(path: Place) -> Palette:
     """A palette for images. Its first clear entry, if any, comes first. Raises UsageError."""
     entries = read_entries(path)
     clear = np.flatnonzero(entries[:, 3] == 0)

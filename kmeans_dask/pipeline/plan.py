@@ -6,19 +6,23 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, replace
-from itertools import chain, count
+from itertools import chain, count, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kmeans_dask.errors import ImageError, StoreError, UsageError
-from kmeans_dask.files import is_path
 from kmeans_dask.imaging.decode import read_size
 from kmeans_dask.settings import FORMATS, MAX_PIXELS, PARTITION_PIXELS
+from kmeans_dask.storage import Place, Remote
+from kmeans_dask.storage.files import is_path
+from kmeans_dask.storage.remote import Listed, Status
 from kmeans_dask.store.store import check_plan
 
 MAX_IMAGES = 4096  # in one partition
 MAX_DEPTH = 256  # folders within folders
+_AT_ONCE = 32  # objects whose beginnings are fetched
 
 PALETTE_FILE = "palette.json"
 FAILURES_FILE = "failures.jsonl"
@@ -169,7 +173,7 @@ MakePlan = Callable[[Mapping[str, Source]], Plan]  # from images that are known,
 
 
 def make_plan(
-    inputs: Sequence[Path],
+    inputs: Sequence[Place],
     *,
     partition_pixels: int = PARTITION_PIXELS,
     max_pixels: int = MAX_PIXELS,
@@ -189,18 +193,20 @@ def make_plan(
     """
     found = _Found()
     for given in inputs:
-        path = Path(os.path.realpath(given))
-        if path.is_dir():
+        path = _absolute(given)
+        if isinstance(path, Remote) and path.is_dir():
+            found.search_objects(path)
+        elif isinstance(path, Path) and path.is_dir():
             found.search(path, PurePosixPath())
         elif path.exists():
-            found.files.setdefault(path, PurePosixPath(given.name))
+            found.add(path, PurePosixPath(given.name))
         else:
             raise UsageError(f"{given} does not exist: name a file or folder of images")
 
     readable: list[tuple[PurePosixPath, Source]] = []
-    for path, name in found.files.items():
+    for name, path, look in _looks(found.files, known or {}):
         try:
-            source = _look_at(path, max_pixels, (known or {}).get(str(path)), hashed=hashed)
+            source = _look_at(look(), max_pixels, (known or {}).get(str(path)), hashed=hashed)
         except (ImageError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             found.failures.append(Failure(str(path), reason))
@@ -220,7 +226,7 @@ def make_plan(
     refuse_collisions(sources)
     partitions = numbered(cut(sources, partition_pixels))
     return Plan(
-        tuple(os.path.realpath(given) for given in inputs),
+        tuple(str(_absolute(given)) for given in inputs),
         partitions,
         tuple(found.failures),
         found.n_skipped,
@@ -229,10 +235,46 @@ def make_plan(
     )
 
 
-def _look_at(path: Path, max_pixels: int, known: Source | None, *, hashed: bool) -> Source:
+def _absolute(given: Place) -> Place:
+    """Where an input is, links followed."""
+    return given if isinstance(given, Remote) else Path(os.path.realpath(given))
+
+
+def _looks(
+    files: Mapping[Place, PurePosixPath], known: Mapping[str, Source]
+) -> Iterator[tuple[PurePosixPath, Place, Callable[[], Place]]]:
+    """Files by name and place, with what waits for the beginnings of objects: many at once.
+
+    Those that are known are not looked into.
+    """
+    waiting = iter(files.items())
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        while some := list(islice(waiting, _AT_ONCE)):
+            looks = [
+                (name, path, threads.submit(_begun, path, known.get(str(path))))
+                for path, name in some
+            ]
+            yield from ((name, path, look.result) for name, path, look in looks)
+
+
+def _begun(path: Place, known: Source | None) -> Place:
+    """With the beginning of an object that is to be looked into."""
+    if not isinstance(path, Listed) or _is_known(known, path.stat()):
+        return path
+    return path.with_head()
+
+
+def _is_known(known: Source | None, status: os.stat_result | Status) -> bool:
+    return known is not None and (known.n_bytes, known.modified) == (
+        status.st_size,
+        status.st_mtime_ns,
+    )
+
+
+def _look_at(path: Place, max_pixels: int, known: Source | None, *, hashed: bool) -> Source:
     """An image, its names still to be found. Raises ImageError or OSError."""
     status = path.stat()
-    if known and (known.n_bytes, known.modified) == (status.st_size, status.st_mtime_ns):
+    if known and _is_known(known, status):
         n_pixels = known.n_pixels
     else:
         width, height = read_size(path, max_pixels)
@@ -288,7 +330,7 @@ class _Found:
     """What searching the inputs comes upon: files with their names below the output."""
 
     def __init__(self) -> None:
-        self.files: dict[Path, PurePosixPath] = {}
+        self.files: dict[Place, PurePosixPath] = {}
         self.failures: list[Failure] = []
         self.n_skipped = 0
 
@@ -309,7 +351,26 @@ class _Found:
             elif entry.is_dir(follow_symlinks=False):
                 self.search(path, name / entry.name)
             else:
-                self.files.setdefault(path, name / entry.name)
+                self.add(path, name / entry.name)
+
+    def search_objects(self, top: Remote) -> None:
+        """All objects below a name, in the order that folders would have them in."""
+        found = sorted((path.relative_to(top).parts, path) for path in top.walk())
+        folders = {parts[:depth] for parts, _ in found for depth in range(len(parts))}
+        hidden = set()
+        for parts, path in found:
+            depth = next((i for i, part in enumerate(parts, 1) if part.startswith(".")), None)
+            if depth:
+                hidden.add(parts[:depth])
+            elif len(parts) > MAX_DEPTH:
+                self.failures.append(Failure(str(path), f"more than {MAX_DEPTH} folders deep"))
+            elif parts not in folders or path.stat().st_size:  # else it stands for a folder
+                self.add(path, PurePosixPath(*parts))
+        self.n_skipped += len(hidden)
+
+    def add(self, path: Place, name: PurePosixPath) -> None:
+        """A file, unless it was found before."""
+        self.files.setdefault(path, name)
 
 
 def refuse_collisions(sources: Sequence[Source]) -> None:

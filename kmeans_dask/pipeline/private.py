@@ -9,7 +9,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ from kmeans_dask.pipeline.rescue import Portion, rescuer
 from kmeans_dask.pipeline.work import recorded
 from kmeans_dask.pipeline.write import Encoded, Mapped, write_image, write_palette
 from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings, FitSettings
+from kmeans_dask.storage import Place
 
 _TASKS = 32  # of a collection that is not large: enough to keep some workers busy
 _LEAST = 1 << 17  # pixels that are worth a task
@@ -61,8 +62,8 @@ class Job:
     cloud: pixels of each image that are looked at
     """
 
-    output: Path
-    records: Path
+    output: Place
+    records: Place
     fit: FitSettings
     encode: EncodeSettings
     decode: DecodeSettings

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from kmeans_dask.errors import UsageError
@@ -16,6 +15,7 @@ from kmeans_dask.imaging.palette_files import hexes_of
 from kmeans_dask.pipeline.plan import RECORD_FILE
 from kmeans_dask.pipeline.summary import Summary
 from kmeans_dask.settings import EncodeSettings, FitSettings
+from kmeans_dask.storage import Place
 
 _MAX_FAILURES = 1000
 _MAX_BYTES = 1 << 26  # of a record that is read
@@ -25,7 +25,7 @@ _VERSIONS_OF = ("numpy", "numba", "dask", "distributed", "zarr", "pillow")
 def record_of_job(
     summary: Summary,
     inputs: Iterable[str],
-    output: Path,
+    output: Place,
     *,
     scope: str,
     fit: FitSettings,
@@ -51,7 +51,7 @@ def record_of_job(
     }
 
 
-def read_record(output: Path) -> dict[str, Any]:
+def read_record(output: Place) -> dict[str, Any]:
     """What a report in `output` was made of. Raises UsageError where there is none."""
     path = output / RECORD_FILE
     try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import Path
 
 from kmeans_dask.pipeline.plan import Plan
+from kmeans_dask.storage import Place
 from kmeans_dask.store import Store
 
 _FILES = 8  # each task carries their names: few, from all over the collection
@@ -19,8 +19,9 @@ def images_of(plan: Plan) -> list[tuple[str, int]]:
     ]
 
 
-def documents_of(store: Path) -> list[tuple[str, int]]:
+def documents_of(store: Place) -> list[tuple[str, int]]:
     """Files of the store at `store`, but for those of its groups."""
     lock = Store.lock_file(store)
-    files = [path for path in sorted(store.iterdir()) if path.is_file() and path != lock]
+    children: list[Place] = list(store.iterdir())
+    files = [path for path in sorted(children, key=str) if path.is_file() and path != lock]
     return [(str(path), path.stat().st_size) for path in files[:_FILES]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from kmeans_dask.pipeline.plan import Failure, Plan
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import nearest_entries
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
+from kmeans_dask.storage import Place
 from kmeans_dask.store import Store
 
 _SAMPLE_PIXELS = 1 << 23  # that are encoded to see how many bytes they take
@@ -68,7 +68,7 @@ class Sweep:
 
 def sweep(
     plan: Plan,
-    store_path: Path,
+    store_path: Place,
     engine: Engine,
     progress: Progress,
     colors: Sequence[int],
@@ -128,7 +128,7 @@ def _choose(store: Store) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def encode_sample(
-    store_path: Path,
+    store_path: Place,
     fitted: FitResult,
     settings: EncodeSettings,
     chosen: tuple[str, tuple[int, ...]],
@@ -150,7 +150,7 @@ def encode_sample(
     return n_bytes, n_pixels
 
 
-def oklab_distance(store_path: Path, fitted: FitResult) -> float:
+def oklab_distance(store_path: Place, fitted: FitResult) -> float:
     """One task: the mean distance of all pixels to their palette colours in Oklab."""
     counts = Store.open(store_path).read_colors()
     if not len(counts):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from kmeans_dask.cluster import Engine
@@ -17,6 +16,7 @@ from kmeans_dask.pipeline.ingest import ingest
 from kmeans_dask.pipeline.plan import Plan, Source
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.settings import DecodeSettings
+from kmeans_dask.storage import Place, place_of
 from kmeans_dask.store import Store
 from kmeans_dask.store.health import damage_of, damaged_roots, mend, mend_roots, places
 
@@ -48,7 +48,7 @@ class Verified:
         return asdict(self)
 
 
-def verify(path: Path, engine: Engine, progress: Progress) -> Verified:
+def verify(path: Place, engine: Engine, progress: Progress) -> Verified:
     """Read every byte of the store at `path`, and name what is not as it was written."""
     roots = tuple(Damage(name, reason) for name, reason in damaged_roots(path).items())
     try:
@@ -73,13 +73,13 @@ def _verify(store: Store, engine: Engine, progress: Progress) -> Verified:
     return Verified(len(everything), damages)
 
 
-def find_damage(store_path: Path, place: str) -> Damage | None:
+def find_damage(store_path: Place, place: str) -> Damage | None:
     """One task: what is wrong with a place."""
     reason = damage_of(store_path, place)
     return Damage(place, reason) if reason else None
 
 
-def repair(path: Path, engine: Engine, progress: Progress) -> Verified:
+def repair(path: Place, engine: Engine, progress: Progress) -> Verified:
     """Mend what is damaged: from copies, from the images, or from what else is in the store.
 
     Raises JobError where that is impossible, with what would help.
@@ -107,7 +107,7 @@ def repair(path: Path, engine: Engine, progress: Progress) -> Verified:
     return Verified(found.places, (*roots, *found.damages), not again.damages)
 
 
-def _refuse_changed(path: Path, sources: Sequence[Source]) -> None:
+def _refuse_changed(path: Place, sources: Sequence[Source]) -> None:
     changed = [source.path for source in sources if not _is_as_it_was(source)]
     if changed:
         raise JobError(
@@ -119,7 +119,7 @@ def _refuse_changed(path: Path, sources: Sequence[Source]) -> None:
 
 def _is_as_it_was(source: Source) -> bool:
     try:
-        status = Path(source.path).stat()
+        status = place_of(source.path).stat()
     except OSError:
         return False
     return (status.st_size, status.st_mtime_ns) == (source.n_bytes, source.modified)

@@ -19,32 +19,33 @@ import hashlib
 import json
 import math
 import reprlib
-import shutil
-import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from importlib import metadata
-from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from kmeans_dask.errors import ImageError, StoreError, UsageError
-from kmeans_dask.files import (
-    DamagedError,
-    clear,
-    held,
-    names_in,
-    read_sealed,
-    sweep,
-    sync,
-    write_sealed,
-)
 from kmeans_dask.pipeline.changes import compare
 from kmeans_dask.pipeline.gallery import Gallery, ImageRow
 from kmeans_dask.pipeline.plan import OUR_FILES, WORK_FOLDER, Failure, MakePlan, Plan
 from kmeans_dask.pipeline.write import ASIDE, Encoded, Written, below
+from kmeans_dask.storage import Place
+from kmeans_dask.storage.files import (
+    DamagedError,
+    clear,
+    folders_in,
+    names_in,
+    read_regular,
+    read_sealed,
+    remove,
+    sweep,
+    sync,
+    write_sealed,
+)
+from kmeans_dask.storage.locks import held
 
 _HINTS = {kind: get_type_hints(kind) for kind in (Encoded, Gallery, ImageRow, Failure)}
 _MOST = 1 << 200  # of any number in a record: more than any sum over images
@@ -55,7 +56,7 @@ _VERSIONS_OF = ("kmeans-dask", "numpy", "numba", "pillow", "deflate", "zarr")
 class Work:
     """The work of one job, held by this run. Made by `open_work`."""
 
-    def __init__(self, output: Path, asked: Mapping[str, Any]) -> None:
+    def __init__(self, output: Place, asked: Mapping[str, Any]) -> None:
         self.output = output
         self.begins, self.began = True, False
         self._asked = asked
@@ -87,10 +88,15 @@ class Work:
 
     def sweep(self) -> None:
         """Remove files that a killed run has left half-written."""
-        stages = [path for path in (self.path / "done").glob("*") if path.is_dir()]
-        for folder in (self.output, self.path, self.path / "done", *stages):
+        for folder in (self.output, self.path, *self._records):
             if folder.is_dir():
                 sweep(folder)
+
+    @property
+    def _records(self) -> list[Place]:
+        """Folders that may hold records."""
+        done = self.path / "done"
+        return [done, *folders_in(done)]
 
     def settle(self, make_plan: MakePlan) -> Plan:
         """A plan, or that of the run that is gone on with. Raises UsageError where they differ."""
@@ -110,7 +116,7 @@ class Work:
             )
         return before
 
-    def stage(self, name: str, *identity: Any) -> Path:
+    def stage(self, name: str, *identity: Any) -> Place:
         """A folder for the records of a stage, which only the same work finds again."""
         return self.path / "done" / f"{name}-{_digest(identity)[:16]}"
 
@@ -129,22 +135,22 @@ class Work:
     def is_finished(self) -> bool:
         """Whether an earlier run has done it all, and all of that is still there."""
         job = self.job
-        stages = [self.path / "done", *(self.path / "done").glob("*/")]
         files = job["finished"] if job else None
         return (
             isinstance(files, list)
             and _are_intact(files, self.output)
-            and all(stage_is_intact(stage, self.output) for stage in stages)
+            and all(stage_is_intact(stage, self.output) for stage in self._records)
         )
 
     def finish(self) -> None:
         """The job is done, and would survive a power cut; what only it needed goes."""
         sync(self.output)
-        files = [(self.output / name, name) for name in OUR_FILES]
-        written = [(name, *_summed(path)) for path, name in files if path.is_file()]
+        paths = {name: self.output / name for name in OUR_FILES}
+        files = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
+        written = [(name, len(data), zlib.crc32(data)) for name, data in files.items()]
         write_sealed(self.path / "job.json", {**self._asked, "finished": written})
-        shutil.rmtree(self.store_path, ignore_errors=True)
-        shutil.rmtree(self.output / ASIDE, ignore_errors=True)
+        remove(self.store_path)
+        remove(self.output / ASIDE)
 
 
 def asked_for(command: str, **settings: Any) -> dict[str, Any]:
@@ -157,7 +163,7 @@ def asked_for(command: str, **settings: Any) -> dict[str, Any]:
 
 @contextmanager
 def open_work(
-    output: Path, asked: Mapping[str, Any], *, resume: bool, overwrite: bool
+    output: Place, asked: Mapping[str, Any], *, resume: bool, overwrite: bool
 ) -> Iterator[Work]:
     """Hold the work in `output`, to begin it, or with `resume` to go on with it.
 
@@ -186,9 +192,10 @@ def _goes_on(work: Work, asked: Mapping[str, Any], *, resume: bool, overwrite: b
     job = work.job
     others = sorted(names_in(work.output) - {WORK_FOLDER})
     if resume and job:
-        for path in (*work.path.glob("*"), *work.path.glob("done/*")):
-            if path.is_symlink():  # to write there, or remove, would be elsewhere
-                raise UsageError(f"{path} is a link: remove it")
+        for folder in (work.path, work.path / "done"):
+            for name in names_in(folder) if folder.is_dir() else ():
+                if (folder / name).is_symlink():  # to write there, or remove, would be elsewhere
+                    raise UsageError(f"{folder / name} is a link: remove it")
         differences = _differences(job, asked)
         if differences:
             raise UsageError(
@@ -233,7 +240,7 @@ def _brief(value: Any) -> Any:
     return reprlib.repr(value) if isinstance(value, list | dict) else value
 
 
-def recorded(record: Path, output: Path, of: Any, do: Callable[[], Encoded]) -> Encoded:
+def recorded(record: Place, output: Place, of: Any, do: Callable[[], Encoded]) -> Encoded:
     """What `do` does, or did in an earlier run whose files are all there as they were written.
 
     of: what it does it with; what was done with something else does not count
@@ -247,13 +254,14 @@ def recorded(record: Path, output: Path, of: Any, do: Callable[[], Encoded]) -> 
     return found.without_files()
 
 
-def stage_is_intact(stage: Path, output: Path) -> bool:
+def stage_is_intact(stage: Place, output: Place) -> bool:
     """Whether the files of all records of a stage are there as they were written."""
-    found = [_read(path) for path in stage.glob("*.json")]
+    names = sorted(names_in(stage)) if stage.is_dir() else []
+    found = [_read(stage / name) for name in names if name.endswith(".json")]
     return all(each is not None and _is_intact(each, output) for each in found)
 
 
-def _read(record: Path, of: str | None = None) -> Encoded | None:
+def _read(record: Place, of: str | None = None) -> Encoded | None:
     try:
         kept = read_sealed(record)
         digest = kept.pop("of", None)
@@ -312,25 +320,17 @@ def _is_state(finished: Any) -> bool:
     return finished is False
 
 
-def _is_intact(encoded: Encoded, output: Path) -> bool:
+def _is_intact(encoded: Encoded, output: Place) -> bool:
     return _are_intact(encoded.files, output)
 
 
-def _are_intact(files: Iterable[Sequence[Any]], output: Path) -> bool:
+def _are_intact(files: Iterable[Sequence[Any]], output: Place) -> bool:
     for name, size, checksum in files:
         try:
             path = below(output, name)
-            status = path.lstat()  # what was written is no link, nor a pipe to wait at
-            if not stat.S_ISREG(status.st_mode) or status.st_size != size:
-                return False
-            if _summed(path) != (size, checksum):
+            data = None if path.is_symlink() else read_regular(path, size)
+            if data is None or (len(data), zlib.crc32(data)) != (size, checksum):
                 return False
         except (OSError, StoreError, ImageError, ValueError):
             return False
     return True
-
-
-def _summed(path: Path) -> tuple[int, int]:
-    """Size and CRC-32 of a file."""
-    data = path.read_bytes()
-    return len(data), zlib.crc32(data)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from kmeans_dask.clustering.colormap import squared_error
 from kmeans_dask.errors import ImageError, StoreError
-from kmeans_dask.files import write_file
 from kmeans_dask.imaging.decode import read_size
 from kmeans_dask.imaging.encode import encode_image
 from kmeans_dask.imaging.metadata import Metadata
@@ -26,6 +25,8 @@ from kmeans_dask.imaging.quality import psnr
 from kmeans_dask.pipeline.gallery import Cloud, Gallery, ImageRow
 from kmeans_dask.pipeline.plan import FAILURES_FILE, PALETTE_FILE, WORK_FOLDER, Failure, output_name
 from kmeans_dask.settings import MAX_PIXELS, EncodeSettings
+from kmeans_dask.storage import Place, Remote, place_of
+from kmeans_dask.storage.files import write_file
 
 # What is wrong with one file's name, and stops no other: too long, of characters that the file
 # system has not, or with a file or a link in its way.
@@ -156,7 +157,7 @@ class Mapped:
 def write_image(
     record: Mapping[str, Any],
     mapped: Mapped,
-    output: Path,
+    output: Place,
     settings: EncodeSettings,
     min_psnr: float | None,
 ) -> Encoded:
@@ -173,7 +174,7 @@ def write_image(
 def _write_image(
     record: Mapping[str, Any],
     mapped: Mapped,
-    output: Path,
+    output: Place,
     settings: EncodeSettings,
     min_psnr: float | None,
 ) -> Encoded:
@@ -228,7 +229,7 @@ def _original(record: Mapping[str, Any]) -> bytes | None:
 
     A store may come from elsewhere and name any file here: none but an image is ever copied.
     """
-    path, n_pixels = Path(record["path"]), record["height"] * record["width"]
+    path, n_pixels = place_of(record["path"]), record["height"] * record["width"]
     try:
         width, height = read_size(path, max(n_pixels, MAX_PIXELS))
         return path.read_bytes() if width * height == n_pixels else None
@@ -236,7 +237,7 @@ def _original(record: Mapping[str, Any]) -> bytes | None:
         return None
 
 
-def below(output: Path, name: str) -> Path:
+def below(output: Place, name: str) -> Place:
     """The path of `name` below `output`.
 
     Raises StoreError for a name that would leave it, ImageError where a link in it would.
@@ -244,6 +245,8 @@ def below(output: Path, name: str) -> Path:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.name or "\0" in name:
         raise StoreError(f"the store names an output outside the output folder: {name!r}")
+    if isinstance(output, Remote):
+        return output / path
     folder = (output / path).parent
     # realpath, for Path.resolve raises where a link leads to itself
     if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(output)):
@@ -251,7 +254,7 @@ def below(output: Path, name: str) -> Path:
     return output / path
 
 
-def write_below(output: Path, name: str, data: bytes) -> Written:
+def write_below(output: Place, name: str, data: bytes) -> Written:
     """Write `data` to `name` below `output`. Raises ImageError where that name cannot be had."""
     path = below(output, name)
     try:
@@ -264,7 +267,7 @@ def write_below(output: Path, name: str, data: bytes) -> Written:
 
 
 def write_palette(
-    output: Path,
+    output: Place,
     palette: Palette,
     weights: NDArray[np.int64] | None = None,
     folder: str = "",
@@ -278,7 +281,7 @@ def write_palette(
     return write_below(output, name, entries_as(".json", palette.entries, pixels))
 
 
-def write_failures(output: Path, failures: Sequence[Failure]) -> None:
+def write_failures(output: Place, failures: Sequence[Failure]) -> None:
     """Write `failures.jsonl`; remove one of an earlier run where there is nothing to write."""
     if not failures:
         (output / FAILURES_FILE).unlink(missing_ok=True)

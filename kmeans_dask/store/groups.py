@@ -14,19 +14,31 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
+from zarr.storage import MemoryStore, ObjectStore
 
 from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.errors import StoreError
-from kmeans_dask.files import AT_WORK, DamagedError, is_passing, read_sealed, remove, write_sealed
+from kmeans_dask.storage import Place, Remote
+from kmeans_dask.storage.files import (
+    AT_WORK,
+    DamagedError,
+    is_passing,
+    read_regular,
+    read_sealed,
+    remove,
+    write_file,
+    write_sealed,
+)
+from kmeans_dask.storage.remote import telling
 
 _CHUNK_COLORS = 1 << 20
 _MAX_CHUNK = 1 << 25  # bytes of one that is read: twice what is written
@@ -44,20 +56,39 @@ _ARRAYS: Mapping[str, tuple[tuple[str, ...], tuple[int, ...] | None]] = {
 }
 # What Zarr raises of documents that are not as they should be.
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError)
-_SEAL = "seal.json"
+SEAL = "seal.json"
 _METADATA = "zarr.json"
 _SEALED = re.compile(r"([a-z]+/)?zarr\.json")  # what a seal may be of: nothing elsewhere
 
 
 @contextmanager
-def aside(parent: Path, name: str, *, replace: bool = False) -> Iterator[zarr.Group]:
-    """A group under a passing name, sealed and renamed to `name` when the block ends well."""
+def aside(parent: Place, name: str, *, replace: bool = False) -> Iterator[zarr.Group]:
+    """A group that is in `parent` under `name`, sealed, when the block ends well.
+
+    A folder is written under a passing name and renamed. Objects are written where they will be,
+    and the seal, without which there is no group, after all others; what a run that was killed
+    has left is overwritten by the same bytes, or swept.
+    """
+    if isinstance(parent, Remote):
+        with telling(parent / name):
+            if replace:
+                remove(parent / name, SEAL)
+            yield create_group(parent / name)
+            seal(parent / name, arrays(parent / name))
+    else:
+        with _renamed(parent, name, replace=replace) as passing:
+            yield create_group(passing)
+            seal(passing, arrays(passing))
+
+
+@contextmanager
+def _renamed(parent: Path, name: str, *, replace: bool) -> Iterator[Path]:
+    """A passing name of what is renamed when the block ends well."""
     passing = parent / f".{name}-{secrets.token_hex(4)}"
     if (parent / name).is_symlink():
         (parent / name).unlink()
     try:
-        yield zarr.create_group(passing, zarr_format=3)
-        seal(passing, members(passing))
+        yield passing
         old = parent / f"{passing.name}-old"
         if replace and (parent / name).exists():
             (parent / name).rename(old)
@@ -74,8 +105,54 @@ def aside(parent: Path, name: str, *, replace: bool = False) -> Iterator[zarr.Gr
         shutil.rmtree(passing, ignore_errors=True)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed tasks have left in `folder`, if there is one."""
+def create_group(path: Place) -> zarr.Group:
+    """A new group. Over objects that another attempt has written it does not remove them.
+
+    They are of the same bytes, and the other attempt may be done, or still be writing.
+    """
+    if isinstance(path, Remote):
+        rewrite_metadata(path, {})
+        return find_group(path, "r+")
+    return zarr.create_group(path, zarr_format=3)
+
+
+def find_group(path: Place, mode: Literal["r", "r+"]) -> zarr.Group:
+    """The group at `path`, unsealed or not. Raises StoreError where there is none."""
+    with reading(path):
+        return zarr.open_group(_zarr_store(path), path=_zarr_path(path), mode=mode, zarr_format=3)
+
+
+def _zarr_store(place: Place) -> Any:
+    """What Zarr calls a store: a folder, or the bucket that an object is in."""
+    return ObjectStore(place.bucket()) if isinstance(place, Remote) else place
+
+
+def _zarr_path(place: Place) -> str:
+    """The path in it."""
+    return place.key if isinstance(place, Remote) else ""
+
+
+@contextmanager
+def reading(path: Place) -> Iterator[None]:
+    """What is not as it should be, of what is read inside the block, is a StoreError."""
+    try:
+        with telling(path) if isinstance(path, Remote) else nullcontext():
+            yield
+    except MALFORMED as error:
+        raise StoreError(f"{path} is damaged: {error}") from error
+
+
+def sweep(folder: Place, keep: Collection[str] = ()) -> None:
+    """Remove what killed tasks have left in `folder`, if there is one.
+
+    keep: what is in the folder and has no seal of its own
+    """
+    if isinstance(folder, Remote):
+        kept = {*members(folder), *keep}
+        for path in list(folder.iterdir()):
+            if path.name not in kept and path.name[0] != "." and path.is_dir():
+                remove(path)
+        return
     if not folder.is_dir():
         return
     for entry in list(os.scandir(folder)):
@@ -84,8 +161,15 @@ def sweep(folder: Path) -> None:
             remove(Path(entry.path))
 
 
-def members(folder: Path) -> list[str]:
+def members(folder: Place) -> list[str]:
     """Names of the groups that were committed in `folder`, ascending; no links to any."""
+    return _with(folder, SEAL) if isinstance(folder, Remote) else arrays(folder)
+
+
+def arrays(folder: Place) -> list[str]:
+    """Names of what is in a group that was committed, ascending; no links to any."""
+    if isinstance(folder, Remote):
+        return _with(folder, _METADATA)
     if not folder.is_dir():
         return []
     return sorted(
@@ -95,16 +179,23 @@ def members(folder: Path) -> list[str]:
     )
 
 
-def is_member(path: Path) -> bool:
+def _with(folder: Remote, name: str) -> list[str]:
+    """Names below `folder` of what has an object called `name`, ascending."""
+    found = (path.relative_to(folder).parts for path in folder.walk())
+    return sorted(parts[0] for parts in found if len(parts) == 2 and parts[1] == name)
+
+
+def is_member(path: Place) -> bool:
     """Whether a group was committed at `path`; a link to one is none."""
+    if isinstance(path, Remote):
+        return (path / SEAL).is_file()
     return path.is_dir() and not path.is_symlink()
 
 
-def format_of(path: Path) -> tuple[Any, Any] | None:
+def format_of(path: Place) -> tuple[Any, Any] | None:
     """Format and version that the group at `path` says it has; None where nobody can read it."""
     try:
-        check_document(path)
-        attrs = json.loads((path / _METADATA).read_bytes())["attributes"]
+        attrs = json.loads(_read_document(path))["attributes"]
         return attrs["format"], attrs["format_version"]
     except (StoreError, *MALFORMED):
         return None
@@ -117,7 +208,7 @@ class Document(dict[str, Any]):
         raise StoreError(f"the store is damaged: it does not say its {key}")
 
 
-def check_document(path: Path, name: str = _METADATA) -> None:
+def check_document(path: Place, name: str = _METADATA) -> None:
     """Raise StoreError where a document of the group at `path` is none, or too large to parse."""
     try:
         status = (path / name).stat()
@@ -131,99 +222,111 @@ def check_document(path: Path, name: str = _METADATA) -> None:
         raise StoreError(f"{path} is damaged: its {name} has {status.st_size} bytes")
 
 
-def make_way(path: Path) -> None:
+def _read_document(path: Place, name: str = _METADATA) -> bytes:
+    """A document of the group at `path`, with the same checks."""
+    if isinstance(path, Path):  # of an object, to ask first would cost as much as to read it
+        check_document(path, name)
+    try:
+        found = read_regular(path / name, _MAX_DOCUMENT)
+    except FileNotFoundError as error:
+        raise StoreError(f"{path} is damaged: it has lost {name}") from error
+    if found is None:
+        raise StoreError(f"{path} is damaged: its {name} is too large")
+    return found
+
+
+def make_way(path: Place) -> None:
     """Remove what is in the place of a file and is none: nothing can be renamed over a folder."""
-    if path.is_dir():
+    if isinstance(path, Path) and path.is_dir():
         remove(path)
 
 
-def seal(folder: Path, inside: Iterable[str]) -> None:
+def seal(folder: Place, inside: Iterable[str]) -> None:
     """Note what the metadata of a group is, and of the members `inside` that have no own seal."""
-    make_way(folder / _SEAL)
+    make_way(folder / SEAL)
     names = [_METADATA, *(f"{name}/{_METADATA}" for name in inside)]
-    write_sealed(folder / _SEAL, {name: _digest(folder / name) for name in names})
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    write_sealed(folder / SEAL, digests)
 
 
-def rewrite_metadata(folder: Path, attrs: Mapping[str, Any]) -> None:
+def rewrite_metadata(folder: Place, attrs: Mapping[str, Any]) -> None:
     """Write the metadata of a group anew; its members stay as they are."""
-    passing = folder / f".{_METADATA}-{secrets.token_hex(4)}"
-    zarr.create_group(passing, zarr_format=3, attributes=dict(attrs))
-    folder.mkdir(parents=True, exist_ok=True)
+    memory: dict[str, Any] = {}
+    zarr.create_group(MemoryStore(memory), zarr_format=3, attributes=dict(attrs))
     make_way(folder / _METADATA)
-    (passing / _METADATA).replace(folder / _METADATA)
-    shutil.rmtree(passing)
+    write_file(folder / _METADATA, memory[_METADATA].to_bytes())
 
 
-def open_group(path: Path) -> zarr.Group:
+def open_group(path: Place) -> zarr.Group:
     """A group whose metadata are as they were sealed. Raises StoreError."""
     check_seal(path)
-    try:
-        return zarr.open_group(path, mode="r", zarr_format=3)
-    except MALFORMED as error:
-        raise StoreError(f"{path} is damaged: {error}") from error
+    return find_group(path, "r")
 
 
-def check_seal(path: Path) -> None:
+def check_seal(path: Place) -> None:
     """Raise StoreError unless the metadata of the group at `path` are as they were sealed."""
     try:
-        sealed = read_sealed(path / _SEAL)
-        is_ours = isinstance(sealed, dict) and all(map(_SEALED.fullmatch, sealed))
-        if not is_ours or _METADATA not in sealed:
-            raise StoreError(f"{path} is damaged: its seal is none")
-        for name, digest in sealed.items():
-            check_document(path, name)
-            if _digest(path / name) != digest:
-                raise StoreError(f"{path} is damaged: {name} is not as it was written")
+        sealed = read_sealed(path / SEAL)
     except FileNotFoundError as error:
-        missing = Path(error.filename).relative_to(path)
-        raise StoreError(f"{path} is damaged: it has lost {missing}") from error
+        raise StoreError(f"{path} is damaged: it has lost {SEAL}") from error
     except (DamagedError, OSError) as error:
         raise StoreError(f"{path} is damaged: {error}") from error
+    is_ours = isinstance(sealed, dict) and all(map(_SEALED.fullmatch, sealed))
+    if not is_ours or _METADATA not in sealed:
+        raise StoreError(f"{path} is damaged: its seal is none")
+    for name, digest in sealed.items():
+        try:
+            found = hashlib.sha256(_read_document(path, name)).hexdigest()
+        except (DamagedError, OSError) as error:
+            raise StoreError(f"{path} is damaged: {error}") from error
+        if found != digest:
+            raise StoreError(f"{path} is damaged: {name} is not as it was written")
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def folder_of(group: zarr.Group) -> Path:
-    """Where a group is."""
-    return Path(group.store_path.store.root, group.path)  # type: ignore[attr-defined]
+def folder_of(node: zarr.Group | zarr.Array[Any]) -> Place:
+    """Where a group or an array is."""
+    store = node.store_path.store
+    if isinstance(store, ObjectStore):
+        return Remote.in_bucket(store.store, node.path)
+    return Path(store.root, node.path)  # type: ignore[attr-defined]
 
 
 def read(array: zarr.Array[Any], place: slice = slice(None)) -> NDArray[Any]:
     """Part of an array, whose checksums are looked at. Raises StoreError."""
+    path = folder_of(array)
     try:
-        return np.asarray(array[place])
+        with telling(path) if isinstance(path, Remote) else nullcontext():
+            return np.asarray(array[place])
     except (ValueError, RuntimeError, OSError) as error:  # a checksum, a codec, the disk
-        raise StoreError(f"{array.store_path} is damaged: {error}") from error
+        raise StoreError(f"{path} is damaged: {error}") from error
 
 
 def open_array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     """An array with all its chunks. Raises StoreError for any that we do not write."""
-    try:
-        check_document(folder_of(group), f"{name}/{_METADATA}")
+    path = folder_of(group) / name
+    check_document(folder_of(group), f"{name}/{_METADATA}")
+    with reading(path):
         array = group[name]
-    except MALFORMED as error:
-        raise StoreError(f"{group.store_path}/{name} is damaged: {error}") from error
     if not isinstance(array, zarr.Array) or name not in _ARRAYS:
-        raise StoreError(f"{array.store_path} is damaged: it is no array of ours")
+        raise StoreError(f"{path} is damaged: it is no array of ours")
     dtypes, tail = _ARRAYS[name]
     is_ours = array.dtype.name in dtypes and array.ndim > 0 and tail in (None, array.shape[1:])
     codecs = getattr(array.metadata, "codecs", ())
     chunk = math.prod(array.chunks) * array.dtype.itemsize
     if not is_ours or chunk > _MAX_CHUNK or not all(isinstance(each, _CODECS) for each in codecs):
-        raise StoreError(f"{array.store_path} is damaged: no store has such an array")
-    missing = array.nchunks - array.nchunks_initialized
+        raise StoreError(f"{path} is damaged: no store has such an array")
+    with reading(path):
+        missing = array.nchunks - array.nchunks_initialized
     if missing:  # Zarr would read zeros
-        raise StoreError(f"{array.store_path} is damaged: {missing} of its chunks are missing")
+        raise StoreError(f"{path} is damaged: {missing} of its chunks are missing")
     return array
 
 
-def check_group(path: Path) -> None:
+def check_group(path: Place) -> None:
     """Read all that a group holds, of arrays. Raises StoreError where anything is damaged."""
     group = open_group(path)
-    for name in members(path):
-        if (path / name / _SEAL).exists():
+    for name in arrays(path):
+        if (path / name / SEAL).is_file():
             continue  # a group by itself
         array = open_array(group, name)
         length = array.chunks[0]
@@ -239,7 +342,10 @@ def create_array(
     dtype: np.dtype[Any],
 ) -> zarr.Array[Any]:
     """An array whose chunks are checksummed, and written even where they are all zero."""
-    return group.create_array(
+    path, into, memory = folder_of(group), group, dict[str, Any]()
+    if isinstance(path, Remote):  # as `create_group` has it
+        into = zarr.create_group(MemoryStore(memory), zarr_format=3)
+    array = into.create_array(
         name,
         shape=shape,
         chunks=chunks,
@@ -251,6 +357,16 @@ def create_array(
         ],
         config={"write_empty_chunks": True},
     )
+    if isinstance(path, Remote):
+        write_file(path / name / _METADATA, memory[f"{name}/{_METADATA}"].to_bytes())
+        array = zarr.open_array(
+            _zarr_store(path),
+            path=(path / name).key,
+            mode="r+",
+            zarr_format=3,
+            config={"write_empty_chunks": True},
+        )
+    return array
 
 
 def write(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
@@ -274,5 +390,5 @@ def read_counts(group: zarr.Group, start: int = 0, stop: int | None = None) -> C
     weights = read(open_array(group, "weights"), place)
     fit = codes.shape == weights.shape and bool((weights >= 0).all())
     if not fit or bool((codes[1:] <= codes[:-1]).any()):
-        raise StoreError(f"{group.store_path} is damaged: these are no counts of colours")
+        raise StoreError(f"{folder_of(group)} is damaged: these are no counts of colours")
     return ColorCounts(codes, weights)

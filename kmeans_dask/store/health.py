@@ -6,17 +6,16 @@ own. The plan, the metadata of the whole and the palettes are there twice.
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
-from pathlib import Path
 
 from kmeans_dask.errors import StoreError
-from kmeans_dask.files import DamagedError, read_sealed, remove, write_file
+from kmeans_dask.storage import Place
+from kmeans_dask.storage.files import DamagedError, copy_folder, read_sealed, remove, write_file
 from kmeans_dask.store import groups
 from kmeans_dask.store.store import MEMBERS, OURS, PLANS, Store, refuse_links
 
 
-def damaged_roots(path: Path) -> dict[str, str]:
+def damaged_roots(path: Place) -> dict[str, str]:
     """What is wrong with the metadata of the whole store at `path`, and with its plan.
 
     Raises StoreError where that is no store of ours, or of another version.
@@ -33,7 +32,7 @@ def damaged_roots(path: Path) -> dict[str, str]:
     return found
 
 
-def mend_roots(path: Path) -> None:
+def mend_roots(path: Place) -> None:
     """Mend these. Raises StoreError where both copies of what is needed are damaged."""
     refuse_links(path)
     damaged = damaged_roots(path)
@@ -67,7 +66,7 @@ def places(store: Store) -> list[str]:
     return there
 
 
-def damage_of(path: Path, place: str) -> str | None:
+def damage_of(path: Place, place: str) -> str | None:
     """What is wrong with a place of the store at `path`; None where nothing is. Reads all of it."""
     folder = path / place
     if not groups.is_member(folder):
@@ -85,9 +84,9 @@ def mend(store: Store, place: str) -> bool:
     if kind in ("palettes", "copies"):
         other = store.path / {"palettes": "copies", "copies": "palettes"}[kind] / name
         remove(store.path / place)
-        if damage_of(store.path, str(other.relative_to(store.path))):
+        if damage_of(store.path, f"{other.parent.name}/{name}"):
             return False
-        shutil.copytree(other, store.path / place, symlinks=True)
+        copy_folder(other, store.path / place, groups.SEAL)
         return True
     if kind == "indices" and "/" not in name and (store.path / place).is_dir():
         groups.rewrite_metadata(store.path / place, {})
@@ -98,14 +97,14 @@ def mend(store: Store, place: str) -> bool:
     return False
 
 
-def _is_sealed(path: Path) -> bool:
+def _is_sealed(path: Place) -> bool:
     with suppress(OSError, DamagedError):
         read_sealed(path)
         return True
     return False
 
 
-def _is_of_ours(plan: Path) -> bool:
+def _is_of_ours(plan: Place) -> bool:
     """Whether a plan is whole, and says that it is of a store that we can read."""
     with suppress(OSError, DamagedError, KeyError, TypeError):
         attrs = read_sealed(plan)["attrs"]

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.errors import StoreError
-from kmeans_dask.files import is_path
+from kmeans_dask.storage.files import is_path
 from kmeans_dask.store.groups import (
     Document,
     create_array,
+    folder_of,
     open_array,
     read,
     read_counts,
@@ -162,7 +163,7 @@ class Partition:
                 raise StoreError("the store is damaged: an image of it has no place")
             stop = start + height * width
             if stop > array.shape[0]:
-                raise StoreError(f"{array.store_path} is damaged: it ends within an image")
+                raise StoreError(f"{folder_of(array)} is damaged: it ends within an image")
             of_image = pixels.read(start, stop)
             if alphas and (image["transparent"] or image["translucent"]):
                 yield image, zip(of_image, alphas.read(start, stop), strict=True)
@@ -207,7 +208,7 @@ class _ChunkReader:
 
     def read(self, start: int, stop: int) -> Iterator[NDArray[Any]]:
         if stop > self._array.shape[0]:
-            raise StoreError(f"{self._array.store_path} is damaged: it ends within an image")
+            raise StoreError(f"{folder_of(self._array)} is damaged: it ends within an image")
         while start < stop:
             number = start // self._size
             if number != self._number:

@@ -17,11 +17,11 @@
       fits/<name>.json        how far a fit is that is at work, or was killed; sealed
       indices/<name>/<id>     (n,) uint8 or uint16: a partition's pixels as entries of a palette
 
-Colour codes are those of `kmeans_dask.clustering.codes`, ascending. One group per
-partition makes the unit of work the unit of commit: it is written aside and renamed into place,
-so no two writers share a chunk, and a partition that is there is whole. What is committed is
-sealed (`kmeans_dask.store.groups`). A plan that grows is of a new generation; what was added up
-before is not the total any more, until it is added up again.
+Colour codes are those of `kmeans_dask.clustering.codes`, ascending. One group per partition makes
+the unit of work the unit of commit: it is written aside and renamed into place, or in an object
+store sealed last, so a partition that is there is whole. What is committed is sealed
+(`kmeans_dask.store.groups`). A plan that grows is of a new generation; what was added up before is
+not the total any more, until it is added up again.
 
 A store may come from elsewhere, and is read as hostile: what is not laid out so, or leads
 elsewhere by a link, is a StoreError of one line.
@@ -30,14 +30,11 @@ elsewhere by a link, is a StoreError of one line.
 from __future__ import annotations
 
 import re
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,8 +43,10 @@ from numpy.typing import NDArray
 
 from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.errors import StoreError
-from kmeans_dask.files import (
+from kmeans_dask.storage import Place
+from kmeans_dask.storage.files import (
     DamagedError,
+    copy_folder,
     is_passing,
     is_path,
     names_in,
@@ -68,7 +67,8 @@ _VERSIONS_OF = ("kmeans-dask", "numpy", "numba", "pillow", "zarr")
 PLANS = ("plan.json", "plan-copy.json")
 MEMBERS = ("partitions", "palettes", "copies", "indices")
 _LOCK = ".lock"
-_BEGUN = ("zarr.json", "seal.json")  # what a store has of itself before it has a plan
+_LOCKS = (_LOCK, f"{_LOCK}-shared")
+_BEGUN = ("zarr.json", groups.SEAL)  # what a store has of itself before it has a plan
 _PARTITION_ID = re.compile(r"[0-9]{6,18}")  # of a plan: so that none leads elsewhere
 _OF_PLAN = {
     "partitions": (dict,), "generation": (int,), "settled": (int,), "n_skipped": (int,),
@@ -79,7 +79,7 @@ _MOST = 1 << 62  # of any number that is read
 _NO_PLAN = "the store is damaged: its plan is none"
 
 
-def refuse_links(path: Path) -> None:
+def refuse_links(path: Place) -> None:
     """Raise StoreError where a folder of the store at `path` is a link.
 
     To write there, or remove, would be elsewhere.
@@ -106,14 +106,14 @@ class StoredPalette:
 
 
 class Store:
-    """A store at a local path. Make one with `create`, or `open` one that is there."""
+    """A store at a path or URL. Make one with `create`, or `open` one that is there."""
 
-    def __init__(self, path: Path, root: zarr.Group) -> None:
+    def __init__(self, path: Place, root: zarr.Group) -> None:
         self.path = path
         self._root = root
 
     @classmethod
-    def create(cls, path: Path, plan: Mapping[str, Any], attrs: Mapping[str, Any]) -> Store:
+    def create(cls, path: Place, plan: Mapping[str, Any], attrs: Mapping[str, Any]) -> Store:
         """A new, empty store. Raises StoreError where there is something already.
 
         plan: as `write_plan` has it
@@ -121,28 +121,21 @@ class Store:
         if path.exists() and not cls.is_free(path):
             raise StoreError(f"{path} exists already: choose another path or remove it first")
         path.mkdir(parents=True, exist_ok=True)
-        for name in names_in(path) - {_LOCK}:  # of a run that was killed in this very method
+        for name in names_in(path) - set(_LOCKS):  # of a run that was killed in this very method
             remove(path / name)
         versions = {name: metadata.version(name) for name in _VERSIONS_OF}
-        root = zarr.create_group(
-            path,
-            zarr_format=3,
-            attributes={
-                "format": FORMAT,
-                "format_version": FORMAT_VERSION,
-                "versions": versions,
-                **attrs,
-            },
-        )
+        of_format = {"format": FORMAT, "format_version": FORMAT_VERSION, "versions": versions}
+        groups.rewrite_metadata(path, {**of_format, **attrs})
         for name in MEMBERS:
-            root.create_group(name)
+            groups.rewrite_metadata(path / name, {})
         groups.seal(path, MEMBERS)
+        root = groups.find_group(path, "r+")
         store = cls(path, root)
         store.write_plan(plan)
         return store
 
     @classmethod
-    def open(cls, path: Path) -> Store:
+    def open(cls, path: Place) -> Store:
         """Open the store at `path`. Raises StoreError where there is none that we can read."""
         if not cls.is_at(path):
             raise StoreError(f"{path} is no store: make one with `kmeans-dask ingest INPUT {path}`")
@@ -156,37 +149,33 @@ class Store:
         if any((path / name).exists() for name in PLANS):
             groups.check_seal(path)
         groups.check_document(path)
-        try:
-            root = zarr.open_group(path, mode="r+", zarr_format=3)
-        except groups.MALFORMED as error:
-            raise StoreError(f"{path} is not a store of kmeans-dask") from error
         if found is None:
             raise StoreError(f"{path} is not a store of kmeans-dask")
-        return cls(path, root)
+        return cls(path, groups.find_group(path, "r+"))
 
     @staticmethod
-    def is_at(path: Path) -> bool:
+    def is_at(path: Place) -> bool:
         """Whether there is something that may be a store, finished or not."""
         there = any((path / name).exists() for name in ("zarr.json", *PLANS))
         return there and not Store.is_free(path)
 
     @staticmethod
-    def is_free(path: Path) -> bool:
+    def is_free(path: Place) -> bool:
         """Whether there is nothing, or what is left of a run that was killed while it began."""
         if not path.is_dir():
             return not path.exists()
-        left = names_in(path) - {_LOCK}
+        left = names_in(path) - set(_LOCKS)
         if any(name in PLANS for name in left):  # the last that is written
             return False
         for name in left:
-            is_folder = name in MEMBERS and groups.is_member(path / name)
+            is_folder = name in MEMBERS and (path / name).is_dir()
             inside = names_in(path / name) if is_folder else {name}
             if any(each not in _BEGUN and not is_passing(each) for each in inside):
                 return False
         return "zarr.json" not in left or groups.format_of(path) == OURS
 
     @staticmethod
-    def lock_file(path: Path) -> Path:
+    def lock_file(path: Place) -> Place:
         """What a run holds that writes to the store at `path`."""
         return path / _LOCK
 
@@ -239,8 +228,8 @@ class Store:
     def sweep(self) -> None:
         """Remove what killed runs and tasks have left. Nobody else may be writing."""
         folders = ("fits", *MEMBERS, *(f"indices/{name}" for name in self._indexed))
-        for folder in ("", *folders):
-            groups.sweep(self.path / folder)
+        for folder in (self.path, *(self.path / name for name in folders)):
+            groups.sweep(folder, keep=(*MEMBERS, "fits"))
 
     # -- partitions ---------------------------------------------------------------------------
 
@@ -263,12 +252,12 @@ class Store:
         indices = self.path / "indices"
         palettes = [indices / name for name in groups.members(indices)]
         for folder in (self.path / "partitions", *palettes):
-            remove(folder / partition_id)
+            remove(folder / partition_id, groups.SEAL)
 
     @property
     def is_counted(self) -> bool:
         """Whether all partitions have been added up: the last thing that ingestion does."""
-        there = (self.path / "colors").is_dir()
+        there = groups.is_member(self.path / "colors")
         return there and self.colors_attrs["generation"] == self.plan["generation"]
 
     def require_whole(self) -> None:
@@ -313,7 +302,7 @@ class Store:
 
         attrs: with the generation of the plan
         """
-        shutil.rmtree(self.path / "weighed", ignore_errors=True)  # of other colours, in any case
+        remove(self.path / "weighed", groups.SEAL)  # of other colours, in any case
         with groups.aside(self.path, "colors", replace=True) as group:
             groups.write_counts(group, counts)
             group.attrs.update(attrs)
@@ -330,7 +319,7 @@ class Store:
     @property
     def is_weighed(self) -> bool:
         """Whether that is there."""
-        return (self.path / "weighed").is_dir()
+        return groups.is_member(self.path / "weighed")
 
     def read_weighed(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """What colours `start` to `stop` of the total weigh, (u,) int64."""
@@ -370,7 +359,7 @@ class Store:
         """Store a palette in place of one of the same name, whose indices go with it."""
         self._remove_indices(name)
         copy = self.path / "copies" / name
-        remove(copy)  # first: it is never one of another palette
+        remove(copy, groups.SEAL)  # first: it is never one of another palette
         number = max(map(self._palette_number, self.palette_names), default=0) + 1
         with groups.aside(self.path / "palettes", name, replace=True) as group:
             groups.write(group, "centroids", palette.centroids)
@@ -382,10 +371,8 @@ class Store:
     def settle_palette(self, name: str) -> None:
         """Do the last of `write_palette`, if a killed run has left that undone."""
         copy = self.path / "copies" / name
-        if not copy.is_dir():
-            passing = copy.with_name(f".{name}-{secrets.token_hex(4)}")
-            shutil.copytree(self.path / "palettes" / name, passing)
-            passing.rename(copy)
+        if not groups.is_member(copy):
+            copy_folder(self.path / "palettes" / name, copy, groups.SEAL)
         self.fit_file(name).unlink(missing_ok=True)
 
     def read_palette(self, name: str) -> StoredPalette:
@@ -403,7 +390,7 @@ class Store:
             raise StoreError(f"{self.path} is damaged: palette {name} is none")
         return StoredPalette(centroids, entries, weights, attrs)
 
-    def fit_file(self, name: str) -> Path:
+    def fit_file(self, name: str) -> Place:
         """Where it is kept how far the fit of the palette `name` is."""
         (self.path / "fits").mkdir(exist_ok=True)
         return self.path / "fits" / f"{name}.json"
@@ -413,7 +400,7 @@ class Store:
     def start_indices(self, palette: str) -> None:
         """Make room for indices into `palette`; what is there already stays."""
         folder = self.path / "indices" / palette
-        if not groups.is_member(folder) or not (folder / "seal.json").exists():
+        if not (folder / groups.SEAL).is_file():
             remove(folder)
             groups.rewrite_metadata(folder, {})
             groups.seal(folder, ())
@@ -459,7 +446,7 @@ class Store:
     def indices(self, palette: str) -> list[zarr.Array[Any]]:
         """Each partition's indices into `palette`, (n,). Raises StoreError for missing ones."""
         folder = self.path / "indices" / palette
-        done = groups.members(folder) if folder.is_dir() else []
+        done = groups.members(folder)
         missing = len(set(self.partition_ids) - set(done))
         if missing or not done:
             raise StoreError(

@@ -11,7 +11,6 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from rich.console import RenderableType
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.pipeline.exhibit import Exhibit, Picture
+from kmeans_dask.storage import Place
 from kmeans_dask.views.summary import table
 from kmeans_dask.views.text import decibels, printable, size
 
@@ -105,7 +105,7 @@ def draw_pictures(exhibit: Exhibit) -> bytes:
         return _png(figure)
 
 
-def show_plots(exhibit: Exhibit, files: Sequence[Path]) -> RenderableType:
+def show_plots(exhibit: Exhibit, files: Sequence[Place]) -> RenderableType:
     """The files, and what they show."""
     rows = [("written", printable(str(file))) for file in files]
     rows.append(

@@ -9,15 +9,15 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files import write_file
 from kmeans_dask.imaging.decode import DecodedImage, decode
 from kmeans_dask.pipeline.plan import RECORD_FILE, REPORT_FILE
+from kmeans_dask.storage import Place, is_within, place_of
+from kmeans_dask.storage.files import write_file
 from kmeans_dask.views.page import clean, listings, palette_entries, render_page, visible_cloud
 
 _THUMBNAILS = 6  # pairs of the worst, and as many of the best
@@ -27,14 +27,14 @@ _QUALITIES = (80, 50, 20)  # of WebP; the next one where a thumbnail, of noise, 
 _LARGE = 90_000  # bytes: 24 of them stay below 3 MB in base64
 
 
-def write_report(output: Path, record: Mapping[str, Any]) -> None:
+def write_report(output: Place, record: Mapping[str, Any]) -> None:
     """Write `report.html` into `output`, and `report.json`, from which it can be made again."""
     page = render_report(record, output).encode()
     write_file(output / RECORD_FILE, json.dumps(record, allow_nan=False).encode())
     write_file(output / REPORT_FILE, page)
 
 
-def remake_report(output: Path, record: Mapping[str, Any]) -> None:
+def remake_report(output: Place, record: Mapping[str, Any]) -> None:
     """The same of a record that was read, and may be anyone's. Raises UsageError."""
     try:
         write_report(output, record)
@@ -42,7 +42,7 @@ def remake_report(output: Path, record: Mapping[str, Any]) -> None:
         raise UsageError(f"{output / RECORD_FILE} is damaged: run the job again") from None
 
 
-def render_report(data: Mapping[str, Any], output: Path) -> str:
+def render_report(data: Mapping[str, Any], output: Place) -> str:
     """The page; of the files that `data` names as outputs, only those below `output` are read."""
     shown = clean(data)
     worst = _pairs(data["worst"], output)
@@ -84,27 +84,27 @@ def _histogram(histogram: Mapping[str, Sequence[float]] | None) -> dict[str, Any
     return dict(histogram) if histogram and any(histogram["counts"]) else None
 
 
-def _pairs(rows: Sequence[Mapping[str, Any]], output: Path) -> list[dict[str, Any]]:
+def _pairs(rows: Sequence[Mapping[str, Any]], output: Place) -> list[dict[str, Any]]:
     """Rows with thumbnails, of the images of which both files can be read."""
     pairs = []
     for row in rows[:_THUMBNAILS]:
         try:
-            pair = _thumbnails(Path(row["path"]), _below(output, row["output"]))
+            pair = _thumbnails(place_of(row["path"]), _below(output, row["output"]))
         except Exception:  # noqa: S112 - whatever a hostile file raises costs its thumbnail only
             continue
         pairs.append(clean({key: row[key] for key in _ROW}) | pair)
     return pairs
 
 
-def _below(output: Path, name: str) -> Path:
+def _below(output: Place, name: str) -> Place:
     """The file `name` of `output`, links followed. Raises ValueError where it is not below."""
     path = (output / name).resolve()
-    if not path.is_relative_to(output.resolve()):
+    if not is_within(path, output.resolve()):
         raise ValueError(f"{name!r} is outside of the output folder")
     return path
 
 
-def _thumbnails(before: Path, after: Path) -> dict[str, Any]:
+def _thumbnails(before: Place, after: Place) -> dict[str, Any]:
     """Both images, brought to one size, as URIs; and whether they are small."""
     original = _small(decode(before))  # of what can be large, one is held at a time
     return {

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import kmeans_dask
-from kmeans_dask.files import write_file
 from kmeans_dask.imaging.palette_files import hexes_of
 from kmeans_dask.pipeline.fit import FitResult
 from kmeans_dask.pipeline.gallery import cloud_as_dict
 from kmeans_dask.pipeline.inventory import Inventory
+from kmeans_dask.storage import Place
+from kmeans_dask.storage.files import write_file
 from kmeans_dask.views.page import clean, listings, palette_entries, render_page, visible_cloud
 
 _FAILURES = 1000  # listed
 _ENTRIES = 1024  # of a palette that are shown
 
 
-def write_store_report(path: Path, inventory: Inventory) -> None:
+def write_store_report(path: Place, inventory: Inventory) -> None:
     """Write the page to `path`."""
     write_file(path, render_store_report(inventory).encode())
 

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from kmeans_dask.cluster import connect
 from kmeans_dask.clustering import few, lloyd
 from kmeans_dask.clustering.lloyd import Fit, Iteration, Measure
-from kmeans_dask.files import read_sealed
 from kmeans_dask.pipeline import checkpoint as checkpoints
 from kmeans_dask.pipeline import fit as fitting
 from kmeans_dask.pipeline.checkpoint import Checkpoint
 from kmeans_dask.pipeline.fit import FitResult
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.settings import FitSettings
+from kmeans_dask.storage.files import read_sealed
 from kmeans_dask.store import Store
 from tests.clustering.strategies import (
     SEEDS,

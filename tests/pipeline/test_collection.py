@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kmeans_dask import files
 from kmeans_dask.cluster import connect
 from kmeans_dask.clustering.counts import count_colors
 from kmeans_dask.errors import StoreError, UsageError
-from kmeans_dask.files import locked
 from kmeans_dask.pipeline.changes import grown
 from kmeans_dask.pipeline.collection import (
     Collection,
@@ -27,6 +25,8 @@ from kmeans_dask.pipeline.collection import (
 from kmeans_dask.pipeline.plan import Plan, Source, make_plan
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.settings import DecodeSettings
+from kmeans_dask.storage import locks
+from kmeans_dask.storage.locks import locked
 from kmeans_dask.store import Store
 from kmeans_dask.store.store import PLANS
 from tests.command import all_below
@@ -62,7 +62,7 @@ def assert_holds(store: Store, folder: Path) -> None:
 def inodes_of(store: Store) -> dict[str, int]:
     """That change when a partition is made again."""
     folder = store.path / "partitions"
-    return {name: (folder / name).stat().st_ino for name in store.committed_partitions}
+    return {name: Path(str(folder / name)).stat().st_ino for name in store.committed_partitions}
 
 
 @pytest.fixture
@@ -297,7 +297,7 @@ def test_a_store_that_another_run_began_at_the_same_time_is_left_alone(
             with locked(path, what):
                 yield
 
-    monkeypatch.setattr(files, "locked", late)
+    monkeypatch.setattr(locks, "locked", late)
     with pytest.raises(UsageError, match="another run is at work"), opened(tmp_path / "s", folder):
         pytest.fail("two are at work")
     assert theirs.read_text() == "theirs"

@@ -36,6 +36,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, lis
     image = save(folder / "a.png", noise(1, alphas="both"))
     store = ingested([image], folder / "s.zarr")
     with connect(workers=0) as engine:
+        assert isinstance(store.path, Path)
         yield (
             store.path,
             [fit(store, engine, Progress(), FitSettings(colors)) for colors in (9, 4)],

@@ -16,10 +16,8 @@ from typing import Any
 
 import pytest
 
-from kmeans_dask import files
 from kmeans_dask.cluster import connect
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files import locked
 from kmeans_dask.pipeline import compress as compressing
 from kmeans_dask.pipeline import private
 from kmeans_dask.pipeline.compress import JobSettings, compress
@@ -29,6 +27,8 @@ from kmeans_dask.pipeline.summary import Summary
 from kmeans_dask.pipeline.work import Work, asked_for, open_work, recorded
 from kmeans_dask.pipeline.write import Encoded, write_below
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
+from kmeans_dask.storage import locks
+from kmeans_dask.storage.locks import locked
 from tests.command import all_below
 from tests.pipeline.strategies import StoppedError, Stopping, files_in, noise, save
 
@@ -455,7 +455,7 @@ def test_a_job_that_began_at_the_same_time_and_was_first_is_left_alone(
             with locked(path, what):
                 yield
 
-    monkeypatch.setattr(files, "locked", late)
+    monkeypatch.setattr(locks, "locked", late)
     with pytest.raises(UsageError, match="another run is at work on"), open_(output):
         pytest.fail("two are at work")
     assert everything(tmp_path) == before[0]
@@ -523,7 +523,7 @@ def test_a_damaged_plan_is_made_again(tmp_path: Path) -> None:
         plan = work.settle(find)
         work.begin(plan)
         (work.path / "done").mkdir()
-        change(work.path / "plan.json")
+        change(tmp_path / "out" / WORK_FOLDER / "plan.json")
         assert work.settle(find) == plan
         work.begin(plan)
         assert not (work.path / "done").exists()  # of what was done nobody knows to what

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kmeans_dask import files
 from kmeans_dask.imaging import palette_files
 from kmeans_dask.pipeline import plan, record
+from kmeans_dask.storage import files
 from kmeans_dask.store import groups
 
 ROOT = Path(__file__).parents[2]

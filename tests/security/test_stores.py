@@ -20,9 +20,9 @@ from zarr.codecs import ZstdCodec
 
 import kmeans_dask.store.store
 from kmeans_dask.errors import StoreError
-from kmeans_dask.files import read_sealed, write_sealed
 from kmeans_dask.pipeline.fit import plain_settings
 from kmeans_dask.settings import FitSettings
+from kmeans_dask.storage.files import read_sealed, write_sealed
 from kmeans_dask.store import Store, groups
 from kmeans_dask.store.health import damaged_roots
 from kmeans_dask.store.store import PLANS

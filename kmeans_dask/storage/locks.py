@@ -1,0 +1,203 @@
+"""What one run holds, so that no other works on it at the same time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+
+from kmeans_dask.errors import JobError, UsageError
+from kmeans_dask.storage.files import names_in
+from kmeans_dask.storage.place import Place
+from kmeans_dask.storage.remote import Remote
+
+LEASE = 30.0  # seconds after which a run that has not been heard of is taken for dead
+_BEAT = 5.0  # seconds between its signs of life
+_PAUSE = 0.5  # seconds between looks for those of another run
+
+
+def locked(path: Place, what: str, *, shared: bool = False) -> AbstractContextManager[None]:
+    """Hold the lock at `path`; others may hold it as well where all want it `shared`.
+
+    Of a file the kernel lets go when the process ends, however it does: no crash and no reboot
+    leaves a lock behind. Of an object the run that holds it gives signs of life, and without them
+    it is free after `LEASE` seconds. Raises UsageError where another run holds it, or where it is
+    a link; JobError in the end where another run has taken it over.
+    """
+    if isinstance(path, Remote):
+        return _leased(path, what, shared=shared)
+    return _locked(path, what, shared=shared)
+
+
+@contextmanager
+def held(folder: Place, lock: str, what: str) -> Iterator[None]:
+    """Hold `folder`, which is made where there is none, by `lock` in it.
+
+    What holds nothing else in the end goes again, and so do the folders around it that were made.
+    Raises UsageError where another run holds it, or where something is in its way.
+    """
+    if isinstance(folder, Remote):
+        with locked(folder / lock, what):
+            yield
+        return
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{error.filename} is in the way: it is no folder") from error
+    with locked(folder / lock, what):
+        try:
+            yield
+        finally:
+            if names_in(folder) <= {lock}:
+                (folder / lock).unlink(missing_ok=True)
+                for path in missing:
+                    if not names_in(path):
+                        path.rmdir()
+
+
+def _busy(what: str) -> UsageError:
+    return UsageError(f"another run is at work on {what}: wait for its end, or stop it")
+
+
+@contextmanager
+def _locked(path: Path, what: str, *, shared: bool) -> Iterator[None]:
+    while True:
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except OSError as error:
+            if path.is_symlink():
+                raise UsageError(f"{path} is a link: remove it") from error
+            raise
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(file)
+            raise _busy(what) from error
+        if _is_at(path, file):
+            break
+        os.close(file)  # who held it has removed it, and somebody may have made another one
+    try:
+        yield
+    finally:
+        os.close(file)
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except OSError:
+        return False
+
+
+@contextmanager
+def _leased(path: Remote, what: str, *, shared: bool) -> Iterator[None]:
+    """One lease for all that want `path` for themselves, and one for each that shares it.
+
+    Each looks for those that exclude it when its own is there already: of two that begin at once,
+    one at least sees the other.
+    """
+    readers = path.parent / f"{path.name}-shared"
+    mine = _Lease(readers / secrets.token_hex(8) if shared else path)
+    mine.take(what)
+    try:
+        for other in [path] if shared else list(readers.walk()):
+            with suppress(FileNotFoundError):  # it has just ended
+                if _is_alive(other):
+                    raise _busy(what)
+                other.unlink(missing_ok=True)
+        with mine.kept():
+            yield
+    except KeyboardInterrupt:
+        if not mine.is_lost:
+            raise
+    finally:
+        mine.give_back()
+    if mine.is_lost:
+        raise JobError(
+            f"another run has taken over {what}, as this one had not been heard of for "
+            f"{LEASE:.0f} s"
+        )
+
+
+class _Lease:
+    """An object that says that this run is alive, in that it changes."""
+
+    def __init__(self, path: Remote) -> None:
+        self.path = path
+        self.is_lost = False
+        self._tag = ""
+        self._ended = threading.Event()
+
+    def take(self, what: str) -> None:
+        """Write it, in place of that of a dead run. Raises UsageError where a live one has it."""
+        while not self._tag:
+            with suppress(FileExistsError):
+                self._tag = self.path.create(_sign())
+                return
+            with suppress(FileNotFoundError):  # it has just been given back
+                tag, _ = self.path.tagged()
+                if _is_alive(self.path):
+                    raise _busy(what)
+                with suppress(FileExistsError):  # it lives, or a third one was first
+                    self._tag = self.path.exchange(_sign(), tag)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Give signs of life while the block runs; where it is lost, end the block by a signal."""
+        thread = threading.Thread(target=self._beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            thread.join()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(_BEAT):
+            try:
+                self._tag = self.path.exchange(_sign(), self._tag)
+            except (FileExistsError, FileNotFoundError):
+                self.is_lost = True
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            except (OSError, JobError):  # perhaps the next time; who comes meanwhile may take over
+                continue
+
+    def give_back(self) -> None:
+        """Remove it, if it is still this run's."""
+        with suppress(OSError, JobError):
+            if self.path.tagged()[0] == self._tag:
+                self.path.unlink(missing_ok=True)
+
+
+def _is_alive(lease: Remote) -> bool:
+    """Whether there is a sign of life of `lease`. Raises FileNotFoundError when it ends."""
+    tag, written = lease.tagged()
+    until = time.monotonic() + LEASE - (_now(lease) - written) / 1e9
+    while time.monotonic() < until:
+        time.sleep(_PAUSE)
+        if lease.tagged()[0] != tag:
+            return True
+    return False
+
+
+def _now(beside: Remote) -> int:
+    """The time where `beside` is, in nanoseconds since 1970: this machine's may be another."""
+    passing = beside.with_name(f"{beside.name}-{secrets.token_hex(8)}")
+    passing.write_bytes(b"")
+    try:
+        return passing.stat().st_mtime_ns
+    finally:
+        passing.unlink(missing_ok=True)
+
+
+def _sign() -> bytes:
+    """Never the same twice: a server's tag tells by it that the object was written anew."""
+    return secrets.token_hex(16).encode()
