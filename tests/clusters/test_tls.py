@@ -14,7 +14,7 @@ import pytest
 from dask import config
 
 from kmeans_dask.cli.where import Where
-from kmeans_dask.tls import is_exposed
+from kmeans_dask.cluster.tls import is_exposed
 from tests.clusters.processes import (
     ROOT,
     Cluster,
