@@ -90,14 +90,26 @@ def _await_greeting(address: str, timeout: float, security: Security) -> None:
     # as the caller's may have an event loop already, in a notebook for one.
     with ThreadPoolExecutor(1) as thread:
         try:
-            thread.submit(asyncio.run, _greet(address, soon, arguments)).result()
+            thread.submit(_ask, address, soon, arguments).result()
         except Exception:
             why = refusal(address, arguments["ssl_context"])
             if why:
                 raise UsageError(f"the scheduler at {address} refuses this client: {why}") from None
             if timeout <= soon:
                 raise
-            thread.submit(asyncio.run, _greet(address, timeout - soon, arguments)).result()
+            thread.submit(_ask, address, timeout - soon, arguments).result()
+
+
+def _ask(address: str, timeout: float, arguments: dict[str, Any]) -> None:
+    """`_greet`, in an event loop of its own."""
+    from tornado.ioloop import IOLoop
+
+    loop = IOLoop(make_current=False)
+    try:
+        loop.run_sync(lambda: _greet(address, timeout, arguments))
+    finally:
+        # A connection that Dask, or tornado below it, gives up half-way is left open by them.
+        loop.close(all_fds=True)
 
 
 async def _greet(address: str, timeout: float, arguments: dict[str, Any]) -> None:
