@@ -96,6 +96,7 @@ def test_a_store_of_objects_goes_all_the_way(
     said = run_here("info", bucket.url("s.zarr")).stdout
     assert "palette k8" in said.replace("  ", " ")
     run_here("report", bucket.url("s.zarr"))
+    assert (tmp_path / "s-report.html").is_file()
 
 
 def bytes_below(folder: Path) -> dict[str, bytes]:
