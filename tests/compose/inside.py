@@ -75,22 +75,21 @@ def copy_tree() -> None:
     import json
     import sys
 
-    from kmeans_dask.storage import Place, Remote, place_of
+    from kmeans_dask.storage import Remote, place_of
 
     source, target = map(place_of, sys.argv[1:])
-    n = 0
-    found: list[Place] = list(source.walk() if isinstance(source, Remote) else source.rglob("*"))
-    for path in found:
-        if isinstance(path, Remote):
-            name, data = str(path)[len(str(source)) + 1 :], path.read_bytes()
-        elif path.is_file():
-            name, data = str(path.relative_to(source)), path.read_bytes()
-        else:
-            continue
+    if isinstance(source, Remote):
+        files = {str(path)[len(str(source)) + 1 :]: path.read_bytes() for path in source.walk()}
+    else:
+        files = {
+            str(path.relative_to(source)): path.read_bytes()
+            for path in source.rglob("*")
+            if path.is_file()
+        }
+    for name, data in files.items():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_bytes(data)
-        n += 1
-    print(json.dumps({"files": n}))
+    print(json.dumps({"files": len(files)}))
 
 
 def script(function: Callable[[], None]) -> str:
