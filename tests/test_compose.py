@@ -196,9 +196,13 @@ def test_nothing_but_what_is_named_reaches_the_builder() -> None:
 # The kernels that an image brings
 
 
-def fit_in(cache: Path, **more: str) -> dict[str, int]:
-    """The first fit of a new process; numba's cache is at `cache`."""
-    env = environment(NUMBA_CACHE_DIR=str(cache), NUMBA_CPU_NAME="generic", **more)
+def fit_in(cache: Path, image: Path | None = None, *, native: bool = False) -> dict[str, int]:
+    """The first fit of a new process, whose cache is at `cache`, with the kernels of an image."""
+    env = environment(NUMBA_CACHE_DIR=str(cache))
+    if not native:
+        env["NUMBA_CPU_NAME"] = "generic"
+    if image:
+        env["KMEANS_DASK_KERNELS"] = str(image)
     words = [sys.executable, "-c", script(fit_first)]
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
@@ -210,17 +214,17 @@ def test_what_an_image_brings_is_not_compiled_again(tmp_path: Path) -> None:
     made = fit_in(image)
     assert made["compiled"] > 0
     image.chmod(0o555)
-    found = fit_in(cache, KMEANS_DASK_KERNELS=str(image))
+    found = fit_in(cache, image)
     assert found["compiled"] == 0
     assert found["loaded"] > 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "image"]
     # Of another kind of processor, nothing is taken.
-    native = fit_in(tmp_path / "native", KMEANS_DASK_KERNELS=str(image), NUMBA_CPU_NAME="")
+    native = fit_in(tmp_path / "native", image, native=True)
     assert native["compiled"] == made["compiled"]
 
 
 def test_kernels_that_cannot_be_brought_are_compiled(tmp_path: Path) -> None:
-    found = fit_in(tmp_path / "cache", KMEANS_DASK_KERNELS=str(tmp_path / "none"))
+    found = fit_in(tmp_path / "cache", tmp_path / "none")
     assert found["compiled"] > 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]
 

@@ -165,7 +165,8 @@ def test_the_readmes_cluster_runs_as_it_stands(
     as_installed: dict[str, str], photos: Path, tmp_path: Path, local: dict[str, str]
 ) -> None:
     section = README[README.index("## On a cluster") :]
-    [block] = re.findall(r"```\n(.*?)```", section[: section.index("\n## ")], re.DOTALL)
+    block, compose = re.findall(r"```\n(.*?)```", section[: section.index("\n## ")], re.DOTALL)
+    assert compose.startswith("docker compose up ")  # `make compose-test` runs it
     shutil.copytree(photos, tmp_path / "photos")
     (tmp_path / "jobs").symlink_to(JOBS)
     ends = "for job in %2 %1; do kill $job; wait $job || true; done"

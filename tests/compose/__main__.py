@@ -31,8 +31,7 @@ PHOTOGRAPHS = (
     "astronaut.png", "chelsea.png", "coffee.png", "hubble_deep_field.jpg", "motorcycle_left.png",
     "motorcycle_right.png", "retina.jpg", "rocket.jpg",
 )  # fmt: skip
-WORDS = ("--colors", "64")
-LONG = ("--colors", "64", "--effort", "8")  # some seconds, in which a worker can be killed
+LONG = ("--effort", "8")  # takes some seconds more, in which a worker can be killed
 
 
 def main() -> int:
@@ -45,25 +44,39 @@ def main() -> int:
         try:
             build(stack)
             try_first_fit(stack)
-            start(stack)
+            up, job, down = documented("README.md", "## On a cluster")
+            start(stack, up)
             check_hardening(stack)
             check_dashboard(stack)
-            expected = here(stack, *WORDS)
-            run_job(stack, expected)
+            run_job(stack, job, here(stack))
             kill_worker(stack, here(stack, *LONG))
-            use_object_store(stack, expected)
+            stack.as_typed(down)
+            stack.assert_nothing_is_left()
+            use_object_store(stack, here(stack, "--colors", "64"))
         except BaseException:
             traceback.print_exc()
             print(stack.logs(), file=sys.stderr)
             raise
         finally:
             stack.down()
-    note("all is as it should be, and nothing is left but the images")
+    note("nothing is left but the images")
     return 0
+
+
+def documented(name: str, heading: str) -> list[str]:
+    """The Compose commands of a document's section, which are run as they stand."""
+    text = (ROOT / name).read_text()
+    section = text[text.index(heading) :].partition("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("docker compose ")]
 
 
 def note(text: str) -> None:
     print(f"  {text}", flush=True)
+
+
+def show(said: str) -> None:
+    """A job's summary."""
+    print("".join(f"  {line}\n" for line in said.strip().splitlines()), end="", flush=True)
 
 
 def gather_photographs(folder: Path) -> None:
@@ -122,9 +135,9 @@ def try_first_fit(stack: Stack) -> None:
     assert without["compiled"] > 0, without
 
 
-def start(stack: Stack) -> None:
+def start(stack: Stack, up: str) -> None:
     since = time.monotonic()
-    stack.up("--scale", "worker=2")
+    stack.up(up)
     note(f"{time.monotonic() - since:.0f} s: {', '.join(sorted(stack.health()))} are healthy")
     assert len(stack.containers("worker")) == 2
 
@@ -168,8 +181,8 @@ def check_dashboard(stack: Stack) -> None:
     note("/kmeans and /status are served to 127.0.0.1")
 
 
-def run_job(stack: Stack, expected: dict[str, str]) -> None:
-    print(stack.job("compress", "/data/in", "/data/out", *WORDS), flush=True)
+def run_job(stack: Stack, job: str, expected: dict[str, str]) -> None:
+    show(stack.as_typed(job))
     assert tree(stack.output) == expected
     note(f"{len(expected)} files, all the same bytes as without containers")
     found = stack.python(script(count_compiled))
@@ -189,7 +202,7 @@ def kill_worker(stack: Stack, expected: dict[str, str]) -> None:
     """A job outlives one of two workers, which was at work."""
     container = stack.containers("worker")[0]
     with stack.job_at_work("compress", "/data/in", "/data/out", *LONG) as job:
-        until(lambda: counts(stack)["processing"] >= 4 or job.poll() is not None, "work is done")
+        until(lambda: counts(stack)["processing"] >= 4 or job.poll() is not None, "there is work")
         say(f"docker kill {stack.inspect(container)['Name'].strip('/')}")
         stack._quietly(["docker", "kill", container])
         until(lambda: counts(stack)["workers"] == 1, "the scheduler knows")
@@ -204,20 +217,23 @@ def kill_worker(stack: Stack, expected: dict[str, str]) -> None:
 
 def use_object_store(stack: Stack, expected: dict[str, str]) -> None:
     """From an object store and to it, all by URLs."""
-    stack.up("--profile", "s3", "--", "--scale", "worker=2")
+    up, *jobs, down = documented("docs/compose.md", "## Object storage")
+    stack.up(up)
     check_hardening(stack)
+    for job in jobs:
+        said = stack.as_typed(job)
+    show(said)
+    assert tree(stack.output) == expected
+    note(f"{len(expected)} files by way of a store of objects, all the same bytes")
+    stack.empty_output()
     copied = stack.python(script(copy_tree), "/data/in", "s3://photos/in")
-    note(f"{copied['files']} objects")
-    print(stack.job("compress", "s3://photos/in", "s3://photos/out", *WORDS), flush=True)
+    note(f"{copied['files']} photographs are objects now")
+    show(stack.job("compress", "s3://photos/in", "s3://photos/out", "--colors", "64"))
     stack.python(script(copy_tree), "s3://photos/out", "/data/out")
     assert tree(stack.output) == expected
-    note(f"{len(expected)} objects, all the same bytes as files without containers")
-    stack.empty_output()
-    stack.job("ingest", "/data/in", "s3://photos/photos.zarr")
-    stack.job("fit", "s3://photos/photos.zarr", *WORDS)
-    stack.job("encode", "s3://photos/photos.zarr", "/data/out")
-    assert tree(stack.output) == expected
-    note("the same by way of a store of objects")
+    note(f"{len(expected)} objects, all the same bytes as files")
+    stack.as_typed(down)
+    stack.assert_nothing_is_left()
 
 
 if __name__ == "__main__":

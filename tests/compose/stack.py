@@ -55,11 +55,6 @@ class Stack:
     def dashboard(self) -> str:
         return f"http://127.0.0.1:{self._env['DASHBOARD_PORT']}"
 
-    @property
-    def waits(self) -> bool:
-        """Whether `up` has --wait: Compose 1.29 has not."""
-        return self._compose == ["docker", "compose"]
-
     def compose(self, *words: str, timeout: float = 600) -> str:
         """Call Compose; its output. It must succeed."""
         return self._call([*self._compose, *words], timeout)
@@ -77,7 +72,8 @@ class Stack:
         said = self._call(
             [*self._compose, "run", "--rm", "-T", "--entrypoint", "python3", "job",
              "-c", text, *words],
-            600, "run --rm -T --entrypoint python3 job -c ... " + shlex.join(words),
+            600, shlex.join([*self._compose, "run", "--rm", "-T", "--entrypoint", "python3", "job",
+                             "-c", "...", *words]),
         )  # fmt: skip
         return dict(json.loads(said.splitlines()[-1]))
 
@@ -96,12 +92,18 @@ class Stack:
             process.kill()
             process.wait()
 
-    def up(self, *words: str) -> None:
-        """Bring services up, and wait until all are healthy."""
-        before = list(words[: words.index("--")]) if "--" in words else []
-        after = words[len(before) + bool(before) :]
-        wait = ["--wait"] if self.waits else []
-        self.compose(*before, "up", "-d", *wait, *after)
+    def as_typed(self, line: str) -> str:
+        """Run a line that begins with `docker compose`; its output. It must succeed."""
+        words = shlex.split(line)[2:]
+        if "--wait" in words and self._compose != ["docker", "compose"]:
+            words.remove("--wait")  # Compose 1.29 has none; it wants to be told of no terminal
+        if "run" in words:
+            words.insert(words.index("run") + 1, "-T")
+        return self.compose(*words)
+
+    def up(self, line: str) -> None:
+        """Bring services up by such a line, and wait until all are healthy."""
+        self.as_typed(line)
         until(lambda: set(self.health().values()) == {"healthy"}, "all containers are healthy")
 
     def containers(self, service: str = "") -> list[str]:
@@ -131,9 +133,13 @@ class Stack:
                 path.unlink()
 
     def down(self) -> None:
-        """Nothing is left of it, but for the images."""
-        self.compose("--profile", "s3", "--profile", "job", "down", "--volumes",
-                     "--remove-orphans", "--timeout", "5")  # fmt: skip
+        """Take down what there is of it, whatever that is."""
+        self._quietly([*self._compose, "--profile", "s3", "--profile", "job", "down", "--volumes",
+                       "--remove-orphans", "--timeout", "5"])  # fmt: skip
+        self.assert_nothing_is_left()
+
+    def assert_nothing_is_left(self) -> None:
+        """Of containers, networks and volumes; the images stay."""
         label = f"label=com.docker.compose.project={PROJECT}"
         for words in (["ps", "-aq"], ["network", "ls", "-q"], ["volume", "ls", "-q"]):
             left = self._quietly(["docker", *words, "--filter", label]).split()
