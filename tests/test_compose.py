@@ -8,13 +8,16 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from kmeans_dask.clustering.jit import bring_kernels
 from tests.clusters.processes import environment
+from tests.command import tree
 from tests.compose.inside import copy_tree, fit_first, script
 from tests.compose.stack import ROOT, compose_words
 
@@ -227,6 +230,29 @@ def test_kernels_that_cannot_be_brought_are_compiled(tmp_path: Path) -> None:
     found = fit_in(tmp_path / "cache", tmp_path / "none")
     assert found["compiled"] > 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]
+
+
+def test_of_processes_that_begin_at_once_one_brings_the_kernels(tmp_path: Path) -> None:
+    image, cache = tmp_path / "image", tmp_path / "cache"
+    (image / "clustering").mkdir(parents=True)
+    for number in range(50):
+        (image / "clustering" / f"{number}.nbi").write_bytes(bytes([number]) * 1000)
+    together = threading.Barrier(8)
+
+    def bring() -> None:
+        together.wait(60)
+        bring_kernels(str(image), str(cache))
+
+    threads = [threading.Thread(target=bring) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert tree(cache) == tree(image)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "image"]
+    (image / "clustering" / "new.nbi").touch()
+    bring_kernels(str(image), str(cache))  # what is there stays
+    assert not (cache / "clustering" / "new.nbi").exists()
 
 
 # What documents say
