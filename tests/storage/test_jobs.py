@@ -72,8 +72,9 @@ def test_compress_makes_the_same_of_objects_and_files(
 
 
 def test_a_store_of_objects_goes_all_the_way(
-    pictures: Path, tmp_path: Path, bucket: Bucket
+    pictures: Path, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where the report goes
     there = bucket.upload(pictures, "in")
     for images, store in ((pictures, tmp_path / "s.zarr"), (there, bucket.url("s.zarr"))):
         run_here("ingest", images, store, *PARTITIONS, "--workers", "0", code=1)
