@@ -161,6 +161,19 @@ def test_a_sealed_file_that_is_not_there_or_too_large_is_said_to_be_so(
         read_sealed(tmp_path / "a.json")
 
 
+def test_what_could_not_be_read_again_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, value = tmp_path / "a.json", list(range(100))
+    write_sealed(path, value)
+    monkeypatch.setattr(files, "_MAX_BYTES", path.stat().st_size)
+    write_sealed(path, value)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=r"361 bytes, .* at most 356 .*: name fewer images"):
+        write_sealed(path, [*value, 1000])
+    assert files_in(tmp_path) == {"a.json": before}
+
+
 # -- locks ------------------------------------------------------------------------------------
 
 HOLD = """
