@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from kmeans_dask.errors import JobError, UsageError
+from kmeans_dask.errors import JobError, UnreachableError, UsageError
 from kmeans_dask.storage.files import names_in
 from kmeans_dask.storage.place import Place
 from kmeans_dask.storage.remote import Remote
@@ -139,14 +139,28 @@ class _Lease:
         """Write it, in place of that of a dead run. Raises UsageError where a live one has it."""
         while not self._tag:
             with suppress(FileExistsError):
-                self._tag = self.path.create(_sign())
+                self._sign()
                 return
             with suppress(FileNotFoundError):  # it has just been given back
-                tag, _ = self.path.tagged()
+                tag = self.path.tagged().tag
                 if _is_alive(self.path):
                     raise _busy(what)
                 with suppress(FileExistsError):  # it lives, or a third one was first
-                    self._tag = self.path.exchange(_sign(), tag)
+                    self._sign(tag)
+
+    def _sign(self, tag: str | None = None) -> None:
+        """Write it where there is none, or where it is what has `tag`.
+
+        Raises FileExistsError where it is another's, FileNotFoundError where it is gone.
+        """
+        sign = secrets.token_hex(16).encode()  # never the same twice: so its tag is another one
+        try:
+            self._tag = self.path.exchange(sign, tag) if tag else self.path.create(sign)
+        except (FileExistsError, UnreachableError):
+            found = self.path.tagged()
+            if found.data != sign:  # else only the answer was lost
+                raise
+            self._tag = found.tag
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -162,7 +176,7 @@ class _Lease:
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT):
             try:
-                self._tag = self.path.exchange(_sign(), self._tag)
+                self._sign(self._tag)
             except (FileExistsError, FileNotFoundError):
                 self.is_lost = True
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -173,31 +187,26 @@ class _Lease:
     def give_back(self) -> None:
         """Remove it, if it is still this run's."""
         with suppress(OSError, JobError):
-            if self.path.tagged()[0] == self._tag:
+            if self.path.tagged().tag == self._tag:
                 self.path.unlink(missing_ok=True)
 
 
 def _is_alive(lease: Remote) -> bool:
     """Whether there is a sign of life of `lease`. Raises FileNotFoundError when it ends."""
-    tag, written = lease.tagged()
-    until = time.monotonic() + LEASE - (_now(lease) - written) / 1e9
+    sign = lease.tagged()
+    until = time.monotonic() + LEASE - (_now(lease) - sign.written)
     while time.monotonic() < until:
         time.sleep(_PAUSE)
-        if lease.tagged()[0] != tag:
+        if lease.tagged().tag != sign.tag:
             return True
     return False
 
 
-def _now(beside: Remote) -> int:
-    """The time where `beside` is, in nanoseconds since 1970: this machine's may be another."""
+def _now(beside: Remote) -> float:
+    """The time where `beside` is, in seconds since 1970: this machine's may be another."""
     passing = beside.with_name(f"{beside.name}-{secrets.token_hex(8)}")
     passing.write_bytes(b"")
     try:
-        return passing.stat().st_mtime_ns
+        return passing.tagged().written
     finally:
         passing.unlink(missing_ok=True)
-
-
-def _sign() -> bytes:
-    """Never the same twice: a server's tag tells by it that the object was written anew."""
-    return secrets.token_hex(16).encode()

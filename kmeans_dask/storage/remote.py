@@ -14,6 +14,7 @@ import io
 import os
 import re
 import stat
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -44,11 +45,27 @@ _STATUS = re.compile(r"status code: (\d{3}[ \w-]*)")
 
 
 class Status(NamedTuple):
-    """What is known of an object, named as `os.stat` names it."""
+    """What is known of an object, named as `os.stat` names it.
+
+    st_mtime_ns: in whole seconds, which is all that S3 tells; below them, digits of the object's
+        tag, so that no change within a second goes unseen
+    """
 
     st_size: int
     st_mtime_ns: int
     st_mode: int = stat.S_IFREG
+
+
+class Tagged(NamedTuple):
+    """What an object was at one moment.
+
+    tag: another one for other content
+    written: by the store's clock, in seconds since 1970
+    """
+
+    tag: str
+    written: float
+    data: bytes
 
 
 class Remote:
@@ -152,10 +169,8 @@ class Remote:
 
     def stat(self) -> Status:
         """Of the object. Raises FileNotFoundError where there is none."""
-        import obstore
-
         with self._asking() as bucket:
-            return _status(obstore.head(bucket, self._named()))
+            return _status(bucket.head(self._named()))
 
     def is_file(self) -> bool:
         """Whether there is an object of this name."""
@@ -166,10 +181,8 @@ class Remote:
 
     def is_dir(self) -> bool:
         """Whether there are objects below this name."""
-        import obstore
-
         with self._asking() as bucket:
-            return bool(next(iter(obstore.list(bucket, self._below(), chunk_size=1)), ()))
+            return bool(next(iter(bucket.list(self._below(), chunk_size=1)), ()))
 
     def exists(self) -> bool:
         """Whether there is anything."""
@@ -184,37 +197,32 @@ class Remote:
 
     def iterdir(self) -> Iterator[Remote]:
         """What is right below this name, in the order of names."""
-        import obstore
-
         with self._asking() as bucket:
-            found = obstore.list_with_delimiter(bucket, self._below())
+            found = bucket.list_with_delimiter(self._below())
         keys = {*found["common_prefixes"], *(each["path"] for each in found["objects"])}
         yield from (self._at(key.rstrip("/")) for key in sorted(keys))
 
     def walk(self) -> Iterator[Listed]:
         """All objects below this name."""
-        import obstore
-
         with self._asking() as bucket:
-            for some in obstore.list(bucket, self._below()):
+            for some in bucket.list(self._below()):
                 for each in some:
-                    yield Listed(self._at(each["path"]), _status(each))
+                    path = Listed(self._at(each["path"]), _status(each))
+                    # What some tools write for an empty folder is listed, and is no object.
+                    if each["size"] or Remote.is_file(self._at(each["path"])):
+                        yield path
 
     # -- reading --------------------------------------------------------------------------------
 
     def read_bytes(self) -> bytes:
         """All of the object. Raises FileNotFoundError where there is none."""
-        import obstore
-
         with self._asking() as bucket:
-            return bytes(obstore.get(bucket, self._named()).bytes())
+            return bytes(bucket.get(self._named()).bytes())
 
     def read_at_most(self, size: int) -> bytes | None:
         """All of the object; None where it has more than `size` bytes, and then none are read."""
-        import obstore
-
         with self._asking() as bucket:
-            found = obstore.get(bucket, self._named())
+            found = bucket.get(self._named())
             return bytes(found.bytes()) if found.meta["size"] <= size else None
 
     def read_text(self) -> str:
@@ -223,10 +231,8 @@ class Remote:
 
     def read_range(self, start: int, size: int) -> bytes:
         """Bytes from `start` on, at most `size` of them; there must be one."""
-        import obstore
-
         with self._asking() as bucket:
-            return bytes(obstore.get_range(bucket, self._named(), start=start, length=size))
+            return bytes(bucket.get_range(self._named(), start=start, length=size))
 
     def open(self, mode: Literal["rb"] = "rb") -> io.BufferedReader:
         """A file to read, which asks for what is read of it. Raises FileNotFoundError."""
@@ -257,50 +263,46 @@ class Remote:
         """
         return self._put(data, {"e_tag": tag})
 
-    def tagged(self) -> tuple[str, int]:
-        """The tag of what it is, and when that was written, in nanoseconds since 1970, there."""
-        import obstore
-
+    def tagged(self) -> Tagged:
+        """What it is now. Raises FileNotFoundError where there is none."""
         with self._asking() as bucket:
-            found = obstore.head(bucket, self._named())
-        return str(found["e_tag"]), _status(found).st_mtime_ns
+            found = bucket.get(self._named())
+            meta, data = found.meta, bytes(found.bytes())
+        return Tagged(str(meta["e_tag"]), meta["last_modified"].timestamp(), data)
 
     def _put(self, data: bytes, mode: Any = None) -> str:
-        import obstore
-
         multipart = mode is None and len(data) > _WHOLE
         with self._asking() as bucket:
-            done = obstore.put(bucket, self._named(), data, mode=mode, use_multipart=multipart)
+            try:
+                done = bucket.put(self._named(), data, mode=mode, use_multipart=multipart)
+            except FileNotFoundError:
+                if isinstance(mode, dict):
+                    raise
+                raise self._no_bucket() from None
         return str(done["e_tag"])
 
     def unlink(self, *, missing_ok: bool = False) -> None:
         """Remove the object. Raises FileNotFoundError where there is none, unless that may be."""
-        import obstore
-
         if not missing_ok:
             self.stat()
         with self._asking() as bucket:
-            obstore.delete(bucket, self._named())
+            bucket.delete(self._named())
 
     def remove_all(self, first: str | None = None) -> None:
         """Remove the object, and all below its name; below it, `first` goes first."""
-        import obstore
-
         if first:
             (self / first).unlink(missing_ok=True)
         keys = [path._key for path in self.walk()]
         with self._asking() as bucket:
             for start in range(0, len(keys), _DELETED):
-                obstore.delete(bucket, keys[start : start + _DELETED])
+                bucket.delete(keys[start : start + _DELETED])
         if self._key:
             self.unlink(missing_ok=True)
 
     def copy_to(self, target: Remote) -> None:
         """Copy the object within its bucket."""
-        import obstore
-
         with self._asking() as bucket:
-            obstore.copy(bucket, self._key, target._key)
+            bucket.copy(self._key, target._key)
 
     # -- the store below ------------------------------------------------------------------------
 
@@ -319,6 +321,9 @@ class Remote:
         [url] = [url for url, each in _opened.items() if each is bucket]
         return Remote(f"{url}/{key}")
 
+    def _no_bucket(self) -> UsageError:
+        return UsageError(f"{self._bucket} does not exist: make the bucket first")
+
     def _named(self) -> str:
         if not self._key:
             raise IsADirectoryError(errno.EISDIR, "it is a bucket, not an object", str(self))
@@ -330,8 +335,9 @@ class Remote:
     @contextmanager
     def _asking(self) -> Iterator[ObjectStore]:
         """The bucket, to be asked inside the block, which raises what `telling` does."""
+        bucket = self.bucket()
         with telling(self):
-            yield self.bucket()
+            yield bucket
 
 
 @contextmanager
@@ -352,8 +358,19 @@ def telling(remote: Remote) -> Iterator[None]:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(remote)) from None
     except exceptions.PermissionDeniedError:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(remote)) from None
+    except exceptions.InvalidPathError as error:
+        raise UsageError(
+            f"{remote} has an object whose name cannot be read, {_quoted(error)}: names have no "
+            "empty parts, no . or .. as a part, and no control characters"
+        ) from None
     except exceptions.BaseError as error:
+        if _code(error) == "404":
+            raise remote._no_bucket() from None
         raise UnreachableError(f"{remote}: {_reason(error)}") from None
+    except ValueError as error:
+        if not str(error).startswith("Could not parse path"):
+            raise
+        raise OSError(errno.EINVAL, "no object can have such a name", str(remote)) from None
 
 
 class _Reader(io.RawIOBase):
@@ -469,7 +486,21 @@ def _aws_profile() -> Mapping[str, Any]:
 
 
 def _status(found: Mapping[str, Any]) -> Status:
-    return Status(found["size"], int(found["last_modified"].timestamp()) * 10**9)
+    seconds = int(found["last_modified"].timestamp())
+    below = zlib.crc32(str(found["e_tag"]).encode()) % 10**9
+    return Status(found["size"], seconds * 10**9 + below)
+
+
+def _code(error: Exception) -> str | None:
+    """The number that a server has answered with."""
+    status = _STATUS.search(str(error))
+    return status[1][:3] if status else None
+
+
+def _quoted(error: Exception) -> str:
+    """The name that an error is about."""
+    name = re.search(r'[Pp]ath ("[^"]*")', str(error))
+    return repr(name[1].strip('"')) if name else "which is not said"
 
 
 def _reason(error: Exception) -> str:

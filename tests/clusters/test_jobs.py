@@ -164,7 +164,8 @@ def test_the_readmes_cluster_runs_as_it_stands(
     as_installed: dict[str, str], photos: Path, tmp_path: Path, local: dict[str, str]
 ) -> None:
     section = README[README.index("## On a cluster") :]
-    [block] = re.findall(r"```\n(.*?)```", section[: section.index("\n## ")], re.DOTALL)
+    block, compose = re.findall(r"```\n(.*?)```", section[: section.index("\n## ")], re.DOTALL)
+    assert compose.startswith("docker compose up ")  # `make compose-test` runs it
     shutil.copytree(photos, tmp_path / "photos")
     (tmp_path / "jobs").symlink_to(JOBS)
     ends = "for job in %2 %1; do kill $job; wait $job || true; done"
@@ -260,11 +261,3 @@ def test_the_kubernetes_job_is_as_the_operator_wants_it() -> None:
     assert "--resume" in job["args"]
     said = refused(*job["args"], "--scheduler", "tcp://127.0.0.1:9")
     assert "/data/photos" in said  # it is a command line of ours
-
-
-def test_the_compose_file_trusts_its_own_network_only() -> None:
-    found = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    for name in ("scheduler", "worker", "job"):
-        environment = found["services"][name]["environment"]
-        assert environment["DASK_KMEANS__TRUSTED_NETWORK"] == "true"
-    assert found["services"]["scheduler"]["ports"] == ["127.0.0.1:8787:8787"]

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import select
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +15,6 @@ from hypothesis import strategies as st
 from kmeans_dask.errors import UsageError
 from kmeans_dask.storage import files
 from kmeans_dask.storage.files import DamagedError, read_sealed, write_file, write_sealed
-from kmeans_dask.storage.locks import locked
 from tests.pipeline.strategies import files_in
 
 # -- whole files ------------------------------------------------------------------------------
@@ -161,123 +153,14 @@ def test_a_sealed_file_that_is_not_there_or_too_large_is_said_to_be_so(
         read_sealed(tmp_path / "a.json")
 
 
-# -- locks ------------------------------------------------------------------------------------
-
-HOLD = """
-import sys
-from pathlib import Path
-from kmeans_dask.errors import UsageError
-from kmeans_dask.storage.locks import locked
-
-try:
-    with locked(Path(sys.argv[1]), "photos", shared=sys.argv[2] == "shared"):
-        print("held", flush=True)
-        sys.stdin.readline()
-except UsageError as error:
-    print(error, flush=True)
-"""
-
-
-class Holder:
-    """Another process that holds a lock, or was refused, as `said` tells."""
-
-    def __init__(self, path: Path, *, shared: bool = False) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", HOLD, path, "shared" if shared else "alone"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout
-        assert select.select([self.process.stdout], [], [], 60)[0]
-        self.said = self.process.stdout.readline().strip()
-
-    def end(self, how: signal.Signals | None = None) -> None:
-        """Let go, by itself or by a signal."""
-        if how:
-            self.process.send_signal(how)
-        self.process.communicate(timeout=60)
-
-
-Hold = Callable[..., Holder]
-
-
-@pytest.fixture
-def hold() -> Iterator[Hold]:
-    """Starts holders; they end with the test."""
-    holders: list[Holder] = []
-
-    def start(path: Path, *, shared: bool = False) -> Holder:
-        holders.append(Holder(path, shared=shared))
-        return holders[-1]
-
-    yield start
-    for holder in holders:
-        holder.end(signal.SIGKILL)
-
-
-REFUSED = "another run is at work on photos: wait for its end, or stop it"
-
-
-@pytest.mark.parametrize("first", [False, True], ids=["alone", "shared"])
-@pytest.mark.parametrize("second", [False, True], ids=["alone", "shared"])
-def test_two_processes_hold_a_lock_only_where_both_share_it(
-    first: bool, second: bool, tmp_path: Path, hold: Hold
+def test_what_could_not_be_read_again_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert hold(tmp_path / "lock", shared=first).said == "held"
-    assert hold(tmp_path / "lock", shared=second).said == ("held" if first and second else REFUSED)
-
-
-def test_who_is_refused_takes_nothing_from_the_holder(tmp_path: Path, hold: Hold) -> None:
-    holder = hold(tmp_path / "lock")
-    for _ in range(2):
-        with pytest.raises(UsageError, match=REFUSED), locked(tmp_path / "lock", "photos"):
-            pytest.fail("two hold it")
-    assert holder.said == "held"
-    assert (tmp_path / "lock").exists()
-
-
-@pytest.mark.parametrize("how", [None, signal.SIGTERM, signal.SIGKILL])
-def test_a_lock_is_free_again_however_its_holder_ends(
-    how: signal.Signals | None, tmp_path: Path, hold: Hold
-) -> None:
-    holder = hold(tmp_path / "lock")
-    assert holder.said == "held"
-    holder.end(how)
-    assert hold(tmp_path / "lock").said == "held"
-
-
-def test_a_lock_is_free_again_after_an_error_in_its_block(tmp_path: Path, hold: Hold) -> None:
-    with pytest.raises(RuntimeError, match="half-way"), locked(tmp_path / "lock", "photos"):
-        raise RuntimeError("half-way")
-    assert hold(tmp_path / "lock").said == "held"
-
-
-def test_a_lock_whose_file_was_removed_between_opening_and_holding_it_is_taken_on_a_new_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hold: Hold
-) -> None:
-    path = tmp_path / "lock"
-    path.touch()
-    locking, seen = fcntl.flock, list[int]()
-
-    def flock(file: int, how: int) -> None:
-        if not seen:  # who held it ends, and removes it
-            path.unlink()
-        seen.append(os.fstat(file).st_nlink)
-        locking(file, how)
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with locked(path, "photos"):
-        assert seen == [0, 1]
-        assert hold(path).said == REFUSED
-
-
-def test_a_lock_that_goes_with_its_folder_does_not_keep_others_from_a_new_one(
-    tmp_path: Path, hold: Hold
-) -> None:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    with locked(folder / "lock", "photos"):
-        shutil.rmtree(folder)
-        folder.mkdir()
-        assert hold(folder / "lock").said == "held"
+    path, value = tmp_path / "a.json", list(range(100))
+    write_sealed(path, value)
+    monkeypatch.setattr(files, "_MAX_BYTES", path.stat().st_size)
+    write_sealed(path, value)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=r"361 bytes, .* at most 356 .*: name fewer images"):
+        write_sealed(path, [*value, 1000])
+    assert files_in(tmp_path) == {"a.json": before}
