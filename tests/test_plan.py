@@ -12,6 +12,8 @@ from PIL import Image
 from kmeans_dask.errors import UsageError
 from kmeans_dask.pipeline import plan as planning
 from kmeans_dask.pipeline.plan import Plan, Source, make_plan, output_name, stems_of
+from kmeans_dask.storage import files
+from tests.command import all_below, run_here
 
 KINDS = {".jpg": "JPEG", ".gif": "GIF", ".tif": "TIFF", ".bmp": "BMP"}
 
@@ -360,3 +362,51 @@ def test_partitions_are_cut_by_the_number_of_images(
     for number in range(5):
         draw(tmp_path / f"{number}.png")
     assert sizes_of(make_plan([tmp_path])) == [[4, 4], [4, 4], [4]]
+
+
+# -- too many images --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of one image; `more` has so many that their plan could not be read again."""
+    draw(tmp_path / "in" / "a.png")
+    for number in range(100):
+        draw(tmp_path / "more" / f"{number}.png")
+    monkeypatch.setattr(files, "_MAX_BYTES", 5000)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compress", "more", "out"],
+        ["compress", "more", "out", "--palette", "image"],
+        ["compress", "more", "out", "--store", "s.zarr"],
+        ["compress", "more", "s.zarr", "--format", "tokens"],
+        ["ingest", "more", "s.zarr"],
+    ],
+)
+def test_a_plan_too_large_to_be_read_again_is_refused_before_the_work(
+    words: list[str], small_plans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(small_plans)
+    done = run_here(*words, "--workers", "0", code=2)
+    [line] = done.stderr.splitlines()
+    assert line.endswith("is not written: name fewer images at once")
+    left = [path for name in ("out", "s.zarr") for path in all_below(small_plans / name)]
+    assert not [path for path in left if path.is_file()]
+
+
+def test_what_was_there_stays_where_a_plan_is_too_large(
+    small_plans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(small_plans)
+    run_here("compress", "in", "out", "--workers", "0")
+    run_here("ingest", "in", "s.zarr", "--workers", "0")
+    before = {path: path.read_bytes() for path in small_plans.rglob("*") if path.is_file()}
+    run_here("compress", "more", "out", "--overwrite", "--workers", "0", code=2)
+    run_here("ingest", "more", "s.zarr", "--workers", "0", code=2)
+    after = {path: path.read_bytes() for path in small_plans.rglob("*") if path.is_file()}
+    assert after == before
+    run_here("verify", "s.zarr", "--workers", "0")

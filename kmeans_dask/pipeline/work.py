@@ -41,8 +41,10 @@ from kmeans_dask.storage.files import (
     read_regular,
     read_sealed,
     remove,
+    sealed,
     sweep,
     sync,
+    write_file,
     write_sealed,
 )
 from kmeans_dask.storage.locks import held
@@ -78,11 +80,12 @@ class Work:
     def begin(self, plan: Plan | None = None) -> None:
         """Begin, with nothing done; where there is something to go on with, that stays."""
         if self.begins:
+            planned = sealed(plan.as_record()) if plan else None  # which may be refused
             clear(self.path, _LOCK)
             self.began = True
             write_sealed(self.path / "job.json", {**self._asked, "finished": False})
-            if plan:
-                write_sealed(self.path / "plan.json", plan.as_record())
+            if planned:
+                write_file(self.path / "plan.json", planned)
         self.begins = False
         (self.output / ASIDE).mkdir(exist_ok=True)
 

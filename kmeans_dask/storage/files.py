@@ -111,10 +111,21 @@ def bytes_below(folder: Place) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def write_sealed(path: Place, value: Any) -> None:
-    """Write `value`, which JSON can hold, so that damage shows."""
+def sealed(value: Any) -> bytes:
+    """What `write_sealed` writes. Raises UsageError where it is more than is read again."""
     data = json.dumps(value, separators=(",", ":")).encode()
-    write_file(path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+    content = hashlib.sha256(data).hexdigest().encode() + b"\n" + data
+    if len(content) > _MAX_BYTES:
+        raise UsageError(
+            f"a plan or record of {len(content):,} bytes, of which at most {_MAX_BYTES:,} can be "
+            "read again, is not written: name fewer images at once"
+        )
+    return content
+
+
+def write_sealed(path: Place, value: Any) -> None:
+    """Write `value`, which JSON can hold, so that damage shows. Raises as `sealed` does."""
+    write_file(path, sealed(value))
 
 
 def read_sealed(path: Place) -> Any:

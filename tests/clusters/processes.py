@@ -16,7 +16,7 @@ from tests.command import run_here
 
 ROOT = Path(kmeans_dask.__file__).parents[1]
 BIN = Path(sys.executable).parent
-_UNSET = ("DASK_SCHEDULER_ADDRESS", "DASKKMEANS__TRUSTED_NETWORK")
+_UNSET = ("DASK_SCHEDULER_ADDRESS", "DASK_KMEANS__TRUSTED_NETWORK")
 PATIENCE = 60  # seconds for anything to start
 
 
@@ -74,11 +74,15 @@ class Cluster:
         return self._logs[process.pid].read_bytes()
 
     def start_scheduler(
-        self, *words: str | Path, env: Mapping[str, str] | None = None, host: str = "127.0.0.1"
+        self,
+        *words: str | Path,
+        env: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
     ) -> None:
         given = ["--host", host, "--port", "0", "--dashboard-address", "127.0.0.1:0", *words]
         module = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
-        self.start([*module, *given, "--scheduler-file", self.file], env, log="scheduler.log")
+        self.start([*module, *given, "--scheduler-file", self.file], env, prefix, "scheduler.log")
         until(self.is_named, "the scheduler file")
 
     def is_named(self) -> bool:

@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
-import pytest
 from distributed import Client
 
-from tests.clusters.processes import KMEANS, Cluster, run, until
+from tests.clusters.many import IMAGES, WORDS, n_ingested, stopped
+from tests.clusters.processes import KMEANS, Cluster, until
 from tests.command import tree
-
-COPIES = 12
-WORDS = ("--colors", "8", "--partition-pixels", "1")  # a task for each image
-
-
-@pytest.fixture(scope="module")
-def many(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("many")
-    for i in range(COPIES):
-        shutil.copytree(photos, folder / str(i))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def alone(many: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    out = tmp_path_factory.mktemp("alone") / "out"
-    run("compress", many, out, *WORDS, "--workers", "0")
-    return tree(out)
-
-
-@contextmanager
-def stopped(worker: subprocess.Popen[bytes]) -> Iterator[None]:
-    """While this worker stands still, what it has is not done, so the job cannot end."""
-    worker.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        worker.send_signal(signal.SIGCONT)
-
-
-def n_ingested(out: Path) -> int:
-    partitions = out / ".kmeans-dask" / "store.zarr" / "partitions"
-    names = [path.name for path in partitions.iterdir()] if partitions.is_dir() else []
-    return sum(name[0] != "." for name in names)
 
 
 def is_running(client: Client, address: str) -> bool:
@@ -72,7 +34,7 @@ def test_a_worker_that_joins_late_gets_work(
     with stopped(first):
         lonely.start_worker()
         before = n_ingested(tmp_path / "out")
-        assert before < 4 * COPIES
+        assert before < IMAGES
         until(lambda: n_ingested(tmp_path / "out") > before, "an image by the second worker")
     assert job.wait(60) == 0
     assert tree(tmp_path / "out") == alone
@@ -92,7 +54,7 @@ def test_a_worker_that_is_retired_loses_nothing(
         with stopped(stays):
             retire.start()
             until(lambda: not is_running(client, address), "its retirement")
-            assert n_ingested(tmp_path / "out") < 4 * COPIES
+            assert n_ingested(tmp_path / "out") < IMAGES
         retire.join(60)
         assert goes.wait(60) == 0
         assert job.wait(60) == 0
@@ -107,7 +69,7 @@ def test_a_worker_whose_lifetime_ends_loses_nothing(
     with stopped(first):
         second = lonely.start_worker("--lifetime", "1s")
         until(lambda: b"worker-lifetime-reached" in lonely.log_of(second), "its lifetime's end")
-        assert n_ingested(tmp_path / "out") < 4 * COPIES
+        assert n_ingested(tmp_path / "out") < IMAGES
     assert second.wait(60) == 0
     assert job.wait(60) == 0
     assert tree(tmp_path / "out") == alone

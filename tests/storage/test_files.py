@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kmeans_dask.errors import UsageError
 from kmeans_dask.storage import files
 from kmeans_dask.storage.files import DamagedError, read_sealed, write_file, write_sealed
 from tests.pipeline.strategies import files_in
@@ -150,3 +151,16 @@ def test_a_sealed_file_that_is_not_there_or_too_large_is_said_to_be_so(
     monkeypatch.setattr(files, "_MAX_BYTES", size - 1)
     with pytest.raises(DamagedError, match="too large"):
         read_sealed(tmp_path / "a.json")
+
+
+def test_what_could_not_be_read_again_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, value = tmp_path / "a.json", list(range(100))
+    write_sealed(path, value)
+    monkeypatch.setattr(files, "_MAX_BYTES", path.stat().st_size)
+    write_sealed(path, value)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=r"361 bytes, .* at most 356 .*: name fewer images"):
+        write_sealed(path, [*value, 1000])
+    assert files_in(tmp_path) == {"a.json": before}
