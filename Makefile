@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := kmeans_dask jobs tests benchmarks docs
+SOURCES := kmeans_dask jobs tests benchmarks docs docker
 
-.PHONY: demo test lint types chaos audit bench pictures clean
+.PHONY: demo test lint types chaos compose-test audit bench pictures clean
 
 # The colour photographs that scikit-image installs.
 PHOTOGRAPHS = astronaut.png chelsea.png coffee.png hubble_deep_field.jpg motorcycle_left.png \
@@ -30,6 +30,11 @@ types: $(VENV)/.test
 # The long form of what `make test` tries of tests/reliability: some minutes of kills and damages.
 chaos: $(VENV)/.test
 	$(BIN)/pytest tests/reliability --chaos --timeout 3000
+
+# The stack of docker-compose.yml, built and used for real: some minutes, and a Docker engine.
+# Where the official Python image cannot be had, name another one: make compose-test BASE=...
+compose-test: $(VENV)/.test
+	$(if $(BASE),BASE=$(BASE) )$(BIN)/python -m tests.compose
 
 # Known vulnerabilities of what constraints.txt pins. Needs the network, and says if there is none.
 audit: $(VENV)/.audit

@@ -33,6 +33,10 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
+        # CPython remembers an interrupt that came in code made from a string, such as a dataclass
+        # runs when it is defined: `python -m` then ends by SIGINT, whatever code we exit with. It
+        # forgets it when other such code runs.
+        exec("")  # noqa: S102
         sys.unraisablehook = report
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,25 @@ def test_a_port_that_says_nothing_is_an_error_in_time() -> None:
         with pytest.raises(UsageError), connect(scheduler=address, timeout=1):
             pass
     assert time.monotonic() - since < 20
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "ws"])
+def test_a_connection_that_is_given_up_is_closed(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"{scheme}://127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(UsageError), connect(scheduler=address, timeout=0.5):
+            pass
+        mute.setblocking(False)  # all connections that there were are in its queue
+        n_closed = 0
+        with suppress(BlockingIOError):
+            while True:
+                peer, _ = mute.accept()
+                with peer, suppress(ConnectionResetError):
+                    peer.settimeout(10)
+                    while peer.recv(1 << 16):
+                        pass
+                n_closed += 1
+    assert n_closed
 
 
 def test_a_scheduler_that_freezes_is_an_error_in_time(tmp_path: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import kmeans_dask
+
+ROOT = Path(kmeans_dask.__file__).parents[1]
 RUN = [sys.executable, "-W", "error", "-c"]
 
 
@@ -49,6 +54,25 @@ with interruptible():
     assert (done.returncode, done.stdout) == (-15, "")
 
 
+def test_an_interrupt_in_code_from_a_string_does_not_change_the_code(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from kmeans_dask.interrupts import exit_code, interruptible
+
+with interruptible():
+    try:
+        exec("os.kill(os.getpid(), signal.SIGTERM)")
+    except KeyboardInterrupt:
+        code = exit_code()
+sys.exit(code)
+"""
+    (tmp_path / "interrupted.py").write_text(code)
+    words = [sys.executable, "-m", "interrupted"]
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (143, "")
+
+
 def test_children_never_see_what_comes_to_us_later() -> None:
     code = """
 import os, signal, subprocess, sys
@@ -69,3 +93,19 @@ with interruptible():
         [*RUN, code], capture_output=True, text=True, timeout=60, start_new_session=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "still here\nslept\n", "")
+
+
+@pytest.mark.parametrize("when", ["list", "_fail"])
+def test_a_signal_before_the_first_word_or_at_the_last_has_the_same_code(when: str) -> None:
+    code = f"""
+import os, signal
+from kmeans_dask import cli
+
+def interrupt(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+cli.{when} = interrupt
+cli.main(["info", "nowhere.zarr"])
+"""
+    done = subprocess.run([*RUN, code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (143, "")

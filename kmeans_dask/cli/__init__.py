@@ -29,8 +29,11 @@ def main(words: Sequence[str] | None = None, obj: object = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    with interrupts.interruptible():
-        code = _main(words, obj)
+    try:
+        with interrupts.interruptible():
+            code = _main(words, obj)
+    except KeyboardInterrupt:  # before the first word was read, or at the last one
+        code = interrupts.exit_code()
     sys.exit(code)
 
 

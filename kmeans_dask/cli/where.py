@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,9 @@ from kmeans_dask.cli.options import RUNNING
 from kmeans_dask.errors import UsageError
 from kmeans_dask.interrupts import check_interrupted
 from kmeans_dask.settings import PROCESS_BYTES, WORKER_TIMEOUT
-from kmeans_dask.tls import OPTIONS, Tls, is_exposed
+
+if TYPE_CHECKING:
+    from kmeans_dask.cluster.tls import Tls
 
 _PAUSE = 0.1  # seconds between looks for a file
 
@@ -38,6 +40,11 @@ class Where:
     timeout: float = WORKER_TIMEOUT
     memory: int | None = None
     tls: Tls | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing was said."""
+        return self == Where(timeout=self.timeout)
 
     def find_scheduler(self) -> str | None:
         """The address of the scheduler, if one is meant. Waits for its file, if it is in one."""
@@ -60,6 +67,8 @@ class Where:
     def is_unsafe(self, scheduler: str) -> bool:
         """Whether others on a network, which nobody said to be trusted, could listen or meddle."""
         from dask import config
+
+        from kmeans_dask.cluster.tls import is_exposed
 
         return is_exposed(scheduler) and not config.get("kmeans.trusted-network", False)
 
@@ -173,18 +182,25 @@ def _where(
     if memory and is_elsewhere:
         raise UsageError("--memory is for local workers: others have a limit of their own")
     files = [file for file in (tls_ca, tls_cert, tls_key) if file]
-    if files and not is_elsewhere:
-        raise UsageError(f"{OPTIONS} are for a scheduler: name it with --scheduler")
-    if len(files) not in (0, 3):
-        raise UsageError(f"TLS needs all three of {OPTIONS}")
     return Where(
         workers,
         scheduler or None,
         scheduler_file,
         timeout,
         _parse_size(memory) if memory else None,
-        Tls(*files) if files else None,
+        _tls(files, is_elsewhere=is_elsewhere) if files else None,
     )
+
+
+def _tls(files: list[Path], *, is_elsewhere: bool) -> Tls:
+    """CA, certificate and key. Raises UsageError where one is missing, or no cluster is named."""
+    from kmeans_dask.cluster.tls import OPTIONS, Tls
+
+    if not is_elsewhere:
+        raise UsageError(f"{OPTIONS} are for a scheduler: name it with --scheduler")
+    if len(files) < 3:
+        raise UsageError(f"TLS needs all three of {OPTIONS}")
+    return Tls(*files)
 
 
 CLUSTER = "cluster"  # what a command is given as its context's object where it is submitted

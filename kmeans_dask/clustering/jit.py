@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
 
 # Multiplying and adding in one step, minima without NaN: in other words, in other roundings.
 _ROUGH = {"contract", "nnan", "nsz"}
+
+
+def bring_kernels(source: str | None, cache: str | None) -> None:
+    """Copy the kernels that an image brings, compiled, to numba's cache, if there is none yet.
+
+    Numba takes a cache only where it can write, and the image may be read-only. Whole or not at
+    all: several processes may begin at once. Without them kernels are compiled as ever.
+    """
+    if not source or not cache or Path(cache).exists():
+        return
+    passing = f"{cache}.{secrets.token_hex(8)}"
+    try:
+        shutil.copytree(source, passing)
+        Path(passing).rename(cache)
+    except OSError:  # no image, no space, or another process was first
+        shutil.rmtree(passing, ignore_errors=True)
 
 
 def jit(kernel: Callable[..., Any], *, rough: bool = False) -> Callable[..., Any]:
@@ -29,3 +49,6 @@ def jit(kernel: Callable[..., Any], *, rough: bool = False) -> Callable[..., Any
 def rough_jit(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a kernel whose results are checked by the caller, as fast as they can be had."""
     return jit(kernel, rough=True)
+
+
+bring_kernels(os.environ.get("KMEANS_DASK_KERNELS"), os.environ.get("NUMBA_CACHE_DIR"))

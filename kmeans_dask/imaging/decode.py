@@ -38,7 +38,7 @@ from PIL.PngImagePlugin import PngImageFile
 from kmeans_dask.errors import ImageError, UnreachableError
 from kmeans_dask.imaging.metadata import Metadata, read_metadata
 from kmeans_dask.settings import MAX_PIXELS
-from kmeans_dask.storage import Place
+from kmeans_dask.storage import Place, Remote
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
 
@@ -162,20 +162,12 @@ def _opened(path: Place, max_pixels: int, *, whole: bool = False) -> Iterator[Im
     Pillow's plugins raise nearly every kind of exception on hostile files, so all are caught.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError("not a regular file")
-        if status.st_size == 0:
-            raise ImageError("the file is empty")
-        if status.st_size > max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE:
-            raise ImageError(
-                f"{status.st_size} bytes are more than {max_pixels} pixels, the limit, can need"
-            )
+        file = _file(path, max_pixels, whole=whole)
         Image.MAX_IMAGE_PIXELS = max_pixels
         with warnings.catch_warnings():
             # What Pillow warns of is harmless here, or checked in the next lines.
             warnings.simplefilter("ignore")
-            with Image.open(_file(path, whole=whole), formats=FORMATS) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise ImageError(
                         f"{image.width} x {image.height} pixels are more than the limit of "
@@ -190,11 +182,22 @@ def _opened(path: Place, max_pixels: int, *, whole: bool = False) -> Iterator[Im
         raise ImageError(_reason(error)) from error
 
 
-def _file(path: Place, *, whole: bool) -> Path | IO[bytes]:
-    """What Pillow reads."""
-    if isinstance(path, Path):
-        return path
-    return io.BytesIO(path.read_bytes()) if whole else path.open()
+def _file(path: Place, max_pixels: int, *, whole: bool) -> Path | IO[bytes]:
+    """What Pillow reads. Raises ImageError for what it should not."""
+    most = max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE
+    data = path.read_at_most(most) if whole and isinstance(path, Remote) else None
+    if data:  # by one request, where to ask for its size would be another
+        return io.BytesIO(data)
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError("not a regular file")
+    if status.st_size == 0:
+        raise ImageError("the file is empty")
+    if status.st_size > most:
+        raise ImageError(
+            f"{status.st_size} bytes are more than {max_pixels} pixels, the limit, can need"
+        )
+    return path.open() if isinstance(path, Remote) else path
 
 
 def _reason(error: Exception) -> str:

@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 
 from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.errors import StoreError
-from kmeans_dask.storage import Place
+from kmeans_dask.storage import Place, Remote
 from kmeans_dask.storage.files import (
     DamagedError,
     copy_folder,
@@ -76,6 +76,7 @@ _OF_PLAN = {
     "inputs": (list, tuple), "failures": (list, tuple),
 }  # fmt: skip
 _MOST = 1 << 62  # of any number that is read
+_SEEN: dict[Remote, tuple[str, zarr.Group]] = {}  # by this process: tags of seals, and groups
 _NO_PLAN = "the store is damaged: its plan is none"
 
 
@@ -137,6 +138,23 @@ class Store:
     @classmethod
     def open(cls, path: Place) -> Store:
         """Open the store at `path`. Raises StoreError where there is none that we can read."""
+        return cls._open_again(path) if isinstance(path, Remote) else cls._open(path)
+
+    @classmethod
+    def _open_again(cls, path: Remote) -> Store:
+        """The same at the price of one request, where its seal is as this process has seen it.
+
+        Every task opens its store, and all that opening looks at are a dozen objects.
+        """
+        seal = path / groups.SEAL
+        tag = seal.tagged().tag if path in _SEEN else None
+        if path not in _SEEN or _SEEN[path][0] != tag:
+            store = cls._open(path)
+            _SEEN[path] = seal.tagged().tag, store._root
+        return cls(path, _SEEN[path][1])
+
+    @classmethod
+    def _open(cls, path: Place) -> Store:
         if not cls.is_at(path):
             raise StoreError(f"{path} is no store: make one with `kmeans-dask ingest INPUT {path}`")
         refuse_links(path)

@@ -16,7 +16,7 @@ from tests.command import run_here
 
 ROOT = Path(kmeans_dask.__file__).parents[1]
 BIN = Path(sys.executable).parent
-_UNSET = ("DASK_SCHEDULER_ADDRESS", "DASKKMEANS__TRUSTED_NETWORK")
+_UNSET = ("DASK_SCHEDULER_ADDRESS", "DASK_KMEANS__TRUSTED_NETWORK")
 PATIENCE = 60  # seconds for anything to start
 
 

@@ -16,7 +16,8 @@ import pytest
 from tests.clusters import test_jobs
 from tests.clusters.hosts import open_hosts, why_not
 from tests.clusters.processes import ROOT, Cluster, environment, run
-from tests.clusters.test_jobs import JOBS, slurm
+from tests.clusters.test_jobs import JOBS
+from tests.clusters.test_slurm import slurm
 from tests.command import tree
 
 PROGRAMS = "kmeans-dask|dask|python|bash|openssl|umask|sbatch|kubectl|docker|export"

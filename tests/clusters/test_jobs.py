@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tomllib
@@ -165,7 +164,8 @@ def test_the_readmes_cluster_runs_as_it_stands(
     as_installed: dict[str, str], photos: Path, tmp_path: Path, local: dict[str, str]
 ) -> None:
     section = README[README.index("## On a cluster") :]
-    [block] = re.findall(r"```\n(.*?)```", section[: section.index("\n## ")], re.DOTALL)
+    block, compose = re.findall(r"```\n(.*?)```", section[: section.index("\n## ")], re.DOTALL)
+    assert compose.startswith("docker compose up ")  # `make compose-test` runs it
     shutil.copytree(photos, tmp_path / "photos")
     (tmp_path / "jobs").symlink_to(JOBS)
     ends = "for job in %2 %1; do kill $job; wait $job || true; done"
@@ -190,92 +190,6 @@ def test_all_commands_of_the_jobs_readme_name_files_that_are_there() -> None:
     assert named == {f"{name}.py" for name in COMMANDS} == {path.name for path in JOBS.glob("*.py")}
     for name in re.findall(r"`((?:slurm|kubernetes)/[\w.]+)`", text):
         assert (JOBS / name).exists()
-
-
-# Slurm
-
-
-SBATCH = JOBS / "slurm" / "compress.sbatch"
-SRUN = """#!/bin/bash
-# A stand-in for Slurm's: starts a command --ntasks times here, and passes SIGTERM on.
-trap 'kill $(jobs -p) 2>/dev/null; wait; exit 143' TERM
-while [[ $1 == --* ]]; do [[ $1 == --ntasks=* ]] && n=${1#*=}; shift; done
-[[ $2 == worker && -n ${NO_WORKERS:-} ]] && exit 0
-for _ in $(seq "$n"); do "$@" & done
-wait
-"""
-
-
-def slurm(folder: Path, photos: Path, **more: str) -> dict[str, str]:
-    """An allocation of three tasks."""
-    bin_ = folder / "bin"
-    bin_.mkdir()
-    (bin_ / "srun").write_text(SRUN)
-    (bin_ / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {folder}/scontrol\n')
-    (bin_ / "kmeans-dask").write_text(f'#!/bin/sh\nexec {" ".join(KMEANS)} "$@"\n')
-    for path in bin_.iterdir():
-        path.chmod(0o755)
-    env = environment(
-        SLURM_SUBMIT_DIR=str(folder), SLURM_JOB_ID="7", SLURM_NTASKS="3", INPUT=str(photos),
-        OUTPUT=str(folder / "out"), TMPDIR=str(folder), WORDS="--colors 8", **more,
-    )  # fmt: skip
-    return env | {"PATH": f"{bin_}:{env['PATH']}"}
-
-
-def test_the_sbatch_script_runs_a_job_and_leaves_nothing_behind(
-    photos: Path, tmp_path: Path, local: dict[str, str]
-) -> None:
-    env = slurm(tmp_path, photos)
-    done = run("bash", SBATCH, env=env, cwd=tmp_path)
-    assert "warning" not in done.stderr
-    assert tree(tmp_path / "out") == local
-    done = run("bash", SBATCH, env=env, cwd=tmp_path)
-    assert "finished already" in done.stdout
-    assert not list(tmp_path.glob("kmeans-dask-7-*"))
-    assert not (tmp_path / "scontrol").exists()
-
-
-@pytest.mark.parametrize(("number", "requeued"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
-def test_the_sbatch_script_is_queued_again_at_the_end_of_its_time(
-    number: signal.Signals, requeued: bool, photos: Path, tmp_path: Path
-) -> None:
-    env = slurm(tmp_path, photos, NO_WORKERS="1")
-    with (tmp_path / "log").open("wb") as log:
-        job = subprocess.Popen(["bash", SBATCH], env=env, cwd=tmp_path, stdout=log, stderr=log)
-        try:
-            until((tmp_path / "out" / ".kmeans-dask" / "lock").exists, "the job")
-            job.send_signal(number)
-            assert job.wait(60) == 143, (tmp_path / "log").read_text()
-        finally:
-            job.kill()
-            job.wait()
-    said = tmp_path / "scontrol"
-    assert (said.read_text() if said.exists() else None) == ("requeue 7\n" if requeued else None)
-    assert "--resume goes on from there" in (tmp_path / "log").read_text()
-    assert not list(tmp_path.glob("kmeans-dask-7-*"))
-
-
-def seconds(text: str) -> int:
-    hours, minutes, rest = map(int, text.split(":"))
-    return (hours * 60 + minutes) * 60 + rest
-
-
-def test_the_sbatch_script_asks_for_what_fits_together() -> None:
-    subprocess.run(["bash", "-n", SBATCH], check=True, timeout=60)
-    text = SBATCH.read_text()
-    asked = dict(re.findall(r"^#SBATCH --([\w-]+)(?:=(\S+))?$", text, re.MULTILINE))
-    assert "requeue" in asked
-    assert asked["open-mode"] == "append"
-    assert asked["cpus-per-task"] == "1"
-    [lifetime] = map(int, re.findall(r'LIFETIME:-"(\d+) minutes"', text))
-    [stagger] = map(int, re.findall(r'STAGGER:-"(\d+) minutes"', text))
-    before = int(asked["signal"].removeprefix("B:USR1@"))
-    left = seconds(asked["time"]) - before
-    [timeout] = map(int, re.findall(r"--timeout (\d+)", text))
-    # The last worker leaves before the signal, and the job waits for longer than that.
-    assert (lifetime + stagger) * 60 <= left
-    assert left - (lifetime - stagger) * 60 < timeout
-    assert '--lifetime "$LIFETIME" --lifetime-stagger "$STAGGER"' in text
 
 
 # Kubernetes
@@ -347,11 +261,3 @@ def test_the_kubernetes_job_is_as_the_operator_wants_it() -> None:
     assert "--resume" in job["args"]
     said = refused(*job["args"], "--scheduler", "tcp://127.0.0.1:9")
     assert "/data/photos" in said  # it is a command line of ours
-
-
-def test_the_compose_file_trusts_its_own_network_only() -> None:
-    found = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    for name in ("scheduler", "worker", "job"):
-        environment = found["services"][name]["environment"]
-        assert environment["DASK_KMEANS__TRUSTED_NETWORK"] == "true"
-    assert found["services"]["scheduler"]["ports"] == ["127.0.0.1:8787:8787"]

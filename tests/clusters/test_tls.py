@@ -7,14 +7,18 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, Thread
+from typing import Any
 
 import psutil
 import pytest
 from dask import config
+from tornado.tcpclient import TCPClient
 
 from kmeans_dask.cli.where import Where
-from kmeans_dask.tls import is_exposed
+from kmeans_dask.cluster.tls import is_exposed
 from tests.clusters.processes import (
     ROOT,
     Cluster,
@@ -118,6 +122,55 @@ def test_a_scheduler_without_tls_is_said_to_be_one(
     assert f"the scheduler at {address} refuses this client: it takes no TLS" in said
     said = refused(*words, "--scheduler", cluster.address)
     assert f"are for a scheduler at tls://, this one is at {cluster.address}" in said
+
+
+def end_of(peer: socket.socket) -> str:
+    """How the other side leaves a connection."""
+    try:
+        while peer.recv(1 << 16):
+            pass
+    except ConnectionResetError:
+        pass
+    except TimeoutError:
+        return "left open"
+    return "closed"
+
+
+def test_a_connection_to_a_port_that_speaks_before_tls_does_is_closed(
+    secured: Cluster, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = Event()
+    ends: list[str] = []
+
+    def speak(server: socket.socket) -> None:
+        with suppress(OSError):  # it is closed, and that is all
+            while True:
+                peer, _ = server.accept()
+                with peer:
+                    peer.settimeout(10)
+                    peer.sendall(bytes(64))  # as a scheduler without TLS does
+                    said.set()
+                    ends.append(end_of(peer))
+
+    make = TCPClient._create_stream
+
+    def make_and_wait(*args: Any, **more: Any) -> Any:
+        made = make(*args, **more)
+        assert said.wait(10)
+        return made
+
+    monkeypatch.setattr(TCPClient, "_create_stream", make_and_wait)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=speak, args=(server,))
+        thread.start()
+        address = f"tls://127.0.0.1:{server.getsockname()[1]}"
+        words = ("compress", photos, tmp_path / "out", *files(secured.folder))
+        assert "it takes no TLS" in refused(*words, "--scheduler", address, "--timeout", "1")
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(60)
+    assert not thread.is_alive()
+    assert len(ends) >= 2  # Dask's, and ours that asks why
+    assert set(ends) == {"closed"}
 
 
 def test_what_is_half_said_is_an_error(secured: Cluster, photos: Path, tmp_path: Path) -> None:

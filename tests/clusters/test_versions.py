@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kmeans_dask.admission import Admission, admit
 from kmeans_dask.cluster import connect
+from kmeans_dask.cluster.admission import Admission, admit
+from kmeans_dask.cluster.versions import PACKAGES, difference, versions_here
 from kmeans_dask.errors import ClusterError
-from kmeans_dask.versions import PACKAGES, difference, versions_here
 from tests.clusters.processes import Cluster, environment, open_cluster, refused, run, until
 from tests.clusters.tasks import hold, leave
 from tests.command import tree

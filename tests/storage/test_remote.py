@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ from kmeans_dask.storage.files import (
     names_in,
     remove,
 )
-from tests.storage.server import SECRET, Between, Bucket, Server
+from tests.storage.server import KEY, SECRET, Between, Bucket, Server
 
 NAMES = st.text(
     st.characters(exclude_characters="/\0", exclude_categories=("Cs", "Cc")), min_size=1, max_size=6
@@ -339,3 +340,43 @@ def test_it_is_said_that_obstore_is_missing() -> None:
 def test_files_need_no_obstore() -> None:
     code = "import sys, kmeans_dask.cli.jobs; assert not {'obstore', 'boto3'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("url", "variables"),
+    [
+        ("gs://photos", {"GOOGLE_SKIP_SIGNATURE": "true"}),
+        ("az://photos", {"AZURE_STORAGE_ACCOUNT_NAME": "us", "AZURE_STORAGE_ACCOUNT_KEY": "aGk="}),
+    ],
+)
+def test_what_environments_of_others_say_is_enough(
+    url: str, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is asked of a server."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert type(Remote(f"{url}/a").bucket()).__name__ in ("GCSStore", "AzureStore")
+
+
+def test_files_of_credentials_are_read(tmp_path: Path, server: Server) -> None:
+    """As the tools of Amazon write them, in a process that has nothing of it in its environment."""
+    bucket = server.bucket("of-a-profile")
+    bucket.put("a", b"1")
+    (tmp_path / "credentials").write_text(
+        f"[me]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n"
+    )
+    (tmp_path / "config").write_text("[profile me]\nregion = us-east-1\n")
+    code = (
+        "from kmeans_dask.storage import Remote; print(Remote('s3://of-a-profile/a').read_bytes())"
+    )
+    files = {
+        "AWS_PROFILE": "me",
+        "AWS_ENDPOINT_URL": server.url,
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+    }
+    rest = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=rest | files, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "b'1'\n", done.stderr

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from kmeans_dask.cluster.sight import Sight
+from kmeans_dask.cluster.versions import Versions, difference, versions_here
 from kmeans_dask.errors import ClusterError
-from kmeans_dask.sight import Sight
-from kmeans_dask.versions import Versions, difference, versions_here
 
 
 @dataclass(frozen=True)

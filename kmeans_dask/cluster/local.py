@@ -1,0 +1,84 @@
+"""A cluster of worker processes on this machine."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from kmeans_dask import dashboard
+from kmeans_dask.errors import ClusterError
+from kmeans_dask.interrupts import check_interrupted, uninterrupted_children
+
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+
+_DASHBOARD_PORT = 8787  # where Dask's users look first
+_STARTS = 3  # of a local cluster, until all of its processes are there
+
+
+@contextmanager
+def local_client(workers: int, timeout: float, memory: int | None) -> Iterator[Client]:
+    """Of new worker processes, of one thread each, reachable from this machine only."""
+    import dask
+    from distributed import Client
+
+    # The nanny would have malloc give memory back at once. Then it also asks for each buffer
+    # anew, and clearing those pages costs as much as decoding does.
+    settings = {
+        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+        # Workers would write results that they hold to disk, pickled. Ours are small.
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        # A worker that died, and is just starting again so long afterwards as it had died another
+        # time, would be given up. Its nanny is of this process, and starts it however often.
+        "distributed.deploy.lost-worker-timeout": "1000 days",
+    }
+    with (
+        dask.config.set(settings),
+        _started(workers, memory) as cluster,
+        Client(cluster, timeout=timeout, set_as_default=False) as client,
+    ):
+        dashboard.install(cluster.scheduler)
+        yield client
+
+
+def _started(workers: int, memory: int | None) -> LocalCluster:
+    from distributed import LocalCluster
+
+    for attempt in range(_STARTS):
+        try:
+            with (
+                warnings.catch_warnings(action="ignore", category=UserWarning),  # of a port taken
+                uninterrupted_children(),
+            ):
+                return LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=memory or "auto",
+                    host="127.0.0.1",
+                    dashboard_address=f"127.0.0.1:{_free_port(_DASHBOARD_PORT)}",
+                    silence_logs=logging.CRITICAL,
+                )
+        except RuntimeError as error:  # a process of it has died
+            check_interrupted()
+            if attempt + 1 == _STARTS:
+                raise ClusterError(
+                    "the worker processes could not be started: try --workers 0, without any"
+                ) from error
+    raise AssertionError("there is at least one attempt")
+
+
+def _free_port(wanted: int) -> int:
+    """`wanted` if nobody listens there, else 0: any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return 0
+    return wanted

@@ -1,0 +1,173 @@
+"""An object store that is slow, busy, or gone for a while; workers that die while they write."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from kmeans_dask.errors import UnreachableError
+from kmeans_dask.storage import Remote, locks, remote
+from tests.command import run_here, tree
+from tests.reliability.jobs import started, until
+from tests.reliability.pictures import save_pictures
+from tests.storage.server import Between, Bucket, Cut, Fault, Request, Server
+
+PARTITIONS = ("--partition-pixels", "4000")
+WORDS = ("-k", "8", *PARTITIONS, "--workers", "0")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_pictures(tmp_path_factory.mktemp("in"), 14)
+
+
+@pytest.fixture(scope="module")
+def expected(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What is made of the files."""
+    out = tmp_path_factory.mktemp("out") / "out"
+    run_here("compress", pictures, out, *WORDS)
+    return tree(out)
+
+
+@pytest.fixture
+def between(server: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Between]:
+    """The server is reached through this."""
+    del bucket
+    with Between(server).open() as opened:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", opened.url)
+        yield opened
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what fails, the end comes soon."""
+    retry = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
+    backoff = {
+        "base": 2,
+        "init_backoff": timedelta(seconds=0.01),
+        "max_backoff": timedelta(seconds=0.05),
+    }
+    monkeypatch.setattr(remote, "_RETRY", retry | {"backoff": backoff})
+
+
+def cut(request: Request) -> None:
+    raise Cut
+
+
+def of_requests(share: float, fault: Fault) -> Fault:
+    """The fault at some of all requests, but never at the same twice in a row."""
+    chance, lock, last = random.Random(7), threading.Lock(), set[tuple[str, str]]()
+
+    def perhaps(request: Request) -> int | None:
+        with lock:
+            what = (request.method, request.path)
+            fails = what not in last and chance.random() < share
+            (last.add if fails else last.discard)(what)
+        return fault(request) if fails else None
+
+    return perhaps
+
+
+def slowly(request: Request) -> None:
+    threading.Event().wait(0.05)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (lambda request: 503, None),
+        (cut, None),
+        (None, cut),  # it is done, and nobody learns of it
+        (slowly, None),
+    ],
+    ids=["busy", "cut off before", "cut off after", "slow"],
+)
+def test_what_fails_for_a_while_changes_nothing(
+    before: Fault | None,
+    after: Fault | None,
+    pictures: Path,
+    expected: dict[str, str],
+    bucket: Bucket,
+    between: Between,
+) -> None:
+    there = bucket.upload(pictures, "in")
+    if before:
+        between.before = of_requests(0.2, before)
+    if after:
+        between.after = of_requests(0.2, after)
+    run_here("compress", there, bucket.url("out"), *WORDS)
+    assert bucket.tree("out") == expected
+    assert len(between.seen) > 50
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("fault", [cut, lambda request: 503], ids=["cut", "busy"])
+def test_a_job_without_its_store_ends_and_is_taken_up(
+    fault: Fault,
+    pictures: Path,
+    expected: dict[str, str],
+    bucket: Bucket,
+    between: Between,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = bucket.upload(pictures, "in")
+    written = itertools.count()
+
+    def gone(request: Request) -> int | None:
+        is_out = "/out/" in request.path and request.path.endswith((".png", ".webp"))
+        if getattr(gone, "since", False) or (is_out and next(written) == 4):
+            gone.since = True  # type: ignore[attr-defined]
+            return fault(request)
+        return None
+
+    between.before = gone
+    words = ("compress", there, bucket.url("out"), *WORDS)
+    done = run_here(*words, code=3)
+    [line] = done.stderr.splitlines()
+    assert "the object store" in line
+    assert "--resume" in line
+    between.before = lambda request: None
+    monkeypatch.setattr(locks, "LEASE", 0.5)  # it could not be given back
+    run_here(*words, "--resume")
+    assert bucket.tree("out") == expected
+
+
+@pytest.mark.usefixtures("soon", "bucket")
+def test_a_server_that_is_gone_is_said_in_one_line(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(UnreachableError, match="/a: the object store does not answer"):
+        Remote(bucket.url("a")).read_bytes()
+
+
+def test_a_worker_that_dies_while_it_writes_leaves_no_half_object(
+    pictures: Path, expected: dict[str, str], bucket: Bucket, between: Between
+) -> None:
+    there = bucket.upload(pictures, "in")
+    half_way, go_on = threading.Event(), threading.Event()
+
+    def stall(request: Request) -> None:
+        is_out = "/out/" in request.path and ".kmeans" not in request.path
+        if request.method == "PUT" and is_out and not half_way.is_set():
+            half_way.set()
+            go_on.wait(60)
+            raise Cut
+
+    between.before = stall
+    with started("compress", there, bucket.url("out"), *WORDS[:-1], "1") as job:
+        assert until(half_way.is_set, job)
+        assert not [key for key in bucket.keys("out/") if ".kmeans-dask" not in key]
+        [worker] = job.workers()
+        os.kill(worker.pid, signal.SIGKILL)
+        go_on.set()
+        assert job.wait() == 0, job.said()
+    assert bucket.tree("out") == expected
