@@ -176,7 +176,7 @@ class _Scheduled:
             threads = self._client.sync(scheduler.ncores, callback_timeout=self._timeout)
         except OSError as error:  # a timeout is one too
             raise ClusterError(
-                f"the scheduler has not answered for {self._timeout:g} s: is it still running?"
+                "the scheduler does not answer any more: is it still running?"
             ) from error
         return sum(threads.values())
 
