@@ -33,6 +33,7 @@ from kmeans_dask.clustering.lloyd import fit as lloyd
 from kmeans_dask.clustering.partial import merge_partials
 from kmeans_dask.clustering.spaces import Space
 from kmeans_dask.pipeline.collection import ingest_and_count, take_up
+from kmeans_dask.pipeline.compress import JobSettings, compress
 from kmeans_dask.pipeline.encode import encode, encode_partition
 from kmeans_dask.pipeline.fit import fit
 from kmeans_dask.pipeline.ingest import ingest_partition
@@ -40,6 +41,7 @@ from kmeans_dask.pipeline.plan import Plan, Source, cut, make_plan, numbered
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import start_of
 from kmeans_dask.pipeline.rescue import Portion
+from kmeans_dask.pipeline.work import open_work
 from kmeans_dask.settings import CHUNK_COLORS, DecodeSettings, EncodeSettings, FitSettings
 from kmeans_dask.storage.files import bytes_below, sealed
 
@@ -83,6 +85,12 @@ def pixels_and_bytes(plan: Plan, k: int) -> None:
             encoding_seconds, encoded = core_seconds(write)
         show("ingest and count, core-s a megapixel", f"{ingesting / megapixels:.4f}")
         show("encode, core-s a megapixel", f"{encoding_seconds / megapixels:.4f}")
+        given = JobSettings(FitSettings(), encoding, settings, palette=fitted.palette)
+        with open_work(folder / "given", {}, resume=False, overwrite=False) as work:
+            work.begin(plan)
+            again = functools.partial(compress, plan, work, engine, Progress(), given)
+            spent = core_seconds(again)[0] / megapixels
+            show("compress with a palette that is given, core-s a megapixel", f"{spent:.4f}")
         parts = [store.partition(each) for each in store.partition_ids]
         pixels = bytes_below(store.path / "partitions")
         distinct = sum(len(part.counts) for part in parts)
