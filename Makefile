@@ -17,7 +17,7 @@ demo: $(VENV)/.demo
 	@echo "Look at demo/report.html, and at demo/: the same photographs in 64 colours."
 
 test: lint types
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check $(SOURCES)
