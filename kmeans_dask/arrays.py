@@ -15,8 +15,8 @@ from kmeans_dask.store import Store
 def open_pixels(path: str | Place) -> da.Array:
     """All pixels in the store at a path or URL, (n, 3) uint8; transparent ones are black.
 
-    Image after image. Chunks are the store's own, about 4 million pixels; nothing is read until it is computed.
-    Raises StoreError where there is no finished store.
+    Image after image, in the store's own chunks of about 4 million pixels; nothing is read until
+    it is computed. Raises StoreError where there is no finished store.
 
     >>> pixels = open_pixels("photos.zarr")  # doctest: +SKIP
     >>> pixels.mean(axis=0).compute()  # doctest: +SKIP
