@@ -17,7 +17,7 @@ demo: $(VENV)/.demo
 	@echo "Look at demo/report.html, and at demo/: the same photographs in 64 colours."
 
 test: lint types
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check $(SOURCES)
@@ -42,7 +42,8 @@ audit: $(VENV)/.audit
 		--progress-spinner off --format json
 
 bench: $(VENV)/.test
-	for table in fit arrays seeding scaling restarts ingest private encoding floor report; do \
+	for table in fit arrays seeding scaling restarts ingest private encoding floor report units \
+		scheduler; do \
 		$(BIN)/python -m benchmarks.$$table || exit 1; done
 
 pictures: $(VENV)/.test

@@ -33,6 +33,7 @@ from kmeans_dask.clustering.lloyd import fit as lloyd
 from kmeans_dask.clustering.partial import merge_partials
 from kmeans_dask.clustering.spaces import Space
 from kmeans_dask.pipeline.collection import ingest_and_count, take_up
+from kmeans_dask.pipeline.compress import JobSettings, compress
 from kmeans_dask.pipeline.encode import encode, encode_partition
 from kmeans_dask.pipeline.fit import fit
 from kmeans_dask.pipeline.ingest import ingest_partition
@@ -40,6 +41,7 @@ from kmeans_dask.pipeline.plan import Plan, Source, cut, make_plan, numbered
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import start_of
 from kmeans_dask.pipeline.rescue import Portion
+from kmeans_dask.pipeline.work import open_work
 from kmeans_dask.settings import CHUNK_COLORS, DecodeSettings, EncodeSettings, FitSettings
 from kmeans_dask.storage.files import bytes_below, sealed
 
@@ -83,10 +85,17 @@ def pixels_and_bytes(plan: Plan, k: int) -> None:
             encoding_seconds, encoded = core_seconds(write)
         show("ingest and count, core-s a megapixel", f"{ingesting / megapixels:.4f}")
         show("encode, core-s a megapixel", f"{encoding_seconds / megapixels:.4f}")
+        given = JobSettings(FitSettings(), encoding, settings, palette=fitted.palette)
+        with open_work(folder / "given", {}, resume=False, overwrite=False) as work:
+            work.begin(plan)
+            again = functools.partial(compress, plan, work, engine, Progress(), given)
+            spent = core_seconds(again)[0] / megapixels
+            show("compress with a palette that is given, core-s a megapixel", f"{spent:.4f}")
         parts = [store.partition(each) for each in store.partition_ids]
         pixels = bytes_below(store.path / "partitions")
         distinct = sum(len(part.counts) for part in parts)
         show("distinct colours, in all", f"{store.n_colors:,}")
+        iterate(store.read_colors(), k)
         show("distinct colours of a partition, on average", f"{distinct / n:,.0f}")
         show("bytes of a pixel in the store", f"{pixels / plan.n_pixels:.2f}")
         files = sum(path.is_file() for path in (store.path / "partitions").rglob("*"))
@@ -124,7 +133,11 @@ def colors(k: int) -> None:
     both = [core_seconds(functools.partial(merge_counts, [table, table]))[0] for _ in range(3)]
     show("to add two such tables up, core-s", f"{median(both):.3f}")
     show("bytes of it, as it travels", f"{table.codes.nbytes + table.weights.nbytes:,}")
+    iterate(table, k)
 
+
+def iterate(table: ColorCounts, k: int) -> None:
+    """Seed, and a few iterations, over chunks of colours."""
     settings, space = FitSettings(k), Space()
     seeding, start = core_seconds(
         lambda: start_of(space.points(table), space, k, settings.seed, settings)
@@ -134,9 +147,6 @@ def colors(k: int) -> None:
         Assignment(space.points(table.slice(first, first + CHUNK_COLORS)))
         for first in range(0, len(table), CHUNK_COLORS)
     ]
-    show(
-        f"bytes of a chunk of {CHUNK_COLORS:,}, as it travels", f"{len(pickle.dumps(chunks[0])):,}"
-    )
     each: list[float] = []
 
     def measure(centroids: Any, n_far: int = 0) -> Any:
@@ -147,11 +157,15 @@ def colors(k: int) -> None:
         return partial
 
     lloyd(start, measure, max_iter=N_STEPS, tol=0)
-    show(f"an iteration over them, k = {k}: first, median of {N_STEPS}, core-s",
-         f"{each[0]:.2f}, {median(each):.2f}")  # fmt: skip
-    partial = chunks[0].partial(start)
-    show("bytes of centroids, and of a chunk's sums, as they travel",
-         f"{len(pickle.dumps(start)):,}, {len(pickle.dumps(partial)):,}")  # fmt: skip
+    show(
+        f"an iteration over them, k = {k}: first, median of {N_STEPS}, core-s",
+        f"{each[0]:.3f}, {median(each):.3f}",
+    )
+    sizes = (len(pickle.dumps(each)) for each in (chunks[0], start, chunks[0].partial(start)))
+    show(
+        "bytes of a chunk, of centroids, of sums, as they travel",
+        ", ".join(map("{:,}".format, sizes)),
+    )
 
 
 def images(n: int) -> None:

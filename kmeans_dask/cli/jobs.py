@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from kmeans_dask.pipeline.plan import Plan
     from kmeans_dask.pipeline.work import Work
 
+    Connect = Callable[[Callable[[], bool]], AbstractContextManager[Engine]]
+
 # Everything else is imported where it is used: --help and errors need no numba and no Dask.
 
 _FIT, _ENCODE = FitSettings(), EncodeSettings()
@@ -197,7 +199,7 @@ def compress(
             plan = run.planned(find)
             run.show(plan.as_dict(), show_plan(plan))
             return int(bool(plan.failures))
-        engine = run.engine(where)
+        engine = partial(run.engine, where)
         if as_tokens:
             return _compress_to_tokens(run, engine, find, output, settings, resume=resume)
         with open_work(
@@ -218,7 +220,7 @@ def compress(
 
 def _compress(
     run: Run,
-    connecting: AbstractContextManager[Engine],
+    connect: Connect,
     plan: Plan,
     work: Work,
     settings: JobSettings,
@@ -243,7 +245,8 @@ def _compress(
     check_originals(plan, work.output)
     refuse_alike(names_of_plan(plan), work.output)
     folders = [work.path, held.store.path] if held else [work.path]
-    with connecting as engine, engine.sharing(folders, images_of(plan)):
+    small = partial(_is_small, plan, settings.decode, settings.encode)
+    with connect(small) as engine, engine.sharing(folders, images_of(plan)):
         work.begin(None if held else plan)
         summary = compress(
             plan, work, engine, run.progress, settings, held, keep_palette=keep_palette
@@ -264,7 +267,7 @@ def _compress(
 
 def _compress_to_tokens(
     run: Run,
-    connecting: AbstractContextManager[Engine],
+    connect: Connect,
     find: Callable[..., Plan],
     output: Place,
     settings: JobSettings,
@@ -279,10 +282,18 @@ def _compress_to_tokens(
 
     with open_collection(output, run.planning(find), settings.decode, resume=resume) as held:
         check_originals(held.plan, output)
-        with connecting as engine, engine.sharing([held.store.path], images_of(held.plan)):
+        small = partial(_is_small, held.plan, settings.decode)
+        with connect(small) as engine, engine.sharing([held.store.path], images_of(held.plan)):
             tokens = compress_to_tokens(held, engine, run.progress, settings)
     run.show(tokens.as_dict(), show_tokens(tokens))
     return int(tokens.failed > 0)
+
+
+def _is_small(plan: Plan, decode: DecodeSettings, encode: EncodeSettings | None = None) -> bool:
+    """Whether no worker processes are needed: the work is little, and no image ends a process."""
+    from kmeans_dask.pipeline.small import is_safe, is_small
+
+    return is_small(plan, encode) and is_safe(plan, decode)
 
 
 # What makes no sense with a palette that is given.
@@ -325,7 +336,7 @@ def ingest(
     with Run(as_json) as run:
         with (
             open_collection(store, run.planning(find), settings, resume=resume) as held,
-            run.engine(where) as engine,
+            run.engine(where, partial(_is_small, held.plan, settings)) as engine,
             engine.sharing([held.store.path], images_of(held.plan)),
         ):
             ingested = ingest_and_count(held, engine, run.progress)

@@ -45,15 +45,20 @@ class Run:
         self.progress.__exit__(*error)
 
     @contextmanager
-    def engine(self, where: Where) -> Iterator[Engine]:
-        """Connect, and say where the job can be watched."""
+    def engine(
+        self, where: Where, is_small: Callable[[], bool] = lambda: False
+    ) -> Iterator[Engine]:
+        """Connect, and say where the job can be watched.
+
+        is_small: whether this process does it, where nothing was said of where
+        """
         from kmeans_dask.cluster import connect
 
         self.progress.start("start")
         scheduler = where.find_scheduler()
         with connect(
             scheduler=scheduler,
-            workers=where.workers,
+            workers=0 if where.is_open and is_small() else where.workers,
             timeout=where.timeout,
             memory=where.memory,
             tls=where.tls,

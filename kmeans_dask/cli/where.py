@@ -41,6 +41,11 @@ class Where:
     memory: int | None = None
     tls: Tls | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing was said."""
+        return self == Where(timeout=self.timeout)
+
     def find_scheduler(self) -> str | None:
         """The address of the scheduler, if one is meant. Waits for its file, if it is in one."""
         if self.scheduler_file is None:

@@ -26,7 +26,8 @@ def remote_client(address: str, timeout: float, tls: Tls | None) -> Iterator[Cli
     from distributed import Client
     from distributed.versions import VersionMismatchWarning
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters we say ourselves
+    for name in ("distributed", "distributed.client"):  # the latter has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters we say ourselves
     security = _security(address, tls)
     try:
         _await_greeting(address, timeout, security)

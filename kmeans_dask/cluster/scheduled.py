@@ -175,9 +175,9 @@ class _Scheduled:
             assert scheduler is not None
             threads = self._client.sync(scheduler.ncores, callback_timeout=self._timeout)
         except OSError as error:  # a timeout is one too
-            raise ClusterError(
-                f"the scheduler has not answered for {self._timeout:g} s: is it still running?"
-            ) from error
+            waited = isinstance(error, TimeoutError)
+            since = f"has not answered for {self._timeout:g} s" if waited else "cannot be reached"
+            raise ClusterError(f"the scheduler {since}: is it still running?") from error
         return sum(threads.values())
 
     def _wait(self, futures: Collection[Future[Any]]) -> set[Future[Any]]:

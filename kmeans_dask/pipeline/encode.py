@@ -56,15 +56,16 @@ def encode(
         settings,
         private,
     )
-    total = Encoded(failures=_failures(store.plan["failures"]))
+    total, failures = Encoded(), list(_failures(store.plan["failures"]))
     progress.start("encode", Tally.read(store).images, "images")
     for encoded in engine.map("encode", task, store.partition_ids):
-        total += encoded
+        failures += encoded.failures  # not in the sum: there may be very many
+        total += replace(encoded, failures=())
         progress.advance(encoded.images)
     progress.finish()
     cloud = engine.result(engine.submit("cloud", sample_cloud, store.path, fitted))
     gallery = replace(total.gallery, cloud=cloud)
-    return replace(total, failures=_in_order(total.failures), gallery=gallery)
+    return replace(total, failures=_in_order(failures), gallery=gallery)
 
 
 def sample_cloud(store_path: Place, fitted: FitResult) -> Cloud:

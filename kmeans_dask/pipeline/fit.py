@@ -129,6 +129,7 @@ def fit(
             f"--colors {settings.colors} has no room for {len(settings.fixed)} fixed colours and "
             "the transparent one: raise it"
         )
+    check_sums(tally, settings)
     if settings.weight == "images" and not store.is_weighed:
         weigh_images(store, engine, progress)
     n_colors, size = store.n_colors, settings.chunk_colors
@@ -170,6 +171,21 @@ def fit(
     )
     _write(store, result, found.fit.centroids)
     return result
+
+
+def check_sums(tally: Tally, settings: FitSettings) -> None:
+    """Raise JobError where sums over all pixels would not be exact in 64 bits.
+
+    Chunks of them could be, each by itself, and their sum would not.
+    """
+    space = Space(settings.space, alpha=tally.translucent > 0)
+    most = (2**63 - 1) // space.largest
+    if settings.weight == "pixels" and tally.pixels > most:
+        kind = "with partly transparent ones" if space.alpha else "that are opaque"
+        raise JobError(
+            f"{tally.pixels:,} pixels {kind} are more than the {most:,} that can be summed exactly "
+            f"in the space {space.name}: fit fewer, or with --weight images"
+        )
 
 
 def drift_of(store: Store, fitted: FitResult, engine: Engine) -> Drift:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -108,7 +108,7 @@ class Gallery:
     def as_record(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
         rows = {
-            name: [astuple(row) for row in getattr(self, name)]
+            name: [tuple(vars(row).values()) for row in getattr(self, name)]
             for name in ("rows", "worst", "best")
         }
         return vars(self) | rows
@@ -174,9 +174,10 @@ def _first(rows: Iterable[ImageRow], *, best: bool) -> tuple[ImageRow, ...]:
 
 
 def _histogram(values: list[float], edges: NDArray[np.float64]) -> Histogram:
-    inside = np.clip(values, edges[0], edges[-1])
-    counts, _ = np.histogram(inside, edges)
-    return tuple(int(count) for count in counts)
+    counts = [0] * (len(edges) - 1)
+    for place in np.searchsorted(edges[1:-1], values, side="right").tolist():
+        counts[place] += 1
+    return tuple(counts)
 
 
 def _hex(color: tuple[int, ...]) -> str:

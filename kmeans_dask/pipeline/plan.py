@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, count, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -141,7 +141,7 @@ class Plan:
     def as_record(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
         partitions = {
-            name: [astuple(source) for source in sources]
+            name: [tuple(vars(source).values()) for source in sources]
             for name, sources in self.partitions.items()
         }
         return vars(self) | {

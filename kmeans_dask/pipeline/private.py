@@ -93,7 +93,7 @@ def compress_groups(
     progress: Progress,
 ) -> Encoded:
     """Compress the images of each group, many small groups in a task, unless that is done."""
-    total = Encoded()
+    total, failures = Encoded(), list[Failure]()
     task_pixels = min(max(_pixels(groups) // _TASKS, _LEAST), PARTITION_PIXELS)
     # the largest first, so that no worker is left alone with one at the end
     batches = sorted(
@@ -106,11 +106,12 @@ def compress_groups(
     progress.start("compress", sum(len(group.sources) for group in groups), "images")
     task = functools.partial(compress_batch, job)
     for encoded in engine.map("compress", task, batches, rescuer(engine, job.decode)):
-        total += encoded
+        failures += encoded.failures  # not in the sum: there may be very many
+        total += replace(encoded, failures=())
         failed = len(encoded.failures)
         progress.advance(encoded.images + failed, failed)
     progress.finish()
-    return total
+    return replace(total, failures=tuple(failures))
 
 
 def _pixels(groups: Sequence[Group]) -> int:

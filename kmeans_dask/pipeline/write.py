@@ -247,10 +247,14 @@ def below(output: Place, name: str) -> Place:
         raise StoreError(f"the store names an output outside the output folder: {name!r}")
     if isinstance(output, Remote):
         return output / path
-    folder = (output / path).parent
-    # realpath, for Path.resolve raises where a link leads to itself
-    if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(output)):
-        raise ImageError("its folder in OUTPUT is a link that leads out of it")
+    folder = output
+    for part in path.parts[:-1]:
+        folder /= part
+        # realpath, for Path.resolve raises where a link leads to itself
+        if folder.is_symlink() and not Path(os.path.realpath(folder)).is_relative_to(
+            os.path.realpath(output)
+        ):
+            raise ImageError("its folder in OUTPUT is a link that leads out of it")
     return output / path
 
 

@@ -33,14 +33,19 @@ def write_file(path: Place, data: bytes, aside: Place | None = None) -> None:
         path.write_bytes(data)
         return
     folder = aside if isinstance(aside, Path) else path.parent
-    for each in (path.parent, folder):
-        each.mkdir(parents=True, exist_ok=True)
     passing = folder / f"{_PASSING}{secrets.token_hex(8)}"
     try:
-        passing.write_bytes(data)
-        passing.replace(path)
-    finally:
+        try:
+            passing.write_bytes(data)
+            passing.replace(path)
+        except FileNotFoundError:  # the folders are there for all but the first
+            for each in (path.parent, folder):
+                each.mkdir(parents=True, exist_ok=True)
+            passing.write_bytes(data)
+            passing.replace(path)
+    except BaseException:
         passing.unlink(missing_ok=True)
+        raise
 
 
 def read_regular(path: Place, at_most: int) -> bytes | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3", "gs", "az")
 _HEAD = 1 << 16  # bytes that are asked for where few are wanted
+_MOST_AHEAD = 1 << 23  # where more and more are
 _WHOLE = 1 << 26  # bytes that are sent by one PUT
 _DELETED = 1000  # objects, by one request
 # For what fails and may not fail again: nothing hangs, so it has an end.
@@ -374,11 +375,12 @@ def telling(remote: Remote) -> Iterator[None]:
 
 
 class _Reader(io.RawIOBase):
-    """The bytes of an object, asked for as they are read."""
+    """The bytes of an object, asked for as they are read: each time more, as for a whole file."""
 
     def __init__(self, remote: Remote, size: int, head: bytes) -> None:
-        self._remote, self._size, self._head = remote, size, head
+        self._remote, self._size = remote, size
         self._place = 0
+        self._from, self._there, self._ahead = 0, head, _HEAD
 
     def readable(self) -> bool:
         return True
@@ -395,9 +397,12 @@ class _Reader(io.RawIOBase):
         size = min(len(buffer), self._size - self._place)
         if size <= 0:
             return 0
-        data = self._head[self._place : self._place + size]
-        if not data:
-            data = self._remote.read_range(self._place, size)
+        start = self._place - self._from
+        if not 0 <= start < len(self._there):
+            ahead = min(max(size, self._ahead), self._size - self._place)
+            self._from, self._there = self._place, self._remote.read_range(self._place, ahead)
+            start, self._ahead = 0, min(2 * self._ahead, _MOST_AHEAD)
+        data = self._there[start : start + size]
         buffer[: len(data)] = data
         self._place += len(data)
         return len(data)

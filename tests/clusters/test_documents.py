@@ -19,6 +19,7 @@ from tests.clusters.processes import ROOT, Cluster, environment, run
 from tests.clusters.test_jobs import JOBS
 from tests.clusters.test_slurm import slurm
 from tests.command import tree
+from tests.pipeline import test_shards
 
 PROGRAMS = "kmeans-dask|dask|python|bash|openssl|umask|sbatch|kubectl|docker|export"
 
@@ -46,7 +47,7 @@ def commands_of(name: str) -> list[str]:
     joined = "".join(blocks_of(text)).replace("\\\n", " ")
     lines = [" ".join(line.split()) for line in joined.splitlines()]
     rest = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-    within = re.findall(rf"`((?:{PROGRAMS}) [^`]+)`", rest)
+    within = [" ".join(line.split()) for line in re.findall(rf"`((?:{PROGRAMS}) [^`]+)`", rest)]
     return [line for line in (*lines, *within) if line and line[0] != "#"]
 
 
@@ -175,10 +176,22 @@ RUN: Mapping[str, Mapping[str, Callable[..., Any]]] = {
         ],
         test_the_document_on_tls_runs_as_it_stands,
     ),
+    "docs/scaling.md": dict.fromkeys(
+        [
+            "kmeans-dask ingest photos/a a.zarr",
+            "kmeans-dask ingest photos/b b.zarr",
+            "kmeans-dask fit total.zarr --colors 64",
+            "kmeans-dask palette total.zarr palette.json",
+            "kmeans-dask compress photos/a out/a --palette-file palette.json",
+            "kmeans-dask compress photos/b out/b --palette-file palette.json",
+        ],
+        test_shards.test_the_documents_way_through_several_stores_gives_the_same_bytes,
+    ),
 }
 # Why no test of `make test` runs a command.
 NOT_RUN = {
     "docker compose ": "needs a Docker engine: `make compose-test` runs it",
+    "python -m benchmarks.": "takes minutes; its figures are in the document",
     "kubectl ": "needs a Kubernetes with Dask's operator; the manifests are parsed",
 }
 DOCUMENTS = [*RUN, "jobs/kubernetes/job.yaml", "jobs/kubernetes/cluster.yaml"]

@@ -143,10 +143,11 @@ def test_a_job_whose_scheduler_is_cut_off_ends_in_time(
         first.cut_off()
     assert job.wait(PATIENCE) == 3
     assert worker.wait(PATIENCE) == 0
-    said = cluster.log_of(job).decode().splitlines()[-1]
+    *before, said = cluster.log_of(job).decode().splitlines()
     assert said.startswith("kmeans-dask: ")
     assert "is it still running?" in said
     assert said.endswith("what is done is kept: --resume goes on from there")
+    assert len(before) == 2, before  # of TLS, and where it works: nothing of Dask's
     # With another cluster, or none, it does.
     run("compress", many, out, *WORDS, "--workers", "0", "--resume")
     assert tree(out) == alone

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,6 @@ def main() -> int:
             stack.assert_nothing_is_left()
             use_object_store(stack, here(stack, "--colors", "64"))
         except BaseException:
-            traceback.print_exc()
             print(stack.logs(), file=sys.stderr)
             raise
         finally:

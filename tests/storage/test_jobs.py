@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from kmeans_dask import open_indices, open_pixels
 from kmeans_dask.storage import locks, place_of
 from kmeans_dask.store.store import Store
 from tests.clusters.processes import open_cluster
@@ -96,6 +98,10 @@ def test_a_store_of_objects_goes_all_the_way(
     assert made_of[0] == made_of[1]
     said = run_here("info", bucket.url("s.zarr")).stdout
     assert "palette k8" in said.replace("  ", " ")
+    for open_array in (open_pixels, open_indices):
+        array, beside = open_array(bucket.url("s.zarr")), open_array(tmp_path / "s.zarr")
+        np.testing.assert_array_equal(array.compute(scheduler="threads"), beside.compute())
+        assert SECRET.encode() not in pickle.dumps(array)  # as it goes to workers
     run_here("report", bucket.url("s.zarr"))
     assert (tmp_path / "s-report.html").is_file()
 

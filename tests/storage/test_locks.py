@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from obstore.store import MemoryStore
 
+from kmeans_dask import interrupts
 from kmeans_dask.errors import JobError, UnreachableError, UsageError
-from kmeans_dask.interrupts import interruptible
 from kmeans_dask.storage import Remote, locks, remote
 from kmeans_dask.storage.locks import held, locked
 from tests.storage.server import Bucket
@@ -230,12 +230,13 @@ def test_of_many_that_begin_at_once_one_works_at_a_time(
 
 
 @pytest.mark.usefixtures("often")
-def test_who_has_lost_it_is_stopped(memory: Remote) -> None:
+def test_who_has_lost_it_is_stopped(memory: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when a machine slept, and another run was let in meanwhile."""
+    monkeypatch.setattr(interrupts, "_received", None)  # and forgotten afterwards
     stopped = threading.Event()
 
     def work() -> None:
-        with interruptible(), locked(memory / "lock", "photos"):
+        with interrupts.interruptible(), locked(memory / "lock", "photos"):
             (memory / "lock").write_bytes(b"another run's")
             stopped.wait(60)
 
