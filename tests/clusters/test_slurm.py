@@ -33,7 +33,7 @@ exec sleep 60
 """
 JOB = """#!/bin/bash
 trap 'echo job >>"$SLURM_SUBMIT_DIR/ended"; exit 143' TERM
-trap 'exit 0' HUP
+trap 'exit 0' USR2
 [[ -z ${STUBBORN:-} ]] || trap '' TERM
 echo job >>"$SLURM_SUBMIT_DIR/up"
 for _ in $(seq 1200); do sleep 0.05; done
@@ -143,7 +143,7 @@ def test_the_job_ends_first_then_the_workers_then_the_scheduler(
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "queued"), [(signal.SIGTERM, 143, True), (signal.SIGHUP, 0, False)]
+    ("number", "code", "queued"), [(signal.SIGTERM, 143, True), (signal.SIGUSR2, 0, False)]
 )
 def test_a_job_that_ends_when_the_signal_comes_has_its_own_code(
     number: signal.Signals, code: int, queued: bool, stubs: dict[str, str], tmp_path: Path

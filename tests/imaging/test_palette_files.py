@@ -838,11 +838,12 @@ def test_what_cannot_be_written_to_is_said(tmp_path: Path) -> None:
     (tmp_path / "folder.hex").mkdir()
     with pytest.raises(UsageError, match=r"^folder\.hex: cannot be written: Is a directory$"):
         write_entries(tmp_path / "folder.hex", FOUR)
-    with pytest.raises(UsageError, match=r"^x\.hex: cannot be written: No such file or directory$"):
-        write_entries(tmp_path / "none" / "x.hex", FOUR)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"^x\.hex: cannot be written: Not a directory$"):
+        write_entries(tmp_path / "file" / "x.hex", FOUR)
     with pytest.raises(UsageError, match=r"^a\?b\.hex: cannot be written: .*null"):
         write_entries(tmp_path / "a\0b.hex", FOUR)
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.hex"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.hex"]
 
 
 # --- lists on the command line ---

@@ -179,7 +179,7 @@ def precious_beside(store: Path) -> Path:
 
 EVERYTHING: dict[str, Callable[[Path], tuple[str | Path, ...]]] = {
     "info": lambda store: ("info", store),
-    "report": lambda store: ("report", store),
+    "report": lambda store: ("report", store, store.parent / "s.zarr.html", "--overwrite"),
     "fit": lambda store: ("fit", store, "-k", "4", "--resume", *IN_PROCESS),
     "refit": lambda store: ("fit", store, "-k", "3", *IN_PROCESS),
     "encode": lambda store: ("encode", store, store.parent / "out", *IN_PROCESS),
