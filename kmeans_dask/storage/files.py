@@ -49,7 +49,7 @@ def write_file(path: Place, data: bytes, aside: Place | None = None) -> None:
 
 
 def read_regular(path: Place, at_most: int) -> bytes | None:
-    """All of a file; None where it has more than `at_most` bytes.
+    """All of a file; None where it has more than `at_most` bytes, or grows while it is read.
 
     Raises FileNotFoundError, and DamagedError where it is no regular file: to open a pipe is to
     wait for its writer.
@@ -62,8 +62,8 @@ def read_regular(path: Place, at_most: int) -> bytes | None:
     if status.st_size > at_most:
         return None
     with path.open("rb") as file:
-        data = file.read(at_most + 1)
-    return data if len(data) <= at_most else None  # it may have grown
+        data = file.read(status.st_size)
+        return None if file.read(1) else data
 
 
 def is_passing(name: str) -> bool:

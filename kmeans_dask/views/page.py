@@ -7,6 +7,7 @@ page's policy runs no script but the ones written here.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import importlib.util
 import json
@@ -63,6 +64,27 @@ def render_page(
     plots = any(block[name] for name in ("cloud", "history", "ratio", "psnr"))
     scripts = [_plotly()] if plots else []
     scripts.append(_own("report.js"))
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            values,
+            title=title,
+            totals=totals,
+            sections={name: _TITLES[name] for name, content in sections.items() if content},
+            block=block,
+            data_block=_json(block),
+            created_at=_date(values["created"]),
+            named_inputs=values["inputs"][:_INPUTS],
+            style=_own("report.css"),
+            scripts=scripts,
+            hashes=" ".join(_hash(script) for script in scripts),
+        )
+    )
+
+
+@functools.cache  # it holds what it has compiled
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -71,19 +93,7 @@ def render_page(
         lstrip_blocks=True,
     )
     environment.filters |= {"size": size, "decibels": decibels, "amount": _amount}
-    return environment.get_template("page.html.j2").render(
-        values,
-        title=title,
-        totals=totals,
-        sections={name: _TITLES[name] for name, content in sections.items() if content},
-        block=block,
-        data_block=_json(block),
-        created_at=_date(values["created"]),
-        named_inputs=values["inputs"][:_INPUTS],
-        style=_own("report.css"),
-        scripts=scripts,
-        hashes=" ".join(_hash(script) for script in scripts),
-    )
+    return environment
 
 
 def clean(value: Any) -> Any:
@@ -109,11 +119,13 @@ def _json(value: Any) -> Markup:
     return Markup(text)  # noqa: S704 - escaped above
 
 
+@functools.cache
 def _own(name: str) -> Markup:
     """A file of this package, as it is."""
     return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704 - ours
 
 
+@functools.cache
 def _plotly() -> Markup:
     """plotly.js of the installed package, of which nothing is imported: that takes long."""
     spec = importlib.util.find_spec("plotly")
@@ -126,6 +138,7 @@ def _plotly() -> Markup:
     return Markup(text)  # noqa: S704 - checked above
 
 
+@functools.cache
 def _hash(script: str) -> str:
     """The source expression by which a policy allows `script`."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
