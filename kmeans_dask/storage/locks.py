@@ -157,10 +157,12 @@ class _Lease:
         try:
             self._tag = self.path.exchange(sign, tag) if tag else self.path.create(sign)
         except (FileExistsError, UnreachableError):
-            found = self.path.tagged()
-            if found.data != sign:  # else only the answer was lost
-                raise
-            self._tag = found.tag
+            with suppress(FileNotFoundError):  # who had it has just given it back
+                found = self.path.tagged()
+                if found.data == sign:  # only the answer was lost
+                    self._tag = found.tag
+                    return
+            raise
 
     @contextmanager
     def kept(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from obstore.exceptions import AlreadyExistsError
 from obstore.store import MemoryStore
 
 from kmeans_dask import interrupts
@@ -276,3 +277,22 @@ def test_an_answer_that_is_lost_loses_no_lock(
         assert path.tagged().tag != before.tag
         assert not store.failures
     assert not path.exists()
+
+
+class Fleeting(MemoryStore):
+    """The lock of another run goes between the moment when it is in the way and the next look."""
+
+    def put(self, *given: Any, **named: Any) -> Any:
+        try:
+            return super().put(*given, **named)
+        except AlreadyExistsError:
+            self.delete(given[0])
+            raise
+
+
+def test_a_lock_that_is_given_back_meanwhile_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(remote._opened, "s3://fleeting", Fleeting())
+    path = Remote("s3://fleeting/lock")
+    path.write_bytes(b"another run's")
+    with locked(path, "photos"):
+        assert path.tagged().data != b"another run's"
