@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -11,8 +12,14 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+import typer
 
 from kmeans_dask import cli
+
+# typer makes all commands anew for each line, which takes as long as a small job.
+patch.object(typer.main, "get_command", functools.cache(typer.main.get_command)).start()
 
 
 def run(*words: str | Path, code: int | None = 0) -> subprocess.CompletedProcess[str]:
