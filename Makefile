@@ -16,8 +16,9 @@ demo: $(VENV)/.demo
 	$(BIN)/kmeans-dask compress $(PHOTOGRAPHS:%="$$photos"/%) demo --colors 64 --overwrite
 	@echo "Look at demo/report.html, and at demo/: the same photographs in 64 colours."
 
+# Options of pytest, as PYTEST="--basetemp FOLDER": where tests make their files.
 test: lint types
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(PYTEST)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check $(SOURCES)

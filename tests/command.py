@@ -57,6 +57,12 @@ def summary(*words: str | Path, code: int = 0) -> dict[str, Any]:
     return found
 
 
+def summary_here(*words: str | Path, code: int = 0) -> dict[str, Any]:
+    """The same in this process."""
+    found: dict[str, Any] = json.loads(run_here(*words, "--json", code=code).stdout)
+    return found
+
+
 def tree(folder: Path) -> dict[str, str]:
     """Every file below `folder` with its digest, but for the report and what jobs keep hidden.
 

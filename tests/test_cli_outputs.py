@@ -1,4 +1,4 @@
-"""Palettes and outputs by the command line: real processes, files read back by other programs."""
+"""Palettes and outputs by the command line: files read back by other programs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import json
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +21,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from kmeans_dask import open_indices
 from kmeans_dask.clustering.plain import plain_labels
-from tests.command import all_below, chunks, palette_file, run, summary, tree
+from tests.command import all_below, chunks, palette_file, tree
+from tests.command import run_here as run
+from tests.command import summary_here as summary
 from tests.conftest import photograph, pixels_of
 
 SUFFIXES = ("json", "gpl", "act", "pal", "hex", "png")
@@ -48,23 +49,6 @@ def compress(source: Path, out: Path, *words: str | Path, code: int = 0) -> Done
 
 
 _OURS = (".json", ".jsonl", ".html")
-
-
-def run_all(commands: Iterable[Sequence[str | Path]]) -> None:
-    """Several command lines in one process, as starting many takes most of the time."""
-    code = (
-        "import json, sys\n"
-        "from kmeans_dask.cli import main\n"
-        "for words in json.loads(sys.argv[1]):\n"
-        "    sys.argv = ['kmeans-dask', *words]\n"
-        "    try: main()\n"
-        "    except SystemExit as ended: assert not ended.code, words"
-    )
-    lines = json.dumps([list(map(str, words)) for words in commands])
-    done = subprocess.run(
-        [sys.executable, "-c", code, lines], capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -390,15 +374,10 @@ def test_fixed_colours_come_first_in_every_palette_and_in_their_order(
 ) -> None:
     fix = ("--fix", "#ff0000,#0f0", "-k", "9", "--workers", "0")
     compress = ("compress", photos)
-    run_all(
-        [
-            (*compress, tmp_path / "folder", *fix, "--always", "--palette", "folder"),
-            (*compress, tmp_path / "image", *fix, "--always", "--palette", "image",
-             "--space", "oklab"),
-            ("fit", store, *fix),
-            ("encode", store, tmp_path / "store", "--palette", "k9", "--always", "--workers", "0"),
-        ]
-    )  # fmt: skip
+    run(*compress, tmp_path / "folder", *fix, "--always", "--palette", "folder")
+    run(*compress, tmp_path / "image", *fix, "--always", "--palette", "image", "--space", "oklab")
+    run("fit", store, *fix)
+    run("encode", store, tmp_path / "store", "--palette", "k9", "--always", "--workers", "0")
     for name in ("folder", "image", "store"):
         written = sorted((tmp_path / name).rglob("*.png"))
         assert len(written) == 4
@@ -428,9 +407,10 @@ def test_a_palette_from_a_file_of_any_format_gives_the_same_images(
 ) -> None:
     expected = scopes["shared"]
     made = {suffix: tmp_path / f"colors.{suffix}" for suffix in SUFFIXES}
-    run_all([["palette", expected.out / "palette.json", path] for path in made.values()])
     words = ("--workers", "0", "--always", "--palette-file")
-    run_all([["compress", photos, tmp_path / name, *words, path] for name, path in made.items()])
+    for name, path in made.items():
+        run("palette", expected.out / "palette.json", path)
+        run("compress", photos, tmp_path / name, *words, path)
     wanted = tree(expected.out)
     del wanted["palette.json"]  # which says how many pixels have each colour
     for suffix in SUFFIXES:
@@ -484,10 +464,8 @@ def test_oklab_looks_nearer_and_takes_the_colours_that_look_nearest(tmp_path: Pa
     photograph("astronaut.png", (300, 200)).save(source)
     outs = {name: tmp_path / name for name in ("rgb", "oklab", "again")}
     words = ("-k", "8", "--workers", "0", "--always", "--space")
-    run_all(
-        ("compress", source, out, *words, "rgb" if name == "rgb" else "oklab")
-        for name, out in outs.items()
-    )
+    for name, out in outs.items():
+        run("compress", source, out, *words, "rgb" if name == "rgb" else "oklab")
     assert tree(outs["oklab"]) == tree(outs["again"])
     seen = to_oklab(pixels_of(source))
     off = {}
@@ -598,10 +576,8 @@ def test_dithering_keeps_local_means_and_is_off_unless_asked_for(tmp_path: Path)
         "off": (), "half": ("--dither", "0.5"), "on": ("--dither", "1"), "again": ("--dither", "1")
     }  # fmt: skip
     outs = {name: tmp_path / name for name in words}
-    run_all(
-        ("compress", source, outs[name], "-k", "5", "--workers", "0", "--always", *some)
-        for name, some in words.items()
-    )
+    for name, some in words.items():
+        run("compress", source, outs[name], "-k", "5", "--workers", "0", "--always", *some)
     assert tree(outs["on"]) == tree(outs["again"])
     assert len({tree(outs[name])["gradient.png"] for name in ("off", "half", "on")}) == 3
     palettes = {tuple(palette_file(out)["colors"]) for out in outs.values()}
@@ -767,13 +743,9 @@ def test_tokens_and_their_palette_give_back_the_pixels_of_the_images(
     found = summary("compress", pictures, made, "--workers", "0", "-k", "16", "--format", "tokens")
     assert (found["images"], found["failed"], found["dtype"]) == (5, 0, "uint8")
     here = ("--workers", "0")
-    run_all(
-        [
-            ("ingest", pictures, stepwise, "--partition-pixels", "50000", *here),
-            ("fit", stepwise, "-k", "16", *here),
-            ("encode", stepwise, "--format", "tokens", *here),
-        ]
-    )
+    run("ingest", pictures, stepwise, "--partition-pixels", "50000", *here)
+    run("fit", stepwise, "-k", "16", *here)
+    run("encode", stepwise, "--format", "tokens", *here)
     written = [path for _, path in pairs(pictures, formats["png"].out)]
     expected = np.concatenate([rgba_of(path).reshape(-1, 4) for path in written])
     assert found["pixels"] == len(expected)
@@ -811,14 +783,11 @@ def test_more_effort_never_means_more_bytes_or_other_pixels(tmp_path: Path) -> N
     source, store = tmp_path / "photo.png", tmp_path / "store.zarr"
     photograph("coffee.png", (600, 400)).save(source)
     encode = ("--workers", "0", "--always")
-    commands: list[list[str | Path]] = [
-        ["ingest", source, store, "--workers", "0"],
-        ["fit", store, "-k", "32", "--workers", "0"],
-        ["encode", store, tmp_path / "webp", "--format", "webp", "--effort", "8", *encode],
-    ]
+    run("ingest", source, store, "--workers", "0")
+    run("fit", store, "-k", "32", "--workers", "0")
+    run("encode", store, tmp_path / "webp", "--format", "webp", "--effort", "8", *encode)
     for effort in "0123456789":
-        commands.append(["encode", store, tmp_path / effort, "--effort", effort, *encode])
-    run_all(commands)
+        run("encode", store, tmp_path / effort, "--effort", effort, *encode)
     written = [tmp_path / str(effort) / "photo.png" for effort in range(10)]
     sizes = [path.stat().st_size for path in written]
     assert all(more <= 1.01 * less for less, more in itertools.pairwise(sizes[:9])), sizes
@@ -868,13 +837,9 @@ def test_a_store_keeps_metadata_only_if_it_was_ingested_with_it(
     described: Described, tmp_path: Path
 ) -> None:
     store, keep = tmp_path / "with.zarr", ("--keep-metadata", "--workers", "0")
-    run_all(
-        [
-            ("ingest", described.source, store, *keep),
-            ("fit", store, "-k", "16", "--workers", "0"),
-            ("encode", store, tmp_path / "out", "--always", *keep),
-        ]
-    )
+    run("ingest", described.source, store, *keep)
+    run("fit", store, "-k", "16", "--workers", "0")
+    run("encode", store, tmp_path / "out", "--always", *keep)
     assert tree(tmp_path / "out") == tree(described.kept)
     done = run("encode", described.bare_store, tmp_path / "none", *keep, code=2)
     assert "--keep-metadata" in done.stderr

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.command import run_here
 from tests.conftest import photograph
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -25,17 +26,18 @@ COMMANDS = [
 ]
 
 
-def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120)
-
-
 def test_the_python_of_the_readme_runs_as_it_stands(photos: Path, tmp_path: Path) -> None:
-    words = ["-m", "kmeans_dask", "ingest", str(photos), "photos.zarr", "--workers", "0"]
-    assert run([sys.executable, *words], tmp_path).returncode == 0
+    run_here("ingest", photos, tmp_path / "photos.zarr", "--workers", "0")
     blocks = [block for language, block in BLOCKS if language == "python"]
     assert blocks
     for block in blocks:
-        done = run([sys.executable, "-W", "error", "-c", block], tmp_path)
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", block],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert done.returncode == 0, done.stderr
 
 
@@ -55,11 +57,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_commands_of_the_readme_run_as_they_stand(command: str, folder: Path) -> None:
+def test_the_commands_of_the_readme_run_as_they_stand(
+    command: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     words = shlex.split(command)
     if {"--keep-palette", "more/", "verify"} & set(words):  # of a store that is there
-        first = ["compress", "photos/", "out/", "--store", "photos.zarr", "--workers", "0"]
-        assert run([sys.executable, "-m", "kmeans_dask", *first], folder).returncode == 0
+        run_here("compress", "photos/", "out/", "--store", "photos.zarr", "--workers", "0")
     palette = '{"colors": ["#102030", "#ffeedd"]}'
     if words[1] == "palette":
         (folder / "out").mkdir()
@@ -68,8 +72,7 @@ def test_the_commands_of_the_readme_run_as_they_stand(command: str, folder: Path
         (folder / "brand.gpl").write_text("GIMP Palette\n0 0 0\n200 180 90\n")
         alone = "--workers" in words or words[1] in ("compare", "plot")
         words += [] if alone else ["--workers", "0"]
-    done = run([sys.executable, "-m", "kmeans_dask", *words[1:]], folder)
-    assert done.returncode == 0, done.stderr
+    run_here(*words[1:])
 
 
 def test_the_readme_has_an_example_of_every_choice() -> None:
