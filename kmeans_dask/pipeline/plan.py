@@ -249,19 +249,14 @@ def _looks(
     """
     waiting = iter(files.items())
     with ThreadPoolExecutor(_AT_ONCE) as threads:
+
+        def look(path: Place) -> Callable[[], Place]:
+            if not isinstance(path, Listed) or _is_known(known.get(str(path)), path.stat()):
+                return lambda: path
+            return threads.submit(path.with_head).result
+
         while some := list(islice(waiting, _AT_ONCE)):
-            looks = [
-                (name, path, threads.submit(_begun, path, known.get(str(path))))
-                for path, name in some
-            ]
-            yield from ((name, path, look.result) for name, path, look in looks)
-
-
-def _begun(path: Place, known: Source | None) -> Place:
-    """With the beginning of an object that is to be looked into."""
-    if not isinstance(path, Listed) or _is_known(known, path.stat()):
-        return path
-    return path.with_head()
+            yield from [(name, path, look(path)) for path, name in some]
 
 
 def _is_known(known: Source | None, status: os.stat_result | Status) -> bool:
