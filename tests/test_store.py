@@ -437,6 +437,15 @@ def test_where_there_is_no_store_none_is_opened(tmp_path: Path, name: str) -> No
     assert listed(tmp_path) == ["file"]
 
 
+def test_a_folder_with_a_link_is_not_taken_for_the_beginning_of_a_store(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "s.zarr").mkdir()
+    (tmp_path / "s.zarr" / "partitions").symlink_to(tmp_path / "elsewhere")
+    assert not Store.is_free(tmp_path / "s.zarr")
+    with pytest.raises(StoreError, match="exists already"):
+        Store.create(tmp_path / "s.zarr", planned(0), {})
+
+
 def test_a_foreign_zarr_group_is_not_opened(tmp_path: Path) -> None:
     zarr.create_group(tmp_path / "x.zarr", zarr_format=3, attributes={"format": "other"})
     with pytest.raises(StoreError, match="not a store of kmeans-dask"):

@@ -186,8 +186,9 @@ class Store:
         if any(name in PLANS for name in left):  # the last that is written
             return False
         for name in left:
-            is_folder = name in MEMBERS and (path / name).is_dir()
-            inside = names_in(path / name) if is_folder else {name}
+            member = path / name
+            is_folder = name in MEMBERS and member.is_dir() and not member.is_symlink()
+            inside = names_in(member) if is_folder else {name}
             if any(each not in _BEGUN and not is_passing(each) for each in inside):
                 return False
         return "zarr.json" not in left or groups.format_of(path) == OURS
