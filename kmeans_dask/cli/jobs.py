@@ -289,11 +289,16 @@ def _compress_to_tokens(
     return int(tokens.failed > 0)
 
 
-def _is_small(plan: Plan, decode: DecodeSettings, encode: EncodeSettings | None = None) -> bool:
-    """Whether no worker processes are needed: the work is little, and no image ends a process."""
+def _is_small(
+    plan: Plan, decode: DecodeSettings | None = None, encode: EncodeSettings | None = None
+) -> bool:
+    """Whether no worker processes are needed: the work is little, and no image ends a process.
+
+    decode, encode: how its images are, if they are
+    """
     from kmeans_dask.pipeline.small import is_safe, is_small
 
-    return is_small(plan, encode) and is_safe(plan, decode)
+    return is_small(plan, encode) and (decode is None or is_safe(plan, decode))
 
 
 # What makes no sense with a palette that is given.
@@ -385,6 +390,7 @@ def fit(
     )
 
     from kmeans_dask.pipeline.fit import fit as fit_store
+    from kmeans_dask.pipeline.plan import Plan
     from kmeans_dask.storage.locks import locked
     from kmeans_dask.store import Store
     from kmeans_dask.views.summary import show_fit
@@ -393,7 +399,7 @@ def fit(
     with Run(as_json) as run:
         with (
             locked(Store.lock_file(opened.path), str(store)),
-            run.engine(where) as engine,
+            run.engine(where, lambda: _is_small(Plan.of_record(opened.plan))) as engine,
             engine.sharing([opened.path]),
         ):
             fitted = fit_store(opened, engine, run.progress, settings, resume=resume)
@@ -452,12 +458,13 @@ def encode(
     opened = Store.open(store.absolute())
     opened.require_whole()
     fitted = read_fit(opened, palette)
+    plan = Plan.of_record(opened.plan)
     if settings.format == "tokens":
         refuse_given(context, "--format tokens", ("output", "overwrite", "always"))
         with Run(as_json) as run:
             with (
                 locked(Store.lock_file(opened.path), str(store)),
-                run.engine(where) as engine,
+                run.engine(where, partial(_is_small, plan)) as engine,
                 engine.sharing([opened.path]),
             ):
                 tokens = job.tokenize(opened, fitted, engine, run.progress)
@@ -471,14 +478,13 @@ def encode(
     asked = asked_for(
         "encode", store=str(opened.path), palette=hexes_of(fitted.palette.entries), encode=settings
     )
-    plan = Plan.of_record(opened.plan)
     checks.check_originals(plan, output)
     refuse_alike(names_of_store(opened), output)
     with Run(as_json) as run:
         with open_work(output, asked, resume=resume, overwrite=overwrite) as work:
             with (
                 locked(Store.lock_file(opened.path), str(store), shared=True),
-                run.engine(where) as engine,
+                run.engine(where, partial(_is_small, plan, encode=settings)) as engine,
                 engine.sharing([work.path], [*documents_of(opened.path), *images_of(plan)]),
             ):
                 work.begin()

@@ -29,7 +29,7 @@ _PAUSE = 0.1  # seconds between looks for a file
 class Where:
     """A cluster that is there, or one of this machine.
 
-    workers: local processes, 0 for this one, None for one per core
+    workers: local processes, 0 for this one, None for one per core, or where that is sooner 0
     scheduler: address of a cluster; scheduler_file: a file that a scheduler writes it to
     timeout: seconds to wait; memory: bytes of a local worker
     """
@@ -106,7 +106,7 @@ def _where(
         typer.Option(
             min=0,
             help="Local worker processes; 0: this process.",
-            show_default="one per core",
+            show_default="one per core; for a small job 0",
             rich_help_panel=RUNNING,
         ),
     ] = None,

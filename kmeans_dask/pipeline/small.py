@@ -1,29 +1,26 @@
-"""Jobs that worker processes take longer to start for than to do."""
+"""Jobs that this process does sooner than worker processes, which have to start first."""
 
 from __future__ import annotations
 
 from kmeans_dask.imaging.probe import find_killers
-from kmeans_dask.pipeline.plan import Plan
-from kmeans_dask.settings import DecodeSettings, EncodeSettings
+from kmeans_dask.pipeline.plan import MAX_IMAGES, Plan
+from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings
 
-# Measured: to start two worker processes costs 1 s, and 3 s until each has loaded its kernels; one
-# process decodes, counts and encodes so many pixels in less.
-_PIXELS = 1 << 23
-_IMAGES = 256
+_MEMORY = 4 << 30  # bytes: several times what any image of so few pixels takes
 
 
 def is_small(plan: Plan, encode: EncodeSettings | None = None) -> bool:
-    """Whether this process alone is done sooner with the images of `plan`.
+    """Whether the images of `plan` are no more than one task's, so that one process does them all.
 
-    encode: how they are written, if they are
+    encode: how they are written, if they are; what takes long for each is left to workers
     """
     is_quick = encode is None or encode.effort <= EncodeSettings().effort
-    return is_quick and plan.n_pixels <= _PIXELS and plan.n_images <= _IMAGES
+    return is_quick and plan.n_pixels <= PARTITION_PIXELS and plan.n_images <= MAX_IMAGES
 
 
 def is_safe(plan: Plan, decode: DecodeSettings) -> bool:
-    """Whether no image of `plan` ends the process that decodes it: worker processes survive one.
+    """Whether no image of `plan` ends the process that decodes it, which workers would survive.
 
-    Found out by another process that decodes them all, while this one loads what the job needs.
+    Found out by another process, which decodes them all.
     """
-    return not find_killers([source.path for source in plan.sources], decode)
+    return not find_killers([source.path for source in plan.sources], decode, _MEMORY)

@@ -222,3 +222,30 @@ def test_images_that_end_their_workers_are_quarantined_and_the_rest_is_done(
     figures.note(
         f"{len(kinds)} images that end their workers, {scope}", f"{deaths} workers died, rest done"
     )
+
+
+@pytest.mark.parametrize("kind", [None, "crash"])
+def test_a_small_job_has_workers_only_where_an_image_would_end_its_process(
+    kind: str | None, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
+    shutil.copytree(pictures, tmp_path / "in")
+    if kind:
+        Image.new("RGB", (20, 20), "red").save(tmp_path / "in" / f"{kind}.png")
+    run_here("compress", pictures, tmp_path / "quiet", "-k", "16", "--workers", "0")
+    environment = {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]),
+        "KILLED_LOG": str(tmp_path / "log"),
+    }
+    out = tmp_path / "out"
+    with started("compress", tmp_path / "in", out, "-k", "16", environment=environment) as job:
+        assert job.wait() == (1 if kind else 0), job.said()
+        assert ("local worker processes" in job.said()) is bool(kind)
+        assert not job.strays()
+    found = tree(out)
+    if kind:
+        [line] = (out / "failures.jsonl").read_text().splitlines()
+        assert json.loads(line)["reason"] == REASONS[kind]
+        del found["failures.jsonl"]
+    assert found == tree(tmp_path / "quiet")
