@@ -81,8 +81,8 @@ def test_addresses_are_read_as_the_kernel_writes_them() -> None:
 @pytest.mark.parametrize("words", [(), ("--workers", "0")], ids=["default", "in one process"])
 def test_a_job_listens_on_loopback_only(words: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    photo = photograph("astronaut.png", (400, 400))
-    for i in range(60):
+    photo = photograph("astronaut.png", (500, 500))
+    for i in range(80):  # more than a small job, which starts no workers by default
         photo.save(tmp_path / "in" / f"{i}.png", compress_level=1)
     environment = {k: v for k, v in os.environ.items() if k != "DASK_SCHEDULER_ADDRESS"}
     command = [sys.executable, "-m", "kmeans_dask", "compress", tmp_path / "in", tmp_path / "out"]
