@@ -5,7 +5,9 @@
 Against moto's S3 server on loopback, a process of its own. s3fs takes part where it is installed;
 it wants other versions than ours of what both need, so in an environment of its own:
 
-    python -m venv peers && peers/bin/pip install boto3 flask flask-cors 'moto[s3]' obstore 's3fs>=2025'
+    python -m venv peers
+    peers/bin/pip install boto3 flask flask-cors 'moto[s3]' obstore 's3fs>=2025'
+    peers/bin/python -m benchmarks.storage
 """
 
 from __future__ import annotations
