@@ -23,7 +23,8 @@ from benchmarks.common import photographs
 from kmeans_dask.cluster import connect
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.png import encode_png
-from kmeans_dask.pipeline.compress import JobSettings, compress
+from kmeans_dask.pipeline.compress import compress
+from kmeans_dask.pipeline.job import JobSettings
 from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.work import open_work

@@ -18,7 +18,8 @@ from statistics import median
 
 from benchmarks.common import SHARED, photographs, versions
 from kmeans_dask.cluster import connect
-from kmeans_dask.pipeline.compress import JobSettings, compress
+from kmeans_dask.pipeline.compress import compress
+from kmeans_dask.pipeline.job import JobSettings
 from kmeans_dask.pipeline.plan import REPORT_FILE, make_plan
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.record import record_of_job

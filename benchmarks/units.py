@@ -33,10 +33,11 @@ from kmeans_dask.clustering.lloyd import fit as lloyd
 from kmeans_dask.clustering.partial import merge_partials
 from kmeans_dask.clustering.spaces import Space
 from kmeans_dask.pipeline.collection import ingest_and_count, take_up
-from kmeans_dask.pipeline.compress import JobSettings, compress
+from kmeans_dask.pipeline.compress import compress
 from kmeans_dask.pipeline.encode import encode, encode_partition
 from kmeans_dask.pipeline.fit import fit
 from kmeans_dask.pipeline.ingest import ingest_partition
+from kmeans_dask.pipeline.job import JobSettings
 from kmeans_dask.pipeline.plan import Plan, Source, cut, make_plan, numbered
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import start_of

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import dask.array as da
 import numpy as np
-from numba.core.registry import CPUDispatcher
 from PIL import Image
 
 from kmeans_dask import KMeans, cli, clustering
+from kmeans_dask.clustering.jit import Kernel
 
 # Arrays that came over a network are read-only, which to numba is another type: hence workers.
 JOBS = (
@@ -59,7 +59,7 @@ def kernels() -> Iterator[str]:
     """All of the package, as numba names their files."""
     for module in pkgutil.iter_modules(clustering.__path__, f"{clustering.__name__}."):
         for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, CPUDispatcher) and value.py_func.__module__ == module.name:
+            if isinstance(value, Kernel) and value.py_func.__module__ == module.name:
                 yield f"{module.name.rpartition('.')[2]}.{value.py_func.__qualname__}"
 
 

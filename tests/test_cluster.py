@@ -20,7 +20,8 @@ from distributed import Client, LocalCluster
 
 from kmeans_dask.cluster import Engine, connect, emit
 from kmeans_dask.errors import ClusterError, StoreError, UsageError
-from kmeans_dask.pipeline.compress import JobSettings, compress
+from kmeans_dask.pipeline.compress import compress
+from kmeans_dask.pipeline.job import JobSettings
 from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.work import open_work

@@ -63,7 +63,7 @@ from kmeans_dask.storage import place_of
 if TYPE_CHECKING:
     from kmeans_dask.cluster import Engine
     from kmeans_dask.pipeline.collection import Collection
-    from kmeans_dask.pipeline.compress import JobSettings
+    from kmeans_dask.pipeline.job import JobSettings
     from kmeans_dask.pipeline.plan import Plan
     from kmeans_dask.pipeline.work import Work
 
@@ -157,7 +157,7 @@ def compress(
     from kmeans_dask.imaging.encode import check_effort
     from kmeans_dask.pipeline import checks
     from kmeans_dask.pipeline.collection import open_collection
-    from kmeans_dask.pipeline.compress import JobSettings
+    from kmeans_dask.pipeline.job import JobSettings
     from kmeans_dask.pipeline.palettes import read_palette_file
     from kmeans_dask.pipeline.plan import make_plan
     from kmeans_dask.pipeline.record import read_record
@@ -296,9 +296,10 @@ def _is_small(
 
     decode, encode: how its images are, if they are
     """
-    from kmeans_dask.pipeline.small import is_safe, is_small
+    from kmeans_dask.pipeline.small import is_quick, is_safe, is_small
 
-    return is_small(plan, encode) and (decode is None or is_safe(plan, decode))
+    is_little = is_small(plan) and (encode is None or is_quick(encode))
+    return is_little and (decode is None or is_safe(plan, decode))
 
 
 # What makes no sense with a palette that is given.

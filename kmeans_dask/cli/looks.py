@@ -131,13 +131,14 @@ def estimate(
     from kmeans_dask.pipeline import compress as job
     from kmeans_dask.pipeline.estimate import estimate as predict
     from kmeans_dask.pipeline.estimate import sample_of
+    from kmeans_dask.pipeline.job import JobSettings
     from kmeans_dask.pipeline.plan import make_plan
     from kmeans_dask.pipeline.sample import images_of
     from kmeans_dask.pipeline.work import open_work
     from kmeans_dask.views.estimate import show_estimate
 
     check_effort(encode_settings)
-    settings = job.JobSettings(
+    settings = JobSettings(
         fit_settings, encode_settings, DecodeSettings(flat=encode_settings.flat), scope
     )
     with Run(as_json) as run:

@@ -16,7 +16,7 @@ EventHandler = Callable[[dict[str, Any]], None]
 class Engine(Protocol):
     """Runs tasks. `name` is a task's prefix on the dashboard.
 
-    place: where tasks run, in words
+    place: where tasks run, in words; is_here: whether that is this process
     dashboard: the address of the Dask dashboard, where there is one
     topic: what tasks that emit events must be given
     cores: that a task which runs alone may use
@@ -24,6 +24,7 @@ class Engine(Protocol):
     """
 
     place: str
+    is_here: bool
     dashboard: str | None
     topic: str
     cores: int

@@ -38,6 +38,7 @@ class _InProcess:
     """The plainest engine: a task is a call."""
 
     place = "this process"
+    is_here = True
     dashboard: str | None = None
     topic = "kmeans-dask"
 

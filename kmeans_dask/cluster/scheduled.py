@@ -51,7 +51,7 @@ class _Scheduled:
     def __init__(
         self, client: Client, place: str, timeout: float, cores: int, *, is_ours: bool
     ) -> None:
-        self.place = place
+        self.place, self.is_here = place, False
         self.cores = cores
         self.dashboard = client.dashboard_link or None
         self._client = client

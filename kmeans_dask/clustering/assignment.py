@@ -172,6 +172,7 @@ def _step_boxed(values, point_weights, boxes, held, frame, grid, state, centroid
     group_weights, group_sums, group_size, fan_out = held
     center, scale = frame
     exact, origin, sum_scale, weight_scale = grid
+    out, into = np.int64(-1), np.int64(1)  # not literals: `_add` would be compiled for each
     labels, of_groups, weights, sums, is_new = state
     n_points, channels = values.shape
     k = centroids.shape[0]
@@ -221,7 +222,7 @@ def _step_boxed(values, point_weights, boxes, held, frame, grid, state, centroid
                 for c in range(channels):
                     sums[0, j, c] += group_sums[group, c]
                 continue
-            n_moved = 0
+            n_moved = np.int64(0)
             for p in range(start, stop):
                 if labels[p] != j:
                     moved[n_moved], leave[n_moved], enter[n_moved] = p, labels[p], j
@@ -229,7 +230,7 @@ def _step_boxed(values, point_weights, boxes, held, frame, grid, state, centroid
                     labels[p] = j
         else:
             of_groups[group] = -1
-            n_moved = 0
+            n_moved = np.int64(0)
             reach = 0.0
             for c in range(channels):
                 reach += max(low[group, c] * low[group, c], high[group, c] * high[group, c])
@@ -255,11 +256,11 @@ def _step_boxed(values, point_weights, boxes, held, frame, grid, state, centroid
                         labels[p] = j
         if not is_new:
             _add(
-                values, point_weights, moved, leave, n_moved, -1,
+                values, point_weights, moved, leave, n_moved, out,
                 exact, origin, sum_scale, weight_scale, weights, sums,
             )  # fmt: skip
         _add(
-            values, point_weights, moved, enter, n_moved, 1,
+            values, point_weights, moved, enter, n_moved, into,
             exact, origin, sum_scale, weight_scale, weights, sums,
         )  # fmt: skip
 
@@ -271,6 +272,7 @@ def _step_loose(values, point_weights, frame, grid, state, totals, old_centroids
     exact, origin, sum_scale, weight_scale = grid
     labels, thresholds, slacks, growth = state
     weights, sums, is_new = totals
+    out, into = np.int64(-1), np.int64(1)
     n_points, channels = values.shape
     k = centroids.shape[0]
 
@@ -322,7 +324,7 @@ def _step_loose(values, point_weights, frame, grid, state, totals, old_centroids
             width = (size + 15) // 16 * 16
             search_tile(x, 0, width, near, lowered, everyone, padded, partial, best, second, which)
             bound_gaps(width, squares, best, second, which, errors, gaps)
-            n_moved = 0
+            n_moved = np.int64(0)
             for i in range(size):
                 row, j = np.uint64(failing[first + i]), which[i]  # unsigned: no check for a sign
                 gap = np.float64(gaps[i])
@@ -338,11 +340,11 @@ def _step_loose(values, point_weights, frame, grid, state, totals, old_centroids
                     labels[row] = j
             if not is_new:
                 _add(
-                    values, point_weights, moved, leave, n_moved, -1,
+                    values, point_weights, moved, leave, n_moved, out,
                     exact, origin, sum_scale, weight_scale, weights, sums,
                 )  # fmt: skip
             _add(
-                values, point_weights, moved, enter, n_moved, 1,
+                values, point_weights, moved, enter, n_moved, into,
                 exact, origin, sum_scale, weight_scale, weights, sums,
             )  # fmt: skip
         slacks[group] = limit + least * (1.0 - 2.0**-20)

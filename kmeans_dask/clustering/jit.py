@@ -1,16 +1,21 @@
-"""How every kernel is compiled: without the GIL, cached on disk where that is possible."""
+"""How every kernel is compiled: when it is first called, without the GIL, and cached on disk.
+
+Numba takes longer to import than all else here: who asks for help, or makes a mistake, does not
+wait for it.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numba
-
+_compiling = threading.RLock()
 # Multiplying and adding in one step, minima without NaN: in other words, in other roundings.
 _ROUGH = {"contract", "nnan", "nsz"}
 
@@ -31,24 +36,56 @@ def bring_kernels(source: str | None, cache: str | None) -> None:
         shutil.rmtree(passing, ignore_errors=True)
 
 
-def jit(kernel: Callable[..., Any], *, rough: bool = False) -> Callable[..., Any]:
+class Kernel:
+    """A function that is compiled by numba at its first call; other kernels may call it, too.
+
+    py_func: the function itself; dispatcher: numba's, from the first call on
+    """
+
+    def __init__(self, function: Callable[..., Any], *, rough: bool) -> None:
+        functools.update_wrapper(self, function)
+        self.py_func = function
+        self._rough = rough
+        self.dispatcher: Any = None
+
+    def __call__(self, *args: Any) -> Any:
+        """What the function returns."""
+        return (self.dispatcher or self._compile())(*args)
+
+    def __reduce__(self) -> str:
+        return self.py_func.__qualname__  # of its module, where it is this kernel
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What numba takes it for, where it compiles a caller."""
+        return (self.dispatcher or self._compile())._numba_type_
+
+    def _compile(self) -> Any:
+        import numba
+
+        options: dict[str, Any] = {"nogil": True, "fastmath": _ROUGH if self._rough else False}
+        with _compiling:
+            if self.dispatcher is None:
+                try:
+                    self.dispatcher = numba.njit(cache=True, **options)(self.py_func)
+                except RuntimeError:  # neither the package's folder nor the user's cache is ours
+                    self.dispatcher = numba.njit(**options)(self.py_func)
+        return self.dispatcher
+
+
+def jit(kernel: Callable[..., Any]) -> Kernel:
     """Compile `kernel` with numba.
 
     Threads are Dask's business: never `parallel=True`, whose threading layer aborts under two
     Dask threads. Labels and sums must be those of the plain loop, to the last bit: so nothing
-    may be rounded otherwise, but in a `rough` kernel, whose results are bounds with a margin.
+    may be rounded otherwise, but in a rough kernel, whose results are bounds with a margin.
     """
-    options: dict[str, Any] = {"nogil": True, "fastmath": _ROUGH if rough else False}
-    try:
-        compiled: Callable[..., Any] = numba.njit(cache=True, **options)(kernel)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        compiled = numba.njit(**options)(kernel)
-    return compiled
+    return Kernel(kernel, rough=False)
 
 
-def rough_jit(kernel: Callable[..., Any]) -> Callable[..., Any]:
+def rough_jit(kernel: Callable[..., Any]) -> Kernel:
     """Compile a kernel whose results are checked by the caller, as fast as they can be had."""
-    return jit(kernel, rough=True)
+    return Kernel(kernel, rough=True)
 
 
 bring_kernels(os.environ.get("KMEANS_DASK_KERNELS"), os.environ.get("NUMBA_CACHE_DIR"))

@@ -222,11 +222,12 @@ def _choose(points, weights, groups, blocks, state, given, raw, k, trials):  # t
     # Sizes are arguments: a compiled kernel on disk does not see another file's constant change.
     group_size, group_low, group_high = groups
     block_size, low, high = blocks
+    take, try_only = np.bool_(True), np.bool_(False)  # no literals: compiled once, not for each
     for place in range(given.shape[0]):
         x, y, z = given[place, 0], given[place, 1], given[place, 2]
         _offer(
             points, weights, group_size, group_low, group_high, block_size, low, high,
-            x, y, z, True, distances, potentials, farthest, farthest_of_group,
+            x, y, z, take, distances, potentials, farthest, farthest_of_group,
         )  # fmt: skip
     chosen = np.empty(k, np.int64)
     used = 0
@@ -241,7 +242,7 @@ def _choose(points, weights, groups, blocks, state, given, raw, k, trials):  # t
             x, y, z = points[0, candidate], points[1, candidate], points[2, candidate]
             gain = _offer(
                 points, weights, group_size, group_low, group_high, block_size, low, high,
-                x, y, z, False, distances, potentials, farthest, farthest_of_group,
+                x, y, z, try_only, distances, potentials, farthest, farthest_of_group,
             )  # fmt: skip
             if gain > most:
                 best, most = candidate, gain
@@ -249,7 +250,7 @@ def _choose(points, weights, groups, blocks, state, given, raw, k, trials):  # t
         x, y, z = points[0, best], points[1, best], points[2, best]
         _offer(
             points, weights, group_size, group_low, group_high, block_size, low, high,
-            x, y, z, True, distances, potentials, farthest, farthest_of_group,
+            x, y, z, take, distances, potentials, farthest, farthest_of_group,
         )  # fmt: skip
     return chosen
 

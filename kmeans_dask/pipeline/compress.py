@@ -6,20 +6,20 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from kmeans_dask.cluster import Engine
 from kmeans_dask.errors import ImageError, UsageError
-from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.palette_files import hexes_of
+from kmeans_dask.pipeline.at_once import compress_at_once
 from kmeans_dask.pipeline.budget import pixels_within
 from kmeans_dask.pipeline.collection import Collection, ingest_and_count, take_up_anew
 from kmeans_dask.pipeline.count import Tally
-from kmeans_dask.pipeline.encode import check_palette, encode, write_tokens
-from kmeans_dask.pipeline.fit import FitResult, drift_of, fit, plain_settings, read_fit
+from kmeans_dask.pipeline.encode import encode, write_tokens
+from kmeans_dask.pipeline.fit import FitResult, drift_of, fit, read_fit
 from kmeans_dask.pipeline.gallery import CLOUD
+from kmeans_dask.pipeline.job import JobSettings
 from kmeans_dask.pipeline.plan import Failure, Plan, cut, numbered
 from kmeans_dask.pipeline.private import (
     Group,
@@ -29,63 +29,17 @@ from kmeans_dask.pipeline.private import (
     groups_of_one,
 )
 from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.small import is_small
 from kmeans_dask.pipeline.summary import Summary, TokensSummary, summarize
-from kmeans_dask.pipeline.work import Work, asked_for
+from kmeans_dask.pipeline.work import Work
 from kmeans_dask.pipeline.write import Encoded, write_failures, write_palette
 from kmeans_dask.settings import (
     PARTITION_PIXELS,
-    SCOPES,
-    DecodeSettings,
     EncodeSettings,
     FitSettings,
-    check_choice,
-    check_together,
 )
 from kmeans_dask.storage import Place
 from kmeans_dask.store import Store
-
-
-@dataclass(frozen=True)
-class JobSettings:
-    """What to make of a collection. Raises UsageError where one choice excludes another.
-
-    scope: which images share a palette, one of `settings.SCOPES`
-    palette: given, so that none is fitted
-    """
-
-    fit: FitSettings
-    encode: EncodeSettings
-    decode: DecodeSettings
-    scope: str = SCOPES[0]
-    palette: Palette | None = None
-
-    def __post_init__(self) -> None:
-        check_together(self.fit, self.encode)
-        check_choice("--palette", self.scope, SCOPES)
-        if self.scope == "auto" and self.fit.min_psnr is None:
-            raise UsageError("--palette auto needs a target: add --min-psnr")
-        if self.encode.format == "tokens" and self.palette:
-            raise UsageError("--format tokens and --palette-file exclude each other")
-        if self.encode.format == "tokens" and self.scope != "shared":
-            raise UsageError("--format tokens needs one palette: leave --palette at shared")
-        if self.palette:
-            check_palette(self.palette, self.encode)
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether one palette is fitted to the whole collection."""
-        return self.scope in ("shared", "auto") and self.palette is None
-
-    def as_asked(self) -> dict[str, Any]:
-        """All of it that the result hangs on, as `work.open_work` compares it."""
-        return asked_for(
-            "compress",
-            palette=self.scope,
-            palette_file=hexes_of(self.palette.entries) if self.palette else None,
-            fit=plain_settings(self.fit),
-            encode=self.encode,
-            decode=self.decode.of_result,
-        )
 
 
 @contextmanager
@@ -114,6 +68,9 @@ def compress(
     collection: a store that is kept; else, where one is needed, it passes
     keep_palette: take the palette that the store has
     """
+    if collection is None and _is_held_here(plan, engine, settings):
+        encoded, fitted = compress_at_once(plan, work, engine, progress, settings)
+        return _conclude(encoded, work, fitted, progress, plan.n_skipped)
     if settings.is_shared:
         held = collection or take_up_anew(work.store_path, plan, settings.decode)
         ingest_and_count(held, engine, progress)
@@ -143,10 +100,25 @@ def encode_and_summarize(
     colors = hexes_of(fitted.palette.entries)
     records = work.stage("encode", store.path, colors, fitted.settings, settings, private)
     encoded = encode(store, work.output, records, fitted, engine, progress, settings, private)
+    return _conclude(encoded, work, fitted, progress, store.plan["n_skipped"])
+
+
+def _conclude(
+    encoded: Encoded, work: Work, fitted: FitResult, progress: Progress, n_skipped: int
+) -> Summary:
+    """Write what is beside the images."""
     if encoded.images:
         write_palette(work.output, fitted.palette, fitted.weights)
     write_failures(work.output, encoded.failures)
-    return summarize(encoded, progress, store.plan["n_skipped"], fitted)
+    return summarize(encoded, progress, n_skipped, fitted)
+
+
+def _is_held_here(plan: Plan, engine: Engine, settings: JobSettings) -> bool:
+    """Whether this process does it all, and can hold all images at once."""
+    if not (engine.is_here and settings.is_shared and settings.scope == "shared"):
+        return False
+    within = pixels_within(engine.memory)
+    return is_small(plan) and (within is None or plan.n_pixels <= within)
 
 
 def _compress_private(

@@ -65,7 +65,7 @@ def encode(
     progress.finish()
     cloud = engine.result(engine.submit("cloud", sample_cloud, store.path, fitted))
     gallery = replace(total.gallery, cloud=cloud)
-    return replace(total, failures=_in_order(failures), gallery=gallery)
+    return replace(total, failures=in_order(failures), gallery=gallery)
 
 
 def sample_cloud(store_path: Place, fitted: FitResult) -> Cloud:
@@ -192,7 +192,7 @@ def write_tokens(
         failures += failed
         progress.advance(n_images)
     progress.finish()
-    return dtype, _in_order(failures)
+    return dtype, in_order(failures)
 
 
 def tokens_of_partition(
@@ -216,5 +216,6 @@ def _failures(records: Sequence[Mapping[str, str]]) -> tuple[Failure, ...]:
     return tuple(Failure(**record) for record in records)
 
 
-def _in_order(failures: Sequence[Failure]) -> tuple[Failure, ...]:
+def in_order(failures: Sequence[Failure]) -> tuple[Failure, ...]:
+    """By their paths."""
     return tuple(sorted(failures, key=lambda failure: failure.path))

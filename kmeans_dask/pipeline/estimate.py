@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kmeans_dask.cluster import Engine
-from kmeans_dask.pipeline.compress import JobSettings, compress
+from kmeans_dask.pipeline.compress import compress
 from kmeans_dask.pipeline.gallery import ImageRow
+from kmeans_dask.pipeline.job import JobSettings
 from kmeans_dask.pipeline.plan import Failure, Plan, Source, cut, numbered
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.work import Work

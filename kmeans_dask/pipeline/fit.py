@@ -114,7 +114,7 @@ def fit(
     """
     store.require_whole()
     store.sweep()
-    name = f"k{settings.colors}"
+    name = name_of(settings)
     generation = store.plan["generation"]
     before = read_fit(store, name) if name in store.palette_names else None
     if before and before.generation == generation:
@@ -124,11 +124,7 @@ def fit(
         before = None
     tally = Tally.read(store)
     transparent = tally.transparent > 0
-    if len(settings.fixed) + transparent > settings.colors:
-        raise UsageError(
-            f"--colors {settings.colors} has no room for {len(settings.fixed)} fixed colours and "
-            "the transparent one: raise it"
-        )
+    check_room(settings, transparent=transparent)
     check_sums(tally, settings)
     if settings.weight == "images" and not store.is_weighed:
         weigh_images(store, engine, progress)
@@ -149,14 +145,33 @@ def fit(
             colors,
             settings,
             transparent=transparent,
-            on_iteration=lambda iteration: progress.iterate(_event(iteration, colors.space)),
+            on_iteration=lambda iteration: progress.iterate(event_of(iteration, colors.space)),
             checkpoint=_checkpoint(store, settings),
         )
     # What was seen last is another start's, perhaps, and without what was fixed.
     progress.announce({"kind": "palette", "colors": _opaque_hexes(found.palette.colors)})
     progress.finish()
-    result = FitResult(
-        name,
+    drift = drift_of(store, before, engine) if before else None
+    result = result_of(found, n_colors, settings, generation, drift)
+    _write(store, result, found.fit.centroids)
+    return result
+
+
+def name_of(settings: FitSettings) -> str:
+    """What a palette is called."""
+    return f"k{settings.colors}"
+
+
+def result_of(
+    found: Quantized,
+    n_colors: int,
+    settings: FitSettings,
+    generation: int = 1,
+    drift: Drift | None = None,
+) -> FitResult:
+    """What was found of so many distinct colours."""
+    return FitResult(
+        name_of(settings),
         found.palette,
         found.judged.weights,
         n_colors,
@@ -167,10 +182,17 @@ def fit(
         found.fit.history,
         settings,
         generation,
-        drift_of(store, before, engine) if before else None,
+        drift,
     )
-    _write(store, result, found.fit.centroids)
-    return result
+
+
+def check_room(settings: FitSettings, *, transparent: bool) -> None:
+    """Raise UsageError where a palette has no room for what it must have."""
+    if len(settings.fixed) + transparent > settings.colors:
+        raise UsageError(
+            f"--colors {settings.colors} has no room for {len(settings.fixed)} fixed colours and "
+            "the transparent one: raise it"
+        )
 
 
 def check_sums(tally: Tally, settings: FitSettings) -> None:
@@ -253,7 +275,7 @@ def fit_chunk(
         raise JobError(str(error)) from error
 
     def tell(iteration: Iteration) -> None:
-        emit(topic, _event(iteration, colors.space))
+        emit(topic, event_of(iteration, colors.space))
 
     with local_threads(cores) as threads:
         colors = LocalColors(store.read_colors(), settings, threads, _weights(store, settings))
@@ -270,7 +292,7 @@ def _checkpoint(store: Store, settings: FitSettings) -> Checkpoint:
     """What is there is of an earlier run that is gone on with: else it was removed."""
     colors = store.colors_attrs["generation"]
     identity = {"settings": plain_settings(settings), "generation": colors}
-    return Checkpoint(store.fit_file(f"k{settings.colors}"), identity, resume=True)
+    return Checkpoint(store.fit_file(name_of(settings)), identity, resume=True)
 
 
 def plain_settings(settings: FitSettings) -> dict[str, Any]:
@@ -280,7 +302,7 @@ def plain_settings(settings: FitSettings) -> dict[str, Any]:
     return plain
 
 
-def _event(iteration: Iteration, space: Space) -> dict[str, Any]:
+def event_of(iteration: Iteration, space: Space) -> dict[str, Any]:
     """An iteration, and what the palette would be by now, for those who watch."""
     centroids = iteration.centroids[:MAX_COLORS]
     colors = space.colors(centroids, np.ones(len(centroids), np.bool_))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from kmeans_dask.clustering.counts import count_colors
 from kmeans_dask.imaging.probe import find_killers
 from kmeans_dask.pipeline.plan import MAX_IMAGES, Plan
 from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings
@@ -9,18 +14,23 @@ from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSetting
 _MEMORY = 4 << 30  # bytes: several times what any image of so few pixels takes
 
 
-def is_small(plan: Plan, encode: EncodeSettings | None = None) -> bool:
-    """Whether the images of `plan` are no more than one task's, so that one process does them all.
+def is_small(plan: Plan) -> bool:
+    """Whether the images of `plan` are no more than one task's: then one process does them all."""
+    return plan.n_pixels <= PARTITION_PIXELS and plan.n_images <= MAX_IMAGES
 
-    encode: how they are written, if they are; what takes long for each is left to workers
-    """
-    is_quick = encode is None or encode.effort <= EncodeSettings().effort
-    return is_quick and plan.n_pixels <= PARTITION_PIXELS and plan.n_images <= MAX_IMAGES
+
+def is_quick(encode: EncodeSettings) -> bool:
+    """Whether images are written so that none takes long, which would be for workers to share."""
+    return encode.effort <= EncodeSettings().effort
 
 
 def is_safe(plan: Plan, decode: DecodeSettings) -> bool:
     """Whether no image of `plan` ends the process that decodes it, which workers would survive.
 
-    Found out by another process, which decodes them all.
+    Found out by another process, which decodes them all; this one makes numba ready meanwhile.
     """
-    return not find_killers([source.path for source in plan.sources], decode, _MEMORY)
+    paths = [source.path for source in plan.sources]
+    with ThreadPoolExecutor(1) as thread:
+        killers = thread.submit(find_killers, paths, decode, _MEMORY)
+        count_colors(np.zeros((1, 3), np.uint8))
+        return not killers.result()

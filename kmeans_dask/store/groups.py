@@ -17,13 +17,10 @@ import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
-from zarr.storage import MemoryStore, ObjectStore
 
 from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.errors import StoreError
@@ -40,10 +37,14 @@ from kmeans_dask.storage.files import (
 )
 from kmeans_dask.storage.remote import telling
 
+if TYPE_CHECKING:
+    import zarr
+
+# Zarr is imported where it is used: what needs no store need not wait for it.
+
 _CHUNK_COLORS = 1 << 20
 _MAX_CHUNK = 1 << 25  # bytes of one that is read: twice what is written
 _MAX_DOCUMENT = 1 << 30  # bytes of a zarr.json: thousands of images with all their metadata
-_CODECS = (BytesCodec, BloscCodec, Crc32cCodec)
 # Types of each array, and its shape after the first axis, None for any.
 _ARRAYS: Mapping[str, tuple[tuple[str, ...], tuple[int, ...] | None]] = {
     "pixels": (("uint8",), (3,)),
@@ -113,17 +114,23 @@ def create_group(path: Place) -> zarr.Group:
     if isinstance(path, Remote):
         rewrite_metadata(path, {})
         return find_group(path, "r+")
+    import zarr
+
     return zarr.create_group(path, zarr_format=3)
 
 
 def find_group(path: Place, mode: Literal["r", "r+"]) -> zarr.Group:
     """The group at `path`, unsealed or not. Raises StoreError where there is none."""
+    import zarr
+
     with reading(path):
         return zarr.open_group(_zarr_store(path), path=_zarr_path(path), mode=mode, zarr_format=3)
 
 
 def _zarr_store(place: Place) -> Any:
     """What Zarr calls a store: a folder, or the bucket that an object is in."""
+    from zarr.storage import ObjectStore
+
     return ObjectStore(place.bucket()) if isinstance(place, Remote) else place
 
 
@@ -251,6 +258,9 @@ def seal(folder: Place, inside: Iterable[str]) -> None:
 
 def rewrite_metadata(folder: Place, attrs: Mapping[str, Any]) -> None:
     """Write the metadata of a group anew; its members stay as they are."""
+    import zarr
+    from zarr.storage import MemoryStore
+
     memory: dict[str, Any] = {}
     zarr.create_group(MemoryStore(memory), zarr_format=3, attributes=dict(attrs))
     make_way(folder / _METADATA)
@@ -285,6 +295,8 @@ def check_seal(path: Place) -> None:
 
 def folder_of(node: zarr.Group | zarr.Array[Any]) -> Place:
     """Where a group or an array is."""
+    from zarr.storage import ObjectStore
+
     store = node.store_path.store
     if isinstance(store, ObjectStore):
         return Remote.in_bucket(store.store, node.path)
@@ -303,6 +315,9 @@ def read(array: zarr.Array[Any], place: slice = slice(None)) -> NDArray[Any]:
 
 def open_array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     """An array with all its chunks. Raises StoreError for any that we do not write."""
+    import zarr
+    from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
+
     path = folder_of(group) / name
     check_document(folder_of(group), f"{name}/{_METADATA}")
     with reading(path):
@@ -310,10 +325,11 @@ def open_array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     if not isinstance(array, zarr.Array) or name not in _ARRAYS:
         raise StoreError(f"{path} is damaged: it is no array of ours")
     dtypes, tail = _ARRAYS[name]
+    known = (BytesCodec, BloscCodec, Crc32cCodec)
     is_ours = array.dtype.name in dtypes and array.ndim > 0 and tail in (None, array.shape[1:])
     codecs = getattr(array.metadata, "codecs", ())
     chunk = math.prod(array.chunks) * array.dtype.itemsize
-    if not is_ours or chunk > _MAX_CHUNK or not all(isinstance(each, _CODECS) for each in codecs):
+    if not is_ours or chunk > _MAX_CHUNK or not all(isinstance(each, known) for each in codecs):
         raise StoreError(f"{path} is damaged: no store has such an array")
     with reading(path):
         missing = array.nchunks - array.nchunks_initialized
@@ -342,6 +358,10 @@ def create_array(
     dtype: np.dtype[Any],
 ) -> zarr.Array[Any]:
     """An array whose chunks are checksummed, and written even where they are all zero."""
+    import zarr
+    from zarr.codecs import BloscCodec, Crc32cCodec
+    from zarr.storage import MemoryStore
+
     path, into, memory = folder_of(group), group, dict[str, Any]()
     if isinstance(path, Remote):  # as `create_group` has it
         into = zarr.create_group(MemoryStore(memory), zarr_format=3)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from kmeans_dask.clustering.counts import ColorCounts
@@ -22,6 +21,10 @@ from kmeans_dask.store.groups import (
     read_counts,
     write_counts,
 )
+
+if TYPE_CHECKING:
+    import zarr
+
 
 CHUNK_PIXELS = 1 << 22  # 12 MiB of RGB
 _MOST = 1 << 62  # of any number that is read

@@ -35,10 +35,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from kmeans_dask.clustering.counts import ColorCounts
@@ -57,6 +56,10 @@ from kmeans_dask.storage.files import (
 from kmeans_dask.store import groups, partition
 from kmeans_dask.store.groups import Document
 from kmeans_dask.store.partition import Partition, PartitionWriter, is_failure
+
+if TYPE_CHECKING:
+    import zarr
+
 
 FORMAT = "kmeans-dask"
 FORMAT_VERSION = 3

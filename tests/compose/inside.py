@@ -25,10 +25,10 @@ def fit_first() -> None:
     lloyd.fit(start, assignment.Assignment(colors).partial, max_iter=5)
     seconds = time.perf_counter() - since
     jitted = [
-        value
+        value.dispatcher
         for module in (assignment, counts, points, seeding, lloyd)
         for value in vars(module).values()
-        if hasattr(value, "py_func")
+        if getattr(value, "dispatcher", None)
     ]
     compiled = sum(sum(each.stats.cache_misses.values()) for each in jitted)
     loaded = sum(sum(each.stats.cache_hits.values()) for each in jitted)
@@ -46,11 +46,11 @@ def count_compiled() -> None:
 
     def count() -> tuple[int, int]:
         jitted = {
-            id(value): value
+            id(value): value.dispatcher
             for name, module in list(sys.modules.items())
             if name.startswith("kmeans_dask.clustering")
             for value in vars(module).values()
-            if hasattr(value, "py_func")
+            if getattr(value, "dispatcher", None)
         }
         return (
             sum(sum(each.stats.cache_misses.values()) for each in jitted.values()),

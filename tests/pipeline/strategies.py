@@ -17,7 +17,8 @@ from kmeans_dask.clustering.spaces import Space
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.pipeline.checkpoint import Checkpoint
 from kmeans_dask.pipeline.collection import ingest_and_count, take_up
-from kmeans_dask.pipeline.compress import JobSettings, compress
+from kmeans_dask.pipeline.compress import compress
+from kmeans_dask.pipeline.job import JobSettings
 from kmeans_dask.pipeline.plan import WORK_FOLDER, make_plan
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import LocalColors, OnIteration, Quantized, quantize

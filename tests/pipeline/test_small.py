@@ -8,7 +8,7 @@ import pytest
 
 from kmeans_dask.pipeline import small
 from kmeans_dask.pipeline.plan import MAX_IMAGES, Plan, Source
-from kmeans_dask.pipeline.small import is_safe, is_small
+from kmeans_dask.pipeline.small import is_quick, is_safe, is_small
 from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings
 from tests.command import run_here
 from tests.pipeline.strategies import noise, save
@@ -39,7 +39,7 @@ def test_what_is_one_tasks_is_small(plan: Plan, expected: bool) -> None:
 
 @pytest.mark.parametrize(("effort", "expected"), [(0, True), (3, True), (4, False), (9, False)])
 def test_what_takes_long_to_write_is_not(effort: int, expected: bool) -> None:
-    assert is_small(plan_of(1), EncodeSettings(effort=effort)) is expected
+    assert is_quick(EncodeSettings(effort=effort)) is expected
 
 
 def test_what_cannot_be_read_ends_no_process(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from kmeans_dask.cluster import connect
 from kmeans_dask.errors import UsageError
 from kmeans_dask.pipeline import compress as compressing
 from kmeans_dask.pipeline import private
-from kmeans_dask.pipeline.compress import JobSettings, compress
+from kmeans_dask.pipeline.compress import compress
 from kmeans_dask.pipeline.gallery import Gallery, ImageRow
+from kmeans_dask.pipeline.job import JobSettings
 from kmeans_dask.pipeline.plan import WORK_FOLDER, Failure, MakePlan, make_plan
 from kmeans_dask.pipeline.summary import Summary
 from kmeans_dask.pipeline.work import Work, asked_for, open_work, recorded
@@ -533,13 +534,14 @@ def test_a_damaged_plan_is_made_again(tmp_path: Path) -> None:
 # -- whole jobs -------------------------------------------------------------------------------
 
 
-SCOPES = ("shared", "folder", "large folders", "image", "auto")
+SCOPES = ("shared", "stored", "folder", "large folders", "image", "auto")
 _TARGET = 20.1  # dB, that the shared palette misses for some images
 
 
 def run_job(scope: str, folder: Path, output: Path, steps: int = 0) -> Summary:
     """A job of many small pieces, which goes on with what is there, and may be ended."""
     name = scope.removeprefix("large ").removesuffix("s") if "folder" in scope else scope
+    name = "shared" if scope == "stored" else name
     settings = JobSettings(
         FitSettings(8, min_psnr=_TARGET if scope == "auto" else None),
         EncodeSettings(always=True),
@@ -564,6 +566,8 @@ def scope(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     monkeypatch.setattr(private, "_TASKS", 100)
     if request.param == "large folders":
         monkeypatch.setattr(compressing, "PARTITION_PIXELS", 500)
+    if request.param == "stored":  # else so few are held
+        monkeypatch.setattr(compressing, "is_small", lambda plan: False)
     assert isinstance(request.param, str)
     return request.param
 

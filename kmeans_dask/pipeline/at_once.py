@@ -1,0 +1,168 @@
+"""A small collection in this process, all at once: its images are held, and none is stored.
+
+A store that is not kept is for what one task cannot hold; else it costs more than it saves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.cluster import Engine, local_threads
+from kmeans_dask.clustering.counts import ColorCounts, merge_counts
+from kmeans_dask.errors import ImageError, JobError
+from kmeans_dask.imaging.palette_files import hexes_of
+from kmeans_dask.pipeline.budget import check_colors
+from kmeans_dask.pipeline.count import image_weight, weighed
+from kmeans_dask.pipeline.encode import check_palette, in_order
+from kmeans_dask.pipeline.fit import FitResult, check_room, event_of, result_of
+from kmeans_dask.pipeline.gallery import CLOUD, cloud_of
+from kmeans_dask.pipeline.ingest import empty_counter, read_image, record_of
+from kmeans_dask.pipeline.job import JobSettings
+from kmeans_dask.pipeline.mapping import Mapper
+from kmeans_dask.pipeline.plan import Failure, Plan, Source, cut, numbered
+from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.quantize import LocalColors, quantize
+from kmeans_dask.pipeline.work import Work, recorded
+from kmeans_dask.pipeline.write import Encoded, Mapped, write_image
+from kmeans_dask.settings import DecodeSettings
+from kmeans_dask.storage import Place
+
+_PIECES = 4  # of the images, for each core: what is left at the end is short then
+_LEAST = 1 << 16  # pixels that are worth a piece
+
+
+class _Picture(NamedTuple):
+    """A decoded image: its record, pixels (n, 3), alphas (n,) or None.
+
+    counts: of its colours, where each image is to weigh the same
+    """
+
+    record: dict[str, Any]
+    pixels: NDArray[np.uint8]
+    alphas: NDArray[np.uint8] | None
+    counts: ColorCounts | None
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Some of the images, decoded; the colours of all of them; and those that cannot be read."""
+
+    name: str
+    pictures: list[_Picture]
+    counts: ColorCounts
+    failures: list[Failure]
+
+
+def compress_at_once(
+    plan: Plan,
+    work: Work,
+    engine: Engine,
+    progress: Progress,
+    settings: JobSettings,
+) -> tuple[Encoded, FitResult]:
+    """Compress the images of `plan`, which one task holds, with one palette.
+
+    Raises UsageError where the palette has no room for transparency.
+    """
+    with local_threads(engine.cores) as threads:
+        progress.start("ingest", plan.n_images, "images")
+        each = settings.fit.weight == "images"
+        most = max(_LEAST, plan.n_pixels // (_PIECES * engine.cores))
+        runs = numbered(cut(list(plan.sources), min(most, plan.partition_pixels)))
+        pieces = []
+        for piece in threads.map("ingest", partial(_decode, settings.decode, each), runs.items()):
+            pieces.append(piece)
+            failed = len(piece.failures)
+            progress.advance(len(piece.pictures) + failed, failed)
+        progress.finish()
+
+        progress.start("fit", None, "iterations")
+        counts = merge_counts([piece.counts for piece in pieces])
+        pictures = [picture for piece in pieces for picture in piece.pictures]
+        transparent = any(picture.record["transparent"] for picture in pictures)
+        check_room(settings.fit, transparent=transparent)
+        try:
+            check_colors(len(counts), opaque=counts.is_opaque)
+        except ImageError as error:
+            raise JobError(str(error)) from error
+        colors = LocalColors(counts, settings.fit, threads, _weights(pictures) if each else None)
+        found = quantize(
+            colors,
+            settings.fit,
+            transparent=transparent,
+            on_iteration=lambda iteration: progress.iterate(event_of(iteration, colors.space)),
+        )
+        fitted = result_of(found, len(counts), settings.fit)
+        check_palette(found.palette, settings.encode)
+        entries = colors.entries(found.palette)
+        progress.finish()
+
+        progress.start("encode", len(pictures), "images")
+        mapper = Mapper(counts, found.palette, settings.fit.space, settings.encode.dither, entries)
+        colored = hexes_of(found.palette.entries)
+        records = work.stage("encode", colored, settings.fit, settings.encode)
+        write = partial(_write, mapper, work.output, records, settings)
+        parts = []
+        for part in threads.map("encode", write, pieces):
+            parts.append(part)
+            progress.advance(part.images)
+        encoded = Encoded.total(parts)
+        progress.finish()
+    failures = [*plan.failures, *encoded.failures]
+    failures += [failure for piece in pieces for failure in piece.failures]
+    cloud = cloud_of(counts, entries, found.palette, CLOUD)
+    gallery = replace(encoded.gallery, cloud=cloud)
+    return replace(encoded, failures=in_order(failures), gallery=gallery), fitted
+
+
+def _decode(settings: DecodeSettings, each: bool, run: tuple[str, Sequence[Source]]) -> _Piece:
+    """One task: decode and count. With `each` every image by itself."""
+    name, sources = run
+    counter = empty_counter()
+    pictures, failures, tables = [], [], []
+    for source in sources:
+        try:
+            decoded = read_image(source, settings)
+        except ImageError as error:
+            failures.append(Failure(source.path, str(error)))
+            continue
+        band = decoded.whole()
+        counter.add(band.pixels, band.alphas)
+        counts = None
+        if each:
+            tables.append(counts := counter.counts())
+        record = record_of(source, decoded, settings)
+        pictures.append(_Picture(record, band.pixels, band.alphas, counts))
+    return _Piece(name, pictures, merge_counts([*tables, counter.counts()]), failures)
+
+
+def _weights(pictures: Sequence[_Picture]) -> NDArray[np.int64]:
+    """What each colour weighs where each image weighs the same."""
+    weight = image_weight(len(pictures))
+    tables = [weighed(picture.counts, weight) for picture in pictures if picture.counts]
+    return merge_counts(tables).weights
+
+
+def _write(
+    mapper: Mapper, output: Place, records: Place, settings: JobSettings, piece: _Piece
+) -> Encoded:
+    """One task: map, deflate and write, unless that is done."""
+
+    def write() -> Encoded:
+        parts = []
+        for record, pixels, alphas, _ in piece.pictures:
+            indices = mapper.map(pixels, alphas, record["width"])
+            mapped = Mapped.of(record, pixels, alphas, indices, mapper.palette)
+            parts.append(
+                write_image(record, mapped, output, settings.encode, settings.fit.min_psnr)
+            )
+        return Encoded.total(parts)
+
+    of = [picture.record for picture in piece.pictures]
+    return recorded(records / f"{piece.name}.json", output, of, write)
