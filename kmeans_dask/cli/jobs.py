@@ -251,15 +251,15 @@ def _compress(
         summary = compress(
             plan, work, engine, run.progress, settings, held, keep_palette=keep_palette
         )
-    record = record_of_job(
-        summary,
-        plan.inputs,
-        work.output,
-        scope=settings.scope,
-        fit=settings.fit,
-        encode=settings.encode,
-    )
-    write_report(work.output, record)
+        record = record_of_job(
+            summary,
+            plan.inputs,
+            work.output,
+            scope=settings.scope,
+            fit=settings.fit,
+            encode=settings.encode,
+        )
+        write_report(work.output, record, engine)
     work.finish()
     run.show(summary.as_dict(), show_summary(summary))
     return int(summary.failed > 0)
@@ -492,15 +492,15 @@ def encode(
                 summary = job.encode_and_summarize(
                     opened, work, fitted, engine, run.progress, settings
                 )
-            record = record_of_job(
-                summary,
-                map(str, inputs),
-                output,
-                scope="shared",
-                fit=fitted.settings,
-                encode=settings,
-            )
-            write_report(output, record)
+                record = record_of_job(
+                    summary,
+                    map(str, inputs),
+                    output,
+                    scope="shared",
+                    fit=fitted.settings,
+                    encode=settings,
+                )
+                write_report(output, record, engine)
             work.finish()
         run.show(summary.as_dict(), show_summary(summary))
     return int(summary.failed > 0)

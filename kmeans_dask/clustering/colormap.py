@@ -81,6 +81,10 @@ def squared_error(
 
     In 1 / `ERROR_UNITS`. Colours are multiplied by their alphas, and alpha is compared too.
     """
+    if alphas is None:
+        over = entries[:, 3:].astype(np.int64)
+        of_alphas = ((255 - over[:, 0]) * 255) ** 2
+        return int(_sum_opaque(pixels, indices, entries[:, :3] * over, of_alphas))
     return int(squared_errors(pixels, alphas, indices, entries, added_up=True)[0])
 
 
@@ -105,6 +109,19 @@ def _look_up(pixels, table, indices):  # type: ignore[no-untyped-def]
     for i in range(pixels.shape[0]):
         r, g, b = pixels[i, 0], pixels[i, 1], pixels[i, 2]
         indices[i] = table[(SPREAD[r] << np.uint32(2)) | (SPREAD[g] << np.uint32(1)) | SPREAD[b]]
+
+
+@jit
+def _sum_opaque(pixels, indices, colors, of_alphas):  # type: ignore[no-untyped-def]
+    """The errors of opaque pixels, to colours multiplied by their alphas (k, 3), added up."""
+    total = np.int64(0)
+    for i in range(pixels.shape[0]):
+        entry = indices[i]
+        r = np.int64(pixels[i, 0]) * 255 - colors[entry, 0]
+        g = np.int64(pixels[i, 1]) * 255 - colors[entry, 1]
+        b = np.int64(pixels[i, 2]) * 255 - colors[entry, 2]
+        total += r * r + g * g + b * b + of_alphas[entry]
+    return total
 
 
 @jit

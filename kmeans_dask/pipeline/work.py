@@ -147,12 +147,12 @@ class Work:
 
     def finish(self) -> None:
         """The job is done, and would survive a power cut; what only it needed goes."""
+        remove(self.store_path)  # first: else the disk would be waited for with all its pixels
         sync(self.output)
         paths = {name: self.output / name for name in OUR_FILES}
         files = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
         written = [(name, len(data), zlib.crc32(data)) for name, data in files.items()]
         write_sealed(self.path / "job.json", {**self._asked, "finished": written})
-        remove(self.store_path)
         remove(self.output / ASIDE)
 
 

@@ -9,10 +9,12 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from jinja2 import TemplateError
 
+from kmeans_dask.cluster import Engine, connect
 from kmeans_dask.errors import UsageError
 from kmeans_dask.imaging.decode import DecodedImage, decode
 from kmeans_dask.pipeline.plan import RECORD_FILE, REPORT_FILE
@@ -27,9 +29,12 @@ _QUALITIES = (80, 50, 20)  # of WebP; the next one where a thumbnail, of noise, 
 _LARGE = 90_000  # bytes: 24 of them stay below 3 MB in base64
 
 
-def write_report(output: Place, record: Mapping[str, Any]) -> None:
-    """Write `report.html` into `output`, and `report.json`, from which it can be made again."""
-    page = render_report(record, output).encode()
+def write_report(output: Place, record: Mapping[str, Any], engine: Engine | None = None) -> None:
+    """Write `report.html` into `output`, and `report.json`, from which it can be made again.
+
+    engine: where thumbnails are made, for which whole images are decoded; by default here
+    """
+    page = render_report(record, output, engine).encode()
     write_file(output / RECORD_FILE, json.dumps(record, allow_nan=False).encode())
     write_file(output / REPORT_FILE, page)
 
@@ -42,12 +47,15 @@ def remake_report(output: Place, record: Mapping[str, Any]) -> None:
         raise UsageError(f"{output / RECORD_FILE} is damaged: run the job again") from None
 
 
-def render_report(data: Mapping[str, Any], output: Place) -> str:
+def render_report(data: Mapping[str, Any], output: Place, engine: Engine | None = None) -> str:
     """The page; of the files that `data` names as outputs, only those below `output` are read."""
     shown = clean(data)
-    worst = _pairs(data["worst"], output)
     there = {row["output"] for row in data["worst"]}
-    best = _pairs([row for row in data["best"] if row["output"] not in there], output)
+    worst, best = _pairs(
+        [data["worst"], [row for row in data["best"] if row["output"] not in there]],
+        output.absolute(),  # workers run in other folders
+        engine,
+    )
     block = {
         "cloud": visible_cloud(shown["cloud"]),
         "history": shown["history"],
@@ -84,16 +92,30 @@ def _histogram(histogram: Mapping[str, Sequence[float]] | None) -> dict[str, Any
     return dict(histogram) if histogram and any(histogram["counts"]) else None
 
 
-def _pairs(rows: Sequence[Mapping[str, Any]], output: Place) -> list[dict[str, Any]]:
-    """Rows with thumbnails, of the images of which both files can be read."""
-    pairs = []
-    for row in rows[:_THUMBNAILS]:
-        try:
-            pair = _thumbnails(place_of(row["path"]), _below(output, row["output"]))
-        except Exception:  # noqa: S112 - whatever a hostile file raises costs its thumbnail only
-            continue
-        pairs.append(clean({key: row[key] for key in _ROW}) | pair)
-    return pairs
+def _pairs(
+    groups: Sequence[Sequence[Mapping[str, Any]]], output: Place, engine: Engine | None
+) -> list[list[dict[str, Any]]]:
+    """Of each group the first rows, with thumbnails, of which both files can be read."""
+    shown = [row for group in groups for row in group[:_THUMBNAILS]]
+    with nullcontext(engine) if engine else connect(workers=0) as at_work:
+        # the largest first, so that no worker is left alone with one at the end
+        tasks = {
+            number: at_work.submit("thumbnail", _pair, output, dict(row))
+            for number, row in sorted(enumerate(shown), key=lambda each: -each[1]["input_bytes"])
+        }
+        pairs = [at_work.result(tasks[number]) for number in range(len(shown))]
+    some = len(groups[0][:_THUMBNAILS])
+    return [[pair for pair in group if pair] for group in (pairs[:some], pairs[some:])]
+
+
+def _pair(output: Place, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """One task: a row with its thumbnails."""
+    try:
+        pair = _thumbnails(place_of(row["path"]), _below(output, row["output"]))
+    except Exception:  # whatever a hostile file raises costs its thumbnail only
+        return None
+    shown: dict[str, Any] = clean({key: row[key] for key in _ROW})
+    return shown | pair
 
 
 def _below(output: Place, name: str) -> Place:
