@@ -71,6 +71,13 @@ class _Table:
         self.user: ColorMap | None = None
 
 
+def weights_of(indices: NDArray[Any], weights: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """What the points of each of `n` indices weigh together, (n,)."""
+    total = np.zeros(n, np.int64)
+    _add_weights(indices, weights, total)
+    return total
+
+
 def squared_error(
     pixels: NDArray[np.uint8],
     alphas: NDArray[np.uint8] | None,
@@ -109,6 +116,12 @@ def _look_up(pixels, table, indices):  # type: ignore[no-untyped-def]
     for i in range(pixels.shape[0]):
         r, g, b = pixels[i, 0], pixels[i, 1], pixels[i, 2]
         indices[i] = table[(SPREAD[r] << np.uint32(2)) | (SPREAD[g] << np.uint32(1)) | SPREAD[b]]
+
+
+@jit
+def _add_weights(indices, weights, total):  # type: ignore[no-untyped-def]
+    for i in range(indices.shape[0]):
+        total[indices[i]] += weights[i]
 
 
 @jit

@@ -99,6 +99,9 @@ class DecodedImage:
     def bands(self, pixels: int = 1 << 18) -> Iterator[Band]:
         """The image from top to bottom, about `pixels` at a time: it is never held twice."""
         rows = max(1, pixels // self.width)
+        if rows >= self.height:
+            yield _band(np.asarray(self.image))
+            return
         for top in range(0, self.height, rows):
             box = (0, top, self.width, min(top + rows, self.height))
             yield _band(np.asarray(self.image.crop(box)))
@@ -106,6 +109,8 @@ class DecodedImage:
     def whole(self) -> Band:
         """All of it at once. Put together of bands: Pillow is slow to hand out large images."""
         bands = list(self.bands())
+        if len(bands) == 1:
+            return bands[0]
         alphas = None
         if any(band.alphas is not None for band in bands):
             opaque = (np.full(len(band.pixels), 255, np.uint8) for band in bands)

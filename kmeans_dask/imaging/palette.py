@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class Palette:
         """Of the colours, (k,) uint8; None where all are opaque."""
         return self.colors[:, 3] if self.colors.shape[1] == 4 else None
 
-    @property
+    @cached_property
     def entries(self) -> NDArray[np.uint8]:
         """All entries, (len, 4) uint8, straight sRGB and alpha; the clear one is all 0."""
         entries = np.full((len(self), 4), _OPAQUE, np.uint8)

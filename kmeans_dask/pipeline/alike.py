@@ -40,9 +40,13 @@ def refuse_alike(names: Iterable[str], output: Place) -> None:
     if isinstance(output, Remote):
         return  # every name is its own there
     alike: dict[str, set[str]] = defaultdict(set)
+    folders = set()
     for name in chain(names, OUR_FILES):
-        for each in (name, str(PurePosixPath(name).parent / PALETTE_FILE)):
-            alike[_folded(each)].add(each)
+        alike[_folded(name)].add(name)
+        folders.add(name.rpartition("/")[0])
+    for folder in folders:
+        name = str(PurePosixPath(folder, PALETTE_FILE))
+        alike[_folded(name)].add(name)
     doubtful = [sorted(group) for group in alike.values() if len(group) > 1]
     if not doubtful:
         return
@@ -67,6 +71,8 @@ def refuse_alike(names: Iterable[str], output: Place) -> None:
 
 def _folded(name: str) -> str:
     """The same for all names that any file system takes for one."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 

@@ -9,7 +9,7 @@ from kmeans_dask.pipeline.encode import check_palette
 from kmeans_dask.pipeline.fit import FitResult
 from kmeans_dask.pipeline.plan import Plan
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, check_together
-from kmeans_dask.storage import Place, place_of
+from kmeans_dask.storage import Place, is_within, place_of
 from kmeans_dask.store import Store
 
 
@@ -32,8 +32,16 @@ def check_encoding(store: Store, fitted: FitResult, settings: EncodeSettings) ->
 def check_originals(plan: Plan, output: Place) -> None:
     """Raise UsageError where an image of `plan` is, by a link, a file below `output`."""
     resolved = output.resolve()
+    inside: dict[Place, bool] = {}  # folders: images that are no links are where these are
     for source in plan.sources:
-        if resolved in place_of(source.path).resolve().parents:
+        path = place_of(source.path)
+        if path.is_symlink():
+            leads = is_within(path.resolve(), resolved)
+        elif path.parent in inside:
+            leads = inside[path.parent]
+        else:
+            leads = inside[path.parent] = is_within(path.parent.resolve(), resolved)
+        if leads:
             raise UsageError(
                 f"{source.path} leads into OUTPUT {output}, where it could be overwritten: "
                 "choose another folder"

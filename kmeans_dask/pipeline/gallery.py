@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -20,8 +21,8 @@ MAX_ROWS = 2000
 MAX_SHOWN = 6  # of the best, and of the worst
 CLOUD = 4000  # colours in a cloud, about
 
-_RATIOS = np.linspace(0, 1.5, 31)  # edges of bins: bytes after, of bytes before
-_DECIBELS = np.linspace(10, 60, 26)
+_RATIOS = np.linspace(0, 1.5, 31).tolist()  # edges of bins: bytes after, of bytes before
+_DECIBELS = np.linspace(10, 60, 26).tolist()
 
 Histogram = tuple[int, ...]
 Cloud = tuple[tuple[int, ...], ...]  # r, g, b before, and r, g, b after
@@ -132,8 +133,8 @@ class Gallery:
             "rows_left_out": self.left_out,
             "worst": [asdict(row) for row in self.worst],
             "best": [asdict(row) for row in self.best],
-            "ratio_histogram": {"edges": _RATIOS.tolist(), "counts": list(self.ratios)},
-            "psnr_histogram": {"edges": _DECIBELS.tolist(), "counts": list(self.decibels)},
+            "ratio_histogram": {"edges": _RATIOS, "counts": list(self.ratios)},
+            "psnr_histogram": {"edges": _DECIBELS, "counts": list(self.decibels)},
             "cloud": cloud_as_dict(cloud),
         }
 
@@ -173,10 +174,11 @@ def _first(rows: Iterable[ImageRow], *, best: bool) -> tuple[ImageRow, ...]:
     return tuple(ordered[:MAX_SHOWN])
 
 
-def _histogram(values: list[float], edges: NDArray[np.float64]) -> Histogram:
+def _histogram(values: list[float], edges: list[float]) -> Histogram:
     counts = [0] * (len(edges) - 1)
-    for place in np.searchsorted(edges[1:-1], values, side="right").tolist():
-        counts[place] += 1
+    inner = edges[1:-1]
+    for value in values:
+        counts[bisect_right(inner, value)] += 1
     return tuple(counts)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kmeans_dask.cluster import Engine
 from kmeans_dask.clustering import lloyd
 from kmeans_dask.clustering.assignment import Assignment
-from kmeans_dask.clustering.colormap import Indices, squared_errors
+from kmeans_dask.clustering.colormap import Indices, squared_errors, weights_of
 from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.clustering.few import FewPoints
 from kmeans_dask.clustering.lloyd import Fit, Iteration, Measure
@@ -270,19 +270,16 @@ def opaque_weights(
 ) -> NDArray[np.int64]:
     """Pixels of opaque colours, and of all, nearest to each of `centroids`: (2, k)."""
     labels = np.concatenate([each.labels(centroids) for each in assignments])
-    weights = np.zeros((2, len(centroids)), np.int64)
-    n = counts.n_opaque
-    np.add.at(weights[0], labels[:n], counts.weights[:n])
-    np.add.at(weights[1], labels, counts.weights)
-    return weights
+    n, k = counts.n_opaque, len(centroids)
+    opaque = weights_of(labels[:n], counts.weights[:n], k)
+    return np.stack([opaque, weights_of(labels, counts.weights, k)])
 
 
 def judge(counts: ColorCounts, entries: Indices, palette: Palette) -> Judged:
     """What `palette` makes of `counts`, whose colours have these `entries`."""
     alphas = None if counts.is_opaque else counts.alphas
     errors = squared_errors(counts.colors, alphas, entries, palette.entries)
-    weights = np.zeros(len(palette), np.int64)
-    np.add.at(weights, entries, counts.weights)
+    weights = weights_of(entries, counts.weights, len(palette))
     # In two parts, so that no sum passes 63 bits; and beyond 2^44 pixels in Python's integers.
     each = counts.weights if counts.pixels < 1 << 44 else counts.weights.astype(object)
     total = int((errors & 0xFFFF) @ each) + (int((errors >> 16) @ each) << 16)

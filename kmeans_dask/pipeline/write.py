@@ -179,7 +179,7 @@ def _write_image(
     min_psnr: float | None,
 ) -> Encoded:
     name = output_name(record["kept_as"], record["stem"], settings.suffix)
-    for each in (record["kept_as"], name):  # whichever it will be
+    for each in {record["kept_as"], name}:  # whichever it will be
         below(output, each)
     good = mapped.reaches(min_psnr)
     metadata = Metadata.from_dict(record["metadata"]) if record["metadata"] else None
@@ -247,13 +247,12 @@ def below(output: Place, name: str) -> Place:
         raise StoreError(f"the store names an output outside the output folder: {name!r}")
     if isinstance(output, Remote):
         return output / path
-    folder = output
+    folder = str(output)  # not a path, which takes long to make, for each of many small files
     for part in path.parts[:-1]:
-        folder /= part
+        folder += f"/{part}"
         # realpath, for Path.resolve raises where a link leads to itself
-        if folder.is_symlink() and not Path(os.path.realpath(folder)).is_relative_to(
-            os.path.realpath(output)
-        ):
+        is_link = os.path.islink(folder)  # noqa: PTH114
+        if is_link and not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(output)):
             raise ImageError("its folder in OUTPUT is a link that leads out of it")
     return output / path
 

@@ -16,6 +16,7 @@ from kmeans_dask.clustering.colormap import (
     Indices,
     squared_error,
     squared_errors,
+    weights_of,
 )
 from tests.clustering.strategies import SEEDS
 
@@ -224,3 +225,14 @@ def test_no_pixels_make_no_error(added_up: bool) -> None:
     entries = np.array([[1, 2, 3, 255]], np.uint8)
     found = squared_errors(nothing, None, np.empty(0, np.uint8), entries, added_up=added_up)
     assert found.tolist() == ([0] if added_up else [])
+
+
+@given(st.integers(0, 300), st.integers(1, 9), SEEDS)
+@settings(deadline=None)
+def test_points_of_an_index_weigh_what_they_weigh_one_by_one(n: int, k: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    indices = random.integers(0, k, n).astype([np.uint8, np.uint16, np.int32][seed % 3])
+    weights = random.integers(1, 1 << 50, n)
+    expected = np.zeros(k, np.int64)
+    np.add.at(expected, indices, weights)
+    assert weights_of(indices, weights, k).tolist() == expected.tolist()
