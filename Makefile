@@ -43,8 +43,8 @@ audit: $(VENV)/.audit
 		--progress-spinner off --format json
 
 bench: $(VENV)/.test
-	for table in fit arrays seeding scaling restarts ingest private encoding floor report units \
-		scheduler; do \
+	for table in fit arrays seeding scaling restarts ingest private encoding floor instant many \
+		report storage units scheduler; do \
 		$(BIN)/python -m benchmarks.$$table || exit 1; done
 
 pictures: $(VENV)/.test

@@ -82,7 +82,7 @@ def main() -> None:
             record = record_of_job(
                 summary, plan.inputs, output, scope="shared", fit=fit, encode=encode
             )
-            write_report(output, record)
+            write_report(output, record, engine)
             reports.append(time.perf_counter() - done)
             jobs.append(time.perf_counter() - since)
             if browser:

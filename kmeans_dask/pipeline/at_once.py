@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.cluster import Engine, local_threads
+from kmeans_dask.clustering.colormap import Indices
 from kmeans_dask.clustering.counts import ColorCounts, merge_counts
 from kmeans_dask.errors import ImageError, JobError
 from kmeans_dask.imaging.palette_files import hexes_of
@@ -27,7 +28,7 @@ from kmeans_dask.pipeline.job import JobSettings
 from kmeans_dask.pipeline.mapping import Mapper
 from kmeans_dask.pipeline.plan import Failure, Plan, Source, cut, numbered
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.pipeline.quantize import LocalColors, quantize
+from kmeans_dask.pipeline.quantize import LocalColors, Quantized, quantize
 from kmeans_dask.pipeline.work import Work, recorded
 from kmeans_dask.pipeline.write import Encoded, Mapped, write_image
 from kmeans_dask.settings import DecodeSettings
@@ -60,65 +61,80 @@ class _Piece:
 
 
 def compress_at_once(
-    plan: Plan,
-    work: Work,
-    engine: Engine,
-    progress: Progress,
-    settings: JobSettings,
+    plan: Plan, work: Work, engine: Engine, progress: Progress, settings: JobSettings
 ) -> tuple[Encoded, FitResult]:
     """Compress the images of `plan`, which one task holds, with one palette.
 
     Raises UsageError where the palette has no room for transparency.
     """
     with local_threads(engine.cores) as threads:
-        progress.start("ingest", plan.n_images, "images")
-        each = settings.fit.weight == "images"
-        most = max(_LEAST, plan.n_pixels // (_PIECES * engine.cores))
-        runs = numbered(cut(list(plan.sources), min(most, plan.partition_pixels)))
-        pieces = []
-        for piece in threads.map("ingest", partial(_decode, settings.decode, each), runs.items()):
-            pieces.append(piece)
-            failed = len(piece.failures)
-            progress.advance(len(piece.pictures) + failed, failed)
-        progress.finish()
-
-        progress.start("fit", None, "iterations")
+        pieces = _decode_all(plan, threads, progress, settings)
         counts = merge_counts([piece.counts for piece in pieces])
-        pictures = [picture for piece in pieces for picture in piece.pictures]
-        transparent = any(picture.record["transparent"] for picture in pictures)
-        check_room(settings.fit, transparent=transparent)
-        try:
-            check_colors(len(counts), opaque=counts.is_opaque)
-        except ImageError as error:
-            raise JobError(str(error)) from error
-        colors = LocalColors(counts, settings.fit, threads, _weights(pictures) if each else None)
-        found = quantize(
-            colors,
-            settings.fit,
-            transparent=transparent,
-            on_iteration=lambda iteration: progress.iterate(event_of(iteration, colors.space)),
-        )
+        found, entries = _fit(pieces, counts, threads, progress, settings)
         fitted = result_of(found, len(counts), settings.fit)
         check_palette(found.palette, settings.encode)
-        entries = colors.entries(found.palette)
-        progress.finish()
-
-        progress.start("encode", len(pictures), "images")
         mapper = Mapper(counts, found.palette, settings.fit.space, settings.encode.dither, entries)
-        colored = hexes_of(found.palette.entries)
-        records = work.stage("encode", colored, settings.fit, settings.encode)
+        records = work.stage(
+            "encode", hexes_of(found.palette.entries), settings.fit, settings.encode
+        )
         write = partial(_write, mapper, work.output, records, settings)
+        progress.start("encode", sum(len(piece.pictures) for piece in pieces), "images")
         parts = []
         for part in threads.map("encode", write, pieces):
             parts.append(part)
             progress.advance(part.images)
-        encoded = Encoded.total(parts)
         progress.finish()
-    failures = [*plan.failures, *encoded.failures]
-    failures += [failure for piece in pieces for failure in piece.failures]
+    encoded = Encoded.total(parts)
+    unread = [failure for piece in pieces for failure in piece.failures]
+    failures = in_order([*plan.failures, *unread, *encoded.failures])
     cloud = cloud_of(counts, entries, found.palette, CLOUD)
     gallery = replace(encoded.gallery, cloud=cloud)
-    return replace(encoded, failures=in_order(failures), gallery=gallery), fitted
+    return replace(encoded, failures=failures, gallery=gallery), fitted
+
+
+def _decode_all(
+    plan: Plan, threads: Engine, progress: Progress, settings: JobSettings
+) -> list[_Piece]:
+    most = max(_LEAST, plan.n_pixels // (_PIECES * threads.cores))
+    runs = numbered(cut(list(plan.sources), min(most, plan.partition_pixels)))
+    each = settings.fit.weight == "images"
+    progress.start("ingest", plan.n_images, "images")
+    pieces = []
+    for piece in threads.map("ingest", partial(_decode, settings.decode, each), runs.items()):
+        pieces.append(piece)
+        failed = len(piece.failures)
+        progress.advance(len(piece.pictures) + failed, failed)
+    progress.finish()
+    return pieces
+
+
+def _fit(
+    pieces: Sequence[_Piece],
+    counts: ColorCounts,
+    threads: Engine,
+    progress: Progress,
+    settings: JobSettings,
+) -> tuple[Quantized, Indices]:
+    """A palette, and its entry for each of the colours."""
+    pictures = [picture for piece in pieces for picture in piece.pictures]
+    transparent = any(picture.record["transparent"] for picture in pictures)
+    check_room(settings.fit, transparent=transparent)
+    try:
+        check_colors(len(counts), opaque=counts.is_opaque)
+    except ImageError as error:
+        raise JobError(str(error)) from error
+    weights = _weights(pictures) if settings.fit.weight == "images" else None
+    progress.start("fit", None, "iterations")
+    colors = LocalColors(counts, settings.fit, threads, weights)
+    found = quantize(
+        colors,
+        settings.fit,
+        transparent=transparent,
+        on_iteration=lambda iteration: progress.iterate(event_of(iteration, colors.space)),
+    )
+    entries = colors.entries(found.palette)
+    progress.finish()
+    return found, entries
 
 
 def _decode(settings: DecodeSettings, each: bool, run: tuple[str, Sequence[Source]]) -> _Piece:

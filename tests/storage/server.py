@@ -213,7 +213,8 @@ class Between:
                         self.send_header(name, value)
                 self.send_header("Content-Length", length)
                 self.end_headers()
-                self.wfile.write(data)
+                if not is_head:  # it has no body: what came of one would begin the next answer
+                    self.wfile.write(data)
 
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = pass_on
 
