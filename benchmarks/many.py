@@ -1,6 +1,6 @@
 """Many images: images a second, and what ten times as many cost.
 
-    python -m benchmarks.many [FOLDER...] [--workers 0] [--cores 1] [--times 10] [--runs 3]
+    python -m benchmarks.many [FOLDER...] [--workers N] [--cores 1] [--times 10] [--runs 3]
 
 One palette for all, starting left out: seconds of all steps, images a second and core, and the
 peak of resident memory of client and workers; then the same with each folder as often as said. By
@@ -68,7 +68,7 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("inputs", nargs="*", type=Path)
     words.add_argument("--colors", type=int, default=256)
-    words.add_argument("--workers", type=int, default=0)
+    words.add_argument("--workers", type=int)
     words.add_argument("--cores", type=int, default=1)
     words.add_argument("--times", type=int, default=10)
     words.add_argument("--runs", type=int, default=3)
@@ -84,7 +84,9 @@ def main() -> None:
             shutil.copytree(each, once / f"{place}")
         for number in range(args.times):
             shutil.copytree(once, more / f"{number}")
-        options = ["--colors", str(args.colors), "--workers", str(args.workers)]
+        options = ["--colors", str(args.colors)]
+        if args.workers is not None:
+            options += ["--workers", str(args.workers)]
         seconds = []
         for some in (once, more):
             runs = [run(some, folder / "out", options) for _ in range(args.runs + 1)][1:]
