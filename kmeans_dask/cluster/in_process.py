@@ -25,8 +25,11 @@ def this_process(memory: int | None = None) -> Iterator[Engine]:
 def local_threads(cores: int | None = None) -> Iterator[Engine]:
     """Threads of this process, by default as many as there are cores."""
     cores = cores or count_cores()
-    with ThreadPoolExecutor(cores) as threads:
+    threads = ThreadPoolExecutor(cores)
+    try:
         yield _Threads(threads, cores)
+    finally:  # after an error, or Ctrl-C, what has not begun does not begin
+        threads.shutdown(cancel_futures=True)
 
 
 def count_cores() -> int:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import functools
 import io
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -158,6 +159,36 @@ def decode(
         return DecodedImage(_upright(decoded, image), transparent, translucent, metadata)
 
 
+class _NoWarnings:
+    """Inside the block, of any number of threads, nothing is warned of.
+
+    What `catch_warnings` puts back when a thread leaves is what that thread has found, and another
+    one may still be inside: so the first to enter does it, and the last to leave.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._before.__exit__(None, None, None)
+
+
+_no_warnings = _NoWarnings()
+
+
 @contextmanager
 def _opened(path: Place, max_pixels: int, *, whole: bool = False) -> Iterator[Image.Image]:
     """Open an image after all checks that need no decoding; what goes wrong is an ImageError.
@@ -169,18 +200,15 @@ def _opened(path: Place, max_pixels: int, *, whole: bool = False) -> Iterator[Im
     try:
         file = _file(path, max_pixels, whole=whole)
         Image.MAX_IMAGE_PIXELS = max_pixels
-        with warnings.catch_warnings():
-            # What Pillow warns of is harmless here, or checked in the next lines.
-            warnings.simplefilter("ignore")
-            with Image.open(file, formats=FORMATS) as image:
-                if image.width * image.height > max_pixels:
-                    raise ImageError(
-                        f"{image.width} x {image.height} pixels are more than the limit of "
-                        f"{max_pixels}"
-                    )
-                if getattr(image, "is_animated", False) and image.format != "MPO":
-                    raise ImageError("more than one frame or page: animations are not supported")
-                yield image
+        # What Pillow warns of is harmless here, or checked in the next lines.
+        with _no_warnings, Image.open(file, formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise ImageError(
+                    f"{image.width} x {image.height} pixels are more than the limit of {max_pixels}"
+                )
+            if getattr(image, "is_animated", False) and image.format != "MPO":
+                raise ImageError("more than one frame or page: animations are not supported")
+            yield image
     except (ImageError, UnreachableError):
         raise
     except Exception as error:

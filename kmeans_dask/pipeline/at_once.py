@@ -18,6 +18,7 @@ from kmeans_dask.clustering.colormap import Indices
 from kmeans_dask.clustering.counts import ColorCounts, merge_counts
 from kmeans_dask.errors import ImageError, JobError
 from kmeans_dask.imaging.palette_files import hexes_of
+from kmeans_dask.interrupts import check_interrupted
 from kmeans_dask.pipeline.budget import check_colors
 from kmeans_dask.pipeline.count import image_weight, weighed
 from kmeans_dask.pipeline.encode import check_palette, in_order
@@ -143,6 +144,7 @@ def _decode(settings: DecodeSettings, each: bool, run: tuple[str, Sequence[Sourc
     counter = empty_counter()
     pictures, failures, tables = [], [], []
     for source in sources:
+        check_interrupted()
         try:
             decoded = read_image(source, settings)
         except ImageError as error:
@@ -173,6 +175,7 @@ def _write(
     def write() -> Encoded:
         parts = []
         for record, pixels, alphas, _ in piece.pictures:
+            check_interrupted()
             indices = mapper.map(pixels, alphas, record["width"])
             mapped = Mapped.of(record, pixels, alphas, indices, mapper.palette)
             parts.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from kmeans_dask.errors import ImageError
-from kmeans_dask.imaging.decode import Band, DecodedImage, decode, read_size
+from kmeans_dask.imaging.decode import Band, DecodedImage, _opened, decode, read_size
 from kmeans_dask.imaging.metadata import Metadata
 
 Floats = NDArray[np.float64]
@@ -1104,3 +1105,21 @@ def test_threads_decode_what_one_thread_decodes(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(decoded_or_refused, paths * 20))
     assert together == alone * 20
+
+
+def test_what_one_thread_still_decodes_is_not_warned_of_when_another_is_done(
+    tmp_path: Path,
+) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        one, other = _opened(tmp_path / "a.png", 99), _opened(tmp_path / "a.png", 99)
+        one.__enter__()
+        other.__enter__()
+        one.__exit__(None, None, None)
+        warnings.warn("of the other", UserWarning, stacklevel=1)
+        other.__exit__(None, None, None)
+        assert warnings.filters == before
+        with pytest.raises(UserWarning, match="of nobody"):
+            warnings.warn("of nobody", UserWarning, stacklevel=1)
