@@ -9,13 +9,13 @@ import base64
 import io
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from jinja2 import TemplateError
 
 from kmeans_dask.cluster import Engine, connect
-from kmeans_dask.errors import UsageError
+from kmeans_dask.errors import ClusterError, UsageError
 from kmeans_dask.imaging.decode import DecodedImage, decode
 from kmeans_dask.pipeline.plan import RECORD_FILE, REPORT_FILE
 from kmeans_dask.storage import Place, is_within, place_of
@@ -103,7 +103,10 @@ def _pairs(
             number: at_work.submit("thumbnail", _pair, output, dict(row))
             for number, row in sorted(enumerate(shown), key=lambda each: -each[1]["input_bytes"])
         }
-        pairs = [at_work.result(tasks[number]) for number in range(len(shown))]
+        pairs: list[dict[str, Any] | None] = [None] * len(shown)
+        with suppress(ClusterError):  # the job is done: workers that are gone cost thumbnails only
+            for number, task in tasks.items():
+                pairs[number] = at_work.result(task)
     some = len(groups[0][:_THUMBNAILS])
     return [[pair for pair in group if pair] for group in (pairs[:some], pairs[some:])]
 
