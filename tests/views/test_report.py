@@ -211,7 +211,7 @@ def test_workers_that_are_gone_cost_thumbnails_only(
 ) -> None:
     rows = [picture(tmp_path, f"{n}.png") for n in range(3)]
     with connect(workers=0) as engine:
-        arrived = []
+        arrived: list[Any] = []
 
         def result(handle: Any) -> Any:
             if len(arrived) == 2:
