@@ -32,6 +32,7 @@ from kmeans_dask.clustering.search import (
     bound_gaps,
     filter_box,
     is_settled,
+    list_unsettled,
     search_tile,
 )
 
@@ -109,7 +110,7 @@ class Assignment:
 class _State:
     """What is remembered of the last step.
 
-    labels: (n,) int32
+    labels: (n,) int32, -1 before the first step
     weights, sums: (2, k) and (2, k, C) int64, in two limbs (see `Grid`)
     With boxes:
     of_groups: (groups,) int32, the cluster that a whole group is in, or -1
@@ -125,7 +126,7 @@ class _State:
         n, k = len(points), len(centroids)
         self.centroids = centroids.copy()
         self.is_new = True
-        self.labels = np.zeros(n, np.int32)
+        self.labels = np.full(n, -1, np.int32)
         self.weights = np.zeros((2, k), np.int64)
         self.sums = np.zeros((2, *centroids.shape), np.int64)
         if points.boxes:
@@ -192,6 +193,7 @@ def _step_boxed(values, point_weights, boxes, held, frame, grid, state, centroid
     partial = np.empty((AT_ONCE, TILE), np.float32)
     best, second = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
     which = np.empty(TILE, np.int32)
+    unsettled = np.empty(TILE, np.int64)
     moved = np.empty(group_size, np.int64)
     leave, enter = np.empty(group_size, np.int32), np.empty(group_size, np.int32)
 
@@ -244,13 +246,17 @@ def _step_boxed(values, point_weights, boxes, held, frame, grid, state, centroid
                     tiles, first, width, near, lowered, candidates, padded,
                     partial, best, second, which,
                 )  # fmt: skip
-                if not is_new and is_settled(first, size, best, second, which, error, labels):
+                if is_settled(first, size, best, second, which, error, labels):
                     continue
-                for i in range(size):
+                n_unsettled = list_unsettled(
+                    first, size, best, second, which, error, labels, unsettled
+                )
+                for m in range(n_unsettled):
+                    i = unsettled[m]
                     p, j = first + i, which[i]
                     if not best[i] + error < second[i]:
                         j, _, _ = _search_plainly(values, p, centroids, candidates, n)
-                    if labels[p] != j or is_new:
+                    if labels[p] != j:
                         moved[n_moved], leave[n_moved], enter[n_moved] = p, labels[p], j
                         n_moved += 1
                         labels[p] = j
@@ -334,7 +340,7 @@ def _step_loose(values, point_weights, frame, grid, state, totals, old_centroids
                 threshold = np.float32((gap + growth[np.uint64(j)]) * (1.0 - 2.0**-21))
                 thresholds[row] = threshold
                 least = min(least, threshold - passed[np.uint64(j)])
-                if labels[row] != j or is_new:
+                if labels[row] != j:
                     moved[n_moved], leave[n_moved], enter[n_moved] = row, labels[row], j
                     n_moved += 1
                     labels[row] = j

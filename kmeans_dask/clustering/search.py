@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmeans_dask.clustering.jit import jit, rough_jit
+from kmeans_dask.clustering.jit import rough_jit
 
 TILE = 128  # points looked at together: a few SIMD registers full
 AT_ONCE = 4  # centroids looked at together; lists of them are padded to a multiple of it
@@ -35,34 +35,55 @@ def search_tile(x, start, width, centers, heights, ids, n, partial, best, second
     """
     for i in range(width):
         best[i], second[i], which[i] = PAD, PAD, np.int32(0)
-    channels = centers.shape[1]
+    if centers.shape[1] == 3:
+        _search_colors(x, start, width, centers, heights, ids, n, best, second, which)
+    else:
+        _search_wide(x, start, width, centers, heights, ids, n, partial, best, second, which)
+
+
+# A tile's rows are views of it: of x[c, start + i] numba does not know that it is not counted from
+# the end, and loads it lane by lane; so it does from a view of more than one dimension.
+
+
+@rough_jit
+def _search_colors(x, start, width, centers, heights, ids, n, best, second, which):  # type: ignore[no-untyped-def]
+    """Of three channels."""
+    stop = start + width
+    xs, ys, zs = x[0, start:stop], x[1, start:stop], x[2, start:stop]
     for j in range(0, n, AT_ONCE):
         id0, id1, id2, id3 = ids[j], ids[j + 1], ids[j + 2], ids[j + 3]
-        if channels == 3:
-            h0, x0, y0, z0 = heights[j], centers[j, 0], centers[j, 1], centers[j, 2]
-            h1, x1, y1, z1 = heights[j + 1], centers[j + 1, 0], centers[j + 1, 1], centers[j + 1, 2]
-            h2, x2, y2, z2 = heights[j + 2], centers[j + 2, 0], centers[j + 2, 1], centers[j + 2, 2]
-            h3, x3, y3, z3 = heights[j + 3], centers[j + 3, 0], centers[j + 3, 1], centers[j + 3, 2]
-            for i in range(width):
-                px, py, pz = x[0, start + i], x[1, start + i], x[2, start + i]
-                low, next_low, index = best[i], second[i], which[i]
-                score = h0 - px * x0 - py * y0 - pz * z0
-                next_low = min(next_low, max(score, low))
-                index, low = id0 if score < low else index, min(score, low)
-                score = h1 - px * x1 - py * y1 - pz * z1
-                next_low = min(next_low, max(score, low))
-                index, low = id1 if score < low else index, min(score, low)
-                score = h2 - px * x2 - py * y2 - pz * z2
-                next_low = min(next_low, max(score, low))
-                index, low = id2 if score < low else index, min(score, low)
-                score = h3 - px * x3 - py * y3 - pz * z3
-                next_low = min(next_low, max(score, low))
-                index, low = id3 if score < low else index, min(score, low)
-                best[i], second[i], which[i] = low, next_low, index
-            continue
-        h0, h1, h2, h3 = heights[j], heights[j + 1], heights[j + 2], heights[j + 3]
-        last = channels - 4
-        for c in range(0, last, 4):
+        h0, x0, y0, z0 = heights[j], centers[j, 0], centers[j, 1], centers[j, 2]
+        h1, x1, y1, z1 = heights[j + 1], centers[j + 1, 0], centers[j + 1, 1], centers[j + 1, 2]
+        h2, x2, y2, z2 = heights[j + 2], centers[j + 2, 0], centers[j + 2, 1], centers[j + 2, 2]
+        h3, x3, y3, z3 = heights[j + 3], centers[j + 3, 0], centers[j + 3, 1], centers[j + 3, 2]
+        for i in range(width):
+            px, py, pz = xs[i], ys[i], zs[i]
+            low, next_low, index = best[i], second[i], which[i]
+            score = h0 - px * x0 - py * y0 - pz * z0
+            next_low = min(next_low, max(score, low))
+            index, low = id0 if score < low else index, min(score, low)
+            score = h1 - px * x1 - py * y1 - pz * z1
+            next_low = min(next_low, max(score, low))
+            index, low = id1 if score < low else index, min(score, low)
+            score = h2 - px * x2 - py * y2 - pz * z2
+            next_low = min(next_low, max(score, low))
+            index, low = id2 if score < low else index, min(score, low)
+            score = h3 - px * x3 - py * y3 - pz * z3
+            next_low = min(next_low, max(score, low))
+            index, low = id3 if score < low else index, min(score, low)
+            best[i], second[i], which[i] = low, next_low, index
+
+
+@rough_jit
+def _search_wide(x, start, width, centers, heights, ids, n, partial, best, second, which):  # type: ignore[no-untyped-def]
+    """Of four channels or more: scores are put together four channels at a time."""
+    stop, last = start + width, centers.shape[1] - 4
+    for j in range(0, n, AT_ONCE):
+        id0, id1, id2, id3 = ids[j], ids[j + 1], ids[j + 2], ids[j + 3]
+        for i in range(width):
+            partial[0, i], partial[1, i] = heights[j], heights[j + 1]
+            partial[2, i], partial[3, i] = heights[j + 2], heights[j + 3]
+        for c in range(0, last + 1, 4):
             w0, x0 = centers[j, c], centers[j, c + 1]
             y0, z0 = centers[j, c + 2], centers[j, c + 3]
             w1, x1 = centers[j + 1, c], centers[j + 1, c + 1]
@@ -71,40 +92,26 @@ def search_tile(x, start, width, centers, heights, ids, n, partial, best, second
             y2, z2 = centers[j + 2, c + 2], centers[j + 2, c + 3]
             w3, x3 = centers[j + 3, c], centers[j + 3, c + 1]
             y3, z3 = centers[j + 3, c + 2], centers[j + 3, c + 3]
-            if c == 0:
-                for i in range(width):
-                    partial[0, i], partial[1, i] = h0, h1
-                    partial[2, i], partial[3, i] = h2, h3
+            ws, xs = x[c, start:stop], x[c + 1, start:stop]
+            ys, zs = x[c + 2, start:stop], x[c + 3, start:stop]
             for i in range(width):
-                pw, px = x[c, start + i], x[c + 1, start + i]
-                py, pz = x[c + 2, start + i], x[c + 3, start + i]
+                pw, px, py, pz = ws[i], xs[i], ys[i], zs[i]
                 partial[0, i] -= pw * w0 + px * x0 + py * y0 + pz * z0
                 partial[1, i] -= pw * w1 + px * x1 + py * y1 + pz * z1
                 partial[2, i] -= pw * w2 + px * x2 + py * y2 + pz * z2
                 partial[3, i] -= pw * w3 + px * x3 + py * y3 + pz * z3
-        c = last
-        w0, x0 = centers[j, c], centers[j, c + 1]
-        y0, z0 = centers[j, c + 2], centers[j, c + 3]
-        w1, x1 = centers[j + 1, c], centers[j + 1, c + 1]
-        y1, z1 = centers[j + 1, c + 2], centers[j + 1, c + 3]
-        w2, x2 = centers[j + 2, c], centers[j + 2, c + 1]
-        y2, z2 = centers[j + 2, c + 2], centers[j + 2, c + 3]
-        w3, x3 = centers[j + 3, c], centers[j + 3, c + 1]
-        y3, z3 = centers[j + 3, c + 2], centers[j + 3, c + 3]
         for i in range(width):
-            pw, px = x[c, start + i], x[c + 1, start + i]
-            py, pz = x[c + 2, start + i], x[c + 3, start + i]
             low, next_low, index = best[i], second[i], which[i]
-            score = (partial[0, i] if last else h0) - (pw * w0 + px * x0 + py * y0 + pz * z0)
+            score = partial[0, i]
             next_low = min(next_low, max(score, low))
             index, low = id0 if score < low else index, min(score, low)
-            score = (partial[1, i] if last else h1) - (pw * w1 + px * x1 + py * y1 + pz * z1)
+            score = partial[1, i]
             next_low = min(next_low, max(score, low))
             index, low = id1 if score < low else index, min(score, low)
-            score = (partial[2, i] if last else h2) - (pw * w2 + px * x2 + py * y2 + pz * z2)
+            score = partial[2, i]
             next_low = min(next_low, max(score, low))
             index, low = id2 if score < low else index, min(score, low)
-            score = (partial[3, i] if last else h3) - (pw * w3 + px * x3 + py * y3 + pz * z3)
+            score = partial[3, i]
             next_low = min(next_low, max(score, low))
             index, low = id3 if score < low else index, min(score, low)
             best[i], second[i], which[i] = low, next_low, index
@@ -118,10 +125,23 @@ def is_settled(start, width, best, second, which, error, labels):  # type: ignor
     `error`, float32
     """
     differs = np.int32(0)
+    of_tile = labels[start : start + width]
     for i in range(width):
-        other = which[i] ^ labels[start + i]
+        other = which[i] ^ of_tile[i]
         differs |= other if second[i] - best[i] - error > np.float32(0.0) else np.int32(1)
     return differs == 0
+
+
+@rough_jit
+def list_unsettled(start, width, best, second, which, error, labels, unsettled):  # type: ignore[no-untyped-def]
+    """Of which of these points that is not so: their places in the tile, and how many."""
+    of_tile = labels[start : start + width]
+    n = 0
+    for i in range(width):
+        unsettled[n] = i
+        certain = second[i] - best[i] - error > np.float32(0.0)
+        n += not (certain and which[i] == of_tile[i])
+    return n
 
 
 @rough_jit
@@ -140,7 +160,7 @@ def bound_gaps(width, squares, best, second, which, errors, gaps):  # type: igno
         gaps[i] = gap if highest < second[i] else np.float32(-1.0)
 
 
-@jit
+@rough_jit
 def filter_box(low, high, ids, n, centers, kept, kept_centers, work):  # type: ignore[no-untyped-def]
     """Of the first `n` centroids keep those that may be nearest to some point of the box.
 
@@ -160,10 +180,11 @@ def filter_box(low, high, ids, n, centers, kept, kept_centers, work):  # type: i
         for j in range(padded):
             difference = centers[c, j] - middle
             work[j] = difference * difference if c == 0 else work[j] + difference * difference
-    star = 0
-    for j in range(1, n):
-        if work[j] < work[star]:
-            star = j
+    least, star = work[0], 0
+    for j in range(padded):
+        least = min(least, work[j])
+    for j in range(padded):
+        star = max(star, j if work[j] == least else 0)
     # by how much j is farther than star, at the corner of the box where j does best
     margin = 1.0
     for c in range(channels):
@@ -176,12 +197,13 @@ def filter_box(low, high, ids, n, centers, kept, kept_centers, work):  # type: i
             work[j] = farther if c == 0 else work[j] + farther
     margin *= _MARGIN
     m = 0
-    for j in range(n):
-        if work[j] <= margin:
-            kept[m] = ids[j]
-            for c in range(channels):
-                kept_centers[c, m] = centers[c, j]
-            m += 1
+    for j in range(n):  # without a branch, which nobody could predict
+        kept[m] = j
+        m += work[j] <= margin
     for c in range(channels):
+        for i in range(m):
+            kept_centers[c, i] = centers[c, np.uint64(kept[i])]
         kept_centers[c, m : m + PADDING] = FAR
+    for i in range(m):
+        kept[i] = ids[np.uint64(kept[i])]
     return m

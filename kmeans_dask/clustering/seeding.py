@@ -312,10 +312,10 @@ def _offer(  # type: ignore[no-untyped-def]
         first_block, most_of_group = group * group_size, np.int32(0)
         n_blocks = min(group_size, low.shape[1] - first_block)
         for i in range(n_blocks):
-            block = first_block + i
-            dx = max(low[0, block] - x, x - high[0, block], np.float32(0.0))
-            dy = max(low[1, block] - y, y - high[1, block], np.float32(0.0))
-            dz = max(low[2, block] - z, z - high[2, block], np.float32(0.0))
+            b = np.uint64(first_block + i)  # unsigned: an index that is not counted from the end
+            dx = max(low[0, b] - x, x - high[0, b], np.float32(0.0))
+            dy = max(low[1, b] - y, y - high[1, b], np.float32(0.0))
+            dz = max(low[2, b] - z, z - high[2, b], np.float32(0.0))
             apart[i] = dx * dx + dy * dy + dz * dz
         for i_block in range(n_blocks):
             block = first_block + i_block
@@ -323,20 +323,22 @@ def _offer(  # type: ignore[no-untyped-def]
                 most_of_group = max(most_of_group, farthest[block])
                 continue
             first = block * block_size
-            last = min(first + block_size, n_points)
+            size = min(block_size, n_points - first)
             gain, most = np.int64(0), np.int32(0)
             if take:
-                for i in range(first, last):
-                    px, py, pz = points[0, i] - x, points[1, i] - y, points[2, i] - z
-                    nearer = min(distances[i], np.int32(px * px + py * py + pz * pz))
-                    gain += weights[i] * np.int64(distances[i] - nearer)
-                    distances[i] = nearer
+                for i in range(size):
+                    p = np.uint64(first + i)
+                    px, py, pz = points[0, p] - x, points[1, p] - y, points[2, p] - z
+                    nearer = min(distances[p], np.int32(px * px + py * py + pz * pz))
+                    gain += weights[p] * np.int64(distances[p] - nearer)
+                    distances[p] = nearer
                     most = max(most, nearer)
             else:
-                for i in range(first, last):
-                    px, py, pz = points[0, i] - x, points[1, i] - y, points[2, i] - z
-                    nearer = min(distances[i], np.int32(px * px + py * py + pz * pz))
-                    gain += weights[i] * np.int64(distances[i] - nearer)
+                for i in range(size):
+                    p = np.uint64(first + i)
+                    px, py, pz = points[0, p] - x, points[1, p] - y, points[2, p] - z
+                    nearer = min(distances[p], np.int32(px * px + py * py + pz * pz))
+                    gain += weights[p] * np.int64(distances[p] - nearer)
             total += gain
             most_of_group = max(most_of_group, most)
             if take:
