@@ -84,12 +84,14 @@ class Partial:
         grid = self.grid
         filled = self.weights != 0
         means = np.full(self.sums.shape, np.nan)
-        sums = self.sums[filled]
-        if np.abs(sums).max(initial=0) >= _EXACT_FLOAT:  # Python rounds the quotient only
-            sums = sums.astype(object)
-        ratios = sums / self.weights[filled, None]
-        means[filled] = np.ldexp(ratios.astype(np.float64), grid.weight_bits - grid.bits)
-        return means + grid.origin
+        if np.abs(self.sums).max(initial=0) < _EXACT_FLOAT:
+            weights = self.weights[:, None].astype(np.float64)
+            np.divide(self.sums, weights, out=means, where=filled[:, None])
+        else:  # Python rounds the quotient only
+            means[filled] = self.sums[filled].astype(object) / self.weights[filled, None]
+        if grid.exact:
+            return means
+        return np.ldexp(means, grid.weight_bits - grid.bits) + grid.origin
 
     @property
     def variance(self) -> float:

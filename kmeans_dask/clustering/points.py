@@ -23,8 +23,8 @@ from kmeans_dask.clustering.grid import two_difference_kernel as two_difference
 from kmeans_dask.clustering.grid import two_product_kernel as two_product
 from kmeans_dask.clustering.jit import jit
 
-_GROUP = 128  # points in a group that has a box
-_FAN_OUT = 16  # groups in an outer group
+_GROUP = 256  # points in a group that has a box
+_FAN_OUT = 8  # groups in an outer group
 _CLOSE = 4  # with more channels, points that are next in Morton order are no longer near
 _PADDING = 128  # columns past the last point, so that no tile ends outside
 

@@ -298,55 +298,95 @@ def _offer(  # type: ignore[no-untyped-def]
     """How much the potential falls if the colour x, y, z is chosen; with `take`, choose it.
 
     A group or block whose farthest colour is nearer to one already chosen than its box is to
-    it has nothing to gain.
+    it has nothing to gain. What is left is listed first: no branch hangs on a comparison, which
+    nobody could predict.
     """
-    n_points = points.shape[1]
-    total = np.int64(0)
-    apart = np.empty(group_size, np.float32)
-    for group in range(group_low.shape[1]):
-        dx = max(group_low[0, group] - x, x - group_high[0, group], np.float32(0.0))
-        dy = max(group_low[1, group] - y, y - group_high[1, group], np.float32(0.0))
-        dz = max(group_low[2, group] - z, z - group_high[2, group], np.float32(0.0))
-        if dx * dx + dy * dy + dz * dz >= farthest_of_group[group]:
-            continue
-        first_block, most_of_group = group * group_size, np.int32(0)
-        n_blocks = min(group_size, low.shape[1] - first_block)
-        for i in range(n_blocks):
-            b = np.uint64(first_block + i)  # unsigned: an index that is not counted from the end
+    n_points, n_blocks, n_groups = points.shape[1], low.shape[1], group_low.shape[1]
+    apart = np.empty(n_groups, np.float32)
+    for g in range(n_groups):
+        dx = max(group_low[0, g] - x, x - group_high[0, g], np.float32(0.0))
+        dy = max(group_low[1, g] - y, y - group_high[1, g], np.float32(0.0))
+        dz = max(group_low[2, g] - z, z - group_high[2, g], np.float32(0.0))
+        apart[g] = dx * dx + dy * dy + dz * dz
+    some_groups = np.empty(n_groups, np.int64)
+    n_some_groups = 0
+    for g in range(n_groups):
+        some_groups[n_some_groups] = g
+        n_some_groups += apart[g] < farthest_of_group[g]
+
+    some_blocks = np.empty(n_some_groups * group_size, np.int64)
+    nearest = np.empty(group_size, np.float32)
+    n_some_blocks = 0
+    for i_group in range(n_some_groups):
+        first = some_groups[i_group] * group_size
+        size = min(group_size, n_blocks - first)
+        for i in range(size):
+            b = np.uint64(first + i)  # unsigned: an index that is not counted from the end
             dx = max(low[0, b] - x, x - high[0, b], np.float32(0.0))
             dy = max(low[1, b] - y, y - high[1, b], np.float32(0.0))
             dz = max(low[2, b] - z, z - high[2, b], np.float32(0.0))
-            apart[i] = dx * dx + dy * dy + dz * dz
-        for i_block in range(n_blocks):
-            block = first_block + i_block
-            if apart[i_block] >= farthest[block]:
-                most_of_group = max(most_of_group, farthest[block])
-                continue
-            first = block * block_size
-            size = min(block_size, n_points - first)
-            gain, most = np.int64(0), np.int32(0)
-            if take:
-                for i in range(size):
-                    p = np.uint64(first + i)
-                    px, py, pz = points[0, p] - x, points[1, p] - y, points[2, p] - z
-                    nearer = min(distances[p], np.int32(px * px + py * py + pz * pz))
-                    gain += weights[p] * np.int64(distances[p] - nearer)
-                    distances[p] = nearer
-                    most = max(most, nearer)
-            else:
-                for i in range(size):
-                    p = np.uint64(first + i)
-                    px, py, pz = points[0, p] - x, points[1, p] - y, points[2, p] - z
-                    nearer = min(distances[p], np.int32(px * px + py * py + pz * pz))
-                    gain += weights[p] * np.int64(distances[p] - nearer)
-            total += gain
-            most_of_group = max(most_of_group, most)
-            if take:
-                potentials[block] -= gain
-                farthest[block] = most
-        if take:
-            farthest_of_group[group] = most_of_group
+            nearest[i] = dx * dx + dy * dy + dz * dz
+        for i in range(size):
+            b = np.uint64(first + i)
+            some_blocks[n_some_blocks] = b
+            n_some_blocks += nearest[i] < farthest[b]
+
+    total = np.int64(0)
+    for i_block in range(n_some_blocks):
+        block = some_blocks[i_block]
+        first = block * block_size
+        size = min(block_size, n_points - first)
+        if not take:
+            # whole blocks in a loop of their own, whose length the compiler knows
+            total += (
+                _whole_gain(points, weights, distances, first, x, y, z)
+                if size == BLOCK
+                else _gain(points, weights, distances, first, size, x, y, z)
+            )
+            continue
+        gain, most = np.int64(0), np.int32(0)
+        for i in range(size):
+            p = np.uint64(first + i)
+            px, py, pz = points[0, p] - x, points[1, p] - y, points[2, p] - z
+            nearer = min(distances[p], np.int32(px * px + py * py + pz * pz))
+            gain += weights[p] * np.int64(distances[p] - nearer)
+            distances[p] = nearer
+            most = max(most, nearer)
+        total += gain
+        potentials[block] -= gain
+        farthest[block] = most
+    if take:
+        for i_group in range(n_some_groups):
+            first = some_groups[i_group] * group_size
+            most = np.int32(0)
+            for b in range(first, min(first + group_size, n_blocks)):
+                most = max(most, farthest[b])
+            farthest_of_group[some_groups[i_group]] = most
     return total
+
+
+@jit
+def _whole_gain(points, weights, distances, first, x, y, z):  # type: ignore[no-untyped-def]
+    """What a block of colours gains."""
+    gain = np.int64(0)
+    for i in range(BLOCK):
+        p = np.uint64(first + i)
+        px, py, pz = points[0, p] - x, points[1, p] - y, points[2, p] - z
+        nearer = min(distances[p], np.int32(px * px + py * py + pz * pz))
+        gain += weights[p] * np.int64(distances[p] - nearer)
+    return gain
+
+
+@jit
+def _gain(points, weights, distances, first, size, x, y, z):  # type: ignore[no-untyped-def]
+    """What the last, shorter block gains."""
+    gain = np.int64(0)
+    for i in range(size):
+        p = np.uint64(first + i)
+        px, py, pz = points[0, p] - x, points[1, p] - y, points[2, p] - z
+        nearer = min(distances[p], np.int32(px * px + py * py + pz * pz))
+        gain += weights[p] * np.int64(distances[p] - nearer)
+    return gain
 
 
 @jit
