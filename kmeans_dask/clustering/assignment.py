@@ -87,7 +87,6 @@ class Assignment:
                 (boxes.tiles, boxes.low, boxes.high, boxes.outer_low, boxes.outer_high),
                 (boxes.weights, boxes.sums, boxes.size, boxes.fan_out),
                 (points.center, points.scale),
-                points.grid.scales,
                 (state.labels, state.of_groups, state.weights, state.sums, state.is_new),
                 centroids,
             )
@@ -163,7 +162,7 @@ def _far(
 
 
 @jit
-def _step_boxed(values, point_weights, boxes, held, frame, grid, state, centroids):  # type: ignore[no-untyped-def]
+def _step_boxed(values, point_weights, boxes, held, frame, state, centroids):  # type: ignore[no-untyped-def]
     """Bring labels and sums up to date with new centroids.
 
     The tuples are fields of `Boxes`, of `Points` and of `_State`. Arrays go on to other kernels
@@ -172,8 +171,7 @@ def _step_boxed(values, point_weights, boxes, held, frame, grid, state, centroid
     tiles, low, high, outer_low, outer_high = boxes
     group_weights, group_sums, group_size, fan_out = held
     center, scale = frame
-    exact, origin, sum_scale, weight_scale = grid
-    out, into = np.int64(-1), np.int64(1)  # not literals: `_add` would be compiled for each
+    out, into = np.int64(-1), np.int64(1)  # not literals: these would be compiled one by one
     labels, of_groups, weights, sums, is_new = state
     n_points, channels = values.shape
     k = centroids.shape[0]
@@ -261,14 +259,8 @@ def _step_boxed(values, point_weights, boxes, held, frame, grid, state, centroid
                         n_moved += 1
                         labels[p] = j
         if not is_new:
-            _add(
-                values, point_weights, moved, leave, n_moved, out,
-                exact, origin, sum_scale, weight_scale, weights, sums,
-            )  # fmt: skip
-        _add(
-            values, point_weights, moved, enter, n_moved, into,
-            exact, origin, sum_scale, weight_scale, weights, sums,
-        )  # fmt: skip
+            _add_integers(values, point_weights, moved, leave, n_moved, out, weights, sums)
+        _add_integers(values, point_weights, moved, enter, n_moved, into, weights, sums)
 
 
 @jit
@@ -455,26 +447,17 @@ def _add(  # type: ignore[no-untyped-def]
     exact, origin, scale, weight_scale, weights, sums,
 ):  # fmt: skip
     """Add the first `n` points of `which` to their `clusters`, or with sign -1 take them out."""
-    channels = values.shape[1]
+    if exact:
+        _add_integers(values, point_weights, which, clusters, n, sign, weights, sums)
+        return
     for i in range(n):
-        p, j = np.uint64(which[i]), np.uint64(clusters[i])  # unsigned: no check for a sign
-        if exact:
-            weight = sign * np.int64(point_weights[p])
-            weights[0, j] += weight
-            if channels == 3:  # unrolled
-                sums[0, j, 0] += weight * np.int64(values[p, 0])
-                sums[0, j, 1] += weight * np.int64(values[p, 1])
-                sums[0, j, 2] += weight * np.int64(values[p, 2])
-                continue
-            for c in range(channels):
-                sums[0, j, c] += weight * np.int64(values[p, c])
-            continue
+        p, j = np.uint64(which[i]), np.uint64(clusters[i])
         weight = point_weights[p] * weight_scale
         scaled = weight * LIMB
         high = np.rint(scaled)
         weights[0, j] += sign * np.int64(high)
         weights[1, j] += sign * np.int64(np.rint((scaled - high) * LIMB))
-        for c in range(channels):
+        for c in range(values.shape[1]):
             point, rest = two_difference(np.float64(values[p, c]), origin[c])
             value, lost = two_product(weight, point * scale)
             scaled = value * LIMB
@@ -482,3 +465,20 @@ def _add(  # type: ignore[no-untyped-def]
             lost = lost + weight * (rest * scale)
             sums[0, j, c] += sign * np.int64(high)
             sums[1, j, c] += sign * np.int64(np.rint(((scaled - high) + lost * LIMB) * LIMB))
+
+
+@jit
+def _add_integers(values, point_weights, which, clusters, n, sign, weights, sums):  # type: ignore[no-untyped-def]
+    """The same of points on an exact grid."""
+    channels = values.shape[1]
+    for i in range(n):
+        p, j = np.uint64(which[i]), np.uint64(clusters[i])  # unsigned: no check for a sign
+        weight = sign * np.int64(point_weights[p])
+        weights[0, j] += weight
+        if channels == 3:  # unrolled
+            sums[0, j, 0] += weight * np.int64(values[p, 0])
+            sums[0, j, 1] += weight * np.int64(values[p, 1])
+            sums[0, j, 2] += weight * np.int64(values[p, 2])
+            continue
+        for c in range(channels):
+            sums[0, j, c] += weight * np.int64(values[p, c])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,10 @@ class ColorCounts:
         """Number of pixels counted."""
         return int(self.weights.sum())
 
-    @property
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ColorCounts, (self.codes, self.weights)  # without what can be had of these
+
+    @cached_property
     def colors(self) -> NDArray[np.uint8]:
         """The colours themselves, (u, 3) uint8."""
         return decode_colors(self.codes)

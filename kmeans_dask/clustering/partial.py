@@ -84,14 +84,15 @@ class Partial:
         grid = self.grid
         filled = self.weights != 0
         means = np.full(self.sums.shape, np.nan)
-        if np.abs(self.sums).max(initial=0) < _EXACT_FLOAT:
-            weights = self.weights[:, None].astype(np.float64)
-            np.divide(self.sums, weights, out=means, where=filled[:, None])
-        else:  # Python rounds the quotient only
+        largest = np.abs(self.sums).max(initial=0)
+        if self.sums.dtype == object or largest >= _EXACT_FLOAT:  # Python rounds the quotient only
             means[filled] = self.sums[filled].astype(object) / self.weights[filled, None]
+        else:
+            np.divide(self.sums, self.weights[:, None], out=means, where=filled[:, None])
         if grid.exact:
             return means
-        return np.ldexp(means, grid.weight_bits - grid.bits) + grid.origin
+        moved: NDArray[np.float64] = np.ldexp(means, grid.weight_bits - grid.bits) + grid.origin
+        return moved
 
     @property
     def variance(self) -> float:

@@ -336,13 +336,8 @@ def _offer(  # type: ignore[no-untyped-def]
         block = some_blocks[i_block]
         first = block * block_size
         size = min(block_size, n_points - first)
-        if not take:
-            # whole blocks in a loop of their own, whose length the compiler knows
-            total += (
-                _whole_gain(points, weights, distances, first, x, y, z)
-                if size == BLOCK
-                else _gain(points, weights, distances, first, size, x, y, z)
-            )
+        if size == BLOCK and not take:  # whose length the compiler knows
+            total += _whole_gain(points, weights, distances, first, x, y, z)
             continue
         gain, most = np.int64(0), np.int32(0)
         for i in range(size):
@@ -350,17 +345,18 @@ def _offer(  # type: ignore[no-untyped-def]
             px, py, pz = points[0, p] - x, points[1, p] - y, points[2, p] - z
             nearer = min(distances[p], np.int32(px * px + py * py + pz * pz))
             gain += weights[p] * np.int64(distances[p] - nearer)
-            distances[p] = nearer
+            distances[p] = nearer if take else distances[p]
             most = max(most, nearer)
         total += gain
-        potentials[block] -= gain
-        farthest[block] = most
+        if take:
+            potentials[block] -= gain
+            farthest[block] = most
     if take:
         for i_group in range(n_some_groups):
             first = some_groups[i_group] * group_size
             most = np.int32(0)
-            for b in range(first, min(first + group_size, n_blocks)):
-                most = max(most, farthest[b])
+            for block in range(first, min(first + group_size, n_blocks)):
+                most = max(most, farthest[block])
             farthest_of_group[some_groups[i_group]] = most
     return total
 
@@ -370,18 +366,6 @@ def _whole_gain(points, weights, distances, first, x, y, z):  # type: ignore[no-
     """What a block of colours gains."""
     gain = np.int64(0)
     for i in range(BLOCK):
-        p = np.uint64(first + i)
-        px, py, pz = points[0, p] - x, points[1, p] - y, points[2, p] - z
-        nearer = min(distances[p], np.int32(px * px + py * py + pz * pz))
-        gain += weights[p] * np.int64(distances[p] - nearer)
-    return gain
-
-
-@jit
-def _gain(points, weights, distances, first, size, x, y, z):  # type: ignore[no-untyped-def]
-    """What the last, shorter block gains."""
-    gain = np.int64(0)
-    for i in range(size):
         p = np.uint64(first + i)
         px, py, pz = points[0, p] - x, points[1, p] - y, points[2, p] - z
         nearer = min(distances[p], np.int32(px * px + py * py + pz * pz))

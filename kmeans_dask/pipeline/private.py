@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.cluster import Engine, local_threads
+from kmeans_dask.clustering.colormap import Indices
 from kmeans_dask.clustering.counts import ColorCounts, merge_counts
 from kmeans_dask.errors import ImageError, UsageError
 from kmeans_dask.imaging.palette import Palette
@@ -176,6 +177,7 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
     except ImageError as error:
         yield Encoded(failures=_failures(pictures, str(error)))
         return
+    known: _Known | None = None
     if job.palette:
         palette = replace(job.palette, transparent=job.palette.transparent or transparent)
         mapper = Mapper(counts, palette, job.fit.space, job.encode.dither)
@@ -185,16 +187,17 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
             found = quantize(colors, job.fit, transparent=transparent)
         palette, entries = found.palette, colors.entries(found.palette)
         mapper = Mapper(counts, palette, job.fit.space, job.encode.dither, entries)
-        if group.folder is not None:
+        if group.folder is None:
+            known = _Known(entries, found.judged.squared_error)
+        else:
             try:
                 written = write_palette(job.output, palette, found.judged.weights, group.folder)
                 yield Encoded(files=(written,))
             except ImageError as error:  # no image of the folder can be written either
                 yield Encoded(failures=_failures(pictures, str(error)))
                 return
-    own = job.palette is None and group.folder is None
     for picture in pictures:
-        mapped = _map(picture, mapper, job, own=own)
+        mapped = _map(picture, mapper, job, known)
         yield write_image(picture.record, mapped, job.output, job.encode, job.fit.min_psnr)
 
 
@@ -202,18 +205,26 @@ def _failures(pictures: Sequence[_Picture], reason: str) -> tuple[Failure, ...]:
     return tuple(Failure(picture.record["path"], reason) for picture in pictures)
 
 
-def _map(picture: _Picture, mapper: Mapper, job: Job, *, own: bool) -> Mapped:
-    """Map an image to a palette, which may be its own."""
+class _Known(NamedTuple):
+    """Of an image with a palette of its own: the entry of each of its colours, and their error."""
+
+    entries: Indices
+    squared_error: int
+
+
+def _map(picture: _Picture, mapper: Mapper, job: Job, known: _Known | None) -> Mapped:
+    """Map an image to a palette; `known` where that is its own."""
     record, pixels, alphas, counts = picture
-    palette = mapper.palette
+    palette, own = mapper.palette, known is not None
     indices = mapper.map(pixels, alphas, record["width"])
     if job.encode.dither:  # what a colour becomes hangs on where it is
         return Mapped.of(record, pixels, alphas, indices, palette, private=own)
-    entries = mapper.map(counts.colors, counts.alphas, 1)
-    found = judge(counts, entries, palette)
+    if known is None:
+        entries = mapper.map(counts.colors, counts.alphas, 1)
+        known = _Known(entries, judge(counts, entries, palette).squared_error)
     shaped = indices.reshape(record["height"], record["width"])
-    cloud = cloud_of(counts, entries, palette, job.cloud)
-    return Mapped(shaped, palette, counts.pixels, found.squared_error, own, cloud)
+    cloud = cloud_of(counts, known.entries, palette, job.cloud)
+    return Mapped(shaped, palette, counts.pixels, known.squared_error, own, cloud)
 
 
 def _read(source: Source, settings: DecodeSettings) -> _Picture:

@@ -305,6 +305,7 @@ class LocalColors:
         self._points = self.space.points(counts, weights)
         self._few = FewPoints.of(self._points)
         self._assignments, self._measure = in_threads(self._points, engine)
+        self._entries: tuple[Palette, Indices] | None = None  # of the palette last asked for
 
     def read(self) -> ColorCounts:
         """As `Colors` has it."""
@@ -340,6 +341,11 @@ class LocalColors:
 
     def entries(self, palette: Palette) -> Indices:
         """For each colour, (u,), that of `palette`."""
+        if self._entries is None or self._entries[0] is not palette:
+            self._entries = palette, self._find_entries(palette)
+        return self._entries[1]
+
+    def _find_entries(self, palette: Palette) -> Indices:
         if self.space.alpha:
             return nearest_entries(self._counts, palette, self.space.name)
         labels = labels_of(self._assignments, self.space, palette)  # from where the fit ended

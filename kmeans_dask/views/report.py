@@ -26,6 +26,7 @@ _THUMBNAILS = 6  # pairs of the worst, and as many of the best
 _SIDE = 420  # pixels, of a thumbnail
 _SMALL = 210  # pixels: a smaller image is shown enlarged, its pixels as squares
 _QUALITIES = (80, 50, 20)  # of WebP; the next one where a thumbnail, of noise, is too large
+_METHOD = 2  # of WebP: beyond it, twice the time saves 3 % of the bytes
 _LARGE = 90_000  # bytes: 24 of them stay below 3 MB in base64
 
 
@@ -150,7 +151,7 @@ def _small(decoded: DecodedImage, to: tuple[int, int] | None = None) -> Any:
 def _uri(small: Any) -> str:
     for quality in _QUALITIES:
         file = io.BytesIO()
-        small.save(file, "WEBP", quality=quality)
+        small.save(file, "WEBP", quality=quality, method=_METHOD)
         if len(file.getvalue()) <= _LARGE:
             break
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
