@@ -53,9 +53,9 @@ class ColorMap:
 
     def _table(self) -> Indices:
         """The thread's table, with this map's indices. Of the rest no page is ever touched."""
-        tables: dict[str, _Table] = _thread.__dict__.setdefault("tables", {})
+        tables: dict[np.dtype[Any], _Table] = _thread.__dict__.setdefault("tables", {})
         dtype = self._indices.dtype
-        table = tables.get(dtype.name) or tables.setdefault(dtype.name, _Table(dtype))
+        table = tables.get(dtype) or tables.setdefault(dtype, _Table(dtype))
         if table.user is not self:
             n = self._n_opaque
             table.indices[self._codes[:n]] = self._indices[:n]

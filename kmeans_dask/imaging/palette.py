@@ -44,7 +44,12 @@ class Palette:
         entries[self.first :, : self.colors.shape[1]] = self.colors
         return entries
 
-    @property
+    @cached_property
+    def see_through(self) -> NDArray[np.int64]:
+        """The entries that are not opaque, by number."""
+        return np.flatnonzero(self.entries[:, 3] < _OPAQUE)
+
+    @cached_property
     def bit_depth(self) -> int:
         """Bits that an index needs in a PNG: 1, 2, 4 or 8."""
         return next(bits for bits in (1, 2, 4, 8) if len(self) <= 1 << bits)

@@ -77,7 +77,7 @@ def _assemble(
     height, width = indices.shape
     header = struct.pack(">IIBBBBB", width, height, palette.bit_depth, 3, 0, 0, 0)
     entries = palette.entries
-    alphas = _alphas(indices, entries)
+    alphas = _alphas(indices, palette)
     return b"".join(
         [
             b"\x89PNG\r\n\x1a\n",
@@ -91,9 +91,9 @@ def _assemble(
     )
 
 
-def _alphas(indices: NDArray[np.uint8], entries: NDArray[np.uint8]) -> bytes:
+def _alphas(indices: NDArray[np.uint8], palette: Palette) -> bytes:
     """Alphas up to the last entry that is used and not opaque; none if there is no such."""
-    see_through = np.flatnonzero(entries[:, 3] < 255)
+    entries, see_through = palette.entries, palette.see_through
     if not see_through.size:
         return b""
     used = np.bincount(indices.ravel(), minlength=len(entries))[see_through] > 0

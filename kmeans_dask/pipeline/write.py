@@ -180,7 +180,7 @@ def _write_image(
 ) -> Encoded:
     name = output_name(record["kept_as"], record["stem"], settings.suffix)
     for each in {record["kept_as"], name}:  # whichever it will be
-        below(output, each)
+        check_below(output, each)
     good = mapped.reaches(min_psnr)
     metadata = Metadata.from_dict(record["metadata"]) if record["metadata"] else None
     kept_metadata = metadata if settings.keep_metadata else None
@@ -242,19 +242,24 @@ def below(output: Place, name: str) -> Place:
 
     Raises StoreError for a name that would leave it, ImageError where a link in it would.
     """
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.name or "\0" in name:
+    check_below(output, name)
+    return output / name
+
+
+def check_below(output: Place, name: str) -> None:
+    """The same, where no path is wanted. In strings: of many small images paths are the most."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts or not parts or "\0" in name:
         raise StoreError(f"the store names an output outside the output folder: {name!r}")
     if isinstance(output, Remote):
-        return output / path
-    folder = str(output)  # not a path, which takes long to make, for each of many small files
-    for part in path.parts[:-1]:
+        return
+    folder = str(output)
+    for part in parts[:-1]:
         folder += f"/{part}"
         # realpath, for Path.resolve raises where a link leads to itself
         is_link = os.path.islink(folder)  # noqa: PTH114
         if is_link and not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(output)):
             raise ImageError("its folder in OUTPUT is a link that leads out of it")
-    return output / path
 
 
 def write_below(output: Place, name: str, data: bytes) -> Written:

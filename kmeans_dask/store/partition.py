@@ -15,6 +15,7 @@ from kmeans_dask.storage.files import is_path
 from kmeans_dask.store.groups import (
     Document,
     create_array,
+    describe,
     folder_of,
     open_array,
     read,
@@ -84,7 +85,7 @@ class PartitionWriter:
     ) -> None:
         """The partition's colours, its images in order, and those that could not be read."""
         write_counts(self._group, counts)
-        self._group.attrs.update({"images": images, "failures": failures})
+        describe(self._group, {"images": images, "failures": failures})
 
     def finish(self) -> None:
         """Write what is left, and cut off the room of images that were planned but failed."""
