@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from kmeans_dask.errors import JobError, StoreError
@@ -46,23 +46,28 @@ class Run:
 
     @contextmanager
     def engine(
-        self, where: Where, is_small: Callable[[], bool] = lambda: False
+        self, where: Where, is_small: Callable[[], bool] = lambda: False, *, fits: bool = False
     ) -> Iterator[Engine]:
         """Connect, and say where the job can be watched.
 
         is_small: whether this process does it, where nothing was said of where
+        fits: whether a palette will be fitted
         """
         from kmeans_dask.cluster import connect
+        from kmeans_dask.clustering.ahead import compiled_ahead
 
         self.progress.start("start")
         scheduler = where.find_scheduler()
-        with connect(
-            scheduler=scheduler,
-            workers=0 if where.is_open and is_small() else where.workers,
-            timeout=where.timeout,
-            memory=where.memory,
-            tls=where.tls,
-        ) as engine:
+        with (
+            compiled_ahead() if fits and not scheduler else nullcontext(),
+            connect(
+                scheduler=scheduler,
+                workers=0 if where.is_open and is_small() else where.workers,
+                timeout=where.timeout,
+                memory=where.memory,
+                tls=where.tls,
+            ) as engine,
+        ):
             self.progress.finish()
             if scheduler and where.is_unsafe(scheduler):
                 self._console.print(_IN_THE_CLEAR.format(scheduler), markup=False, soft_wrap=True)

@@ -11,11 +11,13 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 _compiling = threading.RLock()
+_elsewhere: dict[str, Callable[[], None]] = {}  # by a kernel's name, how to wait for it
 # Multiplying and adding in one step, minima without NaN: in other words, in other roundings.
 _ROUGH = {"contract", "nnan", "nsz"}
 
@@ -63,6 +65,7 @@ class Kernel:
     def _compile(self) -> Any:
         import numba
 
+        _elsewhere.get(self.py_func.__qualname__, _nothing)()
         options: dict[str, Any] = {"nogil": True, "fastmath": _ROUGH if self._rough else False}
         with _compiling:
             if self.dispatcher is None:
@@ -71,6 +74,20 @@ class Kernel:
                 except RuntimeError:  # neither the package's folder nor the user's cache is ours
                     self.dispatcher = numba.njit(**options)(self.py_func)
         return self.dispatcher
+
+
+@contextmanager
+def compiled_elsewhere(name: str, wait: Callable[[], None]) -> Iterator[None]:
+    """Inside the block, `wait` before the kernel called `name` is compiled: it may be on disk."""
+    _elsewhere[name] = wait
+    try:
+        yield
+    finally:
+        del _elsewhere[name]
+
+
+def _nothing() -> None:
+    """There is nothing to wait for."""
 
 
 def jit(kernel: Callable[..., Any]) -> Kernel:

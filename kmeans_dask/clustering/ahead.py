@@ -1,0 +1,83 @@
+"""Kernels that are compiled before they are needed, by another process: the first time only.
+
+    python -m kmeans_dask.clustering.ahead
+
+compiles what Lloyd's step needs, which takes longest, writes a byte, and goes on with seeding.
+Numba compiles one kernel at a time in a process, and holds up all else in it meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from kmeans_dask.clustering import assignment
+from kmeans_dask.clustering.counts import ColorCounts
+from kmeans_dask.clustering.jit import compiled_elsewhere
+from kmeans_dask.clustering.points import color_points
+from kmeans_dask.clustering.seeding import kmeans_plus_plus
+
+_STEP = "_step_boxed"
+_LONGEST = 60.0  # seconds for another process to compile it; then this one does
+
+
+@contextmanager
+def compiled_ahead() -> Iterator[None]:
+    """Inside the block kernels that are not on disk are compiled by a process of their own.
+
+    Whoever needs Lloyd's step in this process waits for it. What is not done when the block ends
+    is left.
+    """
+    if not _is_worthwhile():
+        yield
+        return
+    with subprocess.Popen(  # noqa: S603 - ourselves
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout
+        said = process.stdout
+
+        def wait() -> None:
+            select.select([said], [], [], _LONGEST)  # a byte, or the process's end
+
+        try:
+            with compiled_elsewhere(_STEP, wait):
+                yield
+        finally:
+            process.kill()
+
+
+def _is_worthwhile() -> bool:
+    """Whether Lloyd's step is not on disk, and can be kept there."""
+    source = Path(assignment.__file__)
+    cache = os.environ.get("NUMBA_CACHE_DIR")
+    folder = Path(cache) if cache else source.parent / "__pycache__"
+    # as numba names it, of a source that it was compiled from
+    found = folder.glob(f"{'*/' if cache else ''}{source.stem}.{_STEP}-*.nbi")
+    if any(file.stat().st_mtime >= source.stat().st_mtime for file in found):
+        return False
+    there = folder if folder.is_dir() else folder.parent
+    return os.access(there, os.W_OK)
+
+
+def _compile() -> None:
+    codes = np.arange(0, 1 << 24, 4099, dtype=np.uint32)
+    points = color_points(ColorCounts(codes, np.ones(len(codes), np.int64)))
+    assignment.Assignment(points).labels(points.values[::64].astype(np.float64))
+    sys.stdout.write(".")
+    sys.stdout.flush()
+    kmeans_plus_plus(points, 8, 0)
+
+
+if __name__ == "__main__":
+    _compile()

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kmeans_dask.clustering import ahead, assignment
+from kmeans_dask.clustering.ahead import compiled_ahead
+from kmeans_dask.clustering.jit import compiled_elsewhere, jit
+
+_STEP = "assignment._step_boxed"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty one, for this process to ask about and for others to fill."""
+    folder = tmp_path / "kernels"
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(folder))
+    return folder
+
+
+def test_the_other_process_leaves_the_step_on_disk_says_so_and_goes_on_with_seeding(
+    cache: Path,
+) -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "kmeans_dask.clustering.ahead"],
+        capture_output=True,
+        check=True,
+        timeout=200,
+    )
+    assert said.stdout == b"."
+    assert list(cache.glob(f"*/{_STEP}-*.nbi"))
+    assert list(cache.glob("*/seeding._choose-*.nbi"))
+    assert not ahead._is_worthwhile()
+
+
+def test_a_process_that_has_none_of_it_waits_and_takes_it_from_disk(cache: Path) -> None:
+    """What it compiles itself numba counts as a miss of the cache, and what is there as a hit."""
+    script = """
+import numpy as np
+from kmeans_dask.clustering import assignment
+from kmeans_dask.clustering.ahead import compiled_ahead
+from kmeans_dask.clustering.counts import ColorCounts
+from kmeans_dask.clustering.points import color_points
+
+codes = np.arange(0, 1 << 24, 50_000, dtype=np.uint32)
+points = color_points(ColorCounts(codes, np.ones(len(codes), np.int64)))
+with compiled_ahead():
+    labels = assignment.Assignment(points).labels(points.values[::9].astype(float))
+stats = assignment._step_boxed.dispatcher.stats
+print(len(stats.cache_hits), len(stats.cache_misses), labels.max())
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=True, timeout=200, text=True
+    )
+    n_colors = len(range(0, 1 << 24, 50_000))
+    assert said.stdout.split() == ["1", "0", str((n_colors - 1) // 9)]
+
+
+@pytest.mark.parametrize("state", ["none", "older than the source", "there"])
+def test_it_is_worthwhile_where_the_step_is_not_on_disk_as_it_is_now(
+    cache: Path, state: str
+) -> None:
+    if state != "none":
+        (cache / "clustering_1a2b").mkdir(parents=True)
+        index = cache / "clustering_1a2b" / f"{_STEP}-1.py3.nbi"
+        index.write_bytes(b"")
+        written = Path(assignment.__file__).stat().st_mtime + (1 if state == "there" else -1)
+        os.utime(index, (written, written))
+    assert ahead._is_worthwhile() == (state != "there")
+
+
+def test_it_is_not_where_nothing_can_be_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def access(path: Path, mode: int) -> bool:
+        asked.append(path)
+        return False
+
+    monkeypatch.setattr(os, "access", access)
+    assert not ahead._is_worthwhile()
+    assert asked == [cache.parent]
+
+
+def test_without_a_cache_of_its_own_it_looks_beside_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    source = Path(shutil.copy(assignment.__file__, tmp_path))
+    monkeypatch.setattr(assignment, "__file__", str(source))
+    assert ahead._is_worthwhile()
+    (tmp_path / "__pycache__").mkdir()
+    assert ahead._is_worthwhile()
+    (tmp_path / "__pycache__" / f"{_STEP}-165.py311.nbi").write_bytes(b"")
+    assert not ahead._is_worthwhile()
+
+
+def test_the_other_process_ends_with_the_block(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[subprocess.Popen[bytes]] = []
+
+    class Sleeping(subprocess.Popen[bytes]):
+        def __init__(self, *_words: object, **_options: object) -> None:
+            words = [sys.executable, "-c", "import time; time.sleep(250)"]
+            super().__init__(words, stdout=subprocess.PIPE)
+            begun.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Sleeping)
+
+    def fail() -> None:
+        with compiled_ahead():
+            assert begun[0].poll() is None
+            raise RuntimeError("of the block")
+
+    with pytest.raises(RuntimeError, match="of the block"):
+        fail()
+    assert begun[0].poll() is not None
+
+
+def test_a_kernel_that_is_compiled_elsewhere_is_waited_for_once() -> None:
+    waited = []
+
+    @jit
+    def twice(x: int) -> int:
+        return x * 2
+
+    with compiled_elsewhere(twice.py_func.__qualname__, lambda: waited.append(1)):
+        assert [twice(3), twice(4)] == [6, 8]
+    assert len(waited) == 1
+
+    @jit
+    def again(x: int) -> int:
+        return x * 2
+
+    assert again(np.int64(3)) == 6
+    assert len(waited) == 1
