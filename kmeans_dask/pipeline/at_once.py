@@ -69,7 +69,7 @@ def compress_at_once(
     Raises UsageError where the palette has no room for transparency.
     """
     with local_threads(engine.cores) as threads:
-        pieces = _decode_all(plan, threads, progress, settings)
+        pieces = _decode_all(plan, work.previews, threads, progress, settings)
         counts = merge_counts([piece.counts for piece in pieces])
         found, entries = _fit(pieces, counts, threads, progress, settings)
         fitted = result_of(found, len(counts), settings.fit)
@@ -94,14 +94,14 @@ def compress_at_once(
 
 
 def _decode_all(
-    plan: Plan, threads: Engine, progress: Progress, settings: JobSettings
+    plan: Plan, previews: Place, threads: Engine, progress: Progress, settings: JobSettings
 ) -> list[_Piece]:
     most = max(_LEAST, plan.n_pixels // (_PIECES * threads.cores))
     runs = numbered(cut(list(plan.sources), min(most, plan.partition_pixels)))
-    each = settings.fit.weight == "images"
+    decode = partial(_decode, settings.decode, settings.fit.weight == "images", previews)
     progress.start("ingest", plan.n_images, "images")
     pieces = []
-    for piece in threads.map("ingest", partial(_decode, settings.decode, each), runs.items()):
+    for piece in threads.map("ingest", decode, runs.items()):
         pieces.append(piece)
         failed = len(piece.failures)
         progress.advance(len(piece.pictures) + failed, failed)
@@ -138,7 +138,9 @@ def _fit(
     return found, entries
 
 
-def _decode(settings: DecodeSettings, each: bool, run: tuple[str, Sequence[Source]]) -> _Piece:
+def _decode(
+    settings: DecodeSettings, each: bool, previews: Place, run: tuple[str, Sequence[Source]]
+) -> _Piece:
     """One task: decode and count. With `each` every image by itself."""
     name, sources = run
     counter = empty_counter()
@@ -146,7 +148,7 @@ def _decode(settings: DecodeSettings, each: bool, run: tuple[str, Sequence[Sourc
     for source in sources:
         check_interrupted()
         try:
-            decoded = read_image(source, settings)
+            decoded = read_image(source, settings, previews)
         except ImageError as error:
             failures.append(Failure(source.path, str(error)))
             continue

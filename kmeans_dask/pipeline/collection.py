@@ -97,10 +97,15 @@ def is_whole(store: Store) -> bool:
     return not store.missing_partitions and store.is_counted
 
 
-def ingest_and_count(collection: Collection, engine: Engine, progress: Progress) -> IngestSummary:
-    """Decode into the store what is not there yet, and add up its colours."""
-    store, plan = collection.store, collection.plan
-    failures = [*plan.failures, *ingest(plan, store, engine, progress, collection.settings)]
+def ingest_and_count(
+    collection: Collection, engine: Engine, progress: Progress, previews: Place | None = None
+) -> IngestSummary:
+    """Decode into the store what is not there yet, and add up its colours.
+
+    previews: as `ingest` has it
+    """
+    store, plan, settings = collection.store, collection.plan, collection.settings
+    failures = [*plan.failures, *ingest(plan, store, engine, progress, settings, previews)]
     tally = count(store, engine, progress)
     return IngestSummary(
         store,

@@ -73,7 +73,7 @@ def compress(
         return _conclude(encoded, work, fitted, progress, plan.n_skipped)
     if settings.is_shared:
         held = collection or take_up_anew(work.store_path, plan, settings.decode)
-        ingest_and_count(held, engine, progress)
+        ingest_and_count(held, engine, progress, work.previews)
         if keep_palette:
             fitted = read_fit(held.store, f"k{settings.fit.colors}")
             fitted = replace(fitted, drift=drift_of(held.store, fitted, engine))
@@ -138,6 +138,7 @@ def _compress_private(
         settings.decode,
         settings.palette,
         max(4, CLOUD // plan.n_images),
+        work.previews,
     )
     encoded = compress_groups(small, job, engine, progress) if small else Encoded()
     for group in groups:
@@ -162,7 +163,7 @@ def _compress_folder(
     plan = Plan((), partitions, (), 0, first_free=len(partitions))
     try:
         held = take_up_anew(work.store_path, plan, settings.decode)
-        ingest_and_count(held, engine, progress)
+        ingest_and_count(held, engine, progress, work.previews)
         fitted = fit(held.store, engine, progress, settings.fit, resume=True)
         records = work.stage("folder", group.folder)
         encoded = encode(

@@ -13,6 +13,7 @@ from kmeans_dask.errors import ImageError, StoreError
 from kmeans_dask.imaging.decode import DecodedImage, decode
 from kmeans_dask.pipeline.budget import check_pixels
 from kmeans_dask.pipeline.plan import Failure, Plan, Source
+from kmeans_dask.pipeline.preview import keep_preview
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.rescue import Portion, rescuer
 from kmeans_dask.settings import DecodeSettings
@@ -24,14 +25,21 @@ _thread = threading.local()  # a counter's dense table is big: one per thread, u
 
 
 def ingest(
-    plan: Plan, store: Store, engine: Engine, progress: Progress, settings: DecodeSettings
+    plan: Plan,
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+    settings: DecodeSettings,
+    previews: Place | None = None,
 ) -> list[Failure]:
     """Decode the images of `plan` into partitions of `store`; returns those that cannot be read.
 
     Partitions that are settled are left alone. Others that an earlier run has left are read, and
     made again where they are damaged.
+
+    previews: a folder for those, where a report will be made
     """
-    task = functools.partial(ingest_partition, store.path, settings)
+    task = functools.partial(ingest_partition, store.path, settings, previews=previews)
     portions = [Portion(name, None, sources) for name, sources in plan.unsettled.items()]
     if not portions:
         return []
@@ -47,7 +55,10 @@ def ingest(
 
 
 def ingest_partition(
-    store_path: Place, settings: DecodeSettings, portion: Portion[None]
+    store_path: Place,
+    settings: DecodeSettings,
+    portion: Portion[None],
+    previews: Place | None = None,
 ) -> tuple[int, list[Failure]]:
     """One task: decode, count and store a partition's images; how many, and what cannot be read."""
     partition_id = portion.name
@@ -66,7 +77,7 @@ def ingest_partition(
     with store.writing_partition(partition_id, portion.n_pixels) as writer:
         for source in portion.safe(portion.sources):
             try:
-                images.append(_ingest_image(source, writer, counter, settings))
+                images.append(_ingest_image(source, writer, counter, settings, previews))
             except ImageError as error:
                 failures.append(Failure(source.path, str(error)))
         writer.describe(counter.counts(), images, [asdict(failure) for failure in failures])
@@ -74,9 +85,13 @@ def ingest_partition(
 
 
 def _ingest_image(
-    source: Source, writer: PartitionWriter, counter: ColorCounter, settings: DecodeSettings
+    source: Source,
+    writer: PartitionWriter,
+    counter: ColorCounter,
+    settings: DecodeSettings,
+    previews: Place | None,
 ) -> dict[str, Any]:
-    decoded = read_image(source, settings)
+    decoded = read_image(source, settings, previews)
     offset = writer.n_pixels
     for band in decoded.bands():
         writer.append(band.pixels, band.alphas)
@@ -84,8 +99,10 @@ def _ingest_image(
     return {**record_of(source, decoded, settings), "offset": offset}
 
 
-def read_image(source: Source, settings: DecodeSettings) -> DecodedImage:
-    """Decode an image that was planned. Raises ImageError."""
+def read_image(
+    source: Source, settings: DecodeSettings, previews: Place | None = None
+) -> DecodedImage:
+    """Decode an image that was planned, and keep a preview if wanted. Raises ImageError."""
     check_pixels(source.n_pixels)
     with time_limit(settings.seconds):
         decoded = decode(
@@ -96,6 +113,8 @@ def read_image(source: Source, settings: DecodeSettings) -> DecodedImage:
         )
     if decoded.height * decoded.width != source.n_pixels:
         raise ImageError("the image changed while the job was running, or its header is wrong")
+    if previews:
+        keep_preview(previews, source.path, decoded, flat=settings.flat)
     return decoded
 
 

@@ -61,6 +61,7 @@ class Job:
     records: a folder, where it is noted what came of each task
     palette: given, so that none is fitted
     cloud: pixels of each image that are looked at
+    previews: a folder for those
     """
 
     output: Place
@@ -70,6 +71,7 @@ class Job:
     decode: DecodeSettings
     palette: Palette | None = None
     cloud: int = 0
+    previews: Place | None = None
 
 
 def groups_by_folder(plan: Plan) -> list[Group]:
@@ -159,7 +161,7 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
     pictures, failures = [], []
     for source in group.sources:
         try:
-            pictures.append(_read(source, job.decode))
+            pictures.append(_read(source, job))
         except ImageError as error:
             failures.append(Failure(source.path, str(error)))
     yield Encoded(failures=tuple(failures))
@@ -227,12 +229,12 @@ def _map(picture: _Picture, mapper: Mapper, job: Job, known: _Known | None) -> M
     return Mapped(shaped, palette, counts.pixels, known.squared_error, own, cloud)
 
 
-def _read(source: Source, settings: DecodeSettings) -> _Picture:
-    decoded = read_image(source, settings)
+def _read(source: Source, job: Job) -> _Picture:
+    decoded = read_image(source, job.decode, job.previews)
     band = decoded.whole()
     counter = empty_counter()
     counter.add(band.pixels, band.alphas)
-    record = record_of(source, decoded, settings)
+    record = record_of(source, decoded, job.decode)
     return _Picture(record, band.pixels, band.alphas, counter.counts())
 
 

@@ -7,6 +7,7 @@
       store.zarr              pixels and colours, for as long as the job is at work
       done/<stage>/<id>.json  what came of a piece of the work, and its files; sealed
       aside/                  files before they are put in place
+      previews/               of large images, for as long as the job is at work (see `preview`)
 
 A killed job leaves all this behind, and is gone on with from there. Nothing in it is taken at
 its word: a record counts where all its files are there, with the checksums that it names. What
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from importlib import metadata
+from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -31,6 +33,7 @@ from kmeans_dask.errors import ImageError, StoreError, UsageError
 from kmeans_dask.pipeline.changes import compare
 from kmeans_dask.pipeline.gallery import Gallery, ImageRow
 from kmeans_dask.pipeline.plan import OUR_FILES, WORK_FOLDER, Failure, MakePlan, Plan
+from kmeans_dask.pipeline.preview import previews_of
 from kmeans_dask.pipeline.write import ASIDE, Encoded, Written, below
 from kmeans_dask.storage import Place
 from kmeans_dask.storage.files import (
@@ -63,7 +66,9 @@ class Work:
         self.begins, self.began = True, False
         self._asked = asked
         self.path = output / WORK_FOLDER
-        self.store_path = self.path.absolute() / "store.zarr"  # workers run in other folders
+        # absolute, as workers run in other folders
+        self.store_path = self.path.absolute() / "store.zarr"
+        self.previews = previews_of(output.absolute())
 
     @property
     def job(self) -> dict[str, Any] | None:
@@ -154,6 +159,8 @@ class Work:
         written = [(name, len(data), zlib.crc32(data)) for name, data in files.items()]
         write_sealed(self.path / "job.json", {**self._asked, "finished": written})
         remove(self.output / ASIDE)
+        if isinstance(self.previews, Path):  # else there are none
+            remove(self.previews)
 
 
 def asked_for(command: str, **settings: Any) -> dict[str, Any]:

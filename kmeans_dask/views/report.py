@@ -6,7 +6,6 @@ File names, messages and images are other people's: images are opened as hostile
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -16,18 +15,16 @@ from jinja2 import TemplateError
 
 from kmeans_dask.cluster import Engine, connect
 from kmeans_dask.errors import ClusterError, UsageError
-from kmeans_dask.imaging.decode import DecodedImage, decode
+from kmeans_dask.imaging.decode import decode
+from kmeans_dask.imaging.thumbnail import as_webp, shrunk
 from kmeans_dask.pipeline.plan import RECORD_FILE, REPORT_FILE
+from kmeans_dask.pipeline.preview import name_of_preview, read_preview
 from kmeans_dask.storage import Place, is_within, place_of
 from kmeans_dask.storage.files import write_file
 from kmeans_dask.views.page import clean, listings, palette_entries, render_page, visible_cloud
 
 _THUMBNAILS = 6  # pairs of the worst, and as many of the best
-_SIDE = 420  # pixels, of a thumbnail
 _SMALL = 210  # pixels: a smaller image is shown enlarged, its pixels as squares
-_QUALITIES = (80, 50, 20)  # of WebP; the next one where a thumbnail, of noise, is too large
-_METHOD = 2  # of WebP: beyond it, twice the time saves 3 % of the bytes
-_LARGE = 90_000  # bytes: 24 of them stay below 3 MB in base64
 
 
 def write_report(output: Place, record: Mapping[str, Any], engine: Engine | None = None) -> None:
@@ -115,7 +112,7 @@ def _pairs(
 def _pair(output: Place, row: Mapping[str, Any]) -> dict[str, Any] | None:
     """One task: a row with its thumbnails."""
     try:
-        pair = _thumbnails(place_of(row["path"]), _below(output, row["output"]))
+        pair = _thumbnails(output, row["path"], _below(output, row["output"]))
     except Exception:  # whatever a hostile file raises costs its thumbnail only
         return None
     shown: dict[str, Any] = clean({key: row[key] for key in _ROW})
@@ -130,31 +127,22 @@ def _below(output: Place, name: str) -> Place:
     return path
 
 
-def _thumbnails(before: Place, after: Place) -> dict[str, Any]:
-    """Both images, brought to one size, as URIs; and whether they are small."""
-    original = _small(decode(before))  # of what can be large, one is held at a time
+def _thumbnails(output: Place, path: str, after: Place) -> dict[str, Any]:
+    """Those of the image at `path` and of what it became, as URIs; and whether they are small."""
+    kept = read_preview(_below(output, name_of_preview(path)))
+    if kept is None:
+        image = shrunk(decode(place_of(path)).image)  # of what can be large, one is held at a time
+        kept = as_webp(image), image.size
+    before, size = kept
     return {
-        "before": _uri(original),
-        "after": _uri(_small(decode(after), original.size)),
-        "small": max(original.size) < _SMALL,
+        "before": _uri(before),
+        "after": _uri(as_webp(shrunk(decode(after).image, size))),
+        "small": max(size) < _SMALL,
     }
 
 
-def _small(decoded: DecodedImage, to: tuple[int, int] | None = None) -> Any:
-    """Its image (Pillow's), brought to the size of a thumbnail, or to the size `to`."""
-    image = decoded.image
-    scale = min(1, _SIDE / max(image.size))
-    to = to or (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image if image.size == to else image.resize(to, reducing_gap=2.0)
-
-
-def _uri(small: Any) -> str:
-    for quality in _QUALITIES:
-        file = io.BytesIO()
-        small.save(file, "WEBP", quality=quality, method=_METHOD)
-        if len(file.getvalue()) <= _LARGE:
-            break
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+def _uri(webp: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(webp).decode()
 
 
 def _settings(shown: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
