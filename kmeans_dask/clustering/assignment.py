@@ -88,6 +88,7 @@ class Assignment:
                 (boxes.weights, boxes.sums, boxes.size, boxes.fan_out),
                 (points.center, points.scale),
                 (state.labels, state.of_groups, state.weights, state.sums, state.is_new),
+                state.scores,
                 centroids,
             )
         else:
@@ -98,6 +99,7 @@ class Assignment:
                 points.grid.scales,
                 (state.labels, state.thresholds, state.slacks, state.growth),
                 (state.weights, state.sums, state.is_new),
+                state.scores,
                 state.centroids,
                 centroids,
             )
@@ -111,6 +113,7 @@ class _State:
 
     labels: (n,) int32, -1 before the first step
     weights, sums: (2, k) and (2, k, C) int64, in two limbs (see `Grid`)
+    scores: for `search_tile`
     With boxes:
     of_groups: (groups,) int32, the cluster that a whole group is in, or -1
     Without:
@@ -128,6 +131,8 @@ class _State:
         self.labels = np.full(n, -1, np.int32)
         self.weights = np.zeros((2, k), np.int64)
         self.sums = np.zeros((2, *centroids.shape), np.int64)
+        is_wide = centroids.shape[1] != 3
+        self.scores = np.empty((AT_ONCE, TILE), np.float32) if is_wide else None
         if points.boxes:
             self.of_groups = np.full(len(points.boxes.low), -1, np.int32)
         else:
@@ -162,7 +167,7 @@ def _far(
 
 
 @jit
-def _step_boxed(values, point_weights, boxes, held, frame, state, centroids):  # type: ignore[no-untyped-def]
+def _step_boxed(values, point_weights, boxes, held, frame, state, scores, centroids):  # type: ignore[no-untyped-def]
     """Bring labels and sums up to date with new centroids.
 
     The tuples are fields of `Boxes`, of `Points` and of `_State`. Arrays go on to other kernels
@@ -188,7 +193,6 @@ def _step_boxed(values, point_weights, boxes, held, frame, state, centroids):  #
     near = np.zeros((k + AT_ONCE, tiles.shape[0]), np.float32)
     norms, heights = np.empty(k), np.empty(k)
     lowered, errors = np.empty(k + AT_ONCE, np.float32), np.empty(k + AT_ONCE, np.float32)
-    partial = np.empty((AT_ONCE, TILE), np.float32)
     best, second = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
     which = np.empty(TILE, np.int32)
     unsettled = np.empty(TILE, np.int64)
@@ -242,7 +246,7 @@ def _step_boxed(values, point_weights, boxes, held, frame, state, centroids):  #
                 width = (size + 15) // 16 * 16
                 search_tile(
                     tiles, first, width, near, lowered, candidates, padded,
-                    partial, best, second, which,
+                    scores, best, second, which,
                 )  # fmt: skip
                 if is_settled(first, size, best, second, which, error, labels):
                     continue
@@ -264,7 +268,9 @@ def _step_boxed(values, point_weights, boxes, held, frame, state, centroids):  #
 
 
 @jit
-def _step_loose(values, point_weights, frame, grid, state, totals, old_centroids, centroids):  # type: ignore[no-untyped-def]
+def _step_loose(  # type: ignore[no-untyped-def]
+    values, point_weights, frame, grid, state, totals, scores, old_centroids, centroids
+):  # fmt: skip
     """Bring labels, thresholds and sums up to date with new centroids. All as `_step_boxed`."""
     center, scale = frame
     exact, origin, sum_scale, weight_scale = grid
@@ -293,7 +299,6 @@ def _step_loose(values, point_weights, frame, grid, state, totals, old_centroids
 
     failing = np.empty(_LOOSE, np.int64)
     x = np.zeros((depth, TILE), np.float32)
-    partial = np.empty((AT_ONCE, TILE), np.float32)
     best, second = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
     which = np.zeros(TILE, np.int32)
     squares, gaps = np.zeros(TILE, np.float32), np.empty(TILE, np.float32)
@@ -320,7 +325,7 @@ def _step_loose(values, point_weights, frame, grid, state, totals, old_centroids
             longest = _load(values, failing, first, size, center, scale, x, squares)
             _lower(k, channels, np.sqrt(np.float64(longest)), norms, heights, lowered, errors)
             width = (size + 15) // 16 * 16
-            search_tile(x, 0, width, near, lowered, everyone, padded, partial, best, second, which)
+            search_tile(x, 0, width, near, lowered, everyone, padded, scores, best, second, which)
             bound_gaps(width, squares, best, second, which, errors, gaps)
             n_moved = np.int64(0)
             for i in range(size):

@@ -61,7 +61,7 @@ class Points:
     center, scale: (C,) and a power of two, the frame in which distances are compared:
         coordinates are about 1 at most, and points near the origin. Float64 if the values are,
         else float32, in which such a difference is as good.
-    boxes: where consecutive points are near each other
+    near_in_a_row: whether consecutive points are near each other
     """
 
     values: NDArray[Any]
@@ -69,10 +69,20 @@ class Points:
     grid: Grid
     center: NDArray[Any]
     scale: np.floating[Any]
-    boxes: Boxes | None
+    near_in_a_row: bool
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def __getstate__(self) -> dict[str, Any]:  # boxes are made sooner than they are sent
+        return {name: value for name, value in vars(self).items() if name != "boxes"}
+
+    @cached_property
+    def boxes(self) -> Boxes | None:
+        """Around points that are near each other; made when they are wanted."""
+        if not self.near_in_a_row:
+            return None
+        return _boxes(self.values, self.weights, self.center, self.scale)
 
     @cached_property
     def square_sums(self) -> tuple[int, ...]:
@@ -89,7 +99,7 @@ class Points:
                 self.values[start : start + size],
                 self.weights[start : start + size],
                 self.grid,
-                near_in_a_row=self.boxes is not None,
+                near_in_a_row=self.near_in_a_row,
             )
             for start in range(0, len(self), size)
         ]
@@ -133,8 +143,7 @@ def make_points(
     least, most, total = (bound.astype(np.float64) for bound in extent_of(values))
     dtype = np.dtype(np.float64 if values.dtype == np.float64 else np.float32)
     center, scale = _frame(least, most, total / max(1, len(values)), dtype)
-    boxes = _boxes(values, weights, center, scale) if near_in_a_row and len(values) else None
-    return Points(values, weights, grid, center, scale, boxes)
+    return Points(values, weights, grid, center, scale, near_in_a_row and len(values) > 0)
 
 
 def _frame(

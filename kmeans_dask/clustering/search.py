@@ -24,21 +24,22 @@ _MARGIN = 2.0**-34
 
 
 @rough_jit
-def search_tile(x, start, width, centers, heights, ids, n, partial, best, second, which):  # type: ignore[no-untyped-def]
+def search_tile(x, start, width, centers, heights, ids, n, scores, best, second, which):  # type: ignore[no-untyped-def]
     """The lowest and second lowest score of each point of a tile, and whose is the lowest.
 
     x: (C, any) float32, of which `width` columns from `start` on are the tile
     centers: (at least n, C) float32, C being 3 or a multiple of 4; heights: (at least n,) float32,
     |c|^2 / 2; ids: (at least n,) int32; n: a multiple of AT_ONCE
-    partial: (AT_ONCE, TILE) float32, for work
+    scores: (AT_ONCE, TILE) float32, for work; None where C is 3, by type, so that numba need not
+    compile what is for others
     best, second: (TILE,) float32 and which: (TILE,) int32, of `ids`, are filled.
     """
     for i in range(width):
         best[i], second[i], which[i] = PAD, PAD, np.int32(0)
-    if centers.shape[1] == 3:
+    if scores is None:
         _search_colors(x, start, width, centers, heights, ids, n, best, second, which)
     else:
-        _search_wide(x, start, width, centers, heights, ids, n, partial, best, second, which)
+        _search_wide(x, start, width, centers, heights, ids, n, scores, best, second, which)
 
 
 # A tile's rows are views of it: of x[c, start + i] numba does not know that it is not counted from
@@ -75,14 +76,14 @@ def _search_colors(x, start, width, centers, heights, ids, n, best, second, whic
 
 
 @rough_jit
-def _search_wide(x, start, width, centers, heights, ids, n, partial, best, second, which):  # type: ignore[no-untyped-def]
+def _search_wide(x, start, width, centers, heights, ids, n, scores, best, second, which):  # type: ignore[no-untyped-def]
     """Of four channels or more: scores are put together four channels at a time."""
     stop, last = start + width, centers.shape[1] - 4
     for j in range(0, n, AT_ONCE):
         id0, id1, id2, id3 = ids[j], ids[j + 1], ids[j + 2], ids[j + 3]
         for i in range(width):
-            partial[0, i], partial[1, i] = heights[j], heights[j + 1]
-            partial[2, i], partial[3, i] = heights[j + 2], heights[j + 3]
+            scores[0, i], scores[1, i] = heights[j], heights[j + 1]
+            scores[2, i], scores[3, i] = heights[j + 2], heights[j + 3]
         for c in range(0, last + 1, 4):
             w0, x0 = centers[j, c], centers[j, c + 1]
             y0, z0 = centers[j, c + 2], centers[j, c + 3]
@@ -96,22 +97,22 @@ def _search_wide(x, start, width, centers, heights, ids, n, partial, best, secon
             ys, zs = x[c + 2, start:stop], x[c + 3, start:stop]
             for i in range(width):
                 pw, px, py, pz = ws[i], xs[i], ys[i], zs[i]
-                partial[0, i] -= pw * w0 + px * x0 + py * y0 + pz * z0
-                partial[1, i] -= pw * w1 + px * x1 + py * y1 + pz * z1
-                partial[2, i] -= pw * w2 + px * x2 + py * y2 + pz * z2
-                partial[3, i] -= pw * w3 + px * x3 + py * y3 + pz * z3
+                scores[0, i] -= pw * w0 + px * x0 + py * y0 + pz * z0
+                scores[1, i] -= pw * w1 + px * x1 + py * y1 + pz * z1
+                scores[2, i] -= pw * w2 + px * x2 + py * y2 + pz * z2
+                scores[3, i] -= pw * w3 + px * x3 + py * y3 + pz * z3
         for i in range(width):
             low, next_low, index = best[i], second[i], which[i]
-            score = partial[0, i]
+            score = scores[0, i]
             next_low = min(next_low, max(score, low))
             index, low = id0 if score < low else index, min(score, low)
-            score = partial[1, i]
+            score = scores[1, i]
             next_low = min(next_low, max(score, low))
             index, low = id1 if score < low else index, min(score, low)
-            score = partial[2, i]
+            score = scores[2, i]
             next_low = min(next_low, max(score, low))
             index, low = id2 if score < low else index, min(score, low)
-            score = partial[3, i]
+            score = scores[3, i]
             next_low = min(next_low, max(score, low))
             index, low = id3 if score < low else index, min(score, low)
             best[i], second[i], which[i] = low, next_low, index
@@ -181,9 +182,9 @@ def filter_box(low, high, ids, n, centers, kept, kept_centers, work):  # type: i
             difference = centers[c, j] - middle
             work[j] = difference * difference if c == 0 else work[j] + difference * difference
     least, star = work[0], 0
-    for j in range(padded):
+    for j in range(n):
         least = min(least, work[j])
-    for j in range(padded):
+    for j in range(n):
         star = max(star, j if work[j] == least else 0)
     # by how much j is farther than star, at the corner of the box where j does best
     margin = 1.0

@@ -41,7 +41,7 @@ def keep_preview(folder: Place, path: str, decoded: DecodedImage, *, flat: bool)
     """
     is_large = decoded.width * decoded.height >= _FROM
     if isinstance(folder, Path) and is_large and not (flat and decoded.translucent):
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # of the disk, or of Pillow
             write_file(folder / _name(path), as_webp(shrunk(decoded.image)))
 
 
