@@ -36,55 +36,40 @@ def search_tile(x, start, width, centers, heights, ids, n, scores, best, second,
     """
     for i in range(width):
         best[i], second[i], which[i] = PAD, PAD, np.int32(0)
-    if scores is None:
-        _search_colors(x, start, width, centers, heights, ids, n, best, second, which)
-    else:
-        _search_wide(x, start, width, centers, heights, ids, n, scores, best, second, which)
-
-
-# A tile's rows are views of it: of x[c, start + i] numba does not know that it is not counted from
-# the end, and loads it lane by lane; so it does from a view of more than one dimension.
-
-
-@rough_jit
-def _search_colors(x, start, width, centers, heights, ids, n, best, second, which):  # type: ignore[no-untyped-def]
-    """Of three channels."""
+    # Rows are views of the tile: of x[c, start + i] numba does not know that it is not counted from
+    # the end, and loads it lane by lane; so it does from a view of more than one dimension.
     stop = start + width
-    xs, ys, zs = x[0, start:stop], x[1, start:stop], x[2, start:stop]
+    if scores is None:
+        xs, ys, zs = x[0, start:stop], x[1, start:stop], x[2, start:stop]
+        for j in range(0, n, AT_ONCE):
+            id0, id1, id2, id3 = ids[j], ids[j + 1], ids[j + 2], ids[j + 3]
+            h0, x0, y0, z0 = heights[j], centers[j, 0], centers[j, 1], centers[j, 2]
+            h1, x1, y1, z1 = heights[j + 1], centers[j + 1, 0], centers[j + 1, 1], centers[j + 1, 2]
+            h2, x2, y2, z2 = heights[j + 2], centers[j + 2, 0], centers[j + 2, 1], centers[j + 2, 2]
+            h3, x3, y3, z3 = heights[j + 3], centers[j + 3, 0], centers[j + 3, 1], centers[j + 3, 2]
+            for i in range(width):
+                px, py, pz = xs[i], ys[i], zs[i]
+                low, next_low, index = best[i], second[i], which[i]
+                score = h0 - px * x0 - py * y0 - pz * z0
+                next_low = min(next_low, max(score, low))
+                index, low = id0 if score < low else index, min(score, low)
+                score = h1 - px * x1 - py * y1 - pz * z1
+                next_low = min(next_low, max(score, low))
+                index, low = id1 if score < low else index, min(score, low)
+                score = h2 - px * x2 - py * y2 - pz * z2
+                next_low = min(next_low, max(score, low))
+                index, low = id2 if score < low else index, min(score, low)
+                score = h3 - px * x3 - py * y3 - pz * z3
+                next_low = min(next_low, max(score, low))
+                index, low = id3 if score < low else index, min(score, low)
+                best[i], second[i], which[i] = low, next_low, index
+        return
+    # Four channels at a time; the last four with what is decided by them.
+    last = centers.shape[1] - 4
     for j in range(0, n, AT_ONCE):
         id0, id1, id2, id3 = ids[j], ids[j + 1], ids[j + 2], ids[j + 3]
-        h0, x0, y0, z0 = heights[j], centers[j, 0], centers[j, 1], centers[j, 2]
-        h1, x1, y1, z1 = heights[j + 1], centers[j + 1, 0], centers[j + 1, 1], centers[j + 1, 2]
-        h2, x2, y2, z2 = heights[j + 2], centers[j + 2, 0], centers[j + 2, 1], centers[j + 2, 2]
-        h3, x3, y3, z3 = heights[j + 3], centers[j + 3, 0], centers[j + 3, 1], centers[j + 3, 2]
-        for i in range(width):
-            px, py, pz = xs[i], ys[i], zs[i]
-            low, next_low, index = best[i], second[i], which[i]
-            score = h0 - px * x0 - py * y0 - pz * z0
-            next_low = min(next_low, max(score, low))
-            index, low = id0 if score < low else index, min(score, low)
-            score = h1 - px * x1 - py * y1 - pz * z1
-            next_low = min(next_low, max(score, low))
-            index, low = id1 if score < low else index, min(score, low)
-            score = h2 - px * x2 - py * y2 - pz * z2
-            next_low = min(next_low, max(score, low))
-            index, low = id2 if score < low else index, min(score, low)
-            score = h3 - px * x3 - py * y3 - pz * z3
-            next_low = min(next_low, max(score, low))
-            index, low = id3 if score < low else index, min(score, low)
-            best[i], second[i], which[i] = low, next_low, index
-
-
-@rough_jit
-def _search_wide(x, start, width, centers, heights, ids, n, scores, best, second, which):  # type: ignore[no-untyped-def]
-    """Of four channels or more: scores are put together four channels at a time."""
-    stop, last = start + width, centers.shape[1] - 4
-    for j in range(0, n, AT_ONCE):
-        id0, id1, id2, id3 = ids[j], ids[j + 1], ids[j + 2], ids[j + 3]
-        for i in range(width):
-            scores[0, i], scores[1, i] = heights[j], heights[j + 1]
-            scores[2, i], scores[3, i] = heights[j + 2], heights[j + 3]
-        for c in range(0, last + 1, 4):
+        h0, h1, h2, h3 = heights[j], heights[j + 1], heights[j + 2], heights[j + 3]
+        for c in range(0, last, 4):
             w0, x0 = centers[j, c], centers[j, c + 1]
             y0, z0 = centers[j, c + 2], centers[j, c + 3]
             w1, x1 = centers[j + 1, c], centers[j + 1, c + 1]
@@ -93,6 +78,10 @@ def _search_wide(x, start, width, centers, heights, ids, n, scores, best, second
             y2, z2 = centers[j + 2, c + 2], centers[j + 2, c + 3]
             w3, x3 = centers[j + 3, c], centers[j + 3, c + 1]
             y3, z3 = centers[j + 3, c + 2], centers[j + 3, c + 3]
+            if c == 0:
+                for i in range(width):
+                    scores[0, i], scores[1, i] = h0, h1
+                    scores[2, i], scores[3, i] = h2, h3
             ws, xs = x[c, start:stop], x[c + 1, start:stop]
             ys, zs = x[c + 2, start:stop], x[c + 3, start:stop]
             for i in range(width):
@@ -101,18 +90,29 @@ def _search_wide(x, start, width, centers, heights, ids, n, scores, best, second
                 scores[1, i] -= pw * w1 + px * x1 + py * y1 + pz * z1
                 scores[2, i] -= pw * w2 + px * x2 + py * y2 + pz * z2
                 scores[3, i] -= pw * w3 + px * x3 + py * y3 + pz * z3
+        w0, x0 = centers[j, last], centers[j, last + 1]
+        y0, z0 = centers[j, last + 2], centers[j, last + 3]
+        w1, x1 = centers[j + 1, last], centers[j + 1, last + 1]
+        y1, z1 = centers[j + 1, last + 2], centers[j + 1, last + 3]
+        w2, x2 = centers[j + 2, last], centers[j + 2, last + 1]
+        y2, z2 = centers[j + 2, last + 2], centers[j + 2, last + 3]
+        w3, x3 = centers[j + 3, last], centers[j + 3, last + 1]
+        y3, z3 = centers[j + 3, last + 2], centers[j + 3, last + 3]
+        ws, xs = x[last, start:stop], x[last + 1, start:stop]
+        ys, zs = x[last + 2, start:stop], x[last + 3, start:stop]
         for i in range(width):
+            pw, px, py, pz = ws[i], xs[i], ys[i], zs[i]
             low, next_low, index = best[i], second[i], which[i]
-            score = scores[0, i]
+            score = (scores[0, i] if last else h0) - (pw * w0 + px * x0 + py * y0 + pz * z0)
             next_low = min(next_low, max(score, low))
             index, low = id0 if score < low else index, min(score, low)
-            score = scores[1, i]
+            score = (scores[1, i] if last else h1) - (pw * w1 + px * x1 + py * y1 + pz * z1)
             next_low = min(next_low, max(score, low))
             index, low = id1 if score < low else index, min(score, low)
-            score = scores[2, i]
+            score = (scores[2, i] if last else h2) - (pw * w2 + px * x2 + py * y2 + pz * z2)
             next_low = min(next_low, max(score, low))
             index, low = id2 if score < low else index, min(score, low)
-            score = scores[3, i]
+            score = (scores[3, i] if last else h3) - (pw * w3 + px * x3 + py * y3 + pz * z3)
             next_low = min(next_low, max(score, low))
             index, low = id3 if score < low else index, min(score, low)
             best[i], second[i], which[i] = low, next_low, index
