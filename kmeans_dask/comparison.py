@@ -92,7 +92,7 @@ def compare(path: Place, colors: int, *, seed: int = 0, tol: float = 1e-4) -> Co
         decoded = decode(path)
     except ImageError as error:
         raise UsageError(f"{path}: {error}") from error
-    pixels = np.ascontiguousarray(decoded.whole().pixels)
+    pixels = decoded.whole().pixels.copy()  # writeable as `few` is, which to numba is a type
     table = count_colors(pixels)
     if len(table) <= colors:
         raise UsageError(f"{path} has {len(table)} colours: compare it with fewer")

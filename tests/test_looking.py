@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,47 @@ def test_implementations_that_start_alike_end_alike(tmp_path: Path) -> None:
         assert side["inertia"] == pytest.approx(ours["inertia"], rel=1e-9)
         assert (side["psnr"], side["n_bytes"]) == (ours["psnr"], ours["n_bytes"])
     assert found["ratios"][0] == 1
+
+
+def test_nothing_is_compiled_on_the_clock(tmp_path: Path) -> None:
+    image = tmp_path / "a.png"
+    photograph("coffee.png", (300, 200)).save(image)
+    script = """
+import sys
+from pathlib import Path
+from numba.core import event
+from kmeans_dask import comparison
+
+class Listener(event.Listener):
+    timed, seen = False, []
+    def on_start(self, event):
+        self.seen.append(self.timed)
+    def on_end(self, event):
+        pass
+
+listener, calls = Listener(), []
+event.register("numba:compile", listener)
+
+def noted(*args, fit=comparison._ours):
+    calls.append(args)
+    listener.timed = len(calls) > 1
+    found = fit(*args)
+    listener.timed = False
+    return found
+
+comparison._implementations = lambda: [("kmeans-dask", noted, "")]
+comparison.compare(Path(sys.argv[1]), 16)
+print(len(calls), any(listener.seen), len(listener.seen) > 20)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, image],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=200,
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kernels")},
+    )
+    assert done.stdout.split() == ["2", "False", "True"]
 
 
 @pytest.mark.parametrize("content", [None, b"no image"], ids=["missing", "garbage"])
