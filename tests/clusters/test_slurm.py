@@ -26,6 +26,8 @@ what=$2
 for _ in $(seq "$n"); do "$@" & done
 wait
 """
+# Dask logs, as information and with a traceback, that one worker left while another did.
+QUIET = "logging:\n  distributed.batched: warning\n"
 # In place of dask and of kmeans-dask, where it is the script alone that matters.
 DASK = """#!/bin/sh
 echo "$1" >>"$SLURM_SUBMIT_DIR/up"
@@ -46,9 +48,11 @@ def slurm(folder: Path, photos: Path, **more: str) -> dict[str, str]:
     command(folder, "srun", SRUN)
     command(folder, "scontrol", f'#!/bin/sh\necho "$@" >> {folder}/scontrol\n')
     command(folder, "kmeans-dask", f'#!/bin/sh\nexec {" ".join(KMEANS)} "$@"\n')
+    (folder / "dask.yaml").write_text(QUIET)
     env = environment(
-        SLURM_SUBMIT_DIR=str(folder), SLURM_JOB_ID="7", SLURM_NTASKS="3", INPUT=str(photos),
-        OUTPUT=str(folder / "out"), TMPDIR=str(folder), WORDS="--colors 8", **more,
+        DASK_CONFIG=str(folder / "dask.yaml"), SLURM_SUBMIT_DIR=str(folder), SLURM_JOB_ID="7",
+        SLURM_NTASKS="3", INPUT=str(photos), OUTPUT=str(folder / "out"), TMPDIR=str(folder),
+        WORDS="--colors 8", **more,
     )  # fmt: skip
     return env | {"PATH": f"{folder / 'bin'}:{env['PATH']}"}
 
