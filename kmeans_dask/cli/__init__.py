@@ -31,6 +31,9 @@ def main(words: Sequence[str] | None = None, obj: object = None) -> None:
     obj: what the commands find in their context
     """
     gc.set_threshold(_YOUNG)
+    # Else Python files that lie in the current folder, among images that came from anywhere, would
+    # be imported by processes that we start.
+    os.environ["PYTHONSAFEPATH"] = "1"
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

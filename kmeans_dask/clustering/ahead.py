@@ -39,7 +39,7 @@ def compiled_ahead() -> Iterator[None]:
         yield
         return
     with subprocess.Popen(  # noqa: S603 - ourselves
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-P", "-m", __name__],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

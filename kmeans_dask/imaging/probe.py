@@ -50,7 +50,7 @@ def _decode_until_death(
     """How many of `paths` one process decodes, and why it decodes no more."""
     words = [str(settings.seconds), str(memory or 0), str(settings.max_pixels)]
     with subprocess.Popen(  # noqa: S603 - ourselves
-        [sys.executable, "-m", "kmeans_dask.imaging.probe", *words],
+        [sys.executable, "-P", "-m", "kmeans_dask.imaging.probe", *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
