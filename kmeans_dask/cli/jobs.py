@@ -199,7 +199,7 @@ def compress(
             plan = run.planned(find)
             run.show(plan.as_dict(), show_plan(plan))
             return int(bool(plan.failures))
-        engine = partial(run.engine, where, fits=True)
+        engine = partial(run.engine, where, assigns=True)
         if as_tokens:
             return _compress_to_tokens(run, engine, find, output, settings, resume=resume)
         with open_work(
@@ -400,7 +400,9 @@ def fit(
     with Run(as_json) as run:
         with (
             locked(Store.lock_file(opened.path), str(store)),
-            run.engine(where, lambda: _is_small(Plan.of_record(opened.plan)), fits=True) as engine,
+            run.engine(
+                where, lambda: _is_small(Plan.of_record(opened.plan)), assigns=True
+            ) as engine,
             engine.sharing([opened.path]),
         ):
             fitted = fit_store(opened, engine, run.progress, settings, resume=resume)
@@ -465,7 +467,7 @@ def encode(
         with Run(as_json) as run:
             with (
                 locked(Store.lock_file(opened.path), str(store)),
-                run.engine(where, partial(_is_small, plan), fits=True) as engine,
+                run.engine(where, partial(_is_small, plan), assigns=True) as engine,
                 engine.sharing([opened.path]),
             ):
                 tokens = job.tokenize(opened, fitted, engine, run.progress)
@@ -485,7 +487,9 @@ def encode(
         with open_work(output, asked, resume=resume, overwrite=overwrite) as work:
             with (
                 locked(Store.lock_file(opened.path), str(store), shared=True),
-                run.engine(where, partial(_is_small, plan, encode=settings), fits=True) as engine,
+                run.engine(
+                    where, partial(_is_small, plan, encode=settings), assigns=True
+                ) as engine,
                 engine.sharing([work.path], [*documents_of(opened.path), *images_of(plan)]),
             ):
                 work.begin()

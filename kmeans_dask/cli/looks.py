@@ -89,7 +89,7 @@ def sweep(
         plan = run.planned(partial(make_plan, inputs))
         with (
             passing_folder() as folder,
-            run.engine(where) as engine,
+            run.engine(where, assigns=True) as engine,
             engine.sharing([folder], images_of(plan)),
         ):
             found = job(
@@ -146,7 +146,7 @@ def estimate(
         with (
             job.passing_folder() as folder,
             open_work(folder / "out", {}, resume=False, overwrite=False) as work,
-            run.engine(where) as engine,
+            run.engine(where, assigns=True) as engine,
             engine.sharing([work.path], images_of(plan)),
         ):
             work.begin()

@@ -46,12 +46,12 @@ class Run:
 
     @contextmanager
     def engine(
-        self, where: Where, is_small: Callable[[], bool] = lambda: False, *, fits: bool = False
+        self, where: Where, is_small: Callable[[], bool] = lambda: False, *, assigns: bool = False
     ) -> Iterator[Engine]:
         """Connect, and say where the job can be watched.
 
         is_small: whether this process does it, where nothing was said of where
-        fits: whether a palette will be fitted
+        assigns: whether colours are assigned to centroids, by a kernel that takes long to compile
         """
         from kmeans_dask.cluster import connect
         from kmeans_dask.clustering.ahead import compiled_ahead
@@ -59,7 +59,7 @@ class Run:
         self.progress.start("start")
         scheduler = where.find_scheduler()
         with (
-            compiled_ahead() if fits and not scheduler else nullcontext(),
+            compiled_ahead() if assigns and not scheduler else nullcontext(),
             connect(
                 scheduler=scheduler,
                 workers=0 if where.is_open and is_small() else where.workers,

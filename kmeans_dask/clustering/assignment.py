@@ -113,7 +113,7 @@ class _State:
 
     labels: (n,) int32, -1 before the first step
     weights, sums: (2, k) and (2, k, C) int64, in two limbs (see `Grid`)
-    scores: for `search_tile`
+    scores: as `search_tile` has them
     With boxes:
     of_groups: (groups,) int32, the cluster that a whole group is in, or -1
     Without:

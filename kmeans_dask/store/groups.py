@@ -268,7 +268,7 @@ def rewrite_metadata(folder: Place, attrs: Mapping[str, Any]) -> None:
 
 
 def describe(group: zarr.Group, attrs: Mapping[str, Any]) -> None:
-    """Add to what a new group says of itself. Zarr's own writer indents, and takes ten times it."""
+    """Add to what a new group says of itself. Zarr indents it, which takes eight times as long."""
     path = folder_of(group) / _METADATA
     document = json.loads(path.read_bytes())
     document["attributes"] = {**document.get("attributes", {}), **attrs}
