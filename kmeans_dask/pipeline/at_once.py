@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from kmeans_dask.pipeline.ingest import empty_counter, read_image, record_of
 from kmeans_dask.pipeline.job import JobSettings
 from kmeans_dask.pipeline.mapping import Mapper
 from kmeans_dask.pipeline.plan import Failure, Plan, Source, cut, numbered
+from kmeans_dask.pipeline.preview import previews_for
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import LocalColors, Quantized, quantize
 from kmeans_dask.pipeline.work import Work, recorded
@@ -69,7 +71,7 @@ def compress_at_once(
     Raises UsageError where the palette has no room for transparency.
     """
     with local_threads(engine.cores) as threads:
-        pieces = _decode_all(plan, work.previews, threads, progress, settings)
+        pieces = _decode_all(plan, previews_for(plan, work.output), threads, progress, settings)
         counts = merge_counts([piece.counts for piece in pieces])
         found, entries = _fit(pieces, counts, threads, progress, settings)
         fitted = result_of(found, len(counts), settings.fit)
@@ -94,7 +96,7 @@ def compress_at_once(
 
 
 def _decode_all(
-    plan: Plan, previews: Place, threads: Engine, progress: Progress, settings: JobSettings
+    plan: Plan, previews: Path | None, threads: Engine, progress: Progress, settings: JobSettings
 ) -> list[_Piece]:
     most = max(_LEAST, plan.n_pixels // (_PIECES * threads.cores))
     runs = numbered(cut(list(plan.sources), min(most, plan.partition_pixels)))
@@ -139,7 +141,7 @@ def _fit(
 
 
 def _decode(
-    settings: DecodeSettings, each: bool, previews: Place, run: tuple[str, Sequence[Source]]
+    settings: DecodeSettings, each: bool, previews: Path | None, run: tuple[str, Sequence[Source]]
 ) -> _Piece:
     """One task: decode and count. With `each` every image by itself."""
     name, sources = run

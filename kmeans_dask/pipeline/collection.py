@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from kmeans_dask.cluster import Engine
 from kmeans_dask.errors import StoreError, UsageError
@@ -98,7 +99,7 @@ def is_whole(store: Store) -> bool:
 
 
 def ingest_and_count(
-    collection: Collection, engine: Engine, progress: Progress, previews: Place | None = None
+    collection: Collection, engine: Engine, progress: Progress, previews: Path | None = None
 ) -> IngestSummary:
     """Decode into the store what is not there yet, and add up its colours.
 

@@ -21,6 +21,7 @@ from kmeans_dask.pipeline.fit import FitResult, drift_of, fit, read_fit
 from kmeans_dask.pipeline.gallery import CLOUD
 from kmeans_dask.pipeline.job import JobSettings
 from kmeans_dask.pipeline.plan import Failure, Plan, cut, numbered
+from kmeans_dask.pipeline.preview import previews_for
 from kmeans_dask.pipeline.private import (
     Group,
     Job,
@@ -73,7 +74,7 @@ def compress(
         return _conclude(encoded, work, fitted, progress, plan.n_skipped)
     if settings.is_shared:
         held = collection or take_up_anew(work.store_path, plan, settings.decode)
-        ingest_and_count(held, engine, progress, work.previews)
+        ingest_and_count(held, engine, progress, previews_for(plan, work.output))
         if keep_palette:
             fitted = read_fit(held.store, f"k{settings.fit.colors}")
             fitted = replace(fitted, drift=drift_of(held.store, fitted, engine))
@@ -138,12 +139,12 @@ def _compress_private(
         settings.decode,
         settings.palette,
         max(4, CLOUD // plan.n_images),
-        work.previews,
+        previews_for(plan, work.output),
     )
     encoded = compress_groups(small, job, engine, progress) if small else Encoded()
     for group in groups:
         if by_folder and group.n_pixels > most:
-            encoded += _compress_folder(group, work, engine, progress, settings)
+            encoded += _compress_folder(group, work, engine, progress, settings, job.previews)
     if settings.palette and encoded.images:
         write_palette(work.output, settings.palette)
     failures = sorted([*plan.failures, *encoded.failures], key=lambda failure: failure.path)
@@ -152,7 +153,12 @@ def _compress_private(
 
 
 def _compress_folder(
-    group: Group, work: Work, engine: Engine, progress: Progress, settings: JobSettings
+    group: Group,
+    work: Work,
+    engine: Engine,
+    progress: Progress,
+    settings: JobSettings,
+    previews: Path | None,
 ) -> Encoded:
     """The images of a folder that are too many for one task: by way of a store of their own."""
     assert group.folder is not None
@@ -163,7 +169,7 @@ def _compress_folder(
     plan = Plan((), partitions, (), 0, first_free=len(partitions))
     try:
         held = take_up_anew(work.store_path, plan, settings.decode)
-        ingest_and_count(held, engine, progress, work.previews)
+        ingest_and_count(held, engine, progress, previews)
         fitted = fit(held.store, engine, progress, settings.fit, resume=True)
         records = work.stage("folder", group.folder)
         encoded = encode(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from kmeans_dask.cluster import Engine
@@ -30,14 +31,14 @@ def ingest(
     engine: Engine,
     progress: Progress,
     settings: DecodeSettings,
-    previews: Place | None = None,
+    previews: Path | None = None,
 ) -> list[Failure]:
     """Decode the images of `plan` into partitions of `store`; returns those that cannot be read.
 
     Partitions that are settled are left alone. Others that an earlier run has left are read, and
     made again where they are damaged.
 
-    previews: a folder for those, where a report will be made
+    previews: a folder for those, if any
     """
     task = functools.partial(ingest_partition, store.path, settings, previews=previews)
     portions = [Portion(name, None, sources) for name, sources in plan.unsettled.items()]
@@ -58,7 +59,7 @@ def ingest_partition(
     store_path: Place,
     settings: DecodeSettings,
     portion: Portion[None],
-    previews: Place | None = None,
+    previews: Path | None = None,
 ) -> tuple[int, list[Failure]]:
     """One task: decode, count and store a partition's images; how many, and what cannot be read."""
     partition_id = portion.name
@@ -89,7 +90,7 @@ def _ingest_image(
     writer: PartitionWriter,
     counter: ColorCounter,
     settings: DecodeSettings,
-    previews: Place | None,
+    previews: Path | None,
 ) -> dict[str, Any]:
     decoded = read_image(source, settings, previews)
     offset = writer.n_pixels
@@ -100,7 +101,7 @@ def _ingest_image(
 
 
 def read_image(
-    source: Source, settings: DecodeSettings, previews: Place | None = None
+    source: Source, settings: DecodeSettings, previews: Path | None = None
 ) -> DecodedImage:
     """Decode an image that was planned, and keep a preview if wanted. Raises ImageError."""
     check_pixels(source.n_pixels)

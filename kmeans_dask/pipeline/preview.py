@@ -9,23 +9,38 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from kmeans_dask.errors import ImageError
 from kmeans_dask.imaging.decode import DecodedImage, read_size
 from kmeans_dask.imaging.thumbnail import as_webp, shrunk
-from kmeans_dask.pipeline.plan import WORK_FOLDER
+from kmeans_dask.pipeline.plan import WORK_FOLDER, Plan
 from kmeans_dask.storage import Place
 from kmeans_dask.storage.files import DamagedError, read_regular, write_file
 
 _FOLDER = f"{WORK_FOLDER}/previews"
 _MOST = 1 << 20  # bytes of one
 _FROM = 1 << 20  # pixels: of fewer, many are not shown, and those that are decode quickly
+# Large images. A preview takes a sixteenth of decoding, and a dozen are shown: so of more, it
+# takes no less to decode that dozen again.
+_WORTHWHILE = 192
 
 
-def previews_of(output: Place) -> Place:
+def previews_of(output: Path) -> Path:
     """The folder of those of a job that writes to `output`."""
     return output / _FOLDER
+
+
+def previews_for(plan: Plan, output: Place) -> Path | None:
+    """The same where they are worthwhile for the images of `plan`.
+
+    Not as objects: to write one takes as long as decoding does.
+    """
+    large = islice((each for each in plan.sources if each.n_pixels >= _FROM), _WORTHWHILE + 1)
+    if not isinstance(output, Path) or sum(1 for _ in large) > _WORTHWHILE:
+        return None
+    return previews_of(output.absolute())  # workers run in other folders
 
 
 def name_of_preview(path: str) -> str:
@@ -33,14 +48,13 @@ def name_of_preview(path: str) -> str:
     return f"{_FOLDER}/{_name(path)}"
 
 
-def keep_preview(folder: Place, path: str, decoded: DecodedImage, *, flat: bool) -> None:
+def keep_preview(folder: Path, path: str, decoded: DecodedImage, *, flat: bool) -> None:
     """Write that of the image at `path`, where it is large, and its pixels are as they were.
 
-    flat: whether partly transparent ones were laid over white. Objects are not written: that
-    would take as long as decoding does.
+    flat: whether partly transparent ones were laid over white
     """
     is_large = decoded.width * decoded.height >= _FROM
-    if isinstance(folder, Path) and is_large and not (flat and decoded.translucent):
+    if is_large and not (flat and decoded.translucent):
         with suppress(OSError, ValueError):  # of the disk, or of Pillow
             write_file(folder / _name(path), as_webp(shrunk(decoded.image)))
 

@@ -9,7 +9,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,7 +61,7 @@ class Job:
     records: a folder, where it is noted what came of each task
     palette: given, so that none is fitted
     cloud: pixels of each image that are looked at
-    previews: a folder for those
+    previews: a folder for those, if any
     """
 
     output: Place
@@ -71,7 +71,7 @@ class Job:
     decode: DecodeSettings
     palette: Palette | None = None
     cloud: int = 0
-    previews: Place | None = None
+    previews: Path | None = None
 
 
 def groups_by_folder(plan: Plan) -> list[Group]:

@@ -66,9 +66,7 @@ class Work:
         self.begins, self.began = True, False
         self._asked = asked
         self.path = output / WORK_FOLDER
-        # absolute, as workers run in other folders
-        self.store_path = self.path.absolute() / "store.zarr"
-        self.previews = previews_of(output.absolute())
+        self.store_path = self.path.absolute() / "store.zarr"  # workers run in other folders
 
     @property
     def job(self) -> dict[str, Any] | None:
@@ -159,8 +157,8 @@ class Work:
         written = [(name, len(data), zlib.crc32(data)) for name, data in files.items()]
         write_sealed(self.path / "job.json", {**self._asked, "finished": written})
         remove(self.output / ASIDE)
-        if isinstance(self.previews, Path):  # else there are none
-            remove(self.previews)
+        if isinstance(self.output, Path):  # else there are no previews
+            remove(previews_of(self.output))
 
 
 def asked_for(command: str, **settings: Any) -> dict[str, Any]:

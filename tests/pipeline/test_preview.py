@@ -9,10 +9,11 @@ from PIL import Image
 from kmeans_dask.imaging.decode import decode
 from kmeans_dask.imaging.thumbnail import as_webp, shrunk
 from kmeans_dask.pipeline import preview
-from kmeans_dask.pipeline.plan import WORK_FOLDER
+from kmeans_dask.pipeline.plan import WORK_FOLDER, make_plan
 from kmeans_dask.pipeline.preview import (
     keep_preview,
     name_of_preview,
+    previews_for,
     previews_of,
     read_preview,
 )
@@ -55,18 +56,23 @@ def test_of_large_images_that_were_read_as_they_are(
     assert (read_preview(tmp_path / name_of_preview(str(image))) is not None) == kept
 
 
-def test_no_object_is_written_and_none_read(
+def test_they_are_worthwhile_on_disks_and_where_few_images_are_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
-        raise AssertionError("of an object")
+    for number in range(3):
+        save(tmp_path / "in" / f"{number}.png", noise(number, LARGE))
+        save(tmp_path / "in" / f"small {number}.png", noise(number, SMALL))
+    plan = make_plan([tmp_path / "in"])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(preview, "_WORTHWHILE", 3)
+    assert previews_for(plan, Path("out")) == previews_of(tmp_path / "out")
+    assert previews_for(plan, place_of("s3://bucket/out")) is None
+    monkeypatch.setattr(preview, "_WORTHWHILE", 2)
+    assert previews_for(plan, Path("out")) is None
 
-    monkeypatch.setattr(preview, "write_file", fail)
-    monkeypatch.setattr(preview, "read_regular", fail)
-    output = place_of("s3://bucket/out")
-    image = save(tmp_path / "a.png", noise(1, LARGE))
-    keep_preview(previews_of(output), str(image), decode(image), flat=False)
-    assert read_preview(output / name_of_preview(str(image))) is None
+
+def test_none_is_read_of_objects() -> None:
+    assert read_preview(place_of("s3://bucket/out") / name_of_preview("a.png")) is None
 
 
 @pytest.mark.parametrize("what", ["nothing", "a folder", "a pipe", "no image", "too large"])
