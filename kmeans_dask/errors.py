@@ -15,6 +15,10 @@ class ImageError(KMeansDaskError):
     """One image cannot be read; the message is the reason, the rest of the job goes on."""
 
 
+class NoImageError(ImageError):
+    """A file holds no image, nor is it called one; a search passes it over."""
+
+
 class StoreError(KMeansDaskError):
     """A store is missing, unfinished, or not one of ours."""
 

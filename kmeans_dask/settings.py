@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from kmeans_dask.errors import StoreError, UsageError
 
@@ -22,6 +22,7 @@ CHUNK_COLORS = 1 << 22  # of which one Lloyd step takes about as long as a round
 PROCESS_BYTES = 300 << 20  # Python, libraries, kernels, a table of colours: of any worker
 WORKER_TIMEOUT = 60.0  # seconds
 IMAGE_SECONDS = 120.0  # a hundred times what the largest image takes
+White = int | Literal["auto"] | None  # of 16-bit samples; None for 65535
 TOL = 1e-4
 # Of a palette for one image, or some: the last 0.2 % of its inertia cost half of the time.
 PRIVATE_TOL = 1e-3

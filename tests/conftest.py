@@ -24,14 +24,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--figures", metavar="FILE", help="Write there, too, what that measures.")
 
 
-@pytest.fixture(autouse=True)
-def _pillow_limit_as_it_was() -> Iterator[None]:
-    """`decode` sets Pillow's global limit, which the tests' own `Image.open` would trip over."""
-    before = Image.MAX_IMAGE_PIXELS
-    yield
-    Image.MAX_IMAGE_PIXELS = before
-
-
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real images beside the checkout, where there are any."""

@@ -1,47 +1,63 @@
 """From an image file to upright 8-bit sRGB pixels, by one written policy.
 
-- Formats are the ones named in `FORMATS`, told by content, not by file name.
+- Formats are the ones named in `FORMATS`, told by a file's first bytes, not by its name.
 - More pixels than the limit, or more bytes than so many pixels can need: refused before anything
   is decoded.
 - More than one frame or page: refused; no frame is lost silently. (Of an MPO, a photograph with
-  previews, the photograph is taken, as JPEG viewers do.)
+  previews, the photograph is taken, as JPEG viewers do; smaller copies of a TIFF's page are none.)
 - EXIF orientation is applied.
-- An embedded ICC profile is converted to sRGB, relative colorimetric with black point
-  compensation. A profile that says it is sRGB, or that does not fit the image, changes nothing.
-  One beyond the limit is refused, image and all: without it the colours would be others.
+- Colours are converted to sRGB, relative colorimetric with black point compensation, from what
+  the file says they are: an ICC profile, or PNG's cICP, sRGB, gAMA and cHRM, AVIF's `nclx`, the
+  lights of a BMP. A profile that does not fit the image changes nothing. One beyond the limit is
+  refused, image and all: without it the colours would be others. So are PQ and HLG.
 - Grey, bilevel and palette images become RGB. CMYK without a profile is converted naively.
-- 16-bit samples are scaled, not clipped: 65535 becomes 255 (grey by rounding; of colour Pillow
-  gives the high byte). 32-bit and float samples have no
-  agreed white and are refused.
+- 16-bit samples are scaled, not clipped: 65535 becomes 255, or the sample that is named as white.
+  With a profile they go through it as they are. (Of plain 16-bit colour the high byte is taken.)
+  Signed, 32-bit and float samples have no agreed black and white and are refused.
 - Alpha: a fully transparent pixel loses its colour, which nobody sees. Partly transparent ones
-  stay so, or are composited over white for a format without partial alpha.
+  stay so, or are composited over white for a format without partial alpha. What a GIF's only frame
+  does not cover is transparent.
 - Metadata is dropped, unless it is asked for.
+
+Pillow decodes what it reads rightly; imagecodecs and tifffile, an extra, decode what it does not.
+No setting of these libraries is changed.
 """
 
 from __future__ import annotations
 
-import functools
+import importlib
 import io
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
-from PIL.PngImagePlugin import PngImageFile
+from PIL import GifImagePlugin, Image, ImageFile, ImagePalette
 
-from kmeans_dask.errors import ImageError, UnreachableError
+from kmeans_dask.errors import ImageError, NoImageError, UnreachableError
+from kmeans_dask.imaging.color import is_srgb, to_rgb
+from kmeans_dask.imaging.color_tags import profile_of_avif, profile_of_bmp, profile_of_png
+from kmeans_dask.imaging.formats import (
+    HEAD,
+    NAMES,
+    is_called_image,
+    is_called_raw,
+    other_image,
+    sniff,
+)
+from kmeans_dask.imaging.jpeg import read_deep_jpeg, read_jpeg_header
+from kmeans_dask.imaging.jpeg2000 import read_deep_jpeg2000, read_jpeg2000_header
 from kmeans_dask.imaging.metadata import Metadata, read_metadata
-from kmeans_dask.settings import MAX_PIXELS
+from kmeans_dask.imaging.samples import Samples, import_codecs
+from kmeans_dask.imaging.tiff import read_layout, read_samples
+from kmeans_dask.settings import MAX_PIXELS, White
 from kmeans_dask.storage import Place, Remote
-
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
 
 MAX_PROFILE = 1 << 22  # bytes; those of the largest printers have 3 MB
 
@@ -49,8 +65,12 @@ MAX_PROFILE = 1 << 22  # bytes; those of the largest printers have 3 MB
 # 8 bytes each, of 16-bit RGBA; beside them there is room for metadata and previews.
 _BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 24
 
-_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0x0112, 0x0102, 0x0106  # EXIF and TIFF tags
-_WHITE_IS_ZERO = 0
+_PLUGINS = {
+    "PNG": "Png", "JPEG": "Jpeg", "WEBP": "WebP", "GIF": "Gif", "TIFF": "Tiff", "BMP": "Bmp",
+    "PPM": "Ppm", "JPEG2000": "Jpeg2K", "AVIF": "Avif",
+}  # fmt: skip
+_ORIENTATION = 0x0112  # EXIF and TIFF tag
+_COLOR_MAP = 320  # TIFF tag
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -60,6 +80,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_DIM = 1 << 15  # 16-bit samples all below this use less than half of their range
 
 
 @dataclass(frozen=True)
@@ -80,12 +101,15 @@ class DecodedImage:
 
     transparent, translucent: whether some pixel is fully, or partly, transparent
     metadata: where it was asked for
+    brightest: of 16-bit samples a bound that none is above, where all are in the lower half of
+        their range, and no white was named
     """
 
     image: Image.Image
     transparent: bool
     translucent: bool
     metadata: Metadata | None = None
+    brightest: int | None = None
 
     @property
     def height(self) -> int:
@@ -125,9 +149,12 @@ class DecodedImage:
 
 
 def read_size(path: Place, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height as the file's header has them. Raises ImageError."""
-    with _opened(path, max_pixels) as image:
-        return image.size
+    """Width and height as the file's header has them.
+
+    Raises ImageError; NoImageError where neither content nor name is that of an image.
+    """
+    with _opened(path, max_pixels) as opened:
+        return opened.size
 
 
 def decode(
@@ -136,18 +163,16 @@ def decode(
     *,
     flat: bool = False,
     keep_metadata: bool = False,
+    white: White = None,
 ) -> DecodedImage:
     """Decode the image at `path` by the policy above. Raises ImageError with the reason.
 
     flat: composite partly transparent pixels over white; the image still counts as translucent
+    white: the 16-bit sample that becomes white; "auto" for what the file says, or the largest of
+        the fewest bits that hold all samples; None for 65535
     """
-    with _opened(path, max_pixels, whole=True) as image:
-        _mend_color_key(image)
-        image.load()
-        profile = image.info.get("icc_profile")
-        if profile and len(profile) > MAX_PROFILE:
-            raise ImageError(f"its colour profile has more than {MAX_PROFILE} bytes")
-        decoded = _to_rgb(_to_8_bit(image), profile)
+    with _opened(path, max_pixels, whole=True) as opened:
+        decoded, brightest = _to_srgb(opened, white)
         alphas = decoded.getchannel("A").histogram() if decoded.mode == "RGBA" else [0]
         transparent, translucent = alphas[0] > 0, any(alphas[1:255])
         if decoded.mode == "RGBA" and not (transparent or translucent):
@@ -155,8 +180,33 @@ def decode(
         if flat and translucent:
             decoded = _flatten(decoded)
             decoded = decoded if transparent else decoded.convert("RGB")
-        metadata = read_metadata(image) if keep_metadata else None
-        return DecodedImage(_upright(decoded, image), transparent, translucent, metadata)
+        metadata = None
+        if keep_metadata:
+            metadata = read_metadata(opened.image) if opened.image else Metadata()
+        upright = _upright(decoded, opened)
+        return DecodedImage(upright, transparent, translucent, metadata, brightest)
+
+
+# -- opening ----------------------------------------------------------------------------------
+
+
+@dataclass
+class _Opened:
+    """An image file of which the header is read.
+
+    image: as Pillow has it; None where Pillow does not read it rightly
+    samples: reads samples as they are, where they have more than 8 bits or Pillow is wrong
+    profile: says what the samples mean as colours
+    orientation: of a file that Pillow does not read
+    shown: the samples that the file says are to be shown as black and as white
+    """
+
+    size: tuple[int, int]
+    image: ImageFile.ImageFile | None
+    samples: Callable[[], Samples] | None = None
+    profile: Callable[[], bytes | None] = field(default=lambda: None)
+    orientation: int = 1
+    shown: tuple[int, int] | None = None
 
 
 class _NoWarnings:
@@ -190,177 +240,291 @@ _no_warnings = _NoWarnings()
 
 
 @contextmanager
-def _opened(path: Place, max_pixels: int, *, whole: bool = False) -> Iterator[Image.Image]:
+def _opened(path: Place, max_pixels: int, *, whole: bool = False) -> Iterator[_Opened]:
     """Open an image after all checks that need no decoding; what goes wrong is an ImageError.
 
     whole: whether all of it will be read, so that an object is fetched at once
 
-    Pillow's plugins raise nearly every kind of exception on hostile files, so all are caught.
+    Decoders raise nearly every kind of exception on hostile files, so all are caught.
     """
+    kind = None
     try:
-        file = _file(path, max_pixels, whole=whole)
-        Image.MAX_IMAGE_PIXELS = max_pixels
-        # What Pillow warns of is harmless here, or checked in the next lines.
-        with _no_warnings, Image.open(file, formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
+        with closing(_file(path, max_pixels, whole=whole)) as file, _no_warnings:
+            kind = _kind(path.name, file.read(HEAD))
+            opened = _open(kind, file)
+            width, height = opened.size
+            if width * height > max_pixels:
                 raise ImageError(
-                    f"{image.width} x {image.height} pixels are more than the limit of {max_pixels}"
+                    f"{width} x {height} pixels are more than the limit of {max_pixels}: raise "
+                    "--max-pixels"
                 )
-            if getattr(image, "is_animated", False) and image.format != "MPO":
-                raise ImageError("more than one frame or page: animations are not supported")
-            yield image
+            yield opened
     except (ImageError, UnreachableError):
         raise
     except Exception as error:
-        raise ImageError(_reason(error)) from error
+        raise ImageError(_reason(error, kind)) from error
 
 
-def _file(path: Place, max_pixels: int, *, whole: bool) -> Path | IO[bytes]:
-    """What Pillow reads. Raises ImageError for what it should not."""
+def _file(path: Place, max_pixels: int, *, whole: bool) -> IO[bytes]:
+    """All bytes of a file, to be read. Raises ImageError for what should not be read."""
     most = max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE
     data = path.read_at_most(most) if whole and isinstance(path, Remote) else None
     if data:  # by one request, where to ask for its size would be another
         return io.BytesIO(data)
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise ImageError("not a regular file")
+        raise _no_image(path.name, "not a regular file")
     if status.st_size == 0:
-        raise ImageError("the file is empty")
+        raise _no_image(path.name, "the file is empty")
     if status.st_size > most:
-        raise ImageError(
-            f"{status.st_size} bytes are more than {max_pixels} pixels, the limit, can need"
+        reason = (
+            f"{status.st_size} bytes are more than {max_pixels} pixels, the limit, can need: "
+            "raise --max-pixels"
         )
-    return path.open() if isinstance(path, Remote) else path
+        if is_called_image(path.name):
+            raise ImageError(reason)
+        with path.open("rb") as file:
+            _kind(path.name, file.read(HEAD))
+        raise ImageError(reason)
+    return path.open("rb")
 
 
-def _reason(error: Exception) -> str:
-    """One short line."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image in a supported format (" + ", ".join(FORMATS) + ")"
-    if isinstance(error, OSError) and error.strerror:
+def _kind(name: str, head: bytes) -> str:
+    """The format of a file. Raises ImageError for one that is not read."""
+    kind = sniff(head)
+    if is_called_raw(name):
+        raise NoImageError("the raw data of a camera, which are not supported: develop them first")
+    if kind:
+        return kind
+    other = other_image(head)
+    if other:
+        raise ImageError(f"{other}, which is not supported: convert it to PNG, say")
+    raise _no_image(name, "not an image, whatever it is called")
+
+
+def _no_image(name: str, reason: str) -> ImageError:
+    """What to say of a file that holds no image: it matters where it is called one."""
+    return ImageError(reason) if is_called_image(name) else NoImageError(reason)
+
+
+def _open(kind: str, file: IO[bytes]) -> _Opened:
+    """Read the header of an image of that format. Raises ImageError where it is not supported."""
+    if kind == "TIFF":
+        return _open_tiff(file)
+    if kind == "JPEG2000":
+        return _open_jpeg2000(file)
+    if kind == "JPEG":
+        header = read_jpeg_header(file)
+        _refuse(header.refusal() if header else None)
+        if header and header.is_deep:
+            size = header.width, header.height
+            return _Opened(size, None, lambda: read_deep_jpeg(_all_of(file), header))
+    image = _pillow(kind, file)
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise ImageError(f"{NAMES[kind]} of more than one frame: animations are not supported")
+    opened = _Opened(image.size, image, profile=lambda: image.info.get("icc_profile"))
+    if kind == "PNG":
+        opened.profile = partial(profile_of_png, file, image.info)
+        if image.tile and str(image.tile[0].args).endswith(";16B"):
+            opened.samples = partial(_png_samples, file)
+    if kind == "AVIF":
+        opened.profile = partial(profile_of_avif, file, image.info)
+    if kind == "BMP":
+        opened.profile = partial(profile_of_bmp, file)
+    return opened
+
+
+def _open_tiff(file: IO[bytes]) -> _Opened:
+    layout = read_layout(file)
+    _refuse(layout.refusal())
+    image = _pillow("TIFF", file) if layout.suits_pillow else None
+    if image and layout.low_palette:
+        image.palette = ImagePalette.raw("RGB;L", bytes(image.tag_v2[_COLOR_MAP]))  # type: ignore[attr-defined]
+    deep = image is None or layout.bits[0] > 8
+    return _Opened(
+        (layout.width, layout.height),
+        image,
+        partial(read_samples, file, layout) if deep else None,
+        lambda: layout.profile,
+        layout.orientation,
+        layout.shown,
+    )
+
+
+def _open_jpeg2000(file: IO[bytes]) -> _Opened:
+    header = read_jpeg2000_header(file)
+    _refuse(header.refusal())
+    samples = partial(_jpeg2000_samples, file, header)
+    return _Opened(
+        (header.width, header.height),
+        None if header.is_deep else _pillow("JPEG2000", file),
+        samples if header.is_deep else None,
+        lambda: header.profile,
+    )
+
+
+def _refuse(reason: str | None) -> None:
+    if reason:
+        raise ImageError(reason)
+
+
+def _pillow(kind: str, file: IO[bytes]) -> ImageFile.ImageFile:
+    """The image as Pillow opens it, by that format's own class.
+
+    `Image.open` would look at a limit on pixels that is the whole process's, and not ours to set.
+    """
+    importlib.import_module(f"PIL.{_PLUGINS[kind]}ImagePlugin")
+    file.seek(0)
+    image = Image.OPEN[kind][0](file, "")
+    assert isinstance(image, ImageFile.ImageFile)
+    return image
+
+
+def _all_of(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+def _png_samples(file: IO[bytes]) -> Samples:
+    """All samples of a PNG of 16 bits; a transparent colour is alpha."""
+    codecs = import_codecs("a PNG of 16 bits a sample that is not plain sRGB")
+    values = codecs.png_decode(_all_of(file))
+    values = values[..., None] if values.ndim == 2 else values
+    n = values.shape[2]
+    return Samples(
+        values, "grey" if n < 3 else "rgb", 16, alpha="straight" if n in (2, 4) else None
+    )
+
+
+def _jpeg2000_samples(file: IO[bytes], header: Any) -> Samples:
+    return read_deep_jpeg2000(_all_of(file), header)
+
+
+# -- decoding ---------------------------------------------------------------------------------
+
+
+def _to_srgb(opened: _Opened, white: White) -> tuple[Image.Image, int | None]:
+    """The image in mode RGB or RGBA, as its file has it turned, and its brightest sample."""
+    profile = opened.profile()
+    if profile and len(profile) > MAX_PROFILE:
+        raise ImageError(f"its colour profile has more than {MAX_PROFILE} bytes")
+    samples = _deep_samples(opened, profile, white)
+    if samples is None:
+        assert opened.image is not None
+        image = opened.image
+        _mend_color_key(image)
+        image.load()
+        _clear_uncovered(image)
+        return to_rgb(image, profile), _brightest_of(opened, image)
+    brightest = samples.brightest if samples.bits == 16 and samples.colors != "cmyk" else _DIM
+    dim = brightest if brightest < _DIM and white is None else None
+    if profile and samples.bits > 8 and samples.colors != "cmyk" and _fits(profile, samples):
+        return samples.to_srgb(profile, white), dim
+    return to_rgb(samples.to_image(white), profile), dim
+
+
+def _deep_samples(opened: _Opened, profile: bytes | None, white: White) -> Samples | None:
+    """Samples as they are, where 8 bits of each, as Pillow has them, would not do."""
+    image = opened.image
+    if image is None:
+        assert opened.samples is not None
+        return opened.samples()
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        if opened.samples and profile and not is_srgb(profile, "L"):
+            return opened.samples()
+        return _grey_samples(image, opened.shown)
+    if image.mode in ("I", "F"):
+        raise ImageError(
+            "samples of 32 bits have no agreed white: convert the image to 16 bits first"
+        )
+    if opened.samples is None:
+        return None
+    mode = "L" if image.mode in ("L", "LA") else "RGB"
+    is_keyed = isinstance(image.info.get("transparency"), tuple)  # a colour of 16 bits a sample
+    changes = profile is not None and image.mode != "CMYK" and not is_srgb(profile, mode)
+    return opened.samples() if changes or is_keyed or white is not None else None
+
+
+def _grey_samples(image: Image.Image, shown: tuple[int, int] | None) -> Samples:
+    """The samples of a grey image of 12 or 16 bits."""
+    image.load()
+    values = np.asarray(image)
+    values = (values.clip(0, 65535) if values.dtype != np.uint16 else values).astype(np.uint16)
+    bits = 12 if image.format == "TIFF" and _bits_of(image) == 12 else 16
+    key = image.info.get("transparency")
+    if not isinstance(key, int):
+        return Samples(values[..., None], "grey", bits, shown=shown)
+    alphas = np.where(values == key, 0, (1 << bits) - 1).astype(np.uint16)
+    return Samples(np.stack([values, alphas], axis=-1), "grey", bits, alpha="straight")
+
+
+def _bits_of(image: Image.Image) -> int:
+    bits = image.tag_v2.get(258, (16,))  # type: ignore[attr-defined]
+    return int(bits[0] if isinstance(bits, tuple) else bits)
+
+
+def _fits(profile: bytes, samples: Samples) -> bool:
+    """Whether a profile can be applied to samples, and changes them."""
+    spaces = (b"GRAY", b"RGB ") if samples.colors == "grey" else (b"RGB ",)
+    return profile[16:20] in spaces and not is_srgb(
+        profile, "L" if samples.colors == "grey" else "RGB"
+    )
+
+
+def _brightest_of(opened: _Opened, image: Image.Image) -> int | None:
+    """A bound of 16-bit samples of which Pillow has the high bytes, where it is low."""
+    if opened.samples is None or image.mode == "CMYK":
+        return None
+    extrema = [image.getchannel(band).getextrema()[1] for band in image.getbands() if band != "A"]
+    bound = (int(max(extrema)) << 8) | 255  # type: ignore[arg-type]
+    return bound if bound < _DIM else None
+
+
+def _reason(error: Exception, kind: str | None) -> str:
+    """One short line, of ours: what libraries say is for those who know them."""
+    if isinstance(error, MemoryError):
+        return "takes more memory to decode than there is"
+    if isinstance(error, Image.DecompressionBombError):
+        return "more pixels than twice the limit PIL.Image.MAX_IMAGE_PIXELS of this process"
+    if isinstance(error, OSError) and error.errno and error.strerror:
         return error.strerror
-    return "cannot be decoded: " + (" ".join(str(error).split())[:200] or type(error).__name__)
+    return f"{NAMES[kind] if kind else 'a file'} that is damaged or cut off"
 
 
-def _upright(decoded: Image.Image, image: Image.Image) -> Image.Image:
-    """`decoded`, turned as the metadata of `image` says."""
-    try:
-        orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # metadata that does not parse says nothing about orientation
-        return decoded
+def _upright(decoded: Image.Image, opened: _Opened) -> Image.Image:
+    """`decoded`, turned as the metadata of its file say."""
+    orientation = opened.orientation
+    if opened.image:
+        try:
+            orientation = opened.image.getexif().get(_ORIENTATION, 1)
+        except Exception:  # metadata that does not parse says nothing about orientation
+            return decoded
     return decoded.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else decoded
 
 
-def _mend_color_key(image: Image.Image) -> None:
-    """Bring a PNG's transparent colour to the 8 bits that Pillow brings its samples to.
+def _mend_color_key(image: ImageFile.ImageFile) -> None:
+    """Bring a PNG's transparent grey to the 8 bits that Pillow brings its samples to.
 
     Must run before the image is loaded: then the file's own sample size is forgotten.
     """
     key = image.info.get("transparency")
-    tiles = image.tile if isinstance(image, PngImageFile) else []
-    raw_mode = tiles[0][3] if tiles else None
+    raw_mode = image.tile[0].args if image.format == "PNG" and image.tile else None
     if isinstance(key, int) and raw_mode in ("L;2", "L;4"):
         image.info["transparency"] = key * (85 if raw_mode == "L;2" else 17)
-    if isinstance(key, tuple) and raw_mode == "RGB;16B":
-        image.info["transparency"] = tuple(sample >> 8 for sample in key)
 
 
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """The same image, with 8 bits a sample at most."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-        return _from_16_bit(image)
-    if image.mode in ("I", "F"):
-        raise ImageError(
-            "32-bit samples have no agreed white: convert the image to 8 or 16 bits first"
-        )
-    return image
-
-
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    tags = getattr(image, "tag_v2", {})  # of a TIFF
-    (bits, *_) = tags.get(_BITS_PER_SAMPLE, (16,))
-    white = (1 << min(bits, 16)) - 1  # the tag is the file's word, and may be anything
-    scale = ((np.arange(white + 1) * 255 + white // 2) // white).astype(np.uint8)
-    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-        scale = 255 - scale
-    samples = np.asarray(image)
-    grey = Image.fromarray(scale.take(samples, mode="clip"))
-    key = image.info.get("transparency")
-    if isinstance(key, int):
-        grey.putalpha(Image.fromarray(np.where(samples == key, 0, 255).astype(np.uint8)))
-    return grey
-
-
-def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """To mode RGB, or RGBA where there is alpha, in sRGB."""
-    if image.mode == "RGBA" and not profile:
-        return image  # it can be large: nothing to do is nothing to copy
-    colors, alpha = _separate(image)
-    decoded = _to_srgb(colors, profile)
-    if alpha:
-        decoded.putalpha(alpha)
-    return decoded
-
-
-def _separate(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Colours, of mode L, RGB, CMYK or LAB, and alpha, of mode L, where there is any."""
-    if image.mode == "La":  # Pillow converts it to LA only
-        image = image.convert("LA")
-    if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA", "RGBa"):
-        grey = image.mode in ("L", "LA")
-        mode = "LA" if grey else "RGBA"
-        with_alpha = image if image.mode == mode else image.convert(mode)
-        return with_alpha.convert("L" if grey else "RGB"), with_alpha.getchannel("A")
-    if image.mode in ("L", "RGB", "CMYK", "LAB"):
-        return image, None
-    return image.convert("L" if image.mode == "1" else "RGB"), None
-
-
-def _to_srgb(colors: Image.Image, profile: bytes | None) -> Image.Image:
-    """To mode RGB, in sRGB."""
-    if colors.mode == "LAB":
-        return _apply(colors, _lab_transform())
-    if profile:
-        # a grey image may carry an RGB profile
-        for mode in ("L", "RGB") if colors.mode == "L" else (colors.mode,):
-            try:
-                transform = _transform(profile, mode)
-            except (ImageCms.PyCMSError, OSError, ValueError):
-                continue  # the profile is broken, or made for another mode
-            if transform is None:
-                break
-            return _apply(colors if colors.mode == mode else colors.convert(mode), transform)
-    return colors if colors.mode == "RGB" else colors.convert("RGB")
-
-
-def _apply(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
-    converted = ImageCms.applyTransform(image, transform)
-    assert converted is not None
-    return converted
-
-
-@functools.lru_cache(maxsize=16)
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From `profile` to sRGB; None where it is sRGB already."""
-    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    name = ImageCms.getProfileDescription(source).lower()
-    if "srgb" in name and "linear" not in name:
-        return None
-    return ImageCms.buildTransform(
-        source,
-        ImageCms.createProfile("sRGB"),
-        mode,
-        "RGB",
-        ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
-
-
-@functools.lru_cache(maxsize=1)
-def _lab_transform() -> ImageCms.ImageCmsTransform:
-    return ImageCms.buildTransform(
-        ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
-    )
+def _clear_uncovered(image: Image.Image) -> None:
+    """Make what a GIF's frame leaves uncovered transparent; Pillow gives it palette entry 0."""
+    if not isinstance(image, GifImagePlugin.GifImageFile):
+        return
+    left, top, right, bottom = image.dispose_extent or (0, 0, *image.size)
+    if (left, top, right, bottom) == (0, 0, *image.size) or "transparency" in image.info:
+        return
+    covered = Image.new("L", image.size, 0)
+    covered.paste(255, (left, top, right, bottom))
+    image.im = image.convert("RGBA").im
+    image._mode = "RGBA"
+    image.putalpha(covered)
 
 
 def _flatten(image: Image.Image) -> Image.Image:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from kmeans_dask.errors import ImageError
+from kmeans_dask.errors import ImageError, NoImageError
 from kmeans_dask.imaging.decode import Band, DecodedImage, _opened, decode, read_size
 from kmeans_dask.imaging.metadata import Metadata
 
@@ -330,7 +330,7 @@ def test_lab_tiff_is_converted_from_the_white_of_print(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_32_bit_samples_are_refused_with_advice(tmp_path: Path, mode: str) -> None:
     reason = refusal(written(tmp_path, saved(Image.new(mode, (2, 2)), "TIFF")))
-    assert "32-bit" in reason
+    assert ("signed" if mode == "I" else "floating-point") in reason
     assert "convert" in reason
 
 
@@ -928,9 +928,13 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 2 2\n%%EndComments\nshowpage
 def test_what_is_no_image_in_a_named_format_is_refused(
     tmp_path: Path, name: str, content: bytes
 ) -> None:
-    reason = refusal(written(tmp_path, content, name))
-    assert "not an image in a supported format" in reason
-    assert "PNG" in reason
+    path = written(tmp_path, content, name)
+    wanted = "not supported" if name.endswith(".ico") else "not an image"
+    assert wanted in refusal(path)
+    with pytest.raises(ImageError) as caught:
+        read_size(path)
+    # only what is called an image has failed to be one
+    assert isinstance(caught.value, NoImageError) == name.endswith(".svg")
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
@@ -974,7 +978,7 @@ def test_exactly_as_many_pixels_as_the_limit_are_decoded(tmp_path: Path) -> None
 
 def test_a_header_that_claims_too_much_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, handmade_png((60_000, 60_000), 8, 2, [bytes(10)]))
-    assert "3600000000 pixels" in refusal(path)
+    assert "60000 x 60000 pixels are more" in refusal(path)
     with pytest.raises(ImageError, match="limit"):
         decode(path)
 
@@ -987,7 +991,8 @@ def frames(n: int) -> list[Image.Image]:
 def test_more_than_one_frame_is_refused(tmp_path: Path, kind: str) -> None:
     first, *others = frames(3)
     content = saved(first, kind, save_all=True, append_images=others)
-    assert "more than one frame or page" in refusal(written(tmp_path, content))
+    wanted = "a TIFF of 3 pages" if kind == "TIFF" else "of more than one frame"
+    assert wanted in refusal(written(tmp_path, content))
 
 
 def test_an_animation_of_one_frame_is_an_image(tmp_path: Path) -> None:

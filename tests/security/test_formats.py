@@ -64,7 +64,7 @@ def test_a_format_that_is_not_named_is_refused_under_any_name(
     path = tmp_path / name
     path.write_bytes(FILES[kind])
     for read in (read_size, decode):
-        with pytest.raises(ImageError, match="not an image in a supported format"):
+        with pytest.raises(ImageError, match=r"not an image|is not supported"):
             read(path)
 
 

@@ -1,0 +1,142 @@
+"""How a file says by other means than an embedded profile what its samples mean as colours.
+
+PNG specification, third edition: 11.3.2 (cHRM, gAMA, sRGB, cICP), 4.3 (which of them wins); code
+points of ITU-T H.273, tables 2 (primaries) and 3 (transfer characteristics), as cICP and AVIF's
+`nclx` have them. Curves of television are taken as displays show them, and a gAMA near 1/2.2 that
+stands alone as sRGB: so do browsers.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import IO, Any
+
+from kmeans_dask.errors import ImageError
+from kmeans_dask.imaging.boxes import inner_boxes, read_box
+from kmeans_dask.imaging.icc import (
+    SRGB_CURVE,
+    SRGB_PRIMARIES,
+    Curve,
+    Primaries,
+    make_profile,
+)
+
+_D65, _C, _E = (0.3127, 0.3290), (0.310, 0.316), (1 / 3, 1 / 3)
+_PRIMARIES: Mapping[int, Primaries] = {
+    1: SRGB_PRIMARIES,
+    4: Primaries(_C, (0.67, 0.33), (0.21, 0.71), (0.14, 0.08)),
+    5: Primaries(_D65, (0.64, 0.33), (0.29, 0.60), (0.15, 0.06)),
+    6: Primaries(_D65, (0.630, 0.340), (0.310, 0.595), (0.155, 0.070)),
+    7: Primaries(_D65, (0.630, 0.340), (0.310, 0.595), (0.155, 0.070)),
+    8: Primaries(_C, (0.681, 0.319), (0.243, 0.692), (0.145, 0.049)),
+    9: Primaries(_D65, (0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
+    10: Primaries(_E, (1.0, 0.0), (0.0, 1.0), (1e-6, 1e-6)),
+    11: Primaries((0.314, 0.351), (0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
+    12: Primaries(_D65, (0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
+    22: Primaries(_D65, (0.630, 0.340), (0.295, 0.605), (0.155, 0.077)),
+}
+_TELEVISION = Curve(2.4)  # ITU-R BT.1886: how a display shows it
+_CURVES: Mapping[int, Curve] = {
+    **dict.fromkeys((1, 6, 11, 14, 15), _TELEVISION),
+    4: Curve(2.2),
+    5: Curve(2.8),
+    7: Curve(1 / 0.45, 1 / 1.1115, 0.1115 / 1.1115, 1 / 4, 0.0912),
+    8: Curve(1.0),
+    17: Curve(2.6, (52.37 / 48) ** (1 / 2.6)),
+}
+_HIGH_DYNAMIC_RANGE = {16: "PQ", 18: "HLG"}
+_LIKE_SRGB = 0.05  # how far a gamma may be from 1/2.2: libpng's PNG_GAMMA_THRESHOLD
+_MAX_CHUNKS = 1 << 12  # before the pixels of a PNG
+
+
+def profile_of_png(file: IO[bytes], info: Mapping[Any, Any]) -> bytes | None:
+    """A profile of a PNG's colours; None where they are sRGB, or nothing is said.
+
+    info: of the file, as Pillow has it. Raises ImageError for colours of a high dynamic range.
+    """
+    code_points = _png_chunk(file, b"cICP")
+    if len(code_points) == 4:
+        return _profile_of(code_points[0], code_points[1])
+    embedded: bytes | None = info.get("icc_profile")
+    if embedded or "srgb" in info:
+        return embedded
+    gamma, chromaticities = info.get("gamma"), info.get("chromaticity")
+    if not gamma or not 1e-3 < gamma < 1e3:
+        return None
+    if not chromaticities:
+        if abs(gamma * 2.2 - 1) < _LIKE_SRGB:
+            return None
+        return make_profile(SRGB_PRIMARIES, Curve(1 / gamma))
+    x, y = chromaticities[::2], chromaticities[1::2]
+    try:
+        return make_profile(Primaries(*zip(x, y, strict=True)), Curve(1 / gamma))
+    except ValueError:  # no colours are meant by that
+        return None
+
+
+def profile_of_avif(file: IO[bytes], info: Mapping[Any, Any]) -> bytes | None:
+    """A profile of an AVIF's colours, as `profile_of_png` has it."""
+    embedded: bytes | None = info.get("icc_profile")
+    if embedded:
+        return embedded
+    meta = read_box(file, b"meta")[4:]  # after its version
+    for color in inner_boxes(meta, b"iprp", b"ipco", b"colr"):
+        if color[:4] == b"nclx" and len(color) >= 8:
+            return _profile_of(*struct.unpack_from(">HH", color, 4))
+    return None
+
+
+def profile_of_bmp(file: IO[bytes]) -> bytes | None:
+    """The profile that a BMP of version 5 embeds, or a profile of the lights that it names."""
+    file.seek(14)
+    header = file.read(124)
+    kind = header[56:60] if len(header) >= 108 else b""
+    if kind == b"DEBM" and len(header) == 124:  # PROFILE_EMBEDDED, of little end first
+        start, size = struct.unpack_from("<II", header, 112)
+        file.seek(14 + start)
+        return file.read(size) if size < 1 << 24 else None
+    if kind != b"\0\0\0\0" or struct.unpack_from("<I", header)[0] < 108:  # LCS_CALIBRATED_RGB
+        return None
+    ends = [value / (1 << 30) for value in struct.unpack_from("<9I", header, 60)]
+    gammas = [value / (1 << 16) for value in struct.unpack_from("<3I", header, 96)]
+    lights = [ends[i : i + 3] for i in (0, 3, 6)]
+    if not all(sum(light) > 0 for light in lights) or not all(0.1 < g < 10 for g in gammas):
+        return None
+    xys = [(x / (x + y + z), y / (x + y + z)) for x, y, z in lights]
+    white = [sum(light[i] for light in lights) for i in range(3)]
+    try:
+        return make_profile(
+            Primaries((white[0] / sum(white), white[1] / sum(white)), *xys), Curve(gammas[1])
+        )
+    except ValueError:
+        return None
+
+
+def _profile_of(primaries: int, transfer: int) -> bytes | None:
+    """A profile of what two code points say; None for sRGB, and for what nobody knows."""
+    if transfer in _HIGH_DYNAMIC_RANGE:
+        raise ImageError(
+            f"a picture of high dynamic range ({_HIGH_DYNAMIC_RANGE[transfer]}), which 8 bits a "
+            "sample do not hold: convert it to a standard range first"
+        )
+    lights = _PRIMARIES.get(primaries, SRGB_PRIMARIES)
+    curve = _CURVES.get(transfer, SRGB_CURVE)
+    if (lights, curve) == (SRGB_PRIMARIES, SRGB_CURVE):
+        return None
+    return make_profile(lights, curve)
+
+
+def _png_chunk(file: IO[bytes], wanted: bytes) -> bytes:
+    """The content of a PNG's chunk before its pixels; nothing where there is none."""
+    place = 8
+    for _ in range(_MAX_CHUNKS):
+        file.seek(place)
+        head = file.read(8)
+        if len(head) < 8 or head[4:] == b"IDAT":
+            break
+        size = int.from_bytes(head[:4], "big")
+        if head[4:] == wanted and size < 1 << 10:
+            return file.read(size)
+        place += 12 + size
+    return b""

@@ -1,0 +1,142 @@
+"""Which format a file has, told by its first bytes, and which files are no images at all."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
+HEAD = 64  # bytes by which a format is told
+
+# Spelled as people write them, with their article.
+NAMES = {
+    "PNG": "a PNG",
+    "JPEG": "a JPEG",
+    "WEBP": "a WebP",
+    "GIF": "a GIF",
+    "TIFF": "a TIFF",
+    "BMP": "a BMP",
+    "PPM": "a Netpbm image",
+    "JPEG2000": "a JPEG 2000 image",
+    "AVIF": "an AVIF",
+}
+_STARTS = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (b"\xff\x4f\xff\x51", "JPEG2000"),
+)
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"}
+_BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}  # sizes of the second header
+_NETPBM = frozenset(b"123456f7FPy")  # what follows the P
+
+# Images that are not read: by their first bytes, and what people call them.
+_OTHER_STARTS = (
+    (b"8BPS", "a Photoshop document"),
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
+    (b"\0\0\x01\0", "an icon (ICO)"),
+    (b"\0\0\x02\0", "a cursor (CUR)"),
+    (b"icns", "an icon (ICNS)"),
+    (b"v/1\x01", "an OpenEXR image"),
+    (b"#?RADIANCE", "a Radiance HDR image"),
+    (b"DDS ", "a DirectDraw surface"),
+    (b"gimp xcf", "a GIMP document"),
+    (b"II\xbc\x01", "a JPEG XR image"),
+    (b"qoif", "a QOI image"),
+    (b"farbfeld", "a farbfeld image"),
+    (b"\x59\xa6\x6a\x95", "a Sun raster image"),
+    (b"\x01\xda", "an SGI image"),
+    (b"SIMPLE  =", "a FITS image"),
+    (b"BPG\xfb", "a BPG image"),
+    (b"FLIF", "a FLIF image"),
+)
+_OTHER_BRANDS = dict.fromkeys(
+    (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), "a HEIC image"
+)
+# Image files by their suffixes; what is called so, and is none, is a damaged image.
+_SUFFIXES = frozenset(
+    (
+        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".webp", ".gif"),
+        *(".tif", ".tiff", ".btf", ".tf8", ".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+        *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".jpm", ".avif", ".avifs"),
+        *(".heic", ".heif", ".hif", ".jxl", ".psd", ".psb", ".ico", ".cur", ".icns", ".exr"),
+        *(".hdr", ".dds", ".xcf", ".jxr", ".wdp", ".hdp", ".qoi", ".tga", ".pcx", ".sgi", ".ras"),
+        *(".xbm", ".xpm", ".fits", ".bpg", ".flif", ".pam"),
+    )
+)
+# Raw files of cameras hold small previews that would pass for the photograph.
+_RAW = frozenset(
+    (
+        *(".3fr", ".ari", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq"),
+        *(".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw"),
+        *(".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+    )
+)
+
+
+def sniff(head: bytes) -> str | None:
+    """One of `FORMATS`, by a file's first `HEAD` bytes; None where it is none of them.
+
+    >>> sniff(b"GIF89a..."), sniff(b"P6 2 2 255"), sniff(b"PK...")
+    ('GIF', 'PPM', None)
+    """
+    for start, name in _STARTS:
+        if head.startswith(start):
+            return name
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[4:8] == b"ftyp":
+        return _by_brand(head, _BRANDS)
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return "BMP"
+    if (
+        head[:1] == b"P"
+        and len(head) > 3
+        and head[1] in _NETPBM
+        and head[2:3] in b" \t\r\n#\x0b\x0c"
+    ):
+        return "PPM"
+    return None
+
+
+def other_image(head: bytes) -> str | None:
+    """What people call an image of a format that is not read; None where it is no such image.
+
+    >>> other_image(b"8BPS...")
+    'a Photoshop document'
+    """
+    for start, name in _OTHER_STARTS:
+        if head.startswith(start):
+            return name
+    return _by_brand(head, _OTHER_BRANDS) if head[4:8] == b"ftyp" else None
+
+
+def is_called_image(name: str) -> bool:
+    """Whether a file's name says that it is an image.
+
+    >>> is_called_image("a.JPG"), is_called_image("a.json"), is_called_image("b.jpg~")
+    (True, False, False)
+    """
+    return PurePosixPath(name).suffix.lower() in _SUFFIXES
+
+
+def is_called_raw(name: str) -> bool:
+    """Whether a file's name says that it holds the raw data of a camera.
+
+    >>> is_called_raw("DSC_0001.NEF")
+    True
+    """
+    return PurePosixPath(name).suffix.lower() in _RAW
+
+
+def _by_brand(head: bytes, known: dict[bytes, str]) -> str | None:
+    """By the brands of an ISO base media file: its own first, then those it is compatible with."""
+    size = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = [head[8:12], *(head[place : place + 4] for place in range(16, size - 3, 4))]
+    return next((known[brand] for brand in brands if brand in known), None)

@@ -1,0 +1,243 @@
+"""TIFF files: what their directories say, which of them Pillow reads rightly, and the rest.
+
+TIFF, revision 6.0 (1992), sections 2 and 8; TIFF Technical Note 1 (trees). What Pillow reads
+rightly was found out by comparing it with libtiff, over all layouts that are written here.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from kmeans_dask.errors import ImageError
+from kmeans_dask.imaging.samples import Samples, import_codecs
+
+_MAX_PAGES = 1 << 16
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
+_DESCRIPTION, _ORIENTATION, _SAMPLES, _PLANAR, _SUBFILE = 270, 274, 277, 284, 254
+_COLOR_MAP, _EXTRA, _FORMAT, _SMIN, _SMAX = 320, 338, 339, 340, 341
+_PROFILE, _RAW_CAMERA = 34675, 50706  # the latter is DNG's version
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
+_COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3, _LAB: 3}
+_PREMULTIPLIED, _STRAIGHT = 1, 2  # extra samples that are alpha
+_UNSIGNED = (1, 4)  # sample formats: unsigned, and not said
+_REDUCED, _MASK = 1, 4  # bits of the subfile type: of pages that show the first one again
+_KINDS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+_SHOWN = re.compile(rb"^(min|max)=(\d+)(?:\.\d*)?\s*$", re.MULTILINE)  # as ImageJ writes them
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else it writes to stderr
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The first page of a TIFF, and how many there are that are no smaller copies of it.
+
+    bits: of each sample; extra: what is beyond the colours, as the tag ExtraSamples has it
+    shown: the samples to be shown as black and white, where the file says so
+    low_palette: whether a palette has entries of 0 to 255, which readers tell by their size
+    """
+
+    width: int
+    height: int
+    bits: tuple[int, ...]
+    photometric: int
+    planar: bool
+    extra: tuple[int, ...]
+    sample_format: tuple[int, ...]
+    fill_order: int
+    orientation: int
+    compression: int
+    pages: int
+    is_raw: bool
+    shown: tuple[int, int] | None
+    low_palette: bool
+    profile: bytes | None
+
+    @property
+    def n_colors(self) -> int:
+        """Samples a pixel that are no extra ones."""
+        return len(self.bits) - len(self.extra)
+
+    def refusal(self) -> str | None:
+        """Why it is not decoded; None where nothing speaks against it."""
+        if self.is_raw:
+            return "the raw data of a camera (DNG), which are not supported: develop them first"
+        if self.pages > 1:
+            return (
+                f"a TIFF of {self.pages} pages, and one page a file is read: write each to a file "
+                "of its own"
+            )
+        formats = set(self.sample_format) - set(_UNSIGNED)
+        if formats:
+            kind = _KINDS.get(min(formats), "unknown")
+            return f"a TIFF of {kind} samples, which have no agreed white: convert it first"
+        if max(self.bits) > 16:
+            return (
+                f"a TIFF of {max(self.bits)} bits a sample, which have no agreed white: convert it "
+                "to 16 bits first"
+            )
+        if self.photometric not in _COLORS:
+            return (
+                f"a TIFF of photometric interpretation {self.photometric}, which is not supported"
+            )
+        if self.n_colors != _COLORS[self.photometric] or self.extra.count(0) > 1:
+            return f"a TIFF of {len(self.bits)} bands, which are no colours"
+        if len(set(self.bits)) > 1:
+            return "a TIFF whose samples differ in bits, which is not supported"
+        return None
+
+    @property
+    def suits_pillow(self) -> bool:
+        """Whether Pillow reads it rightly; what is left is for tifffile."""
+        n, bits = len(self.bits), self.bits[0]
+        if (self.planar and n > 1) or set(self.sample_format) - set(_UNSIGNED):
+            return False
+        if self.photometric == _BLACK_IS_ZERO and n == 1:
+            return bits in (1, 2, 4, 8, 16) or (bits == 12 and self.fill_order == 1)
+        if self.photometric in (_WHITE_IS_ZERO, _PALETTE) and n == 1:
+            return bits in (1, 2, 4, 8)
+        if self.photometric == _BLACK_IS_ZERO:
+            return bits == 8 and n == 2
+        if self.photometric == _RGB:
+            plain = self.extra in ((), (_STRAIGHT,))
+            return (bits == 8 and n in (3, 4)) or (bits == 16 and plain)
+        return bits == 8 and not self.extra and self.photometric in (_CMYK, _YCBCR, _LAB)
+
+
+def read_layout(file: IO[bytes]) -> Layout:
+    """The layout of a TIFF, of little or big end first, of 32 or 64 bits. Raises ImageError."""
+    file.seek(0)
+    head = file.read(8)
+    if head[2:3] == b"+" or head[3:4] == b"+":
+        head += file.read(8)
+    try:
+        directory = ImageFileDirectory_v2(head)
+        tags, pages, seen = None, 0, set[int]()
+        place = directory.next
+        while place and place not in seen and len(seen) < _MAX_PAGES:
+            seen.add(place)
+            file.seek(place)
+            directory.load(file)
+            tags = tags or dict(directory)
+            pages += not _first(directory, _SUBFILE, 0) & (_REDUCED | _MASK)
+            place = directory.next
+        return _layout_of(tags or {}, max(1, pages))
+    except ImageError:
+        raise
+    except Exception as error:  # of hostile directories nearly every kind
+        raise ImageError("a TIFF that is damaged: its directory cannot be read") from error
+
+
+def _layout_of(tags: Mapping[int, Any], pages: int) -> Layout:
+    width, height = _first(tags, _WIDTH, 0), _first(tags, _HEIGHT, 0)
+    n = _first(tags, _SAMPLES, 1)
+    bits = _all(tags, _BITS) or (1,)
+    if not (width > 0 and height > 0 and 0 < n < 1 << 16 and all(bit > 0 for bit in bits)):
+        raise ImageError("a TIFF that is damaged: it says no size")
+    bits = tuple((bits * n)[:n]) if len(bits) < n else bits[:n]
+    photometric = _first(tags, _PHOTOMETRIC, _BLACK_IS_ZERO)
+    extra = _all(tags, _EXTRA)
+    missing = n - _COLORS.get(photometric, n) - len(extra)
+    if missing > 0:  # a fourth sample of RGB that nothing is said of is alpha to all readers
+        alone = missing == 1 and photometric == _RGB and not extra
+        extra = (_STRAIGHT,) if alone else (*extra, *(0,) * missing)
+    colors = _all(tags, _COLOR_MAP)
+    profile = tags.get(_PROFILE)
+    return Layout(
+        width,
+        height,
+        bits,
+        photometric,
+        _first(tags, _PLANAR, 1) == 2,
+        extra[: max(0, n - 1)],
+        _all(tags, _FORMAT) or (1,),
+        _first(tags, _FILL_ORDER, 1),
+        _first(tags, _ORIENTATION, 1),
+        _first(tags, _COMPRESSION, 1),
+        pages,
+        _RAW_CAMERA in tags,
+        _shown(tags),
+        photometric == _PALETTE and bool(colors) and max(colors) < 256,
+        profile if isinstance(profile, bytes) else None,
+    )
+
+
+def read_samples(file: IO[bytes], layout: Layout) -> Samples:
+    """All samples of the first page, by tifffile. Raises ImageError."""
+    import_codecs(_described(layout))
+    import tifffile
+
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
+        try:
+            values = page.asarray(maxworkers=1)
+        except ValueError as error:
+            if "COMPRESSION" in str(error):
+                name = getattr(page.compression, "name", layout.compression)
+                raise ImageError(f"a TIFF compressed by {name}, which is not supported") from error
+            raise
+        colors = page.colormap if layout.photometric == _PALETTE else None
+    n = len(layout.bits)
+    if layout.planar and n > 1:
+        values = np.moveaxis(values, 0, -1)
+    values = values.reshape(layout.height, layout.width, n)
+    if colors is not None:
+        return _through_palette(values, colors, low=layout.low_palette)
+    kind = {1: "grey", 3: "rgb", 4: "cmyk"}[layout.n_colors]
+    alpha_at = next((i for i, each in enumerate(layout.extra) if each in (1, 2)), None)
+    alpha = None
+    if alpha_at is None:
+        values = values[..., : layout.n_colors]
+    else:
+        alpha = "premultiplied" if layout.extra[alpha_at] == _PREMULTIPLIED else "straight"
+        which = [*range(layout.n_colors), layout.n_colors + alpha_at]
+        values = values[..., which]
+    if layout.photometric == _YCBCR and layout.compression != 7:
+        raise ImageError("a TIFF of YCbCr samples in this layout, which is not supported")
+    return Samples(
+        np.ascontiguousarray(values),
+        kind,  # type: ignore[arg-type]
+        layout.bits[0],
+        layout.photometric == _WHITE_IS_ZERO,
+        alpha,  # type: ignore[arg-type]
+        layout.shown,
+    )
+
+
+def _through_palette(values: Any, colors: Any, *, low: bool) -> Samples:
+    """Palette entries (3, n) in place of their numbers (h, w, 1 or more)."""
+    entries = np.asarray(colors, np.uint16).T
+    picked = entries.take(values[..., 0], axis=0, mode="clip")
+    return Samples(picked.astype(np.uint8) if low else picked, "rgb", 8 if low else 16)
+
+
+def _shown(tags: Mapping[int, Any]) -> tuple[int, int] | None:
+    """What ImageJ notes in the description, or the tags SMinSampleValue and SMaxSampleValue do."""
+    text = tags.get(_DESCRIPTION, b"")
+    text = text.encode("latin-1", "replace") if isinstance(text, str) else text
+    found: dict[bytes, int] = {}
+    if isinstance(text, bytes) and text.startswith(b"ImageJ="):
+        found = {name: int(value[:9]) for name, value in _SHOWN.findall(text[: 1 << 12])}
+    low, high = found.get(b"min", _first(tags, _SMIN, 0)), found.get(b"max", _first(tags, _SMAX, 0))
+    return (int(low), int(high)) if 0 <= low < high < 1 << 16 else None
+
+
+def _described(layout: Layout) -> str:
+    planar = "planar " if layout.planar and len(layout.bits) > 1 else ""
+    return f"a {planar}TIFF of {len(layout.bits)} x {layout.bits[0]} bits a pixel"
+
+
+def _all(tags: Mapping[int, Any], tag: int) -> tuple[int, ...]:
+    value = tags.get(tag, ())
+    return tuple(map(int, value)) if isinstance(value, tuple | list) else (int(value),)
+
+
+def _first(tags: Mapping[int, Any], tag: int, otherwise: int) -> int:
+    return next(iter(_all(tags, tag)), otherwise)
