@@ -20,7 +20,8 @@ from benchmarks.common import SHARED, photographs, versions
 from kmeans_dask.cluster import connect
 from kmeans_dask.pipeline.compress import compress
 from kmeans_dask.pipeline.job import JobSettings
-from kmeans_dask.pipeline.plan import REPORT_FILE, make_plan
+from kmeans_dask.pipeline.names import REPORT_FILE
+from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.record import record_of_job
 from kmeans_dask.pipeline.work import open_work

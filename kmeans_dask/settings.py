@@ -22,7 +22,8 @@ CHUNK_COLORS = 1 << 22  # of which one Lloyd step takes about as long as a round
 PROCESS_BYTES = 300 << 20  # Python, libraries, kernels, a table of colours: of any worker
 WORKER_TIMEOUT = 60.0  # seconds
 IMAGE_SECONDS = 120.0  # a hundred times what the largest image takes
-White = int | Literal["auto"] | None  # of 16-bit samples; None for 65535
+MAX_WHITE = (1 << 16) - 1
+White = int | Literal["auto"] | None  # the 16-bit sample that becomes white; None for 65535
 TOL = 1e-4
 # Of a palette for one image, or some: the last 0.2 % of its inertia cost half of the time.
 PRIVATE_TOL = 1e-3
@@ -94,21 +95,27 @@ class DecodeSettings:
     max_pixels: of one image; more are refused
     flat: composite partly transparent pixels over white
     keep_metadata: read EXIF, pixel density and text
+    white: the 16-bit sample that becomes white, "auto" for what the file says, or the largest of
+        the fewest bits that hold all; None for 65535
     seconds: that one image may take
     """
 
     max_pixels: int = MAX_PIXELS
     flat: bool = False
     keep_metadata: bool = False
+    white: White = None
     seconds: float = IMAGE_SECONDS
 
     @classmethod
     def of_record(cls, record: Any) -> DecodeSettings:
         """What `of_result` was. Raises StoreError where that is nothing of the kind."""
-        kinds = {name: type(value) for name, value in cls().of_result.items()}
-        if not isinstance(record, dict) or {n: type(v) for n, v in record.items()} != kinds:
+        kinds = {name: type(value) for name, value in cls().of_result.items() if name != "white"}
+        found = dict(record) if isinstance(record, dict) else {}
+        white = found.pop("white", 0)
+        is_white = white in (None, "auto") or (type(white) is int and 0 < white <= MAX_WHITE)
+        if not is_white or {n: type(v) for n, v in found.items()} != kinds:
             raise StoreError("the store is damaged: it does not say how its images were read")
-        return cls(**record)
+        return cls(**found, white=white)
 
     @property
     def of_result(self) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.pipeline import plan as planning
-from kmeans_dask.pipeline.plan import Plan, Source, make_plan, output_name, stems_of
+from kmeans_dask.pipeline.names import assign_names, output_name
+from kmeans_dask.pipeline.plan import Plan, Search, Source, describe_skipped, make_plan
 from kmeans_dask.storage import files
 from tests.command import all_below, run_here
 
@@ -41,20 +42,20 @@ def outputs(plan: Plan) -> dict[str, str]:
 
 
 def names(*given: str, suffix: str = ".png") -> list[str]:
-    stems = stems_of([PurePosixPath(name) for name in given])
-    return [output_name(name, str(stem), suffix) for name, stem in zip(given, stems, strict=True)]
+    assigned = assign_names([PurePosixPath(name) for name in given])
+    return [output_name(kept_as, stem, suffix) for kept_as, stem in assigned]
 
 
 # -- what is found ----------------------------------------------------------------------------
 
 
 def test_folders_are_searched_in_the_order_of_names(tmp_path: Path) -> None:
-    for name in ("z.png", "b/z.png", "b/a/x.png", "c.png", "a.png", "b/B.png", "Z.png"):
+    for name in ("z.png", "b/z.png", "b/a/x.png", "c.png", "a.png", "b/B.png", "Y.png"):
         draw(tmp_path / name)
     plan = make_plan([tmp_path])
-    assert kept(plan) == ["Z.png", "a.png", "b/B.png", "b/a/x.png", "b/z.png", "c.png", "z.png"]
+    assert kept(plan) == ["Y.png", "a.png", "b/B.png", "b/a/x.png", "b/z.png", "c.png", "z.png"]
     assert plan.failures == ()
-    assert plan.n_skipped == 0
+    assert plan.skipped == {}
 
 
 def test_a_source_says_where_it_is_and_how_big(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_hidden_files_and_folders_are_skipped_and_counted(tmp_path: Path) -> Non
     draw(tmp_path / ".hidden" / "c.png")
     plan = make_plan([tmp_path])
     assert kept(plan) == ["a.png"]
-    assert plan.n_skipped == 2
+    assert plan.skipped == {"hidden": 2}
     assert plan.failures == ()
 
 
@@ -110,7 +111,7 @@ def test_links_to_folders_are_skipped_and_counted(tmp_path: Path) -> None:
     (tmp_path / "in" / "round").symlink_to(tmp_path / "in")
     plan = make_plan([tmp_path / "in"])
     assert kept(plan) == ["a.png"]
-    assert plan.n_skipped == 2
+    assert plan.skipped == {"links": 2}
 
 
 def test_a_link_to_a_folder_that_is_named_is_searched(tmp_path: Path) -> None:
@@ -136,11 +137,68 @@ def test_what_cannot_be_read_is_a_failure_with_a_reason(tmp_path: Path) -> None:
     plan = make_plan([tmp_path])
     assert kept(plan) == ["good.png"]
     reasons = {Path(failure.path).name: failure.reason for failure in plan.failures}
-    assert list(reasons) == ["broken-link.png", "empty.jpg", "notes.txt", "pipe.png"]
+    assert list(reasons) == ["broken-link.png", "empty.jpg", "pipe.png"]
     assert reasons["broken-link.png"] == "No such file or directory"
     assert reasons["empty.jpg"] == "the file is empty"
     assert reasons["pipe.png"] == "not a regular file"
-    assert "not an image" in reasons["notes.txt"]
+    assert plan.skipped == {".txt": 1}
+
+
+OTHERS = ("a.txt", "a.json", "README.md", "b.JSON", "noname", "movie.mp4", "drawing.svg", "x.zip")
+
+
+def test_what_is_no_image_nor_called_one_is_skipped_and_counted(tmp_path: Path) -> None:
+    draw(tmp_path / "good.png")
+    (tmp_path / "photo.nef").write_bytes((draw(tmp_path / "x" / "y.tif")).read_bytes())
+    for name in OTHERS:
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "empty.txt").touch()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "image-without-a-suffix").write_bytes((tmp_path / "good.png").read_bytes())
+    (tmp_path / "image.json").write_bytes((tmp_path / "good.png").read_bytes())
+    plan = make_plan([tmp_path])
+    assert kept(plan) == ["good.png", "image-without-a-suffix", "image.json", "x/y.tif"]
+    assert plan.failures == ()
+    assert plan.skipped == {
+        "": 2, ".json": 2, ".md": 1, ".mp4": 1, ".nef": 1, ".svg": 1, ".txt": 2, ".zip": 1,
+    }  # fmt: skip
+    assert describe_skipped(plan.skipped) == (
+        "11 other files: 2 without a suffix, 2 .json, 2 .txt, 1 .md, 1 .mp4, 1 .nef, 2 more"
+    )
+
+
+def test_a_file_that_is_named_is_meant_to_be_an_image(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("no image")
+    plan = make_plan([draw(tmp_path / "a.png"), notes])
+    assert [failure.path for failure in plan.failures] == [str(notes)]
+    assert plan.skipped == {}
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected", "excluded"),
+    [
+        ((), (), ["a.jpg", "old/b.png", "old/deep/c.png", "thumbs/d.png"], 0),
+        (("*.png",), (), ["old/b.png", "old/deep/c.png", "thumbs/d.png"], 1),
+        ((), ("thumbs",), ["a.jpg", "old/b.png", "old/deep/c.png"], 1),
+        ((), ("thumbs/",), ["a.jpg", "old/b.png", "old/deep/c.png"], 1),
+        ((), ("*.png",), ["a.jpg"], 3),
+        (("old/*",), ("old/deep",), ["old/b.png"], 3),
+        (("a.jpg", "[cd].png"), (), ["a.jpg", "old/deep/c.png", "thumbs/d.png"], 1),
+    ],
+)
+def test_only_what_is_wanted_is_looked_at(
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    expected: list[str],
+    excluded: int,
+    tmp_path: Path,
+) -> None:
+    for name in ("a.jpg", "old/b.png", "old/deep/c.png", "thumbs/d.png"):
+        draw(tmp_path / name)
+    plan = make_plan([tmp_path], search=Search(include, exclude))
+    assert kept(plan) == expected
+    assert plan.skipped == ({"excluded": excluded} if excluded else {})
 
 
 def test_a_link_to_itself_is_a_failure(tmp_path: Path) -> None:
@@ -197,6 +255,7 @@ def test_a_file_given_beside_its_folder_is_taken_once(tmp_path: Path) -> None:
 
 def test_the_figures_are_those_of_the_readable_images(tmp_path: Path) -> None:
     paths = [draw(tmp_path / "a.png", (3, 4)), draw(tmp_path / "b.jpg", (10, 10))]
+    (tmp_path / "c.png").write_text("no image")
     (tmp_path / "c.txt").write_text("no image")
     (tmp_path / ".d").touch()
     plan = make_plan([tmp_path], partition_pixels=50)
@@ -204,11 +263,12 @@ def test_the_figures_are_those_of_the_readable_images(tmp_path: Path) -> None:
     assert (plan.n_images, plan.n_pixels, plan.n_bytes) == (2, 112, n_bytes)
     document = json.loads(json.dumps(plan.as_dict()))
     failures = document.pop("failures")
-    assert [failure["path"] for failure in failures] == [str(tmp_path / "c.txt")]
+    assert [failure["path"] for failure in failures] == [str(tmp_path / "c.png")]
     assert document == {
         "images": 3,
         "failed": 1,
-        "skipped": 1,
+        "skipped": 2,
+        "skipped_by_suffix": {".txt": 1, "hidden": 1},
         "pixels": 112,
         "input_bytes": n_bytes,
         "partitions": 2,
@@ -248,11 +308,6 @@ def test_the_suffix_in_capitals_becomes_small() -> None:
     assert names("a.JPG") == ["a.png"]
 
 
-def test_names_that_differ_in_capitals_of_the_suffix_stay_apart() -> None:
-    assert names("a.PNG", "a.png") == ["a.PNG.png", "a.png"]
-    assert names("a.JPG", "a.jpg") == ["a.JPG.png", "a.jpg.png"]
-
-
 def test_names_without_suffix_get_one() -> None:
     assert names("scan", "sub/scan") == ["scan.png", "sub/scan.png"]
     assert names("scan", "scan.jpg") == ["scan.png", "scan.jpg.png"]
@@ -265,67 +320,10 @@ def test_only_the_last_suffix_of_dotted_names_is_replaced() -> None:
 
 
 def test_no_name_depends_on_the_order() -> None:
-    given = ["hopper.jpg", "hopper.png", "a.b.jpg", "a.PNG", "a", "hopper.gif"]
+    given = ["hopper.jpg", "hopper.png", "a.b.jpg", "a.PNG", "hopper.gif"]
     forward = dict(zip(given, names(*given), strict=True))
     backward = dict(zip(given[::-1], names(*given[::-1]), strict=True))
     assert forward == backward
-
-
-# -- collisions -------------------------------------------------------------------------------
-
-
-def test_two_inputs_with_an_image_of_the_same_name_are_refused(tmp_path: Path) -> None:
-    one, two = draw(tmp_path / "one" / "a.png"), draw(tmp_path / "two" / "a.png")
-    with pytest.raises(UsageError, match=r"would both become a\.png:") as caught:
-        make_plan([tmp_path / "one", tmp_path / "two"])
-    assert str(one) in str(caught.value)
-    assert str(two) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "given",
-    [("a", "a.png"), ("a", "a.webp"), ("b.jpg", "b.gif", "b.jpg.png")],
-)
-def test_an_output_with_the_name_of_another_image_is_refused(
-    tmp_path: Path, given: tuple[str, ...]
-) -> None:
-    for name in given:
-        draw(tmp_path / name)
-    with pytest.raises(UsageError, match="would both become"):
-        make_plan([tmp_path])
-
-
-@pytest.mark.parametrize("name", ["palette.json", "failures.jsonl"])
-def test_an_image_with_the_name_of_a_file_of_ours_is_refused(tmp_path: Path, name: str) -> None:
-    draw(tmp_path / name)
-    with pytest.raises(UsageError, match=f"the job's own {name} would both become {name}"):
-        make_plan([tmp_path])
-
-
-def test_in_a_folder_the_names_of_our_files_are_free(tmp_path: Path) -> None:
-    draw(tmp_path / "sub" / "palette.json")
-    assert outputs(make_plan([tmp_path])) == {"sub/palette.json": "sub/palette.png"}
-
-
-@pytest.mark.parametrize("given", [("b.jpg", "b.png/x.png"), ("a.png", "palette.json/x.png")])
-def test_an_output_with_the_name_of_a_folder_is_refused(
-    tmp_path: Path, given: tuple[str, str]
-) -> None:
-    for name in given:
-        draw(tmp_path / name)
-    with pytest.raises(UsageError):
-        make_plan([tmp_path])
-
-
-def test_a_failure_takes_no_name(tmp_path: Path) -> None:
-    draw(tmp_path / "one" / "a.png")
-    (tmp_path / "two").mkdir()
-    (tmp_path / "two" / "a.png").write_text("no image")
-    draw(tmp_path / "two" / "b.jpg")
-    (tmp_path / "two" / "b.gif").write_text("no image")
-    plan = make_plan([tmp_path / "one", tmp_path / "two"])
-    assert outputs(plan) == {"a.png": "a.png", "b.jpg": "b.png"}
-    assert len(plan.failures) == 2
 
 
 # -- partitions -------------------------------------------------------------------------------

@@ -18,10 +18,12 @@ from kmeans_dask.cli.options import (
     Colors,
     Dither,
     Effort,
+    Exclude,
     Fix,
     Format,
     Hashed,
     ImageTimeout,
+    Include,
     Init,
     Inputs,
     Json,
@@ -41,7 +43,9 @@ from kmeans_dask.cli.options import (
     StorePath,
     Tol,
     Weight,
+    White,
     fixed_colors,
+    parse_white,
     refuse_given,
 )
 from kmeans_dask.cli.run import Run
@@ -127,6 +131,9 @@ def compress(
     ] = False,
     partition_pixels: PartitionPixels = PARTITION_PIXELS,
     max_pixels: MaxPixels = MAX_PIXELS,
+    white: White = None,
+    include: Include = None,
+    exclude: Exclude = None,
     image_timeout: ImageTimeout = IMAGE_SECONDS,
     hashed: Hashed = False,
     dry_run: Annotated[
@@ -159,7 +166,7 @@ def compress(
     from kmeans_dask.pipeline.collection import open_collection
     from kmeans_dask.pipeline.job import JobSettings
     from kmeans_dask.pipeline.palettes import read_palette_file
-    from kmeans_dask.pipeline.plan import make_plan
+    from kmeans_dask.pipeline.plan import Search, make_plan
     from kmeans_dask.pipeline.record import read_record
     from kmeans_dask.pipeline.work import open_work
     from kmeans_dask.views.summary import show_plan
@@ -172,7 +179,13 @@ def compress(
     settings = JobSettings(
         fit_settings,
         encode_settings,
-        DecodeSettings(max_pixels, encode_settings.flat, keep_metadata, image_timeout),
+        DecodeSettings(
+            max_pixels=max_pixels,
+            flat=encode_settings.flat,
+            keep_metadata=keep_metadata,
+            white=parse_white(white),
+            seconds=image_timeout,
+        ),
         scope,
         palette,
     )
@@ -192,9 +205,11 @@ def compress(
         inputs,
         partition_pixels=partition_pixels,
         max_pixels=max_pixels,
+        seconds=image_timeout,
+        search=Search(tuple(include or ()), tuple(exclude or ())),
         hashed=hashed,
     )
-    with Run(as_json) as run:
+    with Run(as_json, reads=True) as run:
         if dry_run:
             plan = run.planned(find)
             run.show(plan.as_dict(), show_plan(plan))
@@ -229,7 +244,6 @@ def _compress(
     keep_palette: bool = False,
 ) -> int:
     """To images, with a store that is kept or without."""
-    from kmeans_dask.pipeline.alike import names_of_plan, refuse_alike
     from kmeans_dask.pipeline.checks import check_originals
     from kmeans_dask.pipeline.compress import compress
     from kmeans_dask.pipeline.record import record_of_job
@@ -243,7 +257,6 @@ def _compress(
             "--keep-palette out"
         )
     check_originals(plan, work.output)
-    refuse_alike(names_of_plan(plan), work.output)
     folders = [work.path, held.store.path] if held else [work.path]
     small = partial(_is_small, plan, settings.decode, settings.encode)
     with connect(small) as engine, engine.sharing(folders, images_of(plan)):
@@ -259,7 +272,7 @@ def _compress(
             fit=settings.fit,
             encode=settings.encode,
         )
-        write_report(work.output, record, engine)
+        write_report(work.output, record)
     work.finish()
     run.show(summary.as_dict(), show_summary(summary))
     return int(summary.failed > 0)
@@ -316,6 +329,9 @@ def ingest(
     resume: Resume = False,
     partition_pixels: PartitionPixels = PARTITION_PIXELS,
     max_pixels: MaxPixels = MAX_PIXELS,
+    white: White = None,
+    include: Include = None,
+    exclude: Exclude = None,
     image_timeout: ImageTimeout = IMAGE_SECONDS,
     hashed: Hashed = False,
     as_json: Json = False,
@@ -326,20 +342,27 @@ def ingest(
     """
     from kmeans_dask.pipeline.checks import check_store_path
     from kmeans_dask.pipeline.collection import ingest_and_count, open_collection
-    from kmeans_dask.pipeline.plan import make_plan
+    from kmeans_dask.pipeline.plan import Search, make_plan
     from kmeans_dask.pipeline.sample import images_of
     from kmeans_dask.views.summary import show_ingested
 
     check_store_path(inputs, store)
-    settings = DecodeSettings(max_pixels, keep_metadata=keep_metadata, seconds=image_timeout)
+    settings = DecodeSettings(
+        max_pixels=max_pixels,
+        keep_metadata=keep_metadata,
+        white=parse_white(white),
+        seconds=image_timeout,
+    )
     find = partial(
         make_plan,
         inputs,
         partition_pixels=partition_pixels,
         max_pixels=max_pixels,
+        seconds=image_timeout,
+        search=Search(tuple(include or ()), tuple(exclude or ())),
         hashed=hashed,
     )
-    with Run(as_json) as run:
+    with Run(as_json, reads=True) as run:
         with (
             open_collection(store, run.planning(find), settings, resume=resume) as held,
             run.engine(where, partial(_is_small, held.plan, settings)) as engine,
@@ -446,7 +469,6 @@ def encode(
     from kmeans_dask.imaging.palette_files import hexes_of
     from kmeans_dask.pipeline import checks
     from kmeans_dask.pipeline import compress as job
-    from kmeans_dask.pipeline.alike import names_of_store, refuse_alike
     from kmeans_dask.pipeline.fit import read_fit
     from kmeans_dask.pipeline.plan import Plan
     from kmeans_dask.pipeline.record import record_of_job
@@ -482,7 +504,7 @@ def encode(
         "encode", store=str(opened.path), palette=hexes_of(fitted.palette.entries), encode=settings
     )
     checks.check_originals(plan, output)
-    refuse_alike(names_of_store(opened), output)
+    checks.check_names(opened)
     with Run(as_json) as run:
         with open_work(output, asked, resume=resume, overwrite=overwrite) as work:
             with (
@@ -504,7 +526,7 @@ def encode(
                     fit=fitted.settings,
                     encode=settings,
                 )
-                write_report(output, record, engine)
+                write_report(output, record)
             work.finish()
         run.show(summary.as_dict(), show_summary(summary))
     return int(summary.failed > 0)

@@ -14,9 +14,12 @@ from kmeans_dask.cli.options import (
     Colors,
     Dither,
     Effort,
+    Exclude,
     Format,
+    Include,
     Inputs,
     Json,
+    MaxPixels,
     MinPsnr,
     OverwriteFile,
     PaletteName,
@@ -26,14 +29,17 @@ from kmeans_dask.cli.options import (
     Space,
     StorePath,
     Weight,
+    White,
     named,
     numbers_of,
+    parse_white,
     refuse_given,
 )
 from kmeans_dask.cli.run import Run
 from kmeans_dask.cli.where import Where, placed
 from kmeans_dask.errors import UsageError
 from kmeans_dask.settings import (
+    MAX_PIXELS,
     PRIVATE_TOL,
     SCOPES,
     TOL,
@@ -63,6 +69,10 @@ def sweep(
     format_: Format = _ENCODE.format,
     effort: Effort = _ENCODE.effort,
     dither: Dither = _ENCODE.dither,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    white: White = None,
+    include: Include = None,
+    exclude: Exclude = None,
     as_json: Json = False,
 ) -> int:
     """Show bytes and quality for several numbers of colours, from one counting pass.
@@ -79,14 +89,16 @@ def sweep(
 
     from kmeans_dask.imaging.encode import check_effort
     from kmeans_dask.pipeline.compress import passing_folder
-    from kmeans_dask.pipeline.plan import make_plan
+    from kmeans_dask.pipeline.plan import Search, make_plan
     from kmeans_dask.pipeline.sample import images_of
     from kmeans_dask.pipeline.sweep import sweep as job
     from kmeans_dask.views.sweep import show_sweep
 
     check_effort(encode_settings)
-    with Run(as_json) as run:
-        plan = run.planned(partial(make_plan, inputs))
+    decode_settings = DecodeSettings(max_pixels, encode_settings.flat, white=parse_white(white))
+    search = Search(tuple(include or ()), tuple(exclude or ()))
+    with Run(as_json, reads=True) as run:
+        plan = run.planned(partial(make_plan, inputs, max_pixels=max_pixels, search=search))
         with (
             passing_folder() as folder,
             run.engine(where, assigns=True) as engine,
@@ -100,6 +112,7 @@ def sweep(
                 numbers,
                 settings,
                 encode_settings,
+                decode_settings,
             )
         run.show(found.as_dict(), show_sweep(found))
     return int(bool(found.failures))
@@ -118,6 +131,10 @@ def estimate(
     format_: Format = _ENCODE.format,
     effort: Effort = _ENCODE.effort,
     dither: Dither = _ENCODE.dither,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    white: White = None,
+    include: Include = None,
+    exclude: Exclude = None,
     as_json: Json = False,
 ) -> int:
     """Predict size, quality, time and memory from a sample. Writes nothing that stays."""
@@ -132,17 +149,21 @@ def estimate(
     from kmeans_dask.pipeline.estimate import estimate as predict
     from kmeans_dask.pipeline.estimate import sample_of
     from kmeans_dask.pipeline.job import JobSettings
-    from kmeans_dask.pipeline.plan import make_plan
+    from kmeans_dask.pipeline.plan import Search, make_plan
     from kmeans_dask.pipeline.sample import images_of
     from kmeans_dask.pipeline.work import open_work
     from kmeans_dask.views.estimate import show_estimate
 
     check_effort(encode_settings)
     settings = JobSettings(
-        fit_settings, encode_settings, DecodeSettings(flat=encode_settings.flat), scope
+        fit_settings,
+        encode_settings,
+        DecodeSettings(max_pixels, encode_settings.flat, white=parse_white(white)),
+        scope,
     )
-    with Run(as_json) as run:
-        plan = run.planned(partial(make_plan, inputs))
+    search = Search(tuple(include or ()), tuple(exclude or ()))
+    with Run(as_json, reads=True) as run:
+        plan = run.planned(partial(make_plan, inputs, max_pixels=max_pixels, search=search))
         with (
             job.passing_folder() as folder,
             open_work(folder / "out", {}, resume=False, overwrite=False) as work,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.settings import PRIVATE_TOL, TOL
+from kmeans_dask.settings import MAX_WHITE, PRIVATE_TOL, TOL
 from kmeans_dask.storage import place_of
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 else:  # typer takes no union, but what its parser returns
     from pathlib import Path as Place
 
-PALETTE, WRITING, RUNNING = "Palette", "Output", "Where and how it runs"  # panels of the help
+# Panels of the help.
+READING, PALETTE, WRITING, RUNNING = "Input", "Palette", "Output", "Where and how it runs"
 
 Inputs = Annotated[
     list[Place],
@@ -170,13 +171,42 @@ ImageTimeout = Annotated[
         rich_help_panel=RUNNING,
     ),
 ]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        metavar="GLOB",
+        help="Take only files in folders that match this: *.png, or scans/*.tif. Can be repeated.",
+        rich_help_panel=READING,
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="GLOB",
+        help="Pass over files, and folders, that match this. Can be repeated.",
+        rich_help_panel=READING,
+    ),
+]
+White = Annotated[
+    str | None,
+    typer.Option(
+        "--white",
+        metavar="N|auto",
+        help="The 16-bit sample that becomes white; auto: what the file says, or the largest of "
+        "the bits that are used, as 4095.",
+        show_default="65535",
+        rich_help_panel=READING,
+    ),
+]
 PartitionPixels = Annotated[
     int,
     typer.Option(min=1, help="Pixels that one task decodes and encodes.", rich_help_panel=RUNNING),
 ]
 MaxPixels = Annotated[
     int,
-    typer.Option(min=1, help="Refuse images of more pixels than this.", rich_help_panel=RUNNING),
+    typer.Option(min=1, help="Refuse images of more pixels than this.", rich_help_panel=READING),
 ]
 Json = Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")]
 
@@ -202,6 +232,15 @@ def fixed_colors(hexes: str) -> tuple[tuple[int, int, int], ...]:
     if (entries[:, 3] < 255).any():
         raise UsageError("--fix takes opaque colours: write them as #rrggbb")
     return tuple((r, g, b) for r, g, b, _ in entries.tolist())
+
+
+def parse_white(text: str | None) -> int | Literal["auto"] | None:
+    """The sample of --white. Raises UsageError."""
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value]
+    if not text.isdecimal() or not 0 < int(text) <= MAX_WHITE:
+        raise UsageError(f"--white is {text!r}: choose 1 to {MAX_WHITE}, or auto")
+    return int(text)
 
 
 def numbers_of(text: str) -> list[int]:

@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 class Run:
     """Its progress on stderr, its engine, its summary on stdout."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, *, reads: bool = False) -> None:
+        """Begin; with `reads`, images will be looked at."""
         from rich.console import Console
 
+        from kmeans_dask.imaging import inspector
         from kmeans_dask.views.progress import TerminalProgress
 
+        if reads:
+            inspector.start()
         self._as_json = as_json
         self._console = Console(stderr=True, highlight=False)
         self.progress = TerminalProgress(self._console)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kmeans_dask.pipeline.plan import Plan, Source, cut, numbered, refuse_collisions
+from kmeans_dask.pipeline.plan import Plan, Source, cut, numbered
 from kmeans_dask.storage import is_within, place_of
 
 _NAMED = 3  # paths of each kind in a message
@@ -59,7 +59,7 @@ def grown(before: Plan, now: Plan, changes: Changes) -> Plan:
     """A plan of the images of `now`, and those of `before` that were not searched now.
 
     Partitions whose images are all as they were stay what they are; what else there is makes new
-    ones. Raises UsageError where two images would get the same name in the output.
+    ones.
     """
     other = {*changes.changed, *changes.gone}
     kept = {
@@ -78,7 +78,6 @@ def grown(before: Plan, now: Plan, changes: Changes) -> Plan:
     ]
     new = numbered(cut(rest, now.partition_pixels), before.first_free)
     partitions = kept | new
-    refuse_collisions([source for sources in partitions.values() for source in sources])
     searched = {failure.path for failure in now.failures}
     failures = [
         failure

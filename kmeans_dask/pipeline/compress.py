@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -71,7 +71,7 @@ def compress(
     """
     if collection is None and _is_held_here(plan, engine, settings):
         encoded, fitted = compress_at_once(plan, work, engine, progress, settings)
-        return _conclude(encoded, work, fitted, progress, plan.n_skipped)
+        return _conclude(encoded, work, fitted, progress, plan.skipped)
     if settings.is_shared:
         held = collection or take_up_anew(work.store_path, plan, settings.decode)
         ingest_and_count(held, engine, progress, previews_for(plan, work.output))
@@ -101,17 +101,17 @@ def encode_and_summarize(
     colors = hexes_of(fitted.palette.entries)
     records = work.stage("encode", store.path, colors, fitted.settings, settings, private)
     encoded = encode(store, work.output, records, fitted, engine, progress, settings, private)
-    return _conclude(encoded, work, fitted, progress, store.plan["n_skipped"])
+    return _conclude(encoded, work, fitted, progress, store.plan["skipped"])
 
 
 def _conclude(
-    encoded: Encoded, work: Work, fitted: FitResult, progress: Progress, n_skipped: int
+    encoded: Encoded, work: Work, fitted: FitResult, progress: Progress, skipped: Mapping[str, int]
 ) -> Summary:
     """Write what is beside the images."""
     if encoded.images:
         write_palette(work.output, fitted.palette, fitted.weights)
     write_failures(work.output, encoded.failures)
-    return summarize(encoded, progress, n_skipped, fitted)
+    return summarize(encoded, progress, skipped, fitted)
 
 
 def _is_held_here(plan: Plan, engine: Engine, settings: JobSettings) -> bool:
@@ -149,7 +149,7 @@ def _compress_private(
         write_palette(work.output, settings.palette)
     failures = sorted([*plan.failures, *encoded.failures], key=lambda failure: failure.path)
     write_failures(work.output, failures)
-    return summarize(replace(encoded, failures=tuple(failures)), progress, plan.n_skipped)
+    return summarize(replace(encoded, failures=tuple(failures)), progress, plan.skipped)
 
 
 def _compress_folder(
@@ -166,7 +166,7 @@ def _compress_folder(
     if done:
         return done
     partitions = numbered(cut(group.sources, PARTITION_PIXELS))
-    plan = Plan((), partitions, (), 0, first_free=len(partitions))
+    plan = Plan((), partitions, (), {}, first_free=len(partitions))
     try:
         held = take_up_anew(work.store_path, plan, settings.decode)
         ingest_and_count(held, engine, progress, previews)
@@ -201,7 +201,7 @@ def tokenize(store: Store, fitted: FitResult, engine: Engine, progress: Progress
     return TokensSummary(
         images=tally.images,
         failed=len(failures),
-        skipped=store.plan["n_skipped"],
+        skipped=store.plan["skipped"],
         pixels=tally.pixels,
         dtype=dtype.name,
         fitted=fitted,

@@ -84,7 +84,7 @@ def sample_of(plan: Plan, images: int = _IMAGES) -> Sample:
     some.sort(key=lambda source: source.kept_as)
     pixels = max(1, min(PARTITION_PIXELS, sum(source.n_pixels for source in some) // 8))
     partitions = numbered(cut(some, pixels))
-    return Sample(replace(plan, partitions=partitions, failures=(), n_skipped=0), certain)
+    return Sample(replace(plan, partitions=partitions, failures=(), skipped={}), certain)
 
 
 def estimate(

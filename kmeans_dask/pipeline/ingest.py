@@ -111,6 +111,7 @@ def read_image(
             settings.max_pixels,
             flat=settings.flat,
             keep_metadata=settings.keep_metadata,
+            white=settings.white,
         )
     if decoded.height * decoded.width != source.n_pixels:
         raise ImageError("the image changed while the job was running, or its header is wrong")
@@ -132,6 +133,7 @@ def record_of(source: Source, decoded: DecodedImage, settings: DecodeSettings) -
         "transparent": decoded.transparent,
         "translucent": decoded.translucent and not settings.flat,
         "composited": decoded.translucent and settings.flat,
+        "brightest": decoded.brightest,
         "metadata": decoded.metadata.as_dict() if decoded.metadata else None,
     }
 

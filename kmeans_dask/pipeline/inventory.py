@@ -18,7 +18,7 @@ from kmeans_dask.store import Store
 class Inventory:
     """A store in figures, and to look at.
 
-    inputs: files and folders that were searched; skipped: of these, hidden files and links
+    inputs: files and folders that were searched; skipped: files in these that were passed over
     fits: of its palettes, the one that is looked at first, then the latest first
     cloud: pixels, and what they become with that palette
     """
@@ -49,7 +49,7 @@ def take_inventory(path: Place, name: str | None = None) -> Inventory:
     return Inventory(
         info=read_info(path),
         inputs=tuple(plan["inputs"]),
-        skipped=plan["n_skipped"],
+        skipped=sum(plan["skipped"].values()),
         keep_metadata=DecodeSettings.of_record(store.attrs["decode"]).keep_metadata,
         failures=tuple(sorted((Failure(**each) for each in failures), key=lambda each: each.path)),
         fits=(*first, *others),

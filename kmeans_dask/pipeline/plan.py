@@ -1,4 +1,4 @@
-"""Which images there are, what their outputs will be called, and how they are partitioned."""
+"""Which images there are, and how they are partitioned."""
 
 from __future__ import annotations
 
@@ -8,32 +8,63 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, count, islice
+from fnmatch import fnmatchcase
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kmeans_dask.errors import ImageError, StoreError, UsageError
-from kmeans_dask.imaging.decode import read_size
-from kmeans_dask.settings import FORMATS, MAX_PIXELS, PARTITION_PIXELS
-from kmeans_dask.storage import Place, Remote
+from kmeans_dask.imaging import inspector
+from kmeans_dask.imaging.inspector import Answer, Question
+from kmeans_dask.pipeline.names import assign_names, names_of
+from kmeans_dask.settings import IMAGE_SECONDS, MAX_PIXELS, PARTITION_PIXELS
+from kmeans_dask.storage import Place, Remote, is_within, place_of
 from kmeans_dask.storage.files import is_path
-from kmeans_dask.storage.remote import Listed, Status
+from kmeans_dask.storage.remote import Listed
 from kmeans_dask.store.store import check_plan
 
 MAX_IMAGES = 4096  # in one partition
 MAX_DEPTH = 256  # folders within folders
 _AT_ONCE = 32  # objects whose beginnings are fetched
+_SPECIAL = ("hidden", "links", "excluded")  # among what is skipped; the rest are suffixes
+_NAMED = 6  # suffixes in a message
 
-PALETTE_FILE = "palette.json"
-FAILURES_FILE = "failures.jsonl"
-RECORD_FILE = "report.json"
-REPORT_FILE = "report.html"
-WORK_FOLDER = ".kmeans-dask"  # in the output: what a job knows of itself
-OUR_FILES = (PALETTE_FILE, FAILURES_FILE, RECORD_FILE, REPORT_FILE, WORK_FOLDER)
 # Types of what is known of an image, in a plan that is read; and more pixels than any can have.
 _KINDS = {(*(str,) * 3, *(int,) * 3, kind) for kind in (str, type(None))}
 _MOST = 1 << 48
-_SUFFIXES = tuple(f".{name}" for name in FORMATS if name != "tokens")
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which files in folders are wanted, by patterns as `*.png`, `thumbs` or `2024/*/a?.jpg`.
+
+    include: of which a file must match one, if there are any; exclude: of which it must match none
+
+    A pattern without a slash is matched with names, also with those of folders on the way to
+    exclude all in them; one with a slash, with the whole path below the input.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def wants(self, name: PurePosixPath) -> bool:
+        """Whether the file of that path below the input is wanted.
+
+        >>> search = Search(include=("*.png",), exclude=("thumbs", "old/*"))
+        >>> [search.wants(PurePosixPath(name)) for name in ("a/b.png", "a.jpg", "old/a/b.png")]
+        [True, False, False]
+        """
+        included = not self.include or any(_matches(name, each) for each in self.include)
+        return included and not self.excludes(name)
+
+    def excludes(self, name: PurePosixPath) -> bool:
+        """Whether a file or folder of that path is excluded."""
+        return any(_matches(name, each) for each in self.exclude)
+
+
+def _matches(name: PurePosixPath, pattern: str) -> bool:
+    pattern = pattern.rstrip("/")
+    return fnmatchcase(str(name) if "/" in pattern else name.name, pattern.lstrip("/"))
 
 
 @dataclass(frozen=True)
@@ -83,7 +114,8 @@ class Plan:
     inputs: the files and folders that were searched
     partitions: by their ids, images that are ingested and encoded together; a unit of work
     failures: what can be seen already to be unreadable
-    n_skipped: hidden files and folders, and links to folders, which are passed over
+    skipped: how many files were passed over, by their suffix, which may be none; "hidden" files and
+        folders, "links" to folders, and what was "excluded"
     generation: how many plans there were before it for the same store, and one
     settled: partitions with smaller numbers were finished before this plan was made
     first_free: the number of the next partition: none is used twice
@@ -93,7 +125,7 @@ class Plan:
     inputs: tuple[str, ...]
     partitions: Mapping[str, tuple[Source, ...]]
     failures: tuple[Failure, ...]
-    n_skipped: int
+    skipped: Mapping[str, int]
     generation: int = 1
     settled: int = 0
     first_free: int = 0
@@ -131,7 +163,8 @@ class Plan:
         return {
             "images": self.n_images + len(self.failures),
             "failed": len(self.failures),
-            "skipped": self.n_skipped,
+            "skipped": sum(self.skipped.values()),
+            "skipped_by_suffix": dict(self.skipped),
             "pixels": self.n_pixels,
             "input_bytes": self.n_bytes,
             "partitions": len(self.partitions),
@@ -161,7 +194,7 @@ class Plan:
             tuple(plan["inputs"]),
             partitions,
             tuple(Failure(**failure) for failure in plan["failures"]),
-            plan["n_skipped"],
+            plan["skipped"],
             plan["generation"],
             plan["settled"],
             plan["first_free"],
@@ -177,21 +210,24 @@ def make_plan(
     *,
     partition_pixels: int = PARTITION_PIXELS,
     max_pixels: int = MAX_PIXELS,
+    seconds: float = IMAGE_SECONDS,
+    search: Search = Search(),
     known: Mapping[str, Source] | None = None,
     hashed: bool = False,
 ) -> Plan:
     """Find the images in files and folders, and read their headers.
 
+    seconds: that reading one header may take
     known: images by their paths; of those whose size and time of change are as they were, the
         header is not read again
     hashed: read all files, too, so that changes show that change neither
 
     Paths become absolute: workers may run in another folder. Folders are searched recursively,
     in the order of names; a file found twice is taken once, as found first. Raises UsageError
-    where an input is missing, none holds an image, or two images would get the same name in the
-    output.
+    where an input is missing, or none holds an image.
     """
-    found = _Found()
+    known = known or {}
+    found = _Found(search)
     for given in inputs:
         path = _absolute(given)
         if isinstance(path, Remote) and path.is_dir():
@@ -199,37 +235,40 @@ def make_plan(
         elif isinstance(path, Path) and path.is_dir():
             found.search(path, PurePosixPath())
         elif path.exists():
-            found.add(path, PurePosixPath(given.name))
+            found.name(path, PurePosixPath(given.name))
         else:
             raise UsageError(f"{given} does not exist: name a file or folder of images")
 
     readable: list[tuple[PurePosixPath, Source]] = []
-    for name, path, look in _looks(found.files, known or {}):
+    for name, path, answer in _sizes(found.files, known, max_pixels, seconds):
+        if isinstance(answer, Answer) and answer.no_image and path not in found.named:
+            found.skipped[name.suffix.lower()] += 1
+            continue
         try:
-            source = _look_at(look(), max_pixels, (known or {}).get(str(path)), hashed=hashed)
+            readable.append((name, _source(path, answer, hashed=hashed)))
         except (ImageError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             found.failures.append(Failure(str(path), reason))
-        else:
-            readable.append((name, source))
     if not readable:
-        first = found.failures[0] if found.failures else None
-        why = f" ({Path(first.path).name}: {first.reason})" if first else ""
-        raise UsageError(
-            f"no image found in {', '.join(map(str, inputs))}{why}: name a file or folder of images"
-        )
-    stems = stems_of([name for name, _ in readable])
-    sources = [
-        replace(source, kept_as=str(name), stem=str(stem))
-        for (name, source), stem in zip(readable, stems, strict=True)
+        raise UsageError(_nothing(inputs, found))
+    searched = [_absolute(given) for given in inputs]
+    taken = [
+        name
+        for source in known.values()
+        if not any(is_within(place_of(source.path), each) for each in searched)
+        for name in names_of(source.kept_as, source.stem)
     ]
-    refuse_collisions(sources)
+    assigned = assign_names([name for name, _ in readable], taken)
+    sources = [
+        replace(source, kept_as=kept_as, stem=stem)
+        for (_, source), (kept_as, stem) in zip(readable, assigned, strict=True)
+    ]
     partitions = numbered(cut(sources, partition_pixels))
     return Plan(
-        tuple(str(_absolute(given)) for given in inputs),
+        tuple(map(str, searched)),
         partitions,
         tuple(found.failures),
-        found.n_skipped,
+        dict(sorted(found.skipped.items())),
         first_free=len(partitions),
         partition_pixels=partition_pixels,
     )
@@ -240,40 +279,94 @@ def _absolute(given: Place) -> Place:
     return given if isinstance(given, Remote) else Path(os.path.realpath(given))
 
 
-def _looks(
-    files: Mapping[Place, PurePosixPath], known: Mapping[str, Source]
-) -> Iterator[tuple[PurePosixPath, Place, Callable[[], Place]]]:
-    """Files by name and place, with what waits for the beginnings of objects: many at once.
+def _nothing(inputs: Sequence[Place], found: _Found) -> str:
+    """What to say where there is no image."""
+    first = found.failures[0] if found.failures else None
+    why = f" ({Path(first.path).name}: {first.reason})" if first else ""
+    if not first and found.skipped:
+        why = f" ({describe_skipped(found.skipped)})"
+    where = ", ".join(map(str, inputs))
+    return f"no image found in {where}{why}: name a file or folder of images"
 
-    Those that are known are not looked into.
+
+def describe_skipped(skipped: Mapping[str, int]) -> str:
+    """What was passed over, in words.
+
+    >>> describe_skipped({".json": 5, ".txt": 1, "hidden": 2})
+    '6 other files: 5 .json, 1 .txt; 2 hidden'
     """
-    waiting = iter(files.items())
+    special = [f"{skipped[kind]:,} {kind}" for kind in _SPECIAL if skipped.get(kind)]
+    others = {kind: n for kind, n in skipped.items() if kind not in _SPECIAL}
+    if not others:
+        return "; ".join(special)
+    ordered = sorted(others.items(), key=lambda each: (-each[1], each[0]))
+    named = [f"{n:,} {kind or 'without a suffix'}" for kind, n in ordered[:_NAMED]]
+    rest = sum(n for _, n in ordered[_NAMED:])
+    listed = ", ".join([*named, *([f"{rest:,} more"] if rest else [])])
+    n = sum(others.values())
+    return "; ".join([f"{n:,} other file{'s' * (n != 1)}: {listed}", *special])
+
+
+def _sizes(
+    files: Mapping[Place, PurePosixPath],
+    known: Mapping[str, Source],
+    max_pixels: int,
+    seconds: float,
+) -> Iterator[tuple[PurePosixPath, Place, Source | Answer]]:
+    """Files by name and place, with what is known of them or what their headers say.
+
+    Of objects, the beginnings of many are fetched at once.
+    """
+    unknown: list[Place] = []
+    same: dict[Place, Source] = {}
+    for path in files:
+        source = known.get(str(path))
+        if source and _is_as_known(source, path):
+            same[path] = source
+        else:
+            unknown.append(path)
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-
-        def look(path: Place) -> Callable[[], Place]:
-            if not isinstance(path, Listed) or _is_known(known.get(str(path)), path.stat()):
-                return lambda: path
-            return threads.submit(path.with_head).result
-
-        while some := list(islice(waiting, _AT_ONCE)):
-            yield from [(name, path, look(path)) for path, name in some]
+        answers = inspector.ask(_questions(unknown, max_pixels, seconds, threads))
+        for path, name in files.items():
+            yield name, path, same.get(path) or next(answers)
 
 
-def _is_known(known: Source | None, status: os.stat_result | Status) -> bool:
-    return known is not None and (known.n_bytes, known.modified) == (
-        status.st_size,
-        status.st_mtime_ns,
-    )
+def _questions(
+    paths: Sequence[Place], max_pixels: int, seconds: float, threads: ThreadPoolExecutor
+) -> Iterator[Question]:
+    for start in range(0, len(paths), _AT_ONCE):
+        some = paths[start : start + _AT_ONCE]
+        heads = [
+            threads.submit(_with_head, path) if isinstance(path, Listed) else None for path in some
+        ]
+        for path, head in zip(some, heads, strict=True):
+            known = head.result() if head else path
+            yield inspector.size_question(known, max_pixels, seconds)
 
 
-def _look_at(path: Place, max_pixels: int, known: Source | None, *, hashed: bool) -> Source:
+def _with_head(path: Listed) -> Place:
+    try:
+        return path.with_head()
+    except OSError:  # who is asked for its header will say why
+        return path
+
+
+def _is_as_known(known: Source, path: Place) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return (known.n_bytes, known.modified) == (status.st_size, status.st_mtime_ns)
+
+
+def _source(path: Place, found: Source | Answer, *, hashed: bool) -> Source:
     """An image, its names still to be found. Raises ImageError or OSError."""
-    status = path.stat()
-    if known and _is_known(known, status):
-        n_pixels = known.n_pixels
+    if isinstance(found, Source):
+        n_pixels = found.n_pixels
     else:
-        width, height = read_size(path, max_pixels)
+        width, height = found.to_size()
         n_pixels = width * height
+    status = path.stat()
     digest = None
     if hashed:
         with path.open("rb") as file:
@@ -288,46 +381,18 @@ def numbered(
     return {f"{number:06d}": sources for number, sources in zip(count(first), partitions)}
 
 
-def stems_of(names: Sequence[PurePosixPath]) -> list[PurePosixPath]:
-    """Names of images without their suffix; with it where several in a folder differ in it only.
-
-    >>> stems = stems_of([PurePosixPath(name) for name in ("b.jpg", "b.gif", "c.gif")])
-    >>> [str(stem) for stem in stems]
-    ['b.jpg', 'b.gif', 'c']
-    """
-    alike = Counter(name.with_suffix("") for name in names)
-    return [name.with_suffix("") if alike[name.with_suffix("")] == 1 else name for name in names]
-
-
-def output_name(kept_as: str, stem: str, suffix: str) -> str:
-    """The name of a compressed image: `a/b.jpg` becomes `a/b.png`.
-
-    `b.jpg` beside `b.png` becomes `b.jpg.png`, and `b.png` keeps its name.
-
-    >>> output_name("b.jpg", "b", ".png"), output_name("b.jpg", "b.jpg", ".png")
-    ('b.png', 'b.jpg.png')
-    >>> output_name("b.png", "b.png", ".png"), output_name("b.png", "b.png", ".webp")
-    ('b.png', 'b.png.webp')
-    """
-    return stem if stem == kept_as and stem.endswith(suffix) else stem + suffix
-
-
-def names_of(kept_as: str, stem: str) -> list[str]:
-    """All names below the output that an image may get: as it is, or in any format.
-
-    >>> names_of("a.jpg", "a")
-    ['a.gif', 'a.jpg', 'a.png', 'a.webp']
-    """
-    return sorted({kept_as, *(output_name(kept_as, stem, suffix) for suffix in _SUFFIXES)})
-
-
 class _Found:
-    """What searching the inputs comes upon: files with their names below the output."""
+    """What searching the inputs comes upon: files with their names below the output.
 
-    def __init__(self) -> None:
+    named: those that were named themselves, not found in a folder
+    """
+
+    def __init__(self, search: Search) -> None:
         self.files: dict[Place, PurePosixPath] = {}
+        self.named: set[Place] = set()
         self.failures: list[Failure] = []
-        self.n_skipped = 0
+        self.skipped: Counter[str] = Counter()
+        self._search = search
 
     def search(self, folder: Path, name: PurePosixPath) -> None:
         if len(name.parts) > MAX_DEPTH:
@@ -341,10 +406,15 @@ class _Found:
             return
         for entry in ordered:
             path = folder / entry.name
-            if entry.name.startswith(".") or (entry.is_symlink() and path.is_dir()):
-                self.n_skipped += 1
+            if entry.name.startswith("."):
+                self.skipped["hidden"] += 1
+            elif entry.is_symlink() and path.is_dir():
+                self.skipped["links"] += 1
             elif entry.is_dir(follow_symlinks=False):
-                self.search(path, name / entry.name)
+                if self._search.excludes(name / entry.name):
+                    self.skipped["excluded"] += 1
+                else:
+                    self.search(path, name / entry.name)
             else:
                 self.add(path, name / entry.name)
 
@@ -352,43 +422,37 @@ class _Found:
         """All objects below a name, in the order that folders would have them in."""
         found = sorted((path.relative_to(top).parts, path) for path in top.walk())
         folders = {parts[:depth] for parts, _ in found for depth in range(len(parts))}
-        hidden = set()
+        passed: dict[tuple[str, ...], str] = {}
         for parts, path in found:
-            depth = next((i for i, part in enumerate(parts, 1) if part.startswith(".")), None)
-            if depth:
-                hidden.add(parts[:depth])
+            why = self._passed_over(parts)
+            if why:
+                passed[parts[: why[0]]] = why[1]
             elif len(parts) > MAX_DEPTH:
                 self.failures.append(Failure(str(path), f"more than {MAX_DEPTH} folders deep"))
             elif parts not in folders or path.stat().st_size:  # else it stands for a folder
                 self.add(path, PurePosixPath(*parts))
-        self.n_skipped += len(hidden)
+        self.skipped.update(passed.values())
+
+    def _passed_over(self, parts: Sequence[str]) -> tuple[int, str] | None:
+        """How deep the first part is that is hidden, or a folder that is excluded, and which."""
+        for depth, part in enumerate(parts, 1):
+            if part.startswith("."):
+                return depth, "hidden"
+            if depth < len(parts) and self._search.excludes(PurePosixPath(*parts[:depth])):
+                return depth, "excluded"
+        return None
 
     def add(self, path: Place, name: PurePosixPath) -> None:
-        """A file, unless it was found before."""
+        """A file, unless it was found before, or is not wanted."""
+        if self._search.wants(name):
+            self.files.setdefault(path, name)
+        else:
+            self.skipped["excluded"] += 1
+
+    def name(self, path: Place, name: PurePosixPath) -> None:
+        """A file that was named itself: it is wanted, and meant to be an image."""
         self.files.setdefault(path, name)
-
-
-def refuse_collisions(sources: Sequence[Source]) -> None:
-    """Raise UsageError where two images, or an image and a file of ours, could share a name.
-
-    In any format, so that what was planned can be written in each.
-    """
-    taken: dict[str, str] = {name: f"the job's own {name}" for name in OUR_FILES}
-    for source in sources:
-        for name in names_of(source.kept_as, source.stem):
-            if name in taken:
-                raise UsageError(
-                    f"{source.path} and {taken[name]} would both become {name}: rename one, name "
-                    "a folder that holds both, or compress them into different folders"
-                )
-            taken[name] = source.path
-    for source in sources:
-        for folder in PurePosixPath(source.kept_as).parents:
-            if str(folder) in taken:
-                raise UsageError(
-                    f"{taken[str(folder)]} would become {folder}, the folder of {source.path}: "
-                    "rename one, or compress them into different folders"
-                )
+        self.named.add(path)
 
 
 def cut(sources: Sequence[Source], partition_pixels: int) -> Iterator[tuple[Source, ...]]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from kmeans_dask.errors import ImageError
 from kmeans_dask.imaging.decode import DecodedImage, read_size
 from kmeans_dask.imaging.thumbnail import as_webp, shrunk
-from kmeans_dask.pipeline.plan import WORK_FOLDER, Plan
+from kmeans_dask.pipeline.names import WORK_FOLDER
+from kmeans_dask.pipeline.plan import Plan
 from kmeans_dask.storage import Place
 from kmeans_dask.storage.files import DamagedError, read_regular, write_file
 

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from kmeans_dask.cluster import Engine, local_threads
 from kmeans_dask.clustering.colormap import Indices
 from kmeans_dask.clustering.counts import ColorCounts, merge_counts
-from kmeans_dask.errors import ImageError, UsageError
+from kmeans_dask.errors import ImageError
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.pipeline.budget import check_colors
 from kmeans_dask.pipeline.count import image_weight, weighed
 from kmeans_dask.pipeline.gallery import cloud_of
 from kmeans_dask.pipeline.ingest import empty_counter, read_image, record_of
 from kmeans_dask.pipeline.mapping import Mapper
-from kmeans_dask.pipeline.plan import MAX_IMAGES, PALETTE_FILE, Failure, Plan, Source
+from kmeans_dask.pipeline.plan import MAX_IMAGES, Failure, Plan, Source
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import LocalColors, judge, quantize
 from kmeans_dask.pipeline.rescue import Portion, rescuer
@@ -75,11 +75,9 @@ class Job:
 
 
 def groups_by_folder(plan: Plan) -> list[Group]:
-    """The images of each folder. Raises UsageError where one is named like its palette."""
+    """The images of each folder."""
     folders: dict[str, list[Source]] = defaultdict(list)
     for source in plan.sources:
-        if PurePosixPath(source.kept_as).name == PALETTE_FILE:
-            raise UsageError(f"{source.path} has the name of the job's own file: rename it")
         folders[str(PurePosixPath(source.kept_as).parent)].append(source)
     return [Group(tuple(sources), folder) for folder, sources in sorted(folders.items())]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.imaging.palette_files import hexes_of
-from kmeans_dask.pipeline.plan import RECORD_FILE
+from kmeans_dask.pipeline.names import RECORD_FILE
 from kmeans_dask.pipeline.summary import Summary
 from kmeans_dask.settings import EncodeSettings, FitSettings
 from kmeans_dask.storage import Place

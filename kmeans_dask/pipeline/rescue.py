@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from kmeans_dask.cluster import Engine, worker_memory
-from kmeans_dask.imaging.probe import find_killers
+from kmeans_dask.imaging.inspector import find_killers
 from kmeans_dask.pipeline.plan import Failure, Source
 from kmeans_dask.settings import DecodeSettings
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from kmeans_dask.clustering.counts import count_colors
-from kmeans_dask.imaging.probe import find_killers
+from kmeans_dask.imaging.inspector import find_killers
 from kmeans_dask.pipeline.plan import MAX_IMAGES, Plan
 from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings
 

@@ -27,7 +27,7 @@ class Summary:
     images: found in the input: compressed, kept as they were, or failed
     below_target: of the kept, those that no palette tried brings to the quality asked for
     private: of the compressed, those with a palette of their own
-    skipped: hidden files and links to folders, passed over
+    skipped: how many files were passed over, by suffix, as `pipeline.plan.Plan` has it
     composited: of the compressed, those whose partly transparent pixels were laid over white
     pixels: of the images that could be read
     distinct_colors, colors, iterations, converged, inertia: of the shared palette and its fit;
@@ -46,7 +46,7 @@ class Summary:
     below_target: int
     private: int
     failed: int
-    skipped: int
+    skipped: Mapping[str, int]
     composited: int
     pixels: int
     distinct_colors: int | None
@@ -78,6 +78,8 @@ class Summary:
         before, after = self.images_per_gb or (None, None)
         figures = {name: vars(self)[name] for name in vars(self) if name not in _LOOKED_AT}
         return figures | {
+            "skipped": sum(self.skipped.values()),
+            "skipped_by_suffix": dict(self.skipped),
             "failures": [asdict(failure) for failure in self.failures],
             "changes": {name: len(paths) for name, paths in vars(self.changes).items()},
             "drift": self.fitted and self.fitted.drift and asdict(self.fitted.drift),
@@ -113,7 +115,8 @@ class IngestSummary:
             "images": self.tally.images + self.failed,
             "failed": self.failed,
             "changes": {name: len(paths) for name, paths in vars(self.changes).items()},
-            "skipped": self.plan.n_skipped,
+            "skipped": sum(self.plan.skipped.values()),
+            "skipped_by_suffix": dict(self.plan.skipped),
             "translucent": self.tally.translucent,
             "pixels": self.tally.pixels,
             "distinct_colors": self.distinct_colors,
@@ -132,7 +135,7 @@ class TokensSummary:
 
     images: int
     failed: int
-    skipped: int
+    skipped: Mapping[str, int]
     pixels: int
     dtype: str
     fitted: FitResult
@@ -143,11 +146,18 @@ class TokensSummary:
         """All of it, ready for JSON."""
         fields = {name: value for name, value in vars(self).items() if name != "fitted"}
         failures = [asdict(failure) for failure in self.failures]
-        return {**fields, **self.fitted.as_dict(), "failures": failures}
+        skipped = {
+            "skipped": sum(self.skipped.values()),
+            "skipped_by_suffix": dict(self.skipped),
+        }
+        return {**fields, **skipped, **self.fitted.as_dict(), "failures": failures}
 
 
 def summarize(
-    encoded: Encoded, progress: Progress, skipped: int, fitted: FitResult | None = None
+    encoded: Encoded,
+    progress: Progress,
+    skipped: Mapping[str, int],
+    fitted: FitResult | None = None,
 ) -> Summary:
     """Of what was encoded, and of the time it took."""
     return Summary(

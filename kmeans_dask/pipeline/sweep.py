@@ -74,9 +74,9 @@ def sweep(
     colors: Sequence[int],
     settings: FitSettings,
     encode: EncodeSettings,
+    decode: DecodeSettings,
 ) -> Sweep:
     """Fit each number of `colors` to the images of `plan`, by way of a store that may go after."""
-    decode = DecodeSettings(flat=encode.flat)
     ingested = ingest_and_count(take_up(store_path, plan, decode), engine, progress)
     store, tally = ingested.store, ingested.tally
     chosen = _choose(store)

@@ -32,7 +32,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from kmeans_dask.errors import ImageError, StoreError, UsageError
 from kmeans_dask.pipeline.changes import compare
 from kmeans_dask.pipeline.gallery import Gallery, ImageRow
-from kmeans_dask.pipeline.plan import OUR_FILES, WORK_FOLDER, Failure, MakePlan, Plan
+from kmeans_dask.pipeline.names import OUR_FILES, WORK_FOLDER
+from kmeans_dask.pipeline.plan import Failure, MakePlan, Plan
 from kmeans_dask.pipeline.preview import previews_of
 from kmeans_dask.pipeline.write import ASIDE, Encoded, Written, below
 from kmeans_dask.storage import Place

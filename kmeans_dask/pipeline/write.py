@@ -23,7 +23,8 @@ from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.palette_files import entries_as
 from kmeans_dask.imaging.quality import psnr
 from kmeans_dask.pipeline.gallery import Cloud, Gallery, ImageRow
-from kmeans_dask.pipeline.plan import FAILURES_FILE, PALETTE_FILE, WORK_FOLDER, Failure, output_name
+from kmeans_dask.pipeline.names import FAILURES_FILE, PALETTE_FILE, WORK_FOLDER, output_name
+from kmeans_dask.pipeline.plan import Failure
 from kmeans_dask.settings import MAX_PIXELS, EncodeSettings
 from kmeans_dask.storage import Place, Remote, place_of
 from kmeans_dask.storage.files import write_file

@@ -413,9 +413,14 @@ class Listed(Remote):
 
     __slots__ = ("_head", "_status")
 
-    def __init__(self, remote: Remote, status: Status) -> None:
+    def __init__(self, remote: Remote, status: Status, head: bytes = b"") -> None:
         self._bucket, self._key = remote._bucket, remote._key
-        self._status, self._head = status, b""
+        self._status, self._head = status, head
+
+    @property
+    def head(self) -> bytes:
+        """Its first bytes, where they are at hand."""
+        return self._head
 
     def with_head(self) -> Listed:
         """The same, with its first bytes at hand: what the header of an image needs."""

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 
 FORMAT = "kmeans-dask"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 OURS = FORMAT, FORMAT_VERSION
 
 _MAX_ENTRIES = (1 << 16) + 1  # of a palette
@@ -74,7 +74,7 @@ _LOCKS = (_LOCK, f"{_LOCK}-shared")
 _BEGUN = ("zarr.json", groups.SEAL)  # what a store has of itself before it has a plan
 _PARTITION_ID = re.compile(r"[0-9]{6,18}")  # of a plan: so that none leads elsewhere
 _OF_PLAN = {
-    "partitions": (dict,), "generation": (int,), "settled": (int,), "n_skipped": (int,),
+    "partitions": (dict,), "generation": (int,), "settled": (int,), "skipped": (dict,),
     "first_free": (int,), "partition_pixels": (int,),
     "inputs": (list, tuple), "failures": (list, tuple),
 }  # fmt: skip
@@ -494,7 +494,8 @@ def check_plan(plan: Any) -> dict[str, Any]:
         all(type(found[name]) in kinds for name, kinds in _OF_PLAN.items() if name in found)
         and all(map(_PARTITION_ID.fullmatch, partitions))
         and all(isinstance(each, list | tuple) for each in partitions.values())
-        and all(0 <= found.get(name, 0) < _MOST for name in ("generation", "settled", "n_skipped"))
+        and all(0 <= found.get(name, 0) < _MOST for name in ("generation", "settled"))
+        and all(type(n) is int and 0 <= n < _MOST for n in found.get("skipped", {}).values())
         and all(map(is_path, found.get("inputs", ())))
         and all(map(is_failure, found.get("failures", ())))
     )

@@ -1,6 +1,7 @@
 """What a job did, as one HTML page that needs nothing else.
 
-File names, messages and images are other people's: images are opened as hostile.
+File names, messages and images are other people's: images are opened by a process that can be
+spared.
 """
 
 from __future__ import annotations
@@ -8,18 +9,15 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
 from typing import Any
 
 from jinja2 import TemplateError
 
-from kmeans_dask.cluster import Engine, connect
-from kmeans_dask.errors import ClusterError, UsageError
-from kmeans_dask.imaging.decode import decode
-from kmeans_dask.imaging.thumbnail import as_webp, shrunk
-from kmeans_dask.pipeline.plan import RECORD_FILE, REPORT_FILE
+from kmeans_dask.errors import ImageError, UnreachableError, UsageError
+from kmeans_dask.imaging.inspector import make_thumbnail
+from kmeans_dask.pipeline.names import RECORD_FILE, REPORT_FILE
 from kmeans_dask.pipeline.preview import name_of_preview, read_preview
-from kmeans_dask.storage import Place, is_within, place_of
+from kmeans_dask.storage import Place, is_within
 from kmeans_dask.storage.files import write_file
 from kmeans_dask.views.page import clean, listings, palette_entries, render_page, visible_cloud
 
@@ -27,12 +25,9 @@ _THUMBNAILS = 6  # pairs of the worst, and as many of the best
 _SMALL = 210  # pixels: a smaller image is shown enlarged, its pixels as squares
 
 
-def write_report(output: Place, record: Mapping[str, Any], engine: Engine | None = None) -> None:
-    """Write `report.html` into `output`, and `report.json`, from which it can be made again.
-
-    engine: where thumbnails are made, for which whole images are decoded; by default here
-    """
-    page = render_report(record, output, engine).encode()
+def write_report(output: Place, record: Mapping[str, Any]) -> None:
+    """Write `report.html` into `output`, and `report.json`, from which it can be made again."""
+    page = render_report(record, output).encode()
     write_file(output / RECORD_FILE, json.dumps(record, allow_nan=False).encode())
     write_file(output / REPORT_FILE, page)
 
@@ -45,15 +40,12 @@ def remake_report(output: Place, record: Mapping[str, Any]) -> None:
         raise UsageError(f"{output / RECORD_FILE} is damaged: run the job again") from None
 
 
-def render_report(data: Mapping[str, Any], output: Place, engine: Engine | None = None) -> str:
+def render_report(data: Mapping[str, Any], output: Place) -> str:
     """The page; of the files that `data` names as outputs, only those below `output` are read."""
     shown = clean(data)
     there = {row["output"] for row in data["worst"]}
-    worst, best = _pairs(
-        [data["worst"], [row for row in data["best"] if row["output"] not in there]],
-        output.absolute(),  # workers run in other folders
-        engine,
-    )
+    worst = _pairs(data["worst"], output)
+    best = _pairs([row for row in data["best"] if row["output"] not in there], output)
     block = {
         "cloud": visible_cloud(shown["cloud"]),
         "history": shown["history"],
@@ -90,33 +82,16 @@ def _histogram(histogram: Mapping[str, Sequence[float]] | None) -> dict[str, Any
     return dict(histogram) if histogram and any(histogram["counts"]) else None
 
 
-def _pairs(
-    groups: Sequence[Sequence[Mapping[str, Any]]], output: Place, engine: Engine | None
-) -> list[list[dict[str, Any]]]:
-    """Of each group the first rows, with thumbnails, of which both files can be read."""
-    shown = [row for group in groups for row in group[:_THUMBNAILS]]
-    with nullcontext(engine) if engine else connect(workers=0) as at_work:
-        # the largest first, so that no worker is left alone with one at the end
-        tasks = {
-            number: at_work.submit("thumbnail", _pair, output, dict(row))
-            for number, row in sorted(enumerate(shown), key=lambda each: -each[1]["input_bytes"])
-        }
-        pairs: list[dict[str, Any] | None] = [None] * len(shown)
-        with suppress(ClusterError):  # the job is done: workers that are gone cost thumbnails only
-            for number, task in tasks.items():
-                pairs[number] = at_work.result(task)
-    some = len(groups[0][:_THUMBNAILS])
-    return [[pair for pair in group if pair] for group in (pairs[:some], pairs[some:])]
-
-
-def _pair(output: Place, row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """One task: a row with its thumbnails."""
-    try:
-        pair = _thumbnails(output, row["path"], _below(output, row["output"]))
-    except Exception:  # whatever a hostile file raises costs its thumbnail only
-        return None
-    shown: dict[str, Any] = clean({key: row[key] for key in _ROW})
-    return shown | pair
+def _pairs(rows: Sequence[Mapping[str, Any]], output: Place) -> list[dict[str, Any]]:
+    """The first rows with thumbnails, of which both files can be read."""
+    pairs = []
+    for row in rows[:_THUMBNAILS]:
+        try:
+            shown: dict[str, Any] = clean({key: row[key] for key in _ROW})
+            pairs.append(shown | _thumbnails(output, row["path"], _below(output, row["output"])))
+        except (ImageError, UnreachableError, OSError, ValueError):
+            continue  # a file that cannot be read costs its thumbnail only
+    return pairs
 
 
 def _below(output: Place, name: str) -> Place:
@@ -129,16 +104,10 @@ def _below(output: Place, name: str) -> Place:
 
 def _thumbnails(output: Place, path: str, after: Place) -> dict[str, Any]:
     """Those of the image at `path` and of what it became, as URIs; and whether they are small."""
-    kept = read_preview(_below(output, name_of_preview(path)))
-    if kept is None:
-        image = shrunk(decode(place_of(path)).image)  # of what can be large, one is held at a time
-        kept = as_webp(image), image.size
+    kept = read_preview(_below(output, name_of_preview(path))) or make_thumbnail(path)
     before, size = kept
-    return {
-        "before": _uri(before),
-        "after": _uri(as_webp(shrunk(decode(after).image, size))),
-        "small": max(size) < _SMALL,
-    }
+    after_webp, _ = make_thumbnail(str(after), size)
+    return {"before": _uri(before), "after": _uri(after_webp), "small": max(size) < _SMALL}
 
 
 def _uri(webp: bytes) -> str:

@@ -11,7 +11,7 @@ from kmeans_dask.pipeline.changes import Changes
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.fit import FitResult
 from kmeans_dask.pipeline.info import Info
-from kmeans_dask.pipeline.plan import Failure, Plan
+from kmeans_dask.pipeline.plan import Failure, Plan, describe_skipped
 from kmeans_dask.pipeline.summary import IngestSummary, Summary, TokensSummary
 from kmeans_dask.views.text import decibels, printable, size
 
@@ -33,8 +33,7 @@ def show_summary(summary: Summary) -> RenderableType:
         rows.append(("below target", f"{summary.below_target:,} of the kept"))
     if summary.private:
         rows.append(("own palette", f"{summary.private:,} of the compressed"))
-    if summary.skipped:
-        rows.append(("skipped", f"{summary.skipped:,} hidden files or links to folders"))
+    rows += _skipped(summary.skipped)
     if summary.composited:
         rows.append(("over white", f"{summary.composited:,} images with partial transparency"))
     rows += _changes(summary.changes)
@@ -48,6 +47,11 @@ def show_summary(summary: Summary) -> RenderableType:
             ("images per GB", f"{per_gb[0]:,.0f} → {per_gb[1]:,.0f}"),
         ]
     return Group(table(rows, summary.seconds), *name_failures(summary.failures))
+
+
+def _skipped(skipped: Mapping[str, int]) -> list[Row]:
+    """What was passed over, where anything was."""
+    return [("skipped", printable(describe_skipped(skipped)))] if skipped else []
 
 
 def _changes(changes: Changes) -> list[Row]:
@@ -88,8 +92,7 @@ def show_plan(plan: Plan) -> RenderableType:
         ("images", f"{plan.n_images:,} of {plan.n_pixels:,} pixels, {size(plan.n_bytes)}"),
         ("partitions", f"{len(plan.partitions):,}"),
     ]
-    if plan.n_skipped:
-        rows.append(("skipped", f"{plan.n_skipped:,} hidden files or links to folders"))
+    rows += _skipped(plan.skipped)
     return Group(table(rows), *name_failures(plan.failures))
 
 
@@ -97,6 +100,7 @@ def show_ingested(ingested: IngestSummary) -> RenderableType:
     """Of `ingest`."""
     rows = _tally(ingested.tally, ingested.distinct_colors)
     rows.append(("failed", f"{ingested.failed:,}"))
+    rows += _skipped(ingested.plan.skipped)
     rows += _changes(ingested.changes)
     return Group(table(rows, ingested.seconds), *name_failures(ingested.failures))
 

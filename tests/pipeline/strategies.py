@@ -19,7 +19,8 @@ from kmeans_dask.pipeline.checkpoint import Checkpoint
 from kmeans_dask.pipeline.collection import ingest_and_count, take_up
 from kmeans_dask.pipeline.compress import compress
 from kmeans_dask.pipeline.job import JobSettings
-from kmeans_dask.pipeline.plan import WORK_FOLDER, make_plan
+from kmeans_dask.pipeline.names import WORK_FOLDER
+from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import LocalColors, OnIteration, Quantized, quantize
 from kmeans_dask.pipeline.summary import Summary

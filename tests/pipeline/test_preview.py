@@ -9,7 +9,8 @@ from PIL import Image
 from kmeans_dask.imaging.decode import decode
 from kmeans_dask.imaging.thumbnail import as_webp, shrunk
 from kmeans_dask.pipeline import preview
-from kmeans_dask.pipeline.plan import WORK_FOLDER, make_plan
+from kmeans_dask.pipeline.names import WORK_FOLDER
+from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.preview import (
     keep_preview,
     name_of_preview,

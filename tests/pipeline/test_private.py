@@ -18,7 +18,8 @@ from kmeans_dask.errors import UsageError
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.pipeline import compress as compressing
 from kmeans_dask.pipeline import private
-from kmeans_dask.pipeline.plan import WORK_FOLDER, Failure, Plan, Source, make_plan, numbered
+from kmeans_dask.pipeline.names import WORK_FOLDER
+from kmeans_dask.pipeline.plan import Failure, Plan, Source, make_plan, numbered
 from kmeans_dask.pipeline.private import (
     Group,
     Job,

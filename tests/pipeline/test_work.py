@@ -23,7 +23,8 @@ from kmeans_dask.pipeline import private
 from kmeans_dask.pipeline.compress import compress
 from kmeans_dask.pipeline.gallery import Gallery, ImageRow
 from kmeans_dask.pipeline.job import JobSettings
-from kmeans_dask.pipeline.plan import WORK_FOLDER, Failure, MakePlan, make_plan
+from kmeans_dask.pipeline.names import WORK_FOLDER
+from kmeans_dask.pipeline.plan import Failure, MakePlan, make_plan
 from kmeans_dask.pipeline.summary import Summary
 from kmeans_dask.pipeline.work import Work, asked_for, open_work, recorded
 from kmeans_dask.pipeline.write import Encoded, write_below

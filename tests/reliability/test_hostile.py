@@ -161,7 +161,7 @@ def load_or_not(image):
     name = os.path.basename(str(getattr(image, "filename", "")))
     if name.startswith(("crash", "hang", "greedy")):
         with open(os.environ["KILLED_LOG"], "a") as log:
-            place = "probe" if "kmeans_dask.imaging.probe" in sys.orig_argv else "worker"
+            place = "probe" if "kmeans_dask.imaging.inspector" in sys.orig_argv else "worker"
             log.write(f"{place} {os.getpid()} {name}\\n")
     if name.startswith("crash"):
         signal.pthread_kill(threading.get_ident(), signal.SIGSEGV)  # as a decoder would do it

@@ -12,7 +12,7 @@ from zlib import crc32
 
 import pytest
 
-from kmeans_dask.pipeline.plan import OUR_FILES, WORK_FOLDER
+from kmeans_dask.pipeline.names import OUR_FILES, WORK_FOLDER
 from kmeans_dask.storage.files import read_sealed, write_sealed
 from tests.command import run_here as run
 from tests.command import tree

@@ -1,0 +1,133 @@
+"""How outputs are called: each image gets names that no other image, folder or file of ours has.
+
+The rule, the same for any file system and any order of the inputs' files:
+
+1. An image keeps its name where it is copied as it is; where two inputs have one of that name, or
+   it is that of a file of ours, the later one gets `-2` (`-3`, ...) before its suffix.
+2. Compressed, it is called as it is without its suffix, `b.jpg` as `b.png`; where several in a
+   folder differ in the suffix only, each keeps it: `b.jpg.png`, `b.gif.png`, and a PNG its name.
+3. Where another image is, or could be, called so in any format, `-2`, `-3`, ... are added.
+
+Names that differ only in capitals, or in how Unicode spells them, count as one: some file systems
+take them for one.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import count
+from pathlib import PurePosixPath
+
+from kmeans_dask.settings import FORMATS
+
+PALETTE_FILE = "palette.json"
+FAILURES_FILE = "failures.jsonl"
+RECORD_FILE = "report.json"
+REPORT_FILE = "report.html"
+WORK_FOLDER = ".kmeans-dask"  # in the output: what a job knows of itself
+OUR_FILES = (PALETTE_FILE, FAILURES_FILE, RECORD_FILE, REPORT_FILE, WORK_FOLDER)
+_SUFFIXES = tuple(f".{name}" for name in FORMATS if name != "tokens")
+
+
+def output_name(kept_as: str, stem: str, suffix: str) -> str:
+    """The name of a compressed image: `a/b.jpg` becomes `a/b.png`.
+
+    `b.jpg` beside `b.png` becomes `b.jpg.png`, and `b.png` keeps its name.
+
+    >>> output_name("b.jpg", "b", ".png"), output_name("b.jpg", "b.jpg", ".png")
+    ('b.png', 'b.jpg.png')
+    >>> output_name("b.png", "b.png", ".png"), output_name("b.png", "b.png", ".webp")
+    ('b.png', 'b.png.webp')
+    """
+    return stem if stem == kept_as and stem.endswith(suffix) else stem + suffix
+
+
+def names_of(kept_as: str, stem: str) -> list[str]:
+    """All names below the output that an image may get: as it is, or in any format.
+
+    >>> names_of("a.jpg", "a")
+    ['a.gif', 'a.jpg', 'a.png', 'a.webp']
+    """
+    return sorted({kept_as, *(output_name(kept_as, stem, suffix) for suffix in _SUFFIXES)})
+
+
+def assign_names(
+    names: Sequence[PurePosixPath], taken: Iterable[str] = ()
+) -> list[tuple[str, str]]:
+    """For each image, by its name below the input, what it is kept as, and its stem.
+
+    taken: names that other images have already
+
+    >>> assign_names([PurePosixPath(name) for name in ("b.jpg", "b.gif", "c.gif")])
+    [('b.jpg', 'b.jpg'), ('b.gif', 'b.gif'), ('c.gif', 'c')]
+    >>> [output_name(*each, ".png") for each in assign_names(
+    ...     [PurePosixPath(name) for name in ("cat.jpg", "cat.jpg.png", "cat.png")])]
+    ['cat-2.png', 'cat.jpg.png', 'cat.png']
+    """
+    folders = {folded(str(parent)) for name in names for parent in name.parents}
+    palettes = {str(PurePosixPath(folder, PALETTE_FILE)) for folder in folders}
+    used = {*map(folded, OUR_FILES), *map(folded, taken), *folders, *palettes}
+    kept = [_free(name, used) for name in names]
+    alike = Counter(folded(str(PurePosixPath(each).with_suffix(""))) for each in kept)
+    return [(each, _stem(each, alike, used)) for each in kept]
+
+
+def _free(name: PurePosixPath, used: set[str]) -> str:
+    """A name that is free, and is taken by that."""
+    for candidate in _numbered(name):
+        if folded(candidate) not in used:
+            used.add(folded(candidate))
+            return candidate
+    raise AssertionError("there is always another number")
+
+
+def _stem(kept_as: str, alike: Counter[str], used: set[str]) -> str:
+    """A stem whose names in any format are free, and are taken by that."""
+    bare = str(PurePosixPath(kept_as).with_suffix(""))
+    own = folded(kept_as)
+    first = bare if alike[folded(bare)] == 1 else kept_as
+    for stem in (first, *([kept_as] if first == bare else [])):
+        if _take(kept_as, stem, own, used):
+            return stem
+    return next(
+        stem for number in count(2) if _take(kept_as, stem := f"{bare}-{number}", own, used)
+    )
+
+
+def _take(kept_as: str, stem: str, own: str, used: set[str]) -> bool:
+    wanted = {folded(name) for name in names_of(kept_as, stem)} - {own}
+    if wanted & used:
+        return False
+    used |= wanted
+    return True
+
+
+def _numbered(name: PurePosixPath) -> Iterator[str]:
+    """The name itself, then with numbers."""
+    yield str(name)
+    for number in count(2):
+        yield str(name.with_name(f"{name.stem}-{number}{name.suffix}"))
+
+
+def folded(name: str) -> str:
+    """The same for all names that any file system takes for one.
+
+    >>> folded("Photo.JPG") == folded("photo.jpg")
+    True
+    """
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def clashing(images: Collection[tuple[str, str]]) -> tuple[str, str] | None:
+    """Two images, as (kept_as, stem), that share a name; None where no two do."""
+    taken: dict[str, str] = {}
+    for kept_as, stem in images:
+        for name in names_of(kept_as, stem):
+            other = taken.setdefault(folded(name), kept_as)
+            if other != kept_as:
+                return other, kept_as
+    return None
