@@ -21,6 +21,7 @@ from kmeans_dask.imaging.icc import (
     Primaries,
     make_profile,
 )
+from kmeans_dask.imaging.png_chunks import read_chunk
 
 _D65, _C, _E = (0.3127, 0.3290), (0.310, 0.316), (1 / 3, 1 / 3)
 _PRIMARIES: Mapping[int, Primaries] = {
@@ -47,7 +48,6 @@ _CURVES: Mapping[int, Curve] = {
 }
 _HIGH_DYNAMIC_RANGE = {16: "PQ", 18: "HLG"}
 _LIKE_SRGB = 0.05  # how far a gamma may be from 1/2.2: libpng's PNG_GAMMA_THRESHOLD
-_MAX_CHUNKS = 1 << 12  # before the pixels of a PNG
 
 
 def profile_of_png(file: IO[bytes], info: Mapping[Any, Any]) -> bytes | None:
@@ -55,7 +55,7 @@ def profile_of_png(file: IO[bytes], info: Mapping[Any, Any]) -> bytes | None:
 
     info: of the file, as Pillow has it. Raises ImageError for colours of a high dynamic range.
     """
-    code_points = _png_chunk(file, b"cICP")
+    code_points = read_chunk(file, b"cICP")
     if len(code_points) == 4:
         return _profile_of(code_points[0], code_points[1])
     embedded: bytes | None = info.get("icc_profile")
@@ -125,18 +125,3 @@ def _profile_of(primaries: int, transfer: int) -> bytes | None:
     if (lights, curve) == (SRGB_PRIMARIES, SRGB_CURVE):
         return None
     return make_profile(lights, curve)
-
-
-def _png_chunk(file: IO[bytes], wanted: bytes) -> bytes:
-    """The content of a PNG's chunk before its pixels; nothing where there is none."""
-    place = 8
-    for _ in range(_MAX_CHUNKS):
-        file.seek(place)
-        head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IDAT":
-            break
-        size = int.from_bytes(head[:4], "big")
-        if head[4:] == wanted and size < 1 << 10:
-            return file.read(size)
-        place += 12 + size
-    return b""

@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,10 +54,13 @@ from kmeans_dask.imaging.formats import (
 from kmeans_dask.imaging.jpeg import read_deep_jpeg, read_jpeg_header
 from kmeans_dask.imaging.jpeg2000 import read_deep_jpeg2000, read_jpeg2000_header
 from kmeans_dask.imaging.metadata import Metadata, read_metadata
+from kmeans_dask.imaging.png_chunks import size_of_png
 from kmeans_dask.imaging.samples import Samples, import_codecs
 from kmeans_dask.imaging.tiff import read_layout, read_samples
 from kmeans_dask.settings import MAX_PIXELS, White
 from kmeans_dask.storage import Place, Remote
+
+T = TypeVar("T")
 
 MAX_PROFILE = 1 << 22  # bytes; those of the largest printers have 3 MB
 
@@ -153,8 +156,8 @@ def read_size(path: Place, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
 
     Raises ImageError; NoImageError where neither content nor name is that of an image.
     """
-    with _opened(path, max_pixels) as opened:
-        return opened.size
+    with _opened(path, max_pixels, _size_of) as size:
+        return size
 
 
 def decode(
@@ -171,7 +174,7 @@ def decode(
     white: the 16-bit sample that becomes white; "auto" for what the file says, or the largest of
         the fewest bits that hold all samples; None for 65535
     """
-    with _opened(path, max_pixels, whole=True) as opened:
+    with _opened(path, max_pixels, _open, whole=True) as opened:
         decoded, brightest = _to_srgb(opened, white)
         alphas = decoded.getchannel("A").histogram() if decoded.mode == "RGBA" else [0]
         transparent, translucent = alphas[0] > 0, any(alphas[1:255])
@@ -240,9 +243,16 @@ _no_warnings = _NoWarnings()
 
 
 @contextmanager
-def _opened(path: Place, max_pixels: int, *, whole: bool = False) -> Iterator[_Opened]:
-    """Open an image after all checks that need no decoding; what goes wrong is an ImageError.
+def _opened(
+    path: Place,
+    max_pixels: int,
+    read: Callable[[str, IO[bytes], int], T],
+    *,
+    whole: bool = False,
+) -> Iterator[T]:
+    """Open a file, and `read` its header; what goes wrong is an ImageError.
 
+    read: given the format, the file and the limit on pixels
     whole: whether all of it will be read, so that an object is fetched at once
 
     Decoders raise nearly every kind of exception on hostile files, so all are caught.
@@ -251,14 +261,7 @@ def _opened(path: Place, max_pixels: int, *, whole: bool = False) -> Iterator[_O
     try:
         with closing(_file(path, max_pixels, whole=whole)) as file, _no_warnings:
             kind = _kind(path.name, file.read(HEAD))
-            opened = _open(kind, file)
-            width, height = opened.size
-            if width * height > max_pixels:
-                raise ImageError(
-                    f"{width} x {height} pixels are more than the limit of {max_pixels}: raise "
-                    "--max-pixels"
-                )
-            yield opened
+            yield read(kind, file, max_pixels)
     except (ImageError, UnreachableError):
         raise
     except Exception as error:
@@ -307,8 +310,35 @@ def _no_image(name: str, reason: str) -> ImageError:
     return ImageError(reason) if is_called_image(name) else NoImageError(reason)
 
 
-def _open(kind: str, file: IO[bytes]) -> _Opened:
-    """Read the header of an image of that format. Raises ImageError where it is not supported."""
+def _size_of(kind: str, file: IO[bytes], max_pixels: int) -> tuple[int, int]:
+    """The size of an image: of the two commonest formats without Pillow, which takes longer."""
+    header = read_jpeg_header(file) if kind == "JPEG" else None
+    if header and not header.refusal():
+        return _checked((header.width, header.height), max_pixels)
+    size = size_of_png(file) if kind == "PNG" else None
+    return _checked(size, max_pixels) if size else _open(kind, file, max_pixels).size
+
+
+def _open(kind: str, file: IO[bytes], max_pixels: int) -> _Opened:
+    """Read the header of an image, after which all that is left is to decode it.
+
+    Raises ImageError where the image is not supported, or has more pixels than `max_pixels`.
+    """
+    opened = _open_format(kind, file)
+    _checked(opened.size, max_pixels)
+    return opened
+
+
+def _checked(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
+    width, height = size
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{width} x {height} pixels are more than the limit of {max_pixels}: raise --max-pixels"
+        )
+    return size
+
+
+def _open_format(kind: str, file: IO[bytes]) -> _Opened:
     if kind == "TIFF":
         return _open_tiff(file)
     if kind == "JPEG2000":

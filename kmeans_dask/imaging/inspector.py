@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import functools
 import json
 import os
 import resource
@@ -281,11 +282,12 @@ def _main() -> None:
 
 
 def _answer(question: Question) -> dict[str, Any]:
-    limit = _HEADER_MEMORY + _data() if question.task == "size" else question.memory
-    _limit(resource.RLIMIT_DATA, limit)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    spent = int(used.ru_utime + used.ru_stime)
-    _limit(resource.RLIMIT_CPU, spent + _HEADER_CPU + 1 if question.task == "size" else None)
+    memory, cpu = question.memory, None
+    if question.task == "size":
+        memory = _headers_memory()
+        cpu = int(time.process_time()) + _HEADER_CPU + 1
+    _limit(resource.RLIMIT_DATA, memory)
+    _limit(resource.RLIMIT_CPU, cpu)
     try:
         with time_limit(question.seconds):
             return _do(question)
@@ -298,8 +300,6 @@ def _answer(question: Question) -> dict[str, Any]:
         return {"reason": reason, "no_image": isinstance(error, NoImageError)}
     except MemoryError:
         return {"reason": _too_much(question), "ended": True}
-    finally:
-        _limit(resource.RLIMIT_DATA, None)
 
 
 def _do(question: Question) -> dict[str, Any]:
@@ -327,19 +327,22 @@ def _too_much(question: Question) -> str:
     return "takes more memory to decode than a worker has: quarantined"
 
 
+@functools.lru_cache(maxsize=2)  # most questions have the limits of those before them
 def _limit(what: int, soft: int | None) -> None:
     hard = resource.getrlimit(what)[1]
     wanted = hard if soft is None else soft
     resource.setrlimit(what, (wanted if hard < 0 or wanted < 0 else min(wanted, hard), hard))
 
 
-def _data() -> int:
-    """Bytes of data that this process has now."""
+@functools.cache
+def _headers_memory() -> int:
+    """Bytes of data that this process may have while it reads headers."""
     try:
         with open("/proc/self/statm", "rb") as file:  # noqa: PTH123
-            return int(file.read().split()[5]) * resource.getpagesize()
+            own = int(file.read().split()[5]) * resource.getpagesize()
     except OSError:  # not Linux: then it is hardly more than that
-        return 1 << 30
+        own = 1 << 30
+    return own + _HEADER_MEMORY
 
 
 if __name__ == "__main__":
