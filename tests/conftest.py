@@ -19,9 +19,15 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--chaos", action="store_true", help="Try in tests/reliability what takes minutes."
+        "--chaos", action="store_true", help="Try in their long form what takes minutes."
     )
     parser.addoption("--figures", metavar="FILE", help="Write there, too, what that measures.")
+
+
+@pytest.fixture
+def chaos(request: pytest.FixtureRequest) -> bool:
+    """Whether tests run in their long form."""
+    return bool(request.config.getoption("--chaos"))
 
 
 @pytest.fixture(scope="session")

@@ -515,7 +515,7 @@ def _reason(error: Exception, kind: str | None) -> str:
     if isinstance(error, MemoryError):
         return "takes more memory to decode than there is"
     if isinstance(error, Image.DecompressionBombError):
-        return "more pixels than twice the limit PIL.Image.MAX_IMAGE_PIXELS of this process"
+        return "more pixels than Pillow's own limit in this process allows"
     if isinstance(error, OSError) and error.errno and error.strerror:
         return error.strerror
     return f"{NAMES[kind] if kind else 'a file'} that is damaged or cut off"

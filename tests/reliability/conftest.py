@@ -14,12 +14,6 @@ _FIGURES = pytest.StashKey[Figures]()
 
 
 @pytest.fixture(scope="session")
-def chaos(request: pytest.FixtureRequest) -> bool:
-    """Whether this is the long form."""
-    return bool(request.config.getoption("--chaos"))
-
-
-@pytest.fixture(scope="session")
 def times(chaos: bool) -> Callable[[int, int], int]:
     """Of how often something is tried in the short and in the long form, the one that it is."""
     return lambda short, long: long if chaos else short
