@@ -231,13 +231,14 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_done(photos: Path, tmp_pat
     crc = zlib.crc32(header).to_bytes(4, "big")
     (folder / "bomb.png").write_bytes(good[:12] + header + crc + good[33:])
     found = summary_here("compress", folder, tmp_path / "out", "--workers", "0", code=1)
-    assert (found["images"], found["compressed"], found["failed"], found["skipped"]) == (7, 1, 6, 1)
+    assert (found["images"], found["compressed"], found["failed"], found["skipped"]) == (6, 1, 5, 2)
+    assert found["skipped_by_suffix"] == {".txt": 1, "hidden": 1}
     lines = (tmp_path / "out" / "failures.jsonl").read_text().splitlines()
     failures = [json.loads(line) for line in lines]
     assert failures == found["failures"]
     reasons = {Path(failure["path"]).name: failure["reason"] for failure in failures}
     assert sorted(reasons) == [
-        "bomb.png", "cut.png", "empty.jpg", "gone.png", "notes.txt", "pipe.png",
+        "bomb.png", "cut.png", "empty.jpg", "gone.png", "pipe.png",
     ]  # fmt: skip
     assert "limit" in reasons["bomb.png"]
     assert "empty" in reasons["empty.jpg"]
@@ -296,7 +297,6 @@ def test_when_every_image_turns_out_broken_the_job_still_ends_well(
         (["compress", "photos", "out", "--bogus"], "No such option"),
         (["compress", "photos", "out", "--workers", "1", "--scheduler", "x"], "exclude each other"),
         (["compress", "photos"], "Missing argument"),
-        (["compress", "photos", "twice", "out"], "would both become"),
         (["ingest", "photos", "full"], "full exists and is no store"),
         (["fit", "full"], "full is no store"),
         (["encode", "nowhere", "out"], "nowhere is no store"),
@@ -312,11 +312,10 @@ def test_a_request_that_cannot_be_met_gets_one_line_and_writes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").symlink_to(photos)
-    for name in ("empty", "texts", "full", "twice"):
+    for name in ("empty", "texts", "full"):
         (tmp_path / name).mkdir()
     (tmp_path / "texts" / "a.txt").write_text("no image")
     (tmp_path / "full" / "notes.txt").write_text("mine")
-    (tmp_path / "twice" / "astronaut.png").write_bytes((photos / "astronaut.png").read_bytes())
     before = all_below(tmp_path), tree(tmp_path), tree(photos)
     done = run_here(*words, code=2)
     assert says in done.stderr

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kmeans_dask.errors import UsageError
 from kmeans_dask.pipeline.changes import Changes, compare, grown
 from kmeans_dask.pipeline.plan import Failure, Plan, Source, cut, make_plan, numbered
 from tests.pipeline.strategies import noise, save
@@ -167,12 +165,13 @@ def test_an_image_that_cannot_be_read_any_more_is_gone() -> None:
     assert after.failures == now.failures
 
 
-def test_images_that_would_share_a_name_with_those_of_before_are_refused(tmp_path: Path) -> None:
+def test_images_get_other_names_than_those_of_inputs_that_are_not_searched(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         save(tmp_path / folder / "a.png", noise(1))
-    before, now = (make_plan([tmp_path / folder]) for folder in ("one", "two"))
-    with pytest.raises(UsageError, match=r"would both become a\."):
-        moved_on(before, now)
+    before = make_plan([tmp_path / "one"])
+    known = {source.path: source for source in before.sources}
+    now = make_plan([tmp_path / "two"], known=known)
+    assert [source.kept_as for source in moved_on(before, now).sources] == ["a.png", "a-2.png"]
 
 
 def test_changes_are_told_with_a_few_names() -> None:
@@ -186,6 +185,8 @@ def test_changes_are_told_with_a_few_names() -> None:
 def test_a_plan_comes_back_from_its_record(
     search: tuple[Plan, frozenset[Source]], name: str
 ) -> None:
-    plan = replace(search[0], failures=(Failure(name, name),), n_skipped=7, generation=3, settled=2)
+    plan = replace(
+        search[0], failures=(Failure(name, name),), skipped={".md": 7}, generation=3, settled=2
+    )
     kept = json.loads(json.dumps(plan.as_record()))
     assert Plan.of_record(kept) == plan

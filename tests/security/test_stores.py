@@ -324,7 +324,7 @@ VALUES: list[Any] = [
     None, True, "x", [], [5], {"a": 1}, -1, 10**400, 1.5, [{"path": 1, "reason": 2}],
     [{"path": "a"}], [{"path": "a", "reason": "b", "c": 1}], ["\ud800"], ["a\0b"],
 ]  # fmt: skip
-NAMES = ("generation", "settled", "n_skipped", "inputs", "failures", "attrs")
+NAMES = ("generation", "settled", "skipped", "inputs", "failures", "attrs")
 FIELDS = [
     *({"partitions": value} for value in PARTITIONS),
     *({name: value} for name in NAMES for value in VALUES),
@@ -456,7 +456,7 @@ def test_an_image_that_is_not_there_is_neither_waited_for_nor_made_up(
     assert not list((crafted.parent / "out").rglob("a.png"))
 
 
-@pytest.mark.parametrize("name", ["partitions", "inputs", "failures", "n_skipped", "generation"])
+@pytest.mark.parametrize("name", ["partitions", "inputs", "failures", "skipped", "generation"])
 def test_what_a_store_does_not_say_is_missed_by_name(name: str, crafted: Path) -> None:
     for plan in PLANS:
         said = read_sealed(crafted / plan)

@@ -191,7 +191,7 @@ PARTITIONS: list[Any] = [
 VALUES: list[Any] = [None, "x", [5], {"a": 1}, -1, 10**400, [{"path": 1}]]
 FIELDS = [
     *({"partitions": value} for value in PARTITIONS),
-    *({name: value} for name in ("inputs", "failures", "n_skipped", "generation", "settled")
+    *({name: value} for name in ("inputs", "failures", "skipped", "generation", "settled")
       for value in VALUES),
 ]  # fmt: skip
 
