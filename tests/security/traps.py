@@ -39,7 +39,7 @@ def set_traps(here: Path, told: Path) -> None:
         save(here / "in" / f"{name}.png", noise(ord(name)))
     for module in MODULES:
         (here / f"{module}.py").write_text(says(told, f"imported {module}"))
-    (here / "trap.pth").write_text(f"import os; {says(told, 'pth')}")
+    (here / "trap.pth").write_text(f"import sys; open({str(told)!r}, 'a').write('pth')\n")
     for name in (".env", "setup.cfg", "tox.ini"):
         (here / name).write_text("[trap]\nPYTHONSTARTUP=signal.py\nNUMBA_CACHE_DIR=.k\n")
     (here / "pyproject.toml").write_text("[tool.kmeans-dask]\ntrap = true\n")
@@ -67,8 +67,8 @@ def set_traps(here: Path, told: Path) -> None:
 
 def says(told: Path, what: str) -> str:
     """Python that adds a line to a file, and who runs it."""
-    said = f"open({str(told)!r}, 'a').write(f'{what}: {{sys.orig_argv}}\\n')"
-    return f"import sys; {said}"
+    said = f"file.write(f'{what}: {{sys.orig_argv}}\\n')"
+    return f"import sys\nwith open({str(told)!r}, 'a') as file: {said}\n"
 
 
 def kernels() -> Iterator[Kernel]:
