@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from numba.core.caching import UserProvidedCacheLocator
+from numba.core.caching import _CacheLocator
 
 from kmeans_dask import clustering
 from kmeans_dask.clustering.jit import Kernel
@@ -82,7 +82,7 @@ def kernels() -> Iterator[Kernel]:
 def index_below(cache: Path, kernel: Kernel) -> Path:
     """The file that numba reads first of a kernel, where its cache is `cache`."""
     code = kernel.py_func.__code__
-    locate: Callable[[str], str] = UserProvidedCacheLocator.get_suitable_cache_subpath
+    locate: Callable[[str], str] = _CacheLocator.get_suitable_cache_subpath
     folder = locate(code.co_filename)
     return cache / folder / index_name(kernel)
 
