@@ -27,8 +27,9 @@ RUN python3 -m pip --python /opt/venv/bin/python install --no-cache-dir --no-dep
 FROM ${BASE}
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/kernels /opt/kernels
-# What is written at run time is below /tmp: all else may be read-only.
-ENV PATH=/opt/venv/bin:$PATH HOME=/tmp NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=/tmp/numba \
+# What is written at run time is below /tmp: all else may be read-only. Nothing is imported from the
+# current folder, by Dask's own processes neither.
+ENV PYTHONSAFEPATH=1 PATH=/opt/venv/bin:$PATH HOME=/tmp NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=/tmp/numba \
     KMEANS_DASK_KERNELS=/opt/kernels
 WORKDIR /data
 USER 1000:1000

@@ -75,9 +75,23 @@ def uninterrupted_children() -> Iterator[None]:
         yield  # signals are the main thread's business
         return
     # Started now, as starting it unblocks the signal in the thread that needs it first.
-    resource_tracker.ensure_running()
+    _start_tracker()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_tracker() -> None:
+    """Start the process that removes what others leave of multiprocessing when they die.
+
+    It would say so as well, in Python's words: of each worker that an image ended, the semaphore
+    that Zarr's Blosc had made there.
+    """
+    option = "ignore:resource_tracker:UserWarning"
+    sys.warnoptions.append(option)  # which it is started with
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(option)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kmeans_dask.clustering.jit import bring_kernels
+from kmeans_dask.clustering.folders import bring_kernels
 from tests.clusters.processes import environment
 from tests.command import tree
 from tests.compose.inside import copy_tree, fit_first, script
@@ -94,6 +94,16 @@ def test_the_scheduler_has_our_page_and_trusts_its_own_network() -> None:
         assert given["DASK_SCHEDULER_ADDRESS"] == "tcp://scheduler:8786"
 
 
+def test_keys_of_an_object_store_go_to_workers_and_jobs_alone() -> None:
+    keys = {
+        name: {word for word in service.get("environment", {}) if word.startswith("AWS_")}
+        for name, service in SERVICES.items()
+    }
+    needed = {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+              "AWS_REGION"}  # fmt: skip
+    assert keys == {"worker": needed, "job": needed, "scheduler": set(), "s3": set()}
+
+
 def test_a_worker_ends_before_its_container_runs_out_of_memory() -> None:
     words = SERVICES["worker"]["entrypoint"]
     limit = words[words.index("--memory-limit") + 1].removesuffix("GB")
@@ -152,6 +162,11 @@ def test_an_image_is_made_in_two_stages_of_a_base_that_is_an_argument(name: str)
 @pytest.mark.parametrize("name", IMAGES)
 def test_an_image_is_not_run_by_root(name: str) -> None:
     assert [rest for word, rest in instructions(name) if word == "USER"] == ["1000:1000"]
+
+
+def test_nothing_in_it_imports_from_the_current_folder() -> None:
+    given = " ".join(rest for word, rest in instructions("Dockerfile") if word == "ENV")
+    assert "PYTHONSAFEPATH=1" in given.split()
 
 
 @pytest.mark.parametrize("name", IMAGES)

@@ -34,6 +34,8 @@ def main(words: Sequence[str] | None = None, obj: object = None) -> None:
     # Else Python files that lie in the current folder, among images that came from anywhere, would
     # be imported by processes that we start.
     os.environ["PYTHONSAFEPATH"] = "1"
+    if not os.path.isabs(os.path.expanduser("~")):  # noqa: PTH111, PTH117 - Path's raises then
+        os.environ["HOME"] = os.sep  # else Dask and Zarr took settings from here, of a folder "~"
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,12 +42,28 @@ def local_client(workers: int, timeout: float, memory: int | None) -> Iterator[C
         "distributed.deploy.lost-worker-timeout": "1000 days",
     }
     with (
-        dask.config.set(settings),
+        _scratch(dask.config.get("temporary-directory")) as scratch,
+        dask.config.set(settings | {"temporary-directory": scratch}),
         _started(workers, memory) as cluster,
         Client(cluster, timeout=timeout, set_as_default=False) as client,
     ):
         dashboard.install(cluster.scheduler)
         yield client
+
+
+@contextmanager
+def _scratch(parent: str | None) -> Iterator[str]:
+    """A folder of this user's and this job's alone, for scheduler, nannies and workers.
+
+    By default they share one of a known name with whoever else uses Dask on this machine, and each
+    looks for modules there before all other places.
+    """
+    if parent:
+        os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - as Dask does
+    with tempfile.TemporaryDirectory(
+        prefix="kmeans-dask-", dir=parent, ignore_cleanup_errors=True
+    ) as folder:
+        yield folder
 
 
 def _started(workers: int, memory: int | None) -> LocalCluster:

@@ -20,6 +20,7 @@ import numpy as np
 
 from kmeans_dask.clustering import assignment
 from kmeans_dask.clustering.counts import ColorCounts
+from kmeans_dask.clustering.folders import is_own, kernel_folder
 from kmeans_dask.clustering.jit import compiled_elsewhere
 from kmeans_dask.clustering.points import color_points
 from kmeans_dask.clustering.seeding import kmeans_plus_plus
@@ -60,14 +61,13 @@ def compiled_ahead() -> Iterator[None]:
 def _is_worthwhile() -> bool:
     """Whether Lloyd's step is not on disk, and can be kept there."""
     source = Path(assignment.__file__)
-    cache = os.environ.get("NUMBA_CACHE_DIR")
-    folder = Path(cache) if cache else source.parent / "__pycache__"
-    # as numba names it, of a source that it was compiled from
-    found = folder.glob(f"{'*/' if cache else ''}{source.stem}.{_STEP}-*.nbi")
-    if any(file.stat().st_mtime >= source.stat().st_mtime for file in found):
+    folder = kernel_folder(source)
+    if not folder or not os.access(folder, os.W_OK):
         return False
-    there = folder if folder.is_dir() else folder.parent
-    return os.access(there, os.W_OK)
+    written = source.stat().st_mtime
+    # as numba names it, of a source that it was compiled from
+    found = folder.glob(f"{source.stem}.{_STEP}-*.nbi")
+    return not any(is_own(file) and file.stat().st_mtime >= written for file in found)
 
 
 def _compile() -> None:

@@ -8,34 +8,19 @@ from __future__ import annotations
 
 import functools
 import os
-import secrets
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kmeans_dask.clustering.compiler import import_numba
+from kmeans_dask.clustering.folders import bring_kernels, kernel_folder
+
 _compiling = threading.RLock()
 _elsewhere: dict[str, Callable[[], None]] = {}  # by a kernel's name, how to wait for it
 # Multiplying and adding in one step, minima without NaN: in other words, in other roundings.
 _ROUGH = {"contract", "nnan", "nsz"}
-
-
-def bring_kernels(source: str | None, cache: str | None) -> None:
-    """Copy the kernels that an image brings, compiled, to numba's cache, if there is none yet.
-
-    Numba takes a cache only where it can write, and the image may be read-only. Whole or not at
-    all: several processes may begin at once. Without them kernels are compiled as ever.
-    """
-    if not source or not cache or Path(cache).exists():
-        return
-    passing = f"{cache}.{secrets.token_hex(8)}"
-    try:
-        shutil.copytree(source, passing)
-        Path(passing).rename(cache)
-    except OSError:  # no image, no space, or another process was first
-        shutil.rmtree(passing, ignore_errors=True)
 
 
 class Kernel:
@@ -63,16 +48,19 @@ class Kernel:
         return (self.dispatcher or self._compile())._numba_type_
 
     def _compile(self) -> Any:
-        import numba
-
+        numba = import_numba()
         _elsewhere.get(self.py_func.__qualname__, _nothing)()
         options: dict[str, Any] = {"nogil": True, "fastmath": _ROUGH if self._rough else False}
         with _compiling:
             if self.dispatcher is None:
-                try:
-                    self.dispatcher = numba.njit(cache=True, **options)(self.py_func)
-                except RuntimeError:  # neither the package's folder nor the user's cache is ours
-                    self.dispatcher = numba.njit(**options)(self.py_func)
+                dispatcher = numba.njit(**options)(self.py_func)
+                folder = kernel_folder(Path(self.py_func.__code__.co_filename))
+                if folder and not numba.config.DISABLE_JIT:
+                    from kmeans_dask.clustering.kernel_cache import KernelCache
+
+                    # where `cache=True` puts one that loads from wherever numba is told to
+                    dispatcher._cache = KernelCache(self.py_func, folder)
+                self.dispatcher = dispatcher
         return self.dispatcher
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,11 +48,20 @@ _THIN, _SQUARE = 0.05, 0.08
 
 
 def check_matplotlib() -> None:
-    """Raise UsageError where it is missing."""
+    """Import it, and raise UsageError where it is missing.
+
+    Its settings are read then, from a `matplotlibrc` of the current folder if there is one: which
+    may be a folder of images from anywhere, so it is imported in another.
+    """
+    here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
     try:
+        os.chdir(os.sep)
         import matplotlib  # noqa: F401
     except ImportError:
         raise UsageError("plot needs Matplotlib: pip install 'kmeans-dask[plot]'") from None
+    finally:
+        os.chdir(here)
+        os.close(here)
 
 
 def draw_colors(exhibit: Exhibit) -> bytes:

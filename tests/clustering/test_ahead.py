@@ -11,6 +11,7 @@ import pytest
 
 from kmeans_dask.clustering import ahead, assignment
 from kmeans_dask.clustering.ahead import compiled_ahead
+from kmeans_dask.clustering.folders import kernel_folder
 from kmeans_dask.clustering.jit import compiled_elsewhere, jit
 
 _STEP = "assignment._step_boxed"
@@ -62,29 +63,32 @@ print(len(stats.cache_hits), len(stats.cache_misses), labels.max())
     assert said.stdout.split() == ["1", "0", str((n_colors - 1) // 9)]
 
 
-@pytest.mark.parametrize("state", ["none", "older than the source", "there"])
+@pytest.mark.parametrize("state", ["none", "older than the source", "writable by others", "there"])
 def test_it_is_worthwhile_where_the_step_is_not_on_disk_as_it_is_now(
     cache: Path, state: str
 ) -> None:
+    folder = kernel_folder(Path(assignment.__file__))
+    assert folder
+    assert folder.parent == cache
     if state != "none":
-        (cache / "clustering_1a2b").mkdir(parents=True)
-        index = cache / "clustering_1a2b" / f"{_STEP}-1.py3.nbi"
+        index = folder / f"{_STEP}-1.py3.nbi"
         index.write_bytes(b"")
-        written = Path(assignment.__file__).stat().st_mtime + (1 if state == "there" else -1)
+        written = Path(assignment.__file__).stat().st_mtime + (
+            -1 if state.startswith("older") else 1
+        )
         os.utime(index, (written, written))
+        index.chmod(0o666 if state.startswith("writable") else 0o644)
     assert ahead._is_worthwhile() == (state != "there")
 
 
-def test_it_is_not_where_nothing_can_be_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def access(path: Path, mode: int) -> bool:
-        asked.append(path)
-        return False
-
-    monkeypatch.setattr(os, "access", access)
+def test_it_is_not_where_nothing_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "relative")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setattr(assignment, "__file__", shutil.copy(assignment.__file__, tmp_path))
+    (tmp_path / "__pycache__").touch()
     assert not ahead._is_worthwhile()
-    assert asked == [cache.parent]
 
 
 def test_without_a_cache_of_its_own_it_looks_beside_the_source(
@@ -93,8 +97,6 @@ def test_without_a_cache_of_its_own_it_looks_beside_the_source(
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     source = Path(shutil.copy(assignment.__file__, tmp_path))
     monkeypatch.setattr(assignment, "__file__", str(source))
-    assert ahead._is_worthwhile()
-    (tmp_path / "__pycache__").mkdir()
     assert ahead._is_worthwhile()
     (tmp_path / "__pycache__" / f"{_STEP}-165.py311.nbi").write_bytes(b"")
     assert not ahead._is_worthwhile()

@@ -1,0 +1,82 @@
+"""The folder that Dask's processes on this machine write to, and look for modules in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import tempfile
+from pathlib import Path
+
+import dask
+import pytest
+from PIL import Image
+
+from kmeans_dask.cluster import connect
+from tests.pipeline.strategies import noise, save
+from tests.reliability.jobs import started, until
+from tests.reliability.test_hostile import SITE
+
+
+def look() -> tuple[str, list[str]]:
+    """Of a worker its folder, and where it looks for modules."""
+    import sys
+
+    from distributed import get_worker
+
+    return get_worker().local_directory, sys.path
+
+
+def test_it_is_private_to_the_user_and_the_job_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = os.umask(0)
+    try:
+        with connect(workers=1) as engine:
+            [scratch] = tmp_path.iterdir()
+            assert stat.S_IMODE(scratch.stat().st_mode) == 0o700
+            folder, places = engine.result(engine.submit("look", look))
+            assert Path(folder).is_relative_to(scratch)
+            known = Path(tempfile.gettempdir(), "dask-scratch-space")
+            assert not [each for each in places if Path(each) == known]
+            assert not known.exists()
+    finally:
+        os.umask(before)
+    assert not list(tmp_path.iterdir())
+    assert not dask.config.get("temporary-directory")
+
+
+def test_it_is_below_the_folder_that_dask_is_told_of(tmp_path: Path) -> None:
+    with dask.config.set({"temporary-directory": str(tmp_path / "large")}):
+        with connect(workers=1) as engine:
+            folder, _ = engine.result(engine.submit("look", look))
+        assert dask.config.get("temporary-directory") == str(tmp_path / "large")
+    assert Path(folder).is_relative_to(tmp_path / "large")
+    assert not list((tmp_path / "large").iterdir())
+
+
+def test_it_is_removed_when_a_worker_was_killed_and_the_job_interrupted(tmp_path: Path) -> None:
+    for folder in ("site", "tmp"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
+    for number in range(3):
+        save(tmp_path / "in" / f"{number}.png", noise(number))
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "in" / "hang.png")
+    log = tmp_path / "log"
+    log.touch()
+    path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
+    environment = {
+        "PYTHONPATH": path, "KILLED_LOG": str(log), "TMPDIR": str(tmp_path / "tmp"),
+    }  # fmt: skip
+    words = ("compress", tmp_path / "in", tmp_path / "out", "-k", "4", "--workers", "1")
+    with started(*words, "--partition-pixels", "400", environment=environment) as job:
+        assert until(lambda: "hang.png" in log.read_text(), job), job.said()
+        assert list((tmp_path / "tmp").glob("kmeans-dask-*/dask-scratch-space/*"))
+        os.kill(int(log.read_text().split()[1]), signal.SIGKILL)
+        assert until(lambda: log.read_text().count("hang.png") == 2, job), job.said()
+        job.process.send_signal(signal.SIGTERM)
+        assert job.wait() == 143, job.said()
+        assert not job.strays()
+        assert "resource_tracker" not in job.said()
+    assert not list((tmp_path / "tmp").glob("kmeans-dask-*"))
