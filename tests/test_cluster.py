@@ -205,7 +205,7 @@ def test_a_scheduler_that_freezes_is_an_error_in_time(tmp_path: Path) -> None:
         try:
             with connect(scheduler=address, timeout=30) as engine:
                 assert engine.result(engine.submit("double", double, 4)) == 8
-                engine._timeout = 2  # type: ignore[attr-defined]
+                engine._workers._timeout = 2  # type: ignore[attr-defined]
                 handle = engine.submit("doze", doze, 600)
                 process.send_signal(signal.SIGSTOP)
                 with pytest.raises(ClusterError, match="not answered for 2 s"):
