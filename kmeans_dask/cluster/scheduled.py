@@ -15,7 +15,7 @@ from kmeans_dask.cluster.engine import Engine, EventHandler, Item, Result
 from kmeans_dask.cluster.questions import Questions
 from kmeans_dask.cluster.sight import open_sight
 from kmeans_dask.cluster.versions import versions_here
-from kmeans_dask.cluster.workers import Workers
+from kmeans_dask.cluster.workers import LOST, Workers
 from kmeans_dask.errors import ClusterError
 from kmeans_dask.interrupts import check_interrupted
 from kmeans_dask.stopwatch import PACE, Stopwatch
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
 _IN_FLIGHT_PER_THREAD = 3  # enough to keep a thread busy, few enough to hold little
 _ATTEMPTS = 6  # at a task, each of them until some workers have died with it
-_LOST = "the connection to the scheduler is lost: is it still running?"
 _WHY_LOST = {  # by Dask's reasons to cancel a task
-    "scheduler-connection-lost": _LOST,
+    "scheduler-connection-lost": LOST,
     "scheduler-restart": "the cluster was restarted by someone, and has forgotten the job's tasks",
 }
 

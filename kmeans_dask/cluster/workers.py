@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dask.typing import Key
     from distributed import Client
 
+LOST = "the connection to the scheduler is lost: is it still running?"
 _LOOK_AGAIN = 2.0  # seconds between looks at the cluster's health
 _LISTENINGS = 8  # for the sign of life of a worker, before it is taken for silent
 # A worker gives a sign of life every half second, or every second or two where there are many, and
@@ -43,9 +44,11 @@ class Workers:
         try:
             return self._client.sync(within, self._timeout, ask, **words)
         except OSError as error:  # a timeout is one too
-            waited = isinstance(error, TimeoutError)
-            since = f"has not answered for {self._timeout:g} s" if waited else "cannot be reached"
-            raise ClusterError(f"the scheduler {since}: is it still running?") from error
+            if not isinstance(error, TimeoutError):
+                raise ClusterError(LOST) from error
+            raise ClusterError(
+                f"the scheduler has not answered for {self._timeout:g} s: is it still running?"
+            ) from error
 
     def threads(self) -> int:
         """Threads of all workers, or 1 where none is there yet."""
