@@ -12,9 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kmeans_dask.stopwatch import PACE, Stopwatch
+
 EXIT_CODE = 3
 
-_deadlines: dict[int, float] = {}  # of threads
+_limits: dict[int, tuple[Stopwatch, float]] = {}  # of threads, in seconds
 _started = threading.Lock()
 
 
@@ -24,18 +26,19 @@ def time_limit(seconds: float) -> Iterator[None]:
     if _started.acquire(blocking=False):
         threading.Thread(target=_watch, name="watchdog", daemon=True).start()
     thread = threading.get_ident()
-    _deadlines[thread] = time.monotonic() + seconds
+    _limits[thread] = Stopwatch(), seconds
     try:
         yield
     finally:
-        del _deadlines[thread]
+        del _limits[thread]
 
 
 def _watch() -> None:
     while True:
-        time.sleep(0.5)
-        now = time.monotonic()
-        if any(deadline < now for deadline in list(_deadlines.values())):
+        time.sleep(PACE)
+        # All of them are read each time, as a stopwatch has to be.
+        overdue = [stopwatch.read() > limit for stopwatch, limit in list(_limits.values())]
+        if any(overdue):
             if "distributed" not in sys.modules:  # else whoever waits for this process says it
                 sys.stderr.write(
                     "kmeans-dask: an image takes too long to decode: raise --image-timeout, or "

@@ -30,7 +30,7 @@ def run(*words: str | Path, code: int | None = 0) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         errors="backslashreplace",
-        timeout=240,
+        timeout=600,
         env=environment,
     )
     assert code in (None, done.returncode), done.stderr

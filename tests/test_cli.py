@@ -99,7 +99,7 @@ def test_a_remote_scheduler_gives_the_same_bytes(photos: Path, tmp_path: Path) -
         script = Path(__file__).parents[1] / "jobs" / "compress.py"
         words = [photos, tmp_path / "there", "--colors", "8", "--scheduler", address]
         done = subprocess.run(
-            [sys.executable, script, *words], capture_output=True, text=True, timeout=240
+            [sys.executable, script, *words], capture_output=True, text=True, timeout=6000
         )
     assert done.returncode == 0, done.stderr
     assert tree(tmp_path / "there") == tree(tmp_path / "here")
@@ -112,7 +112,7 @@ def test_the_job_script_starts_no_cluster_of_its_own(photos: Path, tmp_path: Pat
         [sys.executable, script, photos, tmp_path / "out"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         env=environment,
     )
     assert done.returncode == 2
@@ -122,9 +122,9 @@ def test_the_job_script_starts_no_cluster_of_its_own(photos: Path, tmp_path: Pat
 
 def test_a_scheduler_without_workers_is_an_error_in_time(photos: Path, tmp_path: Path) -> None:
     with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
-        words = ("--scheduler", cluster.scheduler_address, "--timeout", "2")
+        words = ("--scheduler", cluster.scheduler_address, "--timeout", "8")
         done = run("compress", photos, tmp_path / "out", *words, code=2)
-    assert "no worker within 2 s" in done.stderr
+    assert "no worker within 8 s" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -453,7 +453,7 @@ def test_an_interrupt_ends_the_job_and_leaves_what_it_is_gone_on_with(
         text=True,
         start_new_session=True,  # a process group of its own, as a terminal gives a job
     ) as job:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 600
         partitions = out / ".kmeans-dask" / "store.zarr" / "partitions"
         while not list(partitions.glob("0*")) and time.monotonic() < until:
             time.sleep(0.05)
@@ -461,7 +461,7 @@ def test_an_interrupt_ends_the_job_and_leaves_what_it_is_gone_on_with(
             os.killpg(job.pid, sent)
         else:
             job.send_signal(sent)
-        _, errors = job.communicate(timeout=60)
+        _, errors = job.communicate(timeout=600)
     assert job.returncode == 128 + sent, errors
     assert "Traceback" not in errors
     kept = "what is done is kept: --resume goes on from there"
@@ -531,7 +531,7 @@ def test_the_largest_image_allowed_stays_within_the_memory_promised(tmp_path: Pa
     )
     words = ["compress", str(tmp_path / "in"), str(tmp_path / "out"), "--workers", "0", "-k", "16"]
     done = subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=240
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=6000
     )
     assert done.returncode == 0, done.stderr
     peak_mib = int(done.stdout.splitlines()[-1]) / 1024
@@ -555,7 +555,7 @@ def test_help_shows_an_example_of_each_command_without_loading_what_is_heavy() -
         "heavy = {'numpy', 'numba', 'distributed', 'zarr', 'PIL', 'bokeh'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=600)
 
 
 def test_kodak_in_16_colours_is_12_exact_images_of_4_bits(shared: Path, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_events_reach_who_listens_and_nobody_after(engine: Engine) -> None:
     heard: list[dict[str, Any]] = []
     with engine.listening(heard.append):
         assert engine.result(engine.submit("shout", shout, engine.topic, 3)) == 3
-        until = time.monotonic() + 10
+        until = time.monotonic() + 600
         while len(heard) < 3 and time.monotonic() < until:
             time.sleep(0.01)
     assert [event["i"] for event in heard] == [0, 1, 2]
@@ -177,7 +177,7 @@ def test_a_connection_that_is_given_up_is_closed(scheme: str) -> None:
             while True:
                 peer, _ = mute.accept()
                 with peer, suppress(ConnectionResetError):
-                    peer.settimeout(10)
+                    peer.settimeout(600)
                     while peer.recv(1 << 16):
                         pass
                 n_closed += 1
@@ -193,7 +193,7 @@ def test_a_scheduler_that_freezes_is_an_error_in_time(tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 600
         while not file.exists() and time.monotonic() < until:
             time.sleep(0.1)
         address = json.loads(file.read_text())["address"]
@@ -205,7 +205,7 @@ def test_a_scheduler_that_freezes_is_an_error_in_time(tmp_path: Path) -> None:
         try:
             with connect(scheduler=address, timeout=30) as engine:
                 assert engine.result(engine.submit("double", double, 4)) == 8
-                engine._timeout = 2  # type: ignore[attr-defined]
+                engine._workers._timeout = 2  # type: ignore[attr-defined]
                 handle = engine.submit("doze", doze, 600)
                 process.send_signal(signal.SIGSTOP)
                 with pytest.raises(ClusterError, match="not answered for 2 s"):

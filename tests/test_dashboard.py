@@ -350,7 +350,7 @@ def test_the_curve_is_logarithmic_where_that_helps() -> None:
 
 
 def get(port: int, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=300) as answer:
         assert answer.status == 200
         return str(answer.read().decode())
 
@@ -432,7 +432,7 @@ def test_a_scheduler_that_preloads_it_has_it(tmp_path: Path, prefix: str) -> Non
         stderr=subprocess.DEVNULL,
     )
     try:
-        page, until = "", time.monotonic() + 60
+        page, until = "", time.monotonic() + 600
         while not page and time.monotonic() < until:
             time.sleep(0.2)
             try:  # the file is written before the preloads run, and not at once

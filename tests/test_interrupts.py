@@ -33,7 +33,7 @@ with interruptible():
     except KeyboardInterrupt:
         raise SystemExit(exit_code())
 """
-    done = subprocess.run([*RUN, code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*RUN, code], capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stdout, done.stderr) == (130, "dropped\n", "")
 
 
@@ -50,7 +50,7 @@ with interruptible():
         os.kill(os.getpid(), signal.SIGTERM)
     print("not reached")
 """
-    done = subprocess.run([*RUN, code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*RUN, code], capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stdout) == (-15, "")
 
 
@@ -69,7 +69,7 @@ sys.exit(code)
     (tmp_path / "interrupted.py").write_text(code)
     words = [sys.executable, "-m", "interrupted"]
     env = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stderr) == (143, "")
 
 
@@ -90,7 +90,7 @@ with interruptible():
         print(child.communicate()[0], end="", flush=True)
 """
     done = subprocess.run(
-        [*RUN, code], capture_output=True, text=True, timeout=60, start_new_session=True
+        [*RUN, code], capture_output=True, text=True, timeout=600, start_new_session=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "still here\nslept\n", "")
 
@@ -107,5 +107,5 @@ def interrupt(*_):
 cli.{when} = interrupt
 cli.main(["info", "nowhere.zarr"])
 """
-    done = subprocess.run([*RUN, code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*RUN, code], capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stderr) == (143, "")

@@ -62,7 +62,7 @@ print(len(calls), any(listener.seen), len(listener.seen) > 20)
         capture_output=True,
         check=True,
         text=True,
-        timeout=200,
+        timeout=600,
         env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kernels")},
     )
     assert done.stdout.split() == ["2", "False", "True"]

@@ -36,7 +36,7 @@ def test_the_python_of_the_readme_runs_as_it_stands(photos: Path, tmp_path: Path
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         assert done.returncode == 0, done.stderr
 

@@ -18,6 +18,7 @@ from kmeans_dask.cli.options import RUNNING
 from kmeans_dask.errors import UsageError
 from kmeans_dask.interrupts import check_interrupted
 from kmeans_dask.settings import PROCESS_BYTES, WORKER_TIMEOUT
+from kmeans_dask.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from kmeans_dask.cluster.tls import Tls
@@ -50,12 +51,12 @@ class Where:
         """The address of the scheduler, if one is meant. Waits for its file, if it is in one."""
         if self.scheduler_file is None:
             return self.scheduler
-        until, address = time.monotonic() + self.timeout, None
+        stopwatch, address = Stopwatch(), None
         while address is None:
             try:
                 address = json.loads(self.scheduler_file.read_text())["address"]
             except (OSError, ValueError, KeyError, TypeError) as error:  # it may be half written
-                if time.monotonic() > until:
+                if stopwatch.read() > self.timeout:
                     raise UsageError(
                         f"{self.scheduler_file} names no scheduler within {self.timeout:g} s: "
                         "start one with `dask scheduler --scheduler-file`"
@@ -151,7 +152,7 @@ def _where(
         typer.Option(
             min=0.1,
             max=86400,
-            help="Seconds to wait for a scheduler, or without a worker.",
+            help="Seconds to wait for a scheduler, or without a worker that answers.",
             rich_help_panel=RUNNING,
         ),
     ] = WORKER_TIMEOUT,

@@ -40,6 +40,9 @@ def local_client(workers: int, timeout: float, memory: int | None) -> Iterator[C
         # A worker that died, and is just starting again so long afterwards as it had died another
         # time, would be given up. Its nanny is of this process, and starts it however often.
         "distributed.deploy.lost-worker-timeout": "1000 days",
+        # The engine looks after silent workers. Dask would end all of them when they and their
+        # scheduler, which is in this process, are continued after some minutes of standing still.
+        "distributed.scheduler.worker-ttl": None,
     }
     with (
         _scratch(dask.config.get("temporary-directory")) as scratch,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from kmeans_dask.cluster.admission import SAME_FILES
+from kmeans_dask.cluster.answers import listed, within
 from kmeans_dask.cluster.sight import Sight, look, unseen
 from kmeans_dask.cluster.versions import PACKAGES, difference, versions_here
 from kmeans_dask.errors import UsageError
@@ -14,9 +16,11 @@ from kmeans_dask.errors import UsageError
 if TYPE_CHECKING:
     from distributed import Client
 
+_SOON = 5.0  # seconds for a worker to answer, when it has had the whole time before
+
 
 class Questions:
-    """To the servers of a cluster, of which each must answer within `timeout` seconds."""
+    """To the servers of a cluster, which must answer within `timeout` seconds."""
 
     def __init__(self, client: Client, timeout: float) -> None:
         self._client = client
@@ -51,16 +55,15 @@ class Questions:
                 raise UsageError(f"the worker at {address} ({host}) {missing}: {SAME_FILES}")
 
     def _asked_workers(self, **ask: Any) -> dict[str, Any]:
-        """What each worker answers; one that has gone by now is left out.
+        """What each worker answers; one that has gone by now, or is silent, is left out.
 
-        Raises UsageError of one that cannot do what is asked.
+        Such a one is asked again by its first task. Raises UsageError of one that cannot do what is
+        asked, and where all are silent.
         """
         from distributed.protocol.pickle import loads
 
-        scheduler: Any = self._client.scheduler
-        answers = self._asked(scheduler.broadcast, msg=ask, on_error="return_pickle")
         found = {}
-        for address, answer in answers.items():
+        for address, answer in self._answers(ask).items():
             if not isinstance(answer, bytes):
                 found[address] = answer
                 continue
@@ -72,13 +75,42 @@ class Questions:
                 )
         return found
 
-    def _asked(self, ask: Callable[..., Any], **words: Any) -> Any:
-        """What scheduler or workers answer. Raises UsageError where they do not."""
+    def _answers(self, ask: dict[str, Any]) -> dict[str, Any]:
+        """By the workers' addresses; an error is pickled."""
+        scheduler: Any = self._client.scheduler
+        words = {"msg": ask, "on_error": "return_pickle"}
         try:
-            return self._client.sync(ask, callback_timeout=self._timeout, **words)
+            together: dict[str, Any] = self._client.sync(
+                within, self._timeout, scheduler.broadcast, **words
+            )
+            return together
+        except OSError:  # one that is silent holds up the answers of all
+            addresses = list(self._asked(scheduler.ncores))
+
+        def asked_alone(address: str) -> Awaitable[dict[str, Any]]:
+            return within(_SOON, scheduler.broadcast, **words, workers=[address])
+
+        async def each_asked() -> list[Any]:
+            asked = map(asked_alone, addresses)
+            answers: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
+            return answers
+
+        one_by_one: list[Any] = self._client.sync(each_asked)
+        given = [each for each in one_by_one if not isinstance(each, BaseException)]
+        if not given:
+            raise UsageError(
+                f"no worker has answered for {self._timeout:g} s ({listed(addresses)}): do they "
+                "hang, or are they suspended?"
+            )
+        return {address: answer for each in given for address, answer in each.items()}
+
+    def _asked(self, ask: Callable[..., Any], **words: Any) -> Any:
+        """What the scheduler answers. Raises UsageError where it does not."""
+        try:
+            return self._client.sync(within, self._timeout, ask, **words)
         except OSError as error:  # a timeout is one too
             raise UsageError(
-                f"scheduler or workers have not answered for {self._timeout:g} s: does one hang?"
+                f"the scheduler has not answered for {self._timeout:g} s: does it hang?"
             ) from error
 
 

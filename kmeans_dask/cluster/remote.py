@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from kmeans_dask.cluster.answers import within
 from kmeans_dask.cluster.tls import OPTIONS, Tls, is_encrypted, refusal
 from kmeans_dask.errors import UsageError
+from kmeans_dask.interrupts import check_interrupted
+from kmeans_dask.stopwatch import Stopwatch, pace_of
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -41,14 +44,23 @@ def remote_client(address: str, timeout: float, tls: Tls | None) -> Iterator[Cli
             "--scheduler out to work on this machine"
         ) from error
     with client:
-        try:
-            client.wait_for_workers(1, timeout=timeout)
-        except TimeoutError:
+        _await_worker(client, address, timeout)
+        yield client
+
+
+def _await_worker(client: Client, address: str, timeout: float) -> None:
+    """Wait until there is a worker. Raises UsageError where there is none in time."""
+    scheduler: Any = client.scheduler
+    pace = pace_of(timeout)
+    stopwatch = Stopwatch(pace)
+    while not client.sync(within, timeout, scheduler.ncores_running):
+        if stopwatch.read() > timeout:
             raise UsageError(
                 f"the scheduler at {address} has no worker within {timeout:g} s: start one with "
                 f"`dask worker {address}`"
-            ) from None
-        yield client
+            )
+        check_interrupted()
+        time.sleep(pace)
 
 
 def _security(address: str, tls: Tls | None) -> Security:
@@ -117,12 +129,15 @@ async def _greet(address: str, timeout: float, arguments: dict[str, Any]) -> Non
     """Ask who is there. Raises ValueError where it is no scheduler, TimeoutError if nobody says."""
     from distributed.comm.core import connect as connect_comm
 
-    async with asyncio.timeout(timeout):
+    async def identity() -> dict[str, Any]:
         comm = await connect_comm(address, timeout=timeout, **arguments)
         try:
             await comm.write({"op": "identity", "reply": True})
-            answer = await comm.read()
+            answer: dict[str, Any] = await comm.read()
+            return answer
         finally:
             comm.abort()
+
+    answer = await within(timeout, identity)
     if answer.get("type") != "Scheduler":
         raise ValueError(f"{address} is a {answer.get('type')}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import asyncio
 import secrets
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent import futures
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +15,21 @@ from kmeans_dask.cluster.engine import Engine, EventHandler, Item, Result
 from kmeans_dask.cluster.questions import Questions
 from kmeans_dask.cluster.sight import open_sight
 from kmeans_dask.cluster.versions import versions_here
+from kmeans_dask.cluster.workers import LOST, Workers
 from kmeans_dask.errors import ClusterError
 from kmeans_dask.interrupts import check_interrupted
+from kmeans_dask.stopwatch import PACE, Stopwatch
 from kmeans_dask.storage import Place
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import CancelledError, Client, Future
 
 _IN_FLIGHT_PER_THREAD = 3  # enough to keep a thread busy, few enough to hold little
 _ATTEMPTS = 6  # at a task, each of them until some workers have died with it
-_LOOK_AGAIN = 2.0  # seconds between looks at the cluster's health
+_WHY_LOST = {  # by Dask's reasons to cancel a task
+    "scheduler-connection-lost": LOST,
+    "scheduler-restart": "the cluster was restarted by someone, and has forgotten the job's tasks",
+}
 
 
 class _GivenUpError(ClusterError):
@@ -58,6 +63,7 @@ class _Scheduled:
         self._timeout = timeout
         self._run = secrets.token_hex(4)
         self._n_tasks = 0
+        self._workers = Workers(client, timeout)
         self._questions = Questions(client, timeout)
         self._announcements = Announcements(client)
         self.topic = f"kmeans-dask-{self._run}"
@@ -78,15 +84,11 @@ class _Scheduled:
 
     @property
     def threads(self) -> int:
-        return max(1, self._threads())
+        return self._workers.threads()
 
     @property
     def memory(self) -> int | None:
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        limits = [
-            each["memory_limit"] // each["nthreads"] for each in workers if each["memory_limit"]
-        ]
-        return min(limits, default=None)
+        return self._workers.memory()
 
     def result(self, handle: Future[Any]) -> Any:
         self._wait([handle])
@@ -101,10 +103,8 @@ class _Scheduled:
     ) -> Iterator[Result]:
         waiting = ((item, 1) for item in items)
         running: dict[Future[Any], tuple[Item, int]] = {}
-        looked = -math.inf
         while True:
-            if time.monotonic() - looked > _LOOK_AGAIN:  # workers may have come or gone
-                threads, looked = self.threads, time.monotonic()
+            threads = self._workers.look()  # they may have come or gone
             room = _IN_FLIGHT_PER_THREAD * threads - len(running)
             for _, (item, attempt) in zip(range(room), waiting, strict=False):
                 running[self.submit(name, function, item)] = item, attempt
@@ -159,7 +159,8 @@ class _Scheduled:
         return futures
 
     def emit(self, event: dict[str, Any]) -> None:
-        self._client.log_event(self.topic, event)
+        scheduler: Any = self._client.scheduler
+        self._workers.asked(scheduler.log_event, topic=self.topic, msg=event)
 
     def announce(self, event: dict[str, Any]) -> None:
         self._announcements.add({"run": self._run, **event})
@@ -168,54 +169,64 @@ class _Scheduled:
         """Let what was announced arrive, if it can."""
         self._announcements.close()
 
-    def _threads(self) -> int:
-        """Threads of all workers. Raises ClusterError where the scheduler does not answer."""
-        try:
-            scheduler = self._client.scheduler
-            assert scheduler is not None
-            threads = self._client.sync(scheduler.ncores, callback_timeout=self._timeout)
-        except OSError as error:  # a timeout is one too
-            waited = isinstance(error, TimeoutError)
-            since = f"has not answered for {self._timeout:g} s" if waited else "cannot be reached"
-            raise ClusterError(f"the scheduler {since}: is it still running?") from error
-        return sum(threads.values())
-
-    def _wait(self, futures: Collection[Future[Any]]) -> set[Future[Any]]:
-        """Wait until one of `futures` is done, for as long as there are workers."""
+    def _wait(self, handles: Collection[Future[Any]]) -> set[Future[Any]]:
+        """Wait until one of `handles` is done, for as long as there are workers."""
         from distributed import CancelledError, wait
 
-        seen = time.monotonic()
         while True:
             check_interrupted()
             try:
                 with self._client.as_current():
-                    return set(wait(futures, _LOOK_AGAIN, "FIRST_COMPLETED").done)
+                    return set(wait(handles, PACE, "FIRST_COMPLETED").done)
             except CancelledError as error:
-                raise ClusterError(
-                    "the connection to the scheduler is lost: is it still running?"
-                ) from error
+                raise ClusterError(_why_lost(error)) from error
             except TimeoutError:
-                if self._threads():
-                    seen = time.monotonic()
-                elif time.monotonic() - seen > self._timeout:
-                    raise ClusterError(
-                        f"the cluster has had no worker for {self._timeout:g} s: start workers "
-                        "and run the job again"
-                    ) from None
+                self._workers.look()
 
     def _value(self, future: Future[Any]) -> Any:
         from distributed import CancelledError, KilledWorker
 
         try:
-            return future.result(timeout=self._timeout)
+            return self._gathered(future)
         except KilledWorker as error:
             raise _GivenUpError(
-                f"task {future.key} was given up: each worker that tried it died, perhaps for "
-                "lack of memory"
+                f"task {future.key} was given up: each worker that tried it died, or was silent, "
+                f"perhaps for lack of memory; the last one at {error.last_worker.address}"
             ) from error
         except CancelledError as error:
-            raise ClusterError(f"task {future.key} was lost by the scheduler") from error
-        except TimeoutError as error:
-            raise ClusterError(
-                f"the result of task {future.key} did not arrive within {self._timeout:g} s"
-            ) from error
+            raise ClusterError(_why_lost(error)) from error
+
+    def _gathered(self, future: Future[Any]) -> Any:
+        """What a task that is done returned, fetched from who has it, or done again by others."""
+        loop: Any = self._client.loop
+        fetching = asyncio.run_coroutine_threadsafe(
+            self._client.gather(future, asynchronous=True), loop.asyncio_loop
+        )
+        stopwatch, is_given_up = Stopwatch(), False
+        try:
+            while not futures.wait([fetching], PACE).done:
+                check_interrupted()
+                self._workers.look()
+                if future.status == "pending":  # who had it is gone, and it is done again
+                    stopwatch = Stopwatch()
+                elif stopwatch.read() > self._timeout:
+                    holding = self._workers.holding(future.key)
+                    if is_given_up or not self._workers.give_up(holding):
+                        raise ClusterError(
+                            f"the result of task {future.key} did not arrive within "
+                            f"{self._timeout:g} s from {' or '.join(holding) or 'any worker'}"
+                        )
+                    stopwatch, is_given_up = Stopwatch(), True
+            return fetching.result()
+        finally:
+            fetching.cancel()
+
+
+def _why_lost(error: CancelledError) -> str:
+    """Why a task was cancelled, in words."""
+    groups = getattr(error, "error_groups", [error])  # of several tasks, or of one
+    reasons = [getattr(each, "reason", None) for each in groups]
+    return next((_WHY_LOST[each] for each in reasons if each in _WHY_LOST), _CANCELLED)
+
+
+_CANCELLED = "someone has cancelled the job's tasks at the scheduler"

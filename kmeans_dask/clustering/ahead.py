@@ -26,7 +26,9 @@ from kmeans_dask.clustering.points import color_points
 from kmeans_dask.clustering.seeding import kmeans_plus_plus
 
 _STEP = "_step_boxed"
-_LONGEST = 60.0  # seconds for another process to compile it; then this one does
+# Seconds for another process to compile it; then this one does. It takes half a minute, or minutes
+# on a busy machine, where to begin anew would take as long: so only one that hangs is given up.
+_LONGEST = 600.0
 
 
 @contextmanager

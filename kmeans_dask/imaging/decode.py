@@ -405,7 +405,8 @@ def _pillow(kind: str, file: IO[bytes]) -> ImageFile.ImageFile:
     """
     importlib.import_module(f"PIL.{_PLUGINS[kind]}ImagePlugin")
     file.seek(0)
-    image = Image.OPEN[kind][0](file, "")
+    name = getattr(file, "name", "")  # by which Pillow maps what is not compressed
+    image = Image.OPEN[kind][0](file, name if isinstance(name, str) else "")
     assert isinstance(image, ImageFile.ImageFile)
     return image
 

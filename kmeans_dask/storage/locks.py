@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from kmeans_dask.errors import JobError, UnreachableError, UsageError
+from kmeans_dask.stopwatch import Stopwatch
 from kmeans_dask.storage.files import names_in
 from kmeans_dask.storage.place import Place
 from kmeans_dask.storage.remote import Remote
@@ -196,8 +197,8 @@ class _Lease:
 def _is_alive(lease: Remote) -> bool:
     """Whether there is a sign of life of `lease`. Raises FileNotFoundError when it ends."""
     sign = lease.tagged()
-    until = time.monotonic() + LEASE - (_now(lease) - sign.written)
-    while time.monotonic() < until:
+    left, stopwatch = LEASE - (_now(lease) - sign.written), Stopwatch(_PAUSE)
+    while stopwatch.read() < left:
         time.sleep(_PAUSE)
         if lease.tagged().tag != sign.tag:
             return True

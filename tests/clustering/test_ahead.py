@@ -32,7 +32,7 @@ def test_the_other_process_leaves_the_step_on_disk_says_so_and_goes_on_with_seed
         [sys.executable, "-m", "kmeans_dask.clustering.ahead"],
         capture_output=True,
         check=True,
-        timeout=200,
+        timeout=1200,
     )
     assert said.stdout == b"."
     assert list(cache.glob(f"*/{_STEP}-*.nbi"))
@@ -57,7 +57,7 @@ stats = assignment._step_boxed.dispatcher.stats
 print(len(stats.cache_hits), len(stats.cache_misses), labels.max())
 """
     said = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, check=True, timeout=200, text=True
+        [sys.executable, "-c", script], capture_output=True, check=True, timeout=1200, text=True
     )
     n_colors = len(range(0, 1 << 24, 50_000))
     assert said.stdout.split() == ["1", "0", str((n_colors - 1) // 9)]
@@ -109,7 +109,7 @@ def test_the_other_process_ends_with_the_block(
 
     class Sleeping(subprocess.Popen[bytes]):
         def __init__(self, *_words: object, **_options: object) -> None:
-            words = [sys.executable, "-c", "import time; time.sleep(250)"]
+            words = [sys.executable, "-c", "import time; time.sleep(5000)"]
             super().__init__(words, stdout=subprocess.PIPE)
             begun.append(self)
 

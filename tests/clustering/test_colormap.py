@@ -114,7 +114,7 @@ def test_maps_of_both_types_are_made_in_turns() -> None:
 
 def test_threads_do_not_see_each_others_maps() -> None:
     n = 4
-    together = threading.Barrier(n, timeout=60)
+    together = threading.Barrier(n, timeout=600)
     examples = [Example(seed) for seed in range(n)]
 
     def work(example: Example) -> bool:

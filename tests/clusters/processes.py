@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from tests.command import run_here
 ROOT = Path(kmeans_dask.__file__).parents[1]
 BIN = Path(sys.executable).parent
 _UNSET = ("DASK_SCHEDULER_ADDRESS", "DASK_KMEANS__TRUSTED_NETWORK")
-PATIENCE = 60  # seconds for anything to start
+PATIENCE = 600  # seconds, by when anything has come about or never will
 
 
 def environment(*paths: Path | str, **more: str) -> dict[str, str]:
@@ -44,6 +45,7 @@ class Cluster:
         self._stack = stack
         self._n_workers = 0
         self._logs: dict[int, Path] = {}
+        self._scheduler: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
@@ -82,8 +84,16 @@ class Cluster:
     ) -> None:
         given = ["--host", host, "--port", "0", "--dashboard-address", "127.0.0.1:0", *words]
         module = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
-        self.start([*module, *given, "--scheduler-file", self.file], env, prefix, "scheduler.log")
+        words = (*module, *given, "--scheduler-file", self.file)
+        self._scheduler = self.start(words, env, prefix, "scheduler.log")
         until(self.is_named, "the scheduler file")
+
+    def kill_scheduler(self) -> None:
+        """End it without a word to anybody."""
+        assert self._scheduler
+        self._scheduler.kill()
+        self._scheduler.wait()
+        self.file.unlink()
 
     def is_named(self) -> bool:
         try:
@@ -125,6 +135,7 @@ def open_cluster(folder: Path) -> Iterator[Cluster]:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
+    process.send_signal(signal.SIGCONT)  # it may have been stopped
     try:
         process.wait(10)
     except subprocess.TimeoutExpired:
@@ -146,7 +157,7 @@ def run(
         env=dict(env or environment()),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == code, done.stderr + done.stdout
     assert "Traceback" not in done.stderr, done.stderr

@@ -9,7 +9,7 @@ from threading import Thread
 from distributed import Client
 
 from tests.clusters.many import IMAGES, WORDS, n_ingested, stopped
-from tests.clusters.processes import KMEANS, Cluster, until
+from tests.clusters.processes import KMEANS, PATIENCE, Cluster, until
 from tests.command import tree
 
 
@@ -36,7 +36,7 @@ def test_a_worker_that_joins_late_gets_work(
         before = n_ingested(tmp_path / "out")
         assert before < IMAGES
         until(lambda: n_ingested(tmp_path / "out") > before, "an image by the second worker")
-    assert job.wait(60) == 0
+    assert job.wait(PATIENCE) == 0
     assert tree(tmp_path / "out") == alone
 
 
@@ -55,9 +55,9 @@ def test_a_worker_that_is_retired_loses_nothing(
             retire.start()
             until(lambda: not is_running(client, address), "its retirement")
             assert n_ingested(tmp_path / "out") < IMAGES
-        retire.join(60)
-        assert goes.wait(60) == 0
-        assert job.wait(60) == 0
+        retire.join(PATIENCE)
+        assert goes.wait(PATIENCE) == 0
+        assert job.wait(PATIENCE) == 0
     assert tree(tmp_path / "out") == alone
 
 
@@ -67,9 +67,9 @@ def test_a_worker_whose_lifetime_ends_loses_nothing(
     first = lonely.start_worker()
     job = begin(lonely, many, tmp_path / "out")
     with stopped(first):
-        second = lonely.start_worker("--lifetime", "1s")
+        second = lonely.start_worker("--lifetime", "10s")
         until(lambda: b"worker-lifetime-reached" in lonely.log_of(second), "its lifetime's end")
         assert n_ingested(tmp_path / "out") < IMAGES
-    assert second.wait(60) == 0
-    assert job.wait(60) == 0
+    assert second.wait(PATIENCE) == 0
+    assert job.wait(PATIENCE) == 0
     assert tree(tmp_path / "out") == alone

@@ -19,6 +19,7 @@ from kmeans_dask.cli.plugin import command
 from tests.clusters.processes import (
     BIN,
     KMEANS,
+    PATIENCE,
     ROOT,
     Cluster,
     environment,
@@ -106,7 +107,7 @@ def test_a_job_waits_for_its_scheduler_file(
     job = cluster.start(words)
     until((out / ".kmeans-dask" / "lock").exists, "the job")
     shutil.copyfile(cluster.file, file)
-    assert job.wait(60) == 0
+    assert job.wait(PATIENCE) == 0
     assert tree(out) == local
 
 
@@ -176,7 +177,7 @@ def test_the_readmes_cluster_runs_as_it_stands(
         env=as_installed,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("out is finished already: nothing to do") == 2

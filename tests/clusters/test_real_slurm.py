@@ -8,13 +8,14 @@ import secrets
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.clusters.many import n_ingested
-from tests.clusters.processes import KMEANS, environment, run, until
+from tests.clusters.processes import KMEANS, PATIENCE, environment, run, until
 from tests.clusters.test_documents import SBATCH
 from tests.clusters.test_slurm import command
 from tests.command import tree
@@ -69,7 +70,7 @@ def start(words: list[str], folder: Path, env: Mapping[str, str]) -> subprocess.
 
 def asked(env: Mapping[str, str], *words: str) -> str:
     """What Slurm answers."""
-    done = subprocess.run(words, env=dict(env), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, env=dict(env), capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, (words, done.stderr)
     return done.stdout
 
@@ -108,7 +109,7 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 def is_idle(env: Mapping[str, str]) -> bool:
     words = ["sinfo", "--noheader", "--format=%T"]
-    done = subprocess.run(words, env=dict(env), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, env=dict(env), capture_output=True, text=True, timeout=PATIENCE)
     return done.stdout.strip() == "idle"
 
 
@@ -136,7 +137,7 @@ def test_the_line_of_the_jobs_readme(
 ) -> None:
     shutil.copytree(photos, place / "data" / "photos")
     job = submitted(SBATCH, place, {**env, "WORDS": "--colors 8"})
-    assert job.wait(120) == 0, log_of(place)
+    assert job.wait(PATIENCE) == 0, log_of(place)
     assert tree(place / "data" / "out") == local
     assert not list(place.glob("kmeans-dask-*"))
 
@@ -154,8 +155,13 @@ def test_a_job_that_is_queued_again_goes_on_to_the_same_bytes(
     until(lambda: "BeginTime" in asked(env, "squeue", "--noheader", "--format=%r"), "the queue")
     assert "interrupted; what is done is kept" in log_of(place)
     assert not list(place.glob("kmeans-dask-*"))
+    assert "Restarts=1 " in asked(env, "scontrol", "show", "job", number)
+    # The node has revoked what it was given for the job until then, to the second.
+    until(lambda: is_idle(env), "the end of the first run on its node")
+    revoked = int(time.time())
+    until(lambda: time.time() >= revoked + 2, "the next second")
     asked(env, "scontrol", "update", f"JobId={number}", "StartTime=now")
-    assert job.wait(200) == 0, log_of(place)
+    assert job.wait(PATIENCE) == 0, log_of(place)
     run("compress", "data/photos", "local", *words, "--workers", "0", cwd=place)
     assert tree(out) == tree(place / "local")
     assert not list(place.glob("kmeans-dask-*"))

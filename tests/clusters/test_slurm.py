@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.clusters.processes import KMEANS, ROOT, environment, run, until
+from tests.clusters.processes import KMEANS, PATIENCE, ROOT, environment, run, until
 from tests.command import tree
 
 SBATCH = ROOT / "jobs" / "slurm" / "compress.sbatch"
@@ -31,14 +31,14 @@ QUIET = "logging:\n  distributed.batched: warning\n"
 # In place of dask and of kmeans-dask, where it is the script alone that matters.
 DASK = """#!/bin/sh
 echo "$1" >>"$SLURM_SUBMIT_DIR/up"
-exec sleep 60
+exec sleep 600
 """
 JOB = """#!/bin/bash
 trap 'echo job >>"$SLURM_SUBMIT_DIR/ended"; exit 143' TERM
 trap 'exit 0' USR2
 [[ -z ${STUBBORN:-} ]] || trap '' TERM
 echo job >>"$SLURM_SUBMIT_DIR/up"
-for _ in $(seq 1200); do sleep 0.05; done
+for _ in $(seq 12000); do sleep 0.05; done
 """
 
 
@@ -79,7 +79,7 @@ def lines(path: Path) -> list[str]:
 
 
 def check_end(folder: Path, script: subprocess.Popen[bytes], code: int, *, queued: bool) -> None:
-    assert script.wait(60) == code, (folder / "log").read_text()
+    assert script.wait(PATIENCE) == code, (folder / "log").read_text()
     assert lines(folder / "scontrol") == ["requeue 7"] * queued
     assert not list(folder.glob("kmeans-dask-7-*"))
 

@@ -20,6 +20,7 @@ from tornado.tcpclient import TCPClient
 from kmeans_dask.cli.where import Where
 from kmeans_dask.cluster.tls import is_exposed
 from tests.clusters.processes import (
+    PATIENCE,
     ROOT,
     Cluster,
     environment,
@@ -147,7 +148,7 @@ def test_a_connection_to_a_port_that_speaks_before_tls_does_is_closed(
             while True:
                 peer, _ = server.accept()
                 with peer:
-                    peer.settimeout(10)
+                    peer.settimeout(PATIENCE)
                     peer.sendall(bytes(64))  # as a scheduler without TLS does
                     said.set()
                     ends.append(end_of(peer))
@@ -156,7 +157,7 @@ def test_a_connection_to_a_port_that_speaks_before_tls_does_is_closed(
 
     def make_and_wait(*args: Any, **more: Any) -> Any:
         made = make(*args, **more)
-        assert said.wait(10)
+        assert said.wait(PATIENCE)
         return made
 
     monkeypatch.setattr(TCPClient, "_create_stream", make_and_wait)
@@ -167,7 +168,7 @@ def test_a_connection_to_a_port_that_speaks_before_tls_does_is_closed(
         words = ("compress", photos, tmp_path / "out", *files(secured.folder))
         assert "it takes no TLS" in refused(*words, "--scheduler", address, "--timeout", "1")
         server.shutdown(socket.SHUT_RDWR)
-        thread.join(60)
+        thread.join(PATIENCE)
     assert not thread.is_alive()
     assert len(ends) >= 2  # Dask's, and ours that asks why
     assert set(ends) == {"closed"}

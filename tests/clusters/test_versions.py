@@ -14,7 +14,15 @@ from kmeans_dask.cluster import connect
 from kmeans_dask.cluster.admission import Admission, admit
 from kmeans_dask.cluster.versions import PACKAGES, difference, versions_here
 from kmeans_dask.errors import ClusterError
-from tests.clusters.processes import Cluster, environment, open_cluster, refused, run, until
+from tests.clusters.processes import (
+    PATIENCE,
+    Cluster,
+    environment,
+    open_cluster,
+    refused,
+    run,
+    until,
+)
 from tests.clusters.tasks import hold, leave
 from tests.command import tree
 
@@ -132,7 +140,7 @@ def test_a_worker_that_joins_late_without_this_package_ends_and_its_work_is_done
         until(lambda: gate.with_suffix(".held").exists(), "a task at work")
         bare = lonely.start_worker(env=bare_path(tmp_path / "bare"), python=(sys.executable, "-S"))
         late = engine.submit("leave", leave, str(tmp_path / "trace"))
-        bare.wait(60)  # Dask ends a worker that cannot read its task
+        bare.wait(PATIENCE)  # Dask ends a worker that cannot read its task
         gate.touch()
         assert engine.result(held) == str(gate)
         assert engine.result(late) == str(tmp_path / "trace")

@@ -426,7 +426,7 @@ def held_elsewhere(path: Path) -> Iterator[None]:
         assert process.stdout
         assert process.stdout.readline() == "held\n"
         yield
-        process.communicate("end\n", timeout=60)
+        process.communicate("end\n", timeout=600)
 
 
 @pytest.mark.parametrize("how", [{}, {"resume": True}, {"overwrite": True}])

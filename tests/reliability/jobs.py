@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 
 _MARK = "KMEANS_DASK_TEST_JOB"  # in the environment of a job and of all that it starts
-LONG = 240.0  # seconds, by when a job has ended or never will
+LONG = 600.0  # seconds, by when a job has ended or never will
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Job:
             self.process.kill()
         self.process.wait(LONG)
 
-    def strays(self, seconds: float = 30.0) -> list[psutil.Process]:
+    def strays(self, seconds: float = LONG) -> list[psutil.Process]:
         """What is still there of it after so long, at most."""
         until = time.monotonic() + seconds
         while (left := self.processes()) and time.monotonic() < until:

@@ -306,7 +306,7 @@ def test_a_job_on_a_full_disk_says_so_and_is_gone_on_with(
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
         command = [sys.executable, "-c", LIMITED, str(limit)]
         job: list[str | Path] = ["compress", large, tmp_path / "out", *words]
-        done = subprocess.run([*command, *job], capture_output=True, text=True, timeout=240)
+        done = subprocess.run([*command, *job], capture_output=True, text=True, timeout=600)
         assert "Traceback" not in done.stderr
         assert (done.returncode, len(done.stderr.splitlines())) == (3, 1), done.stderr
         assert "File too large" in done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from PIL import Image
 
 from kmeans_dask.pipeline.record import read_record
 from tests.command import run_here, tree
+from tests.reliability.faults import Faults
 from tests.reliability.figures import Figures
 from tests.reliability.jobs import LONG, started
 from tests.reliability.pictures import picture, save_pictures
@@ -150,34 +150,9 @@ def test_odd_files_have_an_outcome_each(
 
 # -- images that end the process that decodes them --------------------------------------------
 
-# What Python imports first. No decoder is known that does so of itself; the next one will be.
-SITE = """
-import os, signal, sys, threading, time
-from PIL import ImageFile
-
-load = ImageFile.ImageFile.load
-
-def load_or_not(image):
-    name = os.path.basename(str(getattr(image, "filename", "")))
-    if name.startswith(("crash", "hang", "greedy")):
-        with open(os.environ["KILLED_LOG"], "a") as log:
-            place = "probe" if "kmeans_dask.imaging.inspector" in sys.orig_argv else "worker"
-            log.write(f"{place} {os.getpid()} {name}\\n")
-    if name.startswith("crash"):
-        signal.pthread_kill(threading.get_ident(), signal.SIGSEGV)  # as a decoder would do it
-    if name.startswith("hang"):
-        time.sleep(100000)
-    held = []
-    while name.startswith("greedy"):
-        held.append(b"x" * (1 << 24))
-        time.sleep(0.01)
-    return load(image)
-
-ImageFile.ImageFile.load = load_or_not
-"""
 REASONS = {
     "crash": "ends the process that decodes it (SIGSEGV): quarantined",
-    "hang": "takes longer than 2 s to decode: quarantined",
+    "hang": "takes longer than 600 s to decode: quarantined",
     "greedy": "takes more memory to decode than a worker has: quarantined",
 }
 DEATHS = 4  # of workers, for a piece of work with such images
@@ -187,10 +162,7 @@ DEATHS = 4  # of workers, for a piece of work with such images
 def test_images_that_end_their_workers_are_quarantined_and_the_rest_is_done(
     scope: str, pictures: Path, tmp_path: Path, times: Times, figures: Figures
 ) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
-    log = tmp_path / "log"
-    log.touch()
+    faults = Faults(tmp_path)
     words = ("-k", "16", "--palette", scope, "--partition-pixels", "20000")
     run_here("compress", pictures, tmp_path / "quiet", *words, "--workers", "0")
     shutil.copytree(pictures, tmp_path / "in")
@@ -200,13 +172,10 @@ def test_images_that_end_their_workers_are_quarantined_and_the_rest_is_done(
         folder = ("birds", "birds/small", "trees")[number] if times(0, 1) else "killers"
         (tmp_path / "in" / folder).mkdir(exist_ok=True)
         Image.new("RGB", (20, 20), "red").save(tmp_path / "in" / folder / f"{kind}.png")
-    environment = {
-        "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]),
-        "KILLED_LOG": str(log),
-    }
-    limits = ("--workers", "2", "--image-timeout", "2", "--memory", f"{BUDGET}MB")
+    limits = ("--workers", "2", "--image-timeout", "600", "--memory", f"{BUDGET}MB")
     out = tmp_path / "out"
-    with started("compress", tmp_path / "in", out, *words, *limits, environment=environment) as job:
+    job_words = ("compress", tmp_path / "in", out, *words, *limits)
+    with started(*job_words, environment=faults.environment) as job:
         assert job.wait() == 1, job.said()
         assert not job.strays()
         assert "resource_tracker" not in job.said()  # as it removes what dead workers left
@@ -216,10 +185,9 @@ def test_images_that_end_their_workers_are_quarantined_and_the_rest_is_done(
     found = tree(out)
     found.pop("failures.jsonl")
     assert found == tree(tmp_path / "quiet")
-    said = log.read_text().splitlines()
-    deaths = len({line.split()[1] for line in said if line.startswith("worker")})
+    deaths = len(faults.workers())
     pieces = len(kinds) if times(0, 1) and scope == "shared" else 1
-    assert deaths <= DEATHS * pieces, said
+    assert deaths <= DEATHS * pieces, faults.said()
     figures.note(
         f"{len(kinds)} images that end their workers, {scope}", f"{deaths} workers died, rest done"
     )
@@ -229,18 +197,14 @@ def test_images_that_end_their_workers_are_quarantined_and_the_rest_is_done(
 def test_a_small_job_has_workers_only_where_an_image_would_end_its_process(
     kind: str | None, pictures: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
+    faults = Faults(tmp_path)
     shutil.copytree(pictures, tmp_path / "in")
     if kind:
         Image.new("RGB", (20, 20), "red").save(tmp_path / "in" / f"{kind}.png")
     run_here("compress", pictures, tmp_path / "quiet", "-k", "16", "--workers", "0")
-    environment = {
-        "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]),
-        "KILLED_LOG": str(tmp_path / "log"),
-    }
     out = tmp_path / "out"
-    with started("compress", tmp_path / "in", out, "-k", "16", environment=environment) as job:
+    words = ("compress", tmp_path / "in", out, "-k", "16")
+    with started(*words, environment=faults.environment) as job:
         assert job.wait() == (1 if kind else 0), job.said()
         assert ("local worker processes" in job.said()) is bool(kind)
         assert not job.strays()

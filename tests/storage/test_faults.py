@@ -159,7 +159,7 @@ def test_a_worker_that_dies_while_it_writes_leaves_no_half_object(
         is_out = "/out/" in request.path and ".kmeans" not in request.path
         if request.method == "PUT" and is_out and not half_way.is_set():
             half_way.set()
-            go_on.wait(60)
+            go_on.wait(600)
             raise Cut
 
     between.before = stall

@@ -225,7 +225,7 @@ def test_of_many_that_begin_at_once_one_works_at_a_time(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(600)
     assert done
     assert sorted(done + refused) == list(range(8))
 
@@ -239,7 +239,7 @@ def test_who_has_lost_it_is_stopped(memory: Remote, monkeypatch: pytest.MonkeyPa
     def work() -> None:
         with interrupts.interruptible(), locked(memory / "lock", "photos"):
             (memory / "lock").write_bytes(b"another run's")
-            stopped.wait(60)
+            stopped.wait(600)
 
     with pytest.raises(JobError, match="another run has taken over photos"):
         work()

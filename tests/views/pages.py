@@ -78,5 +78,5 @@ def show(browser: Browser, html: str, folder: Path, **options: Any) -> tuple[Pag
         "addEventListener('securitypolicyviolation', (e) => console.error(e.violatedDirective))"
     )
     page.goto((folder / "report.html").as_uri())
-    page.locator("html[data-drawn=yes]").wait_for(state="attached", timeout=60_000)
+    page.locator("html[data-drawn=yes]").wait_for(state="attached", timeout=600_000)
     return page, wrong

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         Page,
     )
 
-PATIENCE = 30  # seconds for a page to do what it should
+PATIENCE = 300  # seconds for a page to do what it should
 EVIL = "<img src=x onerror=alert(1)>.png"
 STRANGE = (
     EVIL,

@@ -1,0 +1,169 @@
+"""The workers of a cluster while a job waits for them: those that fall silent lose their work."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kmeans_dask.cluster.answers import listed, within
+from kmeans_dask.errors import ClusterError
+from kmeans_dask.settings import WORKER_TIMEOUT
+from kmeans_dask.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from dask.typing import Key
+    from distributed import Client
+
+LOST = "the connection to the scheduler is lost: is it still running?"
+_LOOK_AGAIN = 2.0  # seconds between looks at the cluster's health
+_LISTENINGS = 8  # for the sign of life of a worker, before it is taken for silent
+# A worker gives a sign of life every half second, or every second or two where there are many, and
+# is late where its machine is busy. Dask, too, waits for ten of them at least.
+_SHORTEST, _PER_WORKER = 5.0, 0.1  # seconds
+_RESTART = 10.0  # seconds in which a nanny must have ended its worker
+
+
+class Workers:
+    """Of the scheduler that `client` is connected to; without one for `timeout` seconds it ends."""
+
+    def __init__(self, client: Client, timeout: float) -> None:
+        self._client = client
+        self._timeout = timeout
+        self._threads = 0
+        self._looked_at = self._listened_at = -math.inf
+        self._lacking = Stopwatch(_LOOK_AGAIN)
+        self._pulses: dict[str, _Pulse] = {}
+        self._silent: list[str] = []  # that were given up
+
+    def asked(self, ask: Callable[..., Any], **words: Any) -> Any:
+        """What the scheduler answers. Raises ClusterError where it does not."""
+        try:
+            return self._client.sync(within, self._timeout, ask, **words)
+        except OSError as error:  # a timeout is one too
+            if not isinstance(error, TimeoutError):
+                raise ClusterError(LOST) from error
+            raise ClusterError(
+                f"the scheduler has not answered for {self._timeout:g} s: is it still running?"
+            ) from error
+
+    def threads(self) -> int:
+        """Threads of all workers, or 1 where none is there yet."""
+        self._count()
+        return max(1, self._threads)
+
+    def memory(self) -> int | None:
+        """Bytes for a task on any worker; None where that is not limited."""
+        limits = [
+            each["memory_limit"] // each["nthreads"]
+            for each in self._identities().values()
+            if each["memory_limit"]
+        ]
+        return min(limits, default=None)
+
+    def look(self) -> int:
+        """Look after them, if it is time to; returns how many threads they had the last time.
+
+        A worker that is silent loses its work to others. Raises ClusterError where nobody is left,
+        or where the scheduler does not answer.
+        """
+        if time.monotonic() - self._looked_at > _LOOK_AGAIN:
+            self._count()
+            if self._threads:
+                self._lacking = Stopwatch(_LOOK_AGAIN)
+            elif self._lacking.read() > self._timeout:
+                since = f" since {listed(self._silent)} fell silent" if self._silent else ""
+                raise ClusterError(
+                    f"the cluster has had no worker for {self._timeout:g} s{since}: start workers "
+                    "and run the job again"
+                )
+            if time.monotonic() - self._listened_at > self._pause:
+                self._listen()
+            self._looked_at = time.monotonic()
+        return max(1, self._threads)
+
+    def holding(self, key: Key) -> list[str]:
+        """The workers that hold the result called `key`."""
+        found = self.asked(self._scheduler.who_has, keys=[key])
+        return list(found.get(key, ()))
+
+    def give_up(self, addresses: Collection[str]) -> bool:
+        """Have others do again what these workers do and hold; returns False where none are left.
+
+        A worker's nanny starts it again. One without a nanny is struck off, and ends should it
+        ever wake up: so it stays where there are no others.
+        """
+        found = self._identities()
+        others = found.keys() - set(addresses)
+        lost = [each for each in addresses if each in found and (others or found[each]["nanny"])]
+        if not lost:
+            return bool(others)
+        ends: dict[str, str] = {}
+        with suppress(Exception):  # of a scheduler that does not do it the next look will tell
+            ends = self._client.sync(
+                within,
+                3 * _RESTART,
+                self._scheduler.restart_workers,
+                workers=lost,
+                timeout=_RESTART,
+                wait_for_workers=False,
+                on_error="return",
+                stimulus_id=f"kmeans-dask-silent-{time.time()}",
+            )
+        self._silent = lost
+        return bool(others) or "OK" in ends.values()
+
+    @property
+    def _scheduler(self) -> Any:
+        return self._client.scheduler
+
+    @property
+    def _pause(self) -> float:
+        """Seconds between two times of listening for signs of life."""
+        return max(_LOOK_AGAIN, min(self._timeout, WORKER_TIMEOUT) / _LISTENINGS)
+
+    def _count(self) -> None:
+        self._threads = sum(self.asked(self._scheduler.ncores).values())
+
+    def _identities(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = self.asked(self._scheduler.identity, n_workers=-1)[
+            "workers"
+        ]
+        return found
+
+    def _listen(self) -> None:
+        """Give up those that are silent. Raises ClusterError where all are, and stay so."""
+        found = self._identities()
+        for address, about in found.items():
+            pulse = self._pulses.get(address)
+            if pulse is None or pulse.sign != about["last_seen"]:
+                self._pulses[address] = _Pulse(about["last_seen"], Stopwatch(self._pause))
+        for address in self._pulses.keys() - found.keys():
+            del self._pulses[address]
+        self._listened_at = time.monotonic()
+        silences = {address: pulse.silence() for address, pulse in self._pulses.items()}
+        least = _SHORTEST + _PER_WORKER * len(found)
+        limit = max(least, min(self._timeout, WORKER_TIMEOUT))
+        silent = [address for address, silence in silences.items() if silence > limit]
+        if silent and self.give_up(silent):
+            return
+        longest = max(least, self._timeout)
+        if silences and min(silences.values()) > longest:
+            raise ClusterError(
+                f"no worker has answered for {longest:g} s ({listed(silent)}): do they hang, or "
+                "are they suspended?"
+            )
+
+
+@dataclass
+class _Pulse:
+    """A worker's last sign of life, and for how long there has been no other."""
+
+    sign: float
+    _since: Stopwatch = field(repr=False)
+
+    def silence(self) -> float:
+        return self._since.read()

@@ -1,0 +1,74 @@
+"""Jobs on this machine that are suspended and continued, and workers of theirs that are stopped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+
+from tests.command import run_here, tree
+from tests.reliability.faults import Faults
+from tests.reliability.jobs import started, until
+
+LIMIT = 8  # seconds for an image, and for a sign of life of a worker
+WORDS = ("-k", "16", "--partition-pixels", "6000", "--timeout", f"{LIMIT}")
+
+
+@pytest.fixture
+def held(pictures: Path, tmp_path: Path) -> Path:
+    """The pictures, and one that is not decoded before it may be."""
+    folder = Path(shutil.copytree(pictures, tmp_path / "in"))
+    Image.new("RGB", (20, 20), "red").save(folder / "held.png")
+    return folder
+
+
+def quiet(folder: Path, tmp_path: Path) -> dict[str, str]:
+    """What comes of a job that is left alone."""
+    run_here("compress", folder, tmp_path / "quiet", *WORDS, "--workers", "0")
+    return tree(tmp_path / "quiet")
+
+
+@pytest.mark.parametrize(("workers", "whole"), [(0, True), (2, True), (2, False)])
+def test_a_job_that_is_suspended_goes_on_when_it_is_continued(
+    workers: int, whole: bool, held: Path, tmp_path: Path
+) -> None:
+    faults = Faults(tmp_path)
+    words = ("compress", held, tmp_path / "out", *WORDS, "--workers", str(workers))
+    limit = ("--image-timeout", f"{LIMIT if whole else 600}")
+    with started(*words, *limit, environment=faults.environment) as job:
+
+        def send(number: signal.Signals) -> None:
+            os.killpg(job.process.pid, number) if whole else job.process.send_signal(number)
+
+        assert until(lambda: bool(faults.said()), job), job.said()
+        send(signal.SIGSTOP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            job.wait(1.5 * LIMIT)  # until every limit is past
+        faults.gate.touch()
+        send(signal.SIGCONT)
+        assert job.wait() == 0, job.said()
+        assert not job.strays()
+        assert len(faults.workers()) == 1, "its decoder was not let go on"
+        assert "unresponsive" not in job.said()
+    assert tree(tmp_path / "out") == quiet(held, tmp_path)
+
+
+def test_a_worker_that_is_stopped_is_replaced(held: Path, tmp_path: Path) -> None:
+    faults = Faults(tmp_path)
+    words = ("compress", held, tmp_path / "out", *WORDS, "--workers", "2")
+    with started(*words, environment=faults.environment) as job:
+        assert until(lambda: bool(faults.workers()), job), job.said()
+        stopped = psutil.Process(faults.workers()[0])
+        stopped.suspend()
+        assert until(lambda: len(faults.workers()) > 1, job), job.said()
+        faults.gate.touch()
+        assert job.wait() == 0, job.said()
+        assert not stopped.is_running()
+        assert not job.strays()
+    assert tree(tmp_path / "out") == quiet(held, tmp_path)
