@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -12,13 +13,17 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from kmeans_dask.errors import JobError, UnreachableError, UsageError
+from kmeans_dask.errors import JobError, UsageError
 from kmeans_dask.storage.files import names_in
+from kmeans_dask.storage.notices import notice
+from kmeans_dask.storage.patience import Attempts, PassingError
 from kmeans_dask.storage.place import Place
-from kmeans_dask.storage.remote import Remote
+from kmeans_dask.storage.remote import Remote, Tagged
 
 LEASE = 30.0  # seconds after which a run that has not been heard of is taken for dead
 _BEAT = 5.0  # seconds between its signs of life
+# What file systems say that have no locks, as Lustre without `flock`, or NFS without its daemon.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 _PAUSE = 0.5  # seconds between looks for those of another run
 
 
@@ -76,10 +81,13 @@ def _locked(path: Path, what: str, *, shared: bool) -> Iterator[None]:
                 raise UsageError(f"{path} is a link: remove it") from error
             raise
         try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            _flock(path, file, shared=shared)
         except BlockingIOError as error:
             os.close(file)
             raise _busy(what) from error
+        except BaseException:
+            os.close(file)
+            raise
         if _is_at(path, file):
             break
         os.close(file)  # who held it has removed it, and somebody may have made another one
@@ -87,6 +95,19 @@ def _locked(path: Path, what: str, *, shared: bool) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def _flock(path: Path, file: int, *, shared: bool) -> None:
+    """Hold a file. Where its file system has no locks, say so, and go on without."""
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        notice(
+            f"the file system of {path.parent} has no locks: make sure that no other run works "
+            "there at the same time"
+        )
 
 
 def _is_at(path: Path, file: int) -> bool:
@@ -154,15 +175,23 @@ class _Lease:
         Raises FileExistsError where it is another's, FileNotFoundError where it is gone.
         """
         sign = secrets.token_hex(16).encode()  # never the same twice: so its tag is another one
-        try:
-            self._tag = self.path.exchange(sign, tag) if tag else self.path.create(sign)
-        except (FileExistsError, UnreachableError):
-            with suppress(FileNotFoundError):  # who had it has just given it back
-                found = self.path.tagged()
-                if found.data == sign:  # only the answer was lost
+        attempts = Attempts()
+        while True:
+            try:
+                self._tag = self.path.exchange(sign, tag) if tag else self.path.create(sign)
+                return
+            except (FileExistsError, PassingError) as error:
+                found = _tagged(self.path)
+                if found and found.data == sign:  # only the answer was lost
                     self._tag = found.tag
                     return
-            raise
+                if isinstance(error, FileExistsError):
+                    raise
+                if (found.tag if found else None) != tag:  # somebody else was faster
+                    kind = FileExistsError if found else FileNotFoundError
+                    raise kind(str(self.path)) from None
+                if not attempts.pause(error):
+                    raise
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -173,7 +202,7 @@ class _Lease:
             yield
         finally:
             self._ended.set()
-            thread.join()
+            thread.join(_BEAT)  # it may be waiting for a store that does not answer
 
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT):
@@ -183,7 +212,9 @@ class _Lease:
                 self.is_lost = True
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            except (OSError, JobError):  # perhaps the next time; who comes meanwhile may take over
+            # Perhaps the next time; who comes meanwhile may take over. A signal is not for this
+            # thread: what is tidied up after one needs the lease.
+            except (OSError, JobError, KeyboardInterrupt):
                 continue
 
     def give_back(self) -> None:
@@ -191,6 +222,12 @@ class _Lease:
         with suppress(OSError, JobError):
             if self.path.tagged().tag == self._tag:
                 self.path.unlink(missing_ok=True)
+
+
+def _tagged(path: Remote) -> Tagged | None:
+    with suppress(FileNotFoundError):
+        return path.tagged()
+    return None
 
 
 def _is_alive(lease: Remote) -> bool:

@@ -8,13 +8,13 @@ import random
 import signal
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kmeans_dask.errors import UnreachableError
-from kmeans_dask.storage import Remote, locks, remote
+from kmeans_dask.storage import Remote, locks, patience
 from tests.command import run_here, tree
 from tests.reliability.jobs import started, until
 from tests.reliability.pictures import save_pictures
@@ -49,13 +49,8 @@ def between(server: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what fails, the end comes soon."""
-    retry = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
-    backoff = {
-        "base": 2,
-        "init_backoff": timedelta(seconds=0.01),
-        "max_backoff": timedelta(seconds=0.05),
-    }
-    monkeypatch.setattr(remote, "_RETRY", retry | {"backoff": backoff})
+    short = replace(patience.PATIENCE, outage=1.0, first=0.01, longest=0.05)
+    monkeypatch.setattr(patience, "PATIENCE", short)
 
 
 def cut(request: Request) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import MemoryStore
 
 from kmeans_dask import interrupts
-from kmeans_dask.errors import JobError, UnreachableError, UsageError
+from kmeans_dask.errors import JobError, UsageError
 from kmeans_dask.storage import Remote, locks, remote
 from kmeans_dask.storage.locks import held, locked
 from tests.storage.server import Bucket
@@ -255,7 +255,7 @@ class Forgetful(MemoryStore):
         done = super().put(*given, **named)
         if self.failures:
             self.failures -= 1
-            raise UnreachableError("no answer")
+            raise GenericError("no answer")
         return done
 
 
