@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from kmeans_dask.stopwatch import PACE, Stopwatch
+
 EXIT_CODE = 3
 
 
@@ -21,13 +23,20 @@ EXIT_CODE = 3
 class Limit:
     """The limit of the block that a thread is in.
 
-    deadline: of decoding, by the monotonic clock; None while something is fetched
-    fetched: seconds of the limit that went for what was fetched
+    stopwatch: of decoding since something was fetched last; None while something is fetched
+    decoded, fetched: seconds of either before that
     """
 
     seconds: float
-    deadline: float | None
+    stopwatch: Stopwatch | None = None
+    decoded: float = 0.0
     fetched: float = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether decoding has taken longer."""
+        stopwatch = self.stopwatch
+        return stopwatch is not None and self.decoded + stopwatch.read() > self.seconds
 
 
 _limits: dict[int, Limit] = {}  # of threads
@@ -40,7 +49,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     if _started.acquire(blocking=False):
         threading.Thread(target=_watch, name="watchdog", daemon=True).start()
     thread = threading.get_ident()
-    _limits[thread] = Limit(seconds, time.monotonic() + seconds)
+    _limits[thread] = Limit(seconds, Stopwatch())
     try:
         yield
     finally:
@@ -54,28 +63,28 @@ def is_limited() -> bool:
 
 @contextmanager
 def fetching() -> Iterator[Limit | None]:
-    """The limit of this thread, whose clock stands still inside the block; None without any.
+    """The limit of this thread, None without any; its clock stands still inside the block.
 
     Whoever fetches keeps to it by itself.
     """
     limit = _limits.get(threading.get_ident())
-    if limit is None or limit.deadline is None:
+    if limit is None or limit.stopwatch is None:
         yield limit
         return
-    left = limit.deadline - time.monotonic()
-    limit.deadline = None
+    limit.decoded += limit.stopwatch.read()
+    limit.stopwatch = None
     try:
         yield limit
     finally:
-        limit.deadline = time.monotonic() + left
+        limit.stopwatch = Stopwatch()
 
 
 def _watch() -> None:
     while True:
-        time.sleep(0.5)
-        now = time.monotonic()
-        deadlines = [limit.deadline for limit in list(_limits.values())]
-        if any(deadline is not None and deadline < now for deadline in deadlines):
+        time.sleep(PACE)
+        # All of them are read each time, as a stopwatch has to be.
+        overdue = [limit.is_over for limit in list(_limits.values())]
+        if any(overdue):
             if "distributed" not in sys.modules:  # else whoever waits for this process says it
                 sys.stderr.write(
                     "kmeans-dask: an image takes too long to decode: raise --image-timeout, or "

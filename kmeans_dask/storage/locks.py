@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from kmeans_dask.errors import JobError, UsageError
+from kmeans_dask.stopwatch import Stopwatch
 from kmeans_dask.storage.files import names_in
 from kmeans_dask.storage.notices import notice
 from kmeans_dask.storage.patience import Attempts, PassingError
@@ -128,6 +129,8 @@ def _leased(path: Remote, what: str, *, shared: bool) -> Iterator[None]:
     mine = _Lease(readers / secrets.token_hex(8) if shared else path)
     mine.take(what)
     try:
+        with suppress(FileNotFoundError):
+            mine.path.stat()  # a web page that has answered in place of the store is told by that
         for other in [path] if shared else list(readers.walk()):
             with suppress(FileNotFoundError):  # it has just ended
                 if _is_alive(other):
@@ -176,9 +179,13 @@ class _Lease:
         """
         sign = secrets.token_hex(16).encode()  # never the same twice: so its tag is another one
         attempts = Attempts()
+
+        def write() -> str:
+            return self.path.exchange(sign, tag) if tag else self.path.create(sign)
+
         while True:
             try:
-                self._tag = self.path.exchange(sign, tag) if tag else self.path.create(sign)
+                self._tag = attempts.ask(write)
                 return
             except (FileExistsError, PassingError) as error:
                 found = _tagged(self.path)
@@ -233,8 +240,8 @@ def _tagged(path: Remote) -> Tagged | None:
 def _is_alive(lease: Remote) -> bool:
     """Whether there is a sign of life of `lease`. Raises FileNotFoundError when it ends."""
     sign = lease.tagged()
-    until = time.monotonic() + LEASE - (_now(lease) - sign.written)
-    while time.monotonic() < until:
+    left, stopwatch = LEASE - (_now(lease) - sign.written), Stopwatch(_PAUSE)
+    while stopwatch.read() < left:
         time.sleep(_PAUSE)
         if lease.tagged().tag != sign.tag:
             return True

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from kmeans_dask import interrupts
 from kmeans_dask.errors import UnreachableError
+from kmeans_dask.stopwatch import Stopwatch
 from kmeans_dask.storage.notices import notice
 from kmeans_dask.watchdog import Limit, fetching
 
@@ -35,6 +36,7 @@ class Patience:
     connect, silence, request: until a connection is there; in which no byte comes; of one request
         with all its bytes
     image: of one read of an image, where no --image-timeout is known
+    parts: of what obstore tries again by itself
     quiet: after something has failed first, until that is said
     answer: until a store that is asked whether it is there says so
     """
@@ -49,6 +51,7 @@ class Patience:
     image: float = 60.0
     quiet: float = 5.0
     answer: float = 10.0
+    parts: float = 10.0
 
     def pauses(self) -> Iterator[float]:
         """Without an end."""
@@ -71,7 +74,7 @@ class Patience:
         """How obstore itself tries again: a part of an upload, the rest of a body, a token."""
         return {
             "max_retries": 3,
-            "retry_timeout": timedelta(seconds=self.longest),
+            "retry_timeout": timedelta(seconds=self.parts),
             "backoff": {
                 "base": 2,
                 "init_backoff": timedelta(seconds=self.first),
@@ -92,29 +95,46 @@ class TooSlowError(PassingError):
 
 
 class Attempts:
-    """The attempts at one thing: since when they fail, and how long they may."""
+    """The attempts at one thing.
+
+    spent: seconds of all of them, and of the pauses between; failing: of those since the first
+        failure. While this process is suspended none pass.
+    """
 
     def __init__(self) -> None:
+        self.spent = self.failing = 0.0
         self._pauses = PATIENCE.pauses()
-        self._since: float | None = None
+        self._has_failed = False
         self._is_farewell = interrupts.is_interrupted()
+
+    def ask(self, call: Callable[[], T], seconds: float = float("inf")) -> T:
+        """What `call` returns. Raises as `waited` does."""
+        stopwatch = Stopwatch(_SLICE)
+        try:
+            return waited(call, seconds, stopwatch)
+        finally:
+            self._pass(stopwatch.read())
 
     def pause(self, failure: UnreachableError) -> bool:
         """Wait for the next attempt after a failure; False where there is time for none."""
-        pause, now = next(self._pauses), time.monotonic()
-        if self._since is None:
-            self._since = now
+        self._has_failed = True
+        pause = next(self._pauses)
         outage = PATIENCE.farewell if self._is_farewell else PATIENCE.outage
-        failing = now - self._since
-        if failing + pause > outage:
+        if self.failing + pause > outage:
             return False
-        if failing > PATIENCE.quiet:
+        if self.failing > PATIENCE.quiet:
             notice(f"{failure}: it is tried again for {outage:g} s")
-        while (left := now + pause - time.monotonic()) > 0:
+        until = time.monotonic() + pause
+        while (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _SLICE))
             if not self._is_farewell:
                 interrupts.check_interrupted()
+        self._pass(pause)
         return True
+
+    def _pass(self, seconds: float) -> None:
+        self.spent += seconds
+        self.failing += seconds * self._has_failed
 
 
 def persistently(ask: Callable[[], T]) -> T:
@@ -122,7 +142,7 @@ def persistently(ask: Callable[[], T]) -> T:
     attempts = Attempts()
     while True:
         try:
-            return waited(ask)
+            return attempts.ask(ask)
         except PassingError as error:
             if not attempts.pause(error):
                 raise
@@ -137,13 +157,13 @@ def fetched(ask: Callable[[], T], is_there: Callable[[], bool], where: str) -> T
     the store is there: the rest can be done. If the store is not, that is no fault of the image,
     and takes nothing of its time.
     """
-    attempts, since = Attempts(), time.monotonic()
+    attempts = Attempts()
     with fetching() as known:
-        limit = known or Limit(PATIENCE.image, None)
+        limit = known or Limit(PATIENCE.image)
         while True:
-            began = time.monotonic()
+            before = attempts.spent
             try:
-                value = waited(ask, limit.seconds - limit.fetched)
+                value = attempts.ask(ask, limit.seconds - limit.fetched)
             except TooSlowError:
                 if _is_there(is_there):
                     reason = f"takes longer than {limit.seconds:g} s to fetch: quarantined"
@@ -153,17 +173,15 @@ def fetched(ask: Callable[[], T], is_there: Callable[[], bool], where: str) -> T
             except PassingError as error:
                 failure = error
             else:
-                limit.fetched += time.monotonic() - began
+                limit.fetched += attempts.spent - before
                 return value
             is_over = not attempts.pause(failure)
-            if is_over or time.monotonic() - since > limit.seconds:
-                if _is_there(is_there):
-                    said = str(failure).removeprefix(f"{where}: ")
-                    raise OSError(
-                        errno.EIO, f"cannot be fetched ({said}): quarantined", where
-                    ) from None
-                if is_over:
-                    raise failure
+            if (is_over or attempts.spent > limit.seconds) and _is_there(is_there):
+                said = str(failure).removeprefix(f"{where}: ")
+                reason = f"cannot be fetched ({said}): quarantined"
+                raise OSError(errno.EIO, reason, where) from None
+            if is_over:
+                raise failure
 
 
 def _is_there(ask: Callable[[], bool]) -> bool:
@@ -191,18 +209,20 @@ class _Call:
         self.done.set()
 
 
-def waited(call: Callable[[], T], seconds: float = float("inf")) -> T:
+def waited(
+    call: Callable[[], T], seconds: float = float("inf"), stopwatch: Stopwatch | None = None
+) -> T:
     """What `call` returns. Raises TooSlowError after `seconds`, KeyboardInterrupt on a signal.
 
     Then it goes on by itself: a request cannot be called back, and has limits of its own.
     """
+    stopwatch = stopwatch or Stopwatch(_SLICE)
     is_farewell = interrupts.is_interrupted()
-    until = time.monotonic() + seconds
     running = _Call(call)
-    while not running.done.wait(max(0.0, min(_SLICE, until - time.monotonic()))):
+    while not running.done.wait(max(0.0, min(_SLICE, seconds - stopwatch.read()))):
         if not is_farewell:
             interrupts.check_interrupted()
-        if time.monotonic() >= until:
+        if stopwatch.read() >= seconds:
             raise TooSlowError("the object store does not answer in time")
     if running.error:
         raise running.error

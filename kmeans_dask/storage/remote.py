@@ -39,6 +39,7 @@ SCHEMES = ("s3", "gs", "az")
 _HEAD = 1 << 16  # bytes that are asked for where few are wanted
 _MOST_AHEAD = 1 << 23  # where more and more are
 _WHOLE = 1 << 26  # bytes that are sent by one PUT
+_LISTED = 1000  # objects, of which a page tells
 _DELETED = 1000  # objects, by one request
 _BUSY = re.compile("408|429|5(?!01|05)..")  # status codes that pass
 _DIGEST = re.compile('"?([0-9a-f]{32})"?')  # a tag that may be the MD5 of the object
@@ -187,7 +188,7 @@ class Remote:
 
     def is_dir(self) -> bool:
         """Whether there are objects below this name."""
-        return bool(next(self._pages(chunk_size=1), ()))
+        return bool(next(self._pages(1), ()))
 
     def exists(self) -> bool:
         """Whether there is anything."""
@@ -215,7 +216,7 @@ class Remote:
                 if each["size"] or Remote.is_file(self._at(each["path"])):
                     yield path
 
-    def _pages(self, chunk_size: int = 1000) -> Iterator[Sequence[ObjectMeta]]:
+    def _pages(self, at_once: int | None = None) -> Iterator[Sequence[ObjectMeta]]:
         """A listing by its pages; after one that has failed it goes on behind the last."""
         pages: Iterator[Sequence[ObjectMeta]] | None = None
         last: str | None = None
@@ -224,7 +225,7 @@ class Remote:
             nonlocal pages
             going_on, pages = pages, None
             listing = going_on or iter(
-                bucket.list(self._below(), offset=last, chunk_size=chunk_size)
+                bucket.list(self._below(), offset=last, chunk_size=at_once or _LISTED)
             )
             found = next(listing, ())
             pages = listing
@@ -242,11 +243,16 @@ class Remote:
 
     def read_at_most(self, size: int) -> bytes | None:
         """All of the object; None where it has more than `size` bytes, and then none are read."""
+        return self.read_with_status(size)[0]
+
+    def read_with_status(self, size: int) -> tuple[bytes | None, Status]:
+        """The same, and the status of what was read."""
         name = self._named()
 
-        def read(bucket: ObjectStore) -> bytes | None:
+        def read(bucket: ObjectStore) -> tuple[bytes | None, Status]:
             found = self._get(bucket, name)
-            return self._whole(bucket, found) if found.meta["size"] <= size else None
+            data = self._whole(bucket, found) if found.meta["size"] <= size else None
+            return data, _status(found.meta)
 
         return self._fetch(read) if is_limited() else self._ask(read)
 
@@ -364,12 +370,8 @@ class Remote:
 
     def _put(self, data: bytes, mode: Any) -> str:
         name, bucket = self._named(), _bucket(self._bucket)
-
-        def put() -> str:
-            with telling(self):
-                return str(bucket.put(name, data, mode=mode, use_multipart=False)["e_tag"])
-
-        return patience.waited(put)
+        with telling(self):
+            return str(bucket.put(name, data, mode=mode, use_multipart=False)["e_tag"])
 
     def unlink(self, *, missing_ok: bool = False) -> None:
         """Remove the object. Raises FileNotFoundError where there is none, unless that may be."""
