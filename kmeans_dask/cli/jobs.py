@@ -46,7 +46,7 @@ from kmeans_dask.cli.options import (
 )
 from kmeans_dask.cli.run import Run
 from kmeans_dask.cli.where import Where, placed
-from kmeans_dask.errors import UsageError
+from kmeans_dask.errors import UnreachableError, UsageError
 from kmeans_dask.settings import (
     IMAGE_SECONDS,
     MAX_PIXELS,
@@ -59,6 +59,7 @@ from kmeans_dask.settings import (
     FitSettings,
 )
 from kmeans_dask.storage import place_of
+from kmeans_dask.storage.targets import check_folder
 
 if TYPE_CHECKING:
     from kmeans_dask.cluster import Engine
@@ -177,6 +178,7 @@ def compress(
         palette,
     )
     as_tokens = encode_settings.format == "tokens"
+    check_folder(output, "OUTPUT")
     checks.check_outside(inputs, output, "OUTPUT")
     if as_tokens:
         refuse_given(context, "--format tokens", ("store", "overwrite", "always", "keep_palette"))
@@ -184,6 +186,7 @@ def compress(
     if store:
         if not settings.is_shared:
             raise UsageError("--store holds a shared palette's images: leave it out, or --palette")
+        check_folder(store, "--store")
         checks.check_store_path([*inputs, output], store)
     if keep_palette and not store:
         raise UsageError("--keep-palette takes the palette of a store: name it with --store")
@@ -205,10 +208,12 @@ def compress(
         with open_work(
             output, settings.as_asked(), resume=resume or keep_palette, overwrite=overwrite
         ) as work:
+            run.keeps = lambda error: work.is_kept
             if store:
                 with open_collection(
                     store, run.planning(find), settings.decode, resume=resume
                 ) as held:
+                    run.keeps = lambda error: True
                     return _compress(
                         run, engine, held.plan, work, settings, held, keep_palette=keep_palette
                     )
@@ -281,6 +286,7 @@ def _compress_to_tokens(
     from kmeans_dask.views.summary import show_tokens
 
     with open_collection(output, run.planning(find), settings.decode, resume=resume) as held:
+        run.keeps = lambda error: True
         check_originals(held.plan, output)
         small = partial(_is_small, held.plan, settings.decode)
         with connect(small) as engine, engine.sharing([held.store.path], images_of(held.plan)):
@@ -300,6 +306,11 @@ def _is_small(
 
     is_little = is_small(plan) and (encode is None or is_quick(encode))
     return is_little and (decode is None or is_safe(plan, decode))
+
+
+def _can_ask(error: BaseException) -> bool:
+    """Whether a store can be asked what it has, after that error."""
+    return not isinstance(error, UnreachableError)
 
 
 # What makes no sense with a palette that is given.
@@ -330,6 +341,7 @@ def ingest(
     from kmeans_dask.pipeline.sample import images_of
     from kmeans_dask.views.summary import show_ingested
 
+    check_folder(store, "STORE")
     check_store_path(inputs, store)
     settings = DecodeSettings(max_pixels, keep_metadata=keep_metadata, seconds=image_timeout)
     find = partial(
@@ -340,12 +352,13 @@ def ingest(
         hashed=hashed,
     )
     with Run(as_json) as run:
-        with (
-            open_collection(store, run.planning(find), settings, resume=resume) as held,
-            run.engine(where, partial(_is_small, held.plan, settings)) as engine,
-            engine.sharing([held.store.path], images_of(held.plan)),
-        ):
-            ingested = ingest_and_count(held, engine, run.progress)
+        with open_collection(store, run.planning(find), settings, resume=resume) as held:
+            run.keeps = lambda error: True
+            with (
+                run.engine(where, partial(_is_small, held.plan, settings)) as engine,
+                engine.sharing([held.store.path], images_of(held.plan)),
+            ):
+                ingested = ingest_and_count(held, engine, run.progress)
         run.show(ingested.as_dict(), show_ingested(ingested))
     return int(ingested.failed > 0)
 
@@ -391,6 +404,7 @@ def fit(
     )
 
     from kmeans_dask.pipeline.fit import fit as fit_store
+    from kmeans_dask.pipeline.fit import has_checkpoint
     from kmeans_dask.pipeline.plan import Plan
     from kmeans_dask.storage.locks import locked
     from kmeans_dask.store import Store
@@ -398,6 +412,7 @@ def fit(
 
     opened = Store.open(store.absolute())
     with Run(as_json) as run:
+        run.keeps = lambda error: _can_ask(error) and has_checkpoint(opened, settings)
         with (
             locked(Store.lock_file(opened.path), str(store)),
             run.engine(
@@ -465,6 +480,10 @@ def encode(
     if settings.format == "tokens":
         refuse_given(context, "--format tokens", ("output", "overwrite", "always"))
         with Run(as_json) as run:
+            run.keeps = lambda error: (
+                _can_ask(error)
+                and any(opened.has_indices(fitted.name, each) for each in opened.partition_ids)
+            )
             with (
                 locked(Store.lock_file(opened.path), str(store)),
                 run.engine(where, partial(_is_small, plan), assigns=True) as engine,
@@ -475,6 +494,7 @@ def encode(
         return int(tokens.failed > 0)
     if output is None:
         raise UsageError("OUTPUT is missing: name a folder to write to")
+    check_folder(output, "OUTPUT")
     checks.check_encoding(opened, fitted, settings)
     inputs = [place_of(given) for given in opened.plan["inputs"]]
     checks.check_outside([store, *inputs], output, "OUTPUT")
@@ -485,6 +505,7 @@ def encode(
     refuse_alike(names_of_store(opened), output)
     with Run(as_json) as run:
         with open_work(output, asked, resume=resume, overwrite=overwrite) as work:
+            run.keeps = lambda error: work.is_kept
             with (
                 locked(Store.lock_file(opened.path), str(store), shared=True),
                 run.engine(

@@ -9,8 +9,8 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from kmeans_dask.errors import JobError, UsageError
@@ -20,6 +20,7 @@ from kmeans_dask.storage.notices import notice
 from kmeans_dask.storage.patience import Attempts, PassingError
 from kmeans_dask.storage.place import Place
 from kmeans_dask.storage.remote import Remote, Tagged
+from kmeans_dask.storage.targets import beginning, exists, in_the_way
 
 LEASE = 30.0  # seconds after which a run that has not been heard of is taken for dead
 _BEAT = 5.0  # seconds between its signs of life
@@ -46,26 +47,47 @@ def held(folder: Place, lock: str, what: str) -> Iterator[None]:
     """Hold `folder`, which is made where there is none, by `lock` in it.
 
     What holds nothing else in the end goes again, and so do the folders around it that were made.
-    Raises UsageError where another run holds it, or where something is in its way.
+    Raises UsageError where another run holds it, where something is in its way, or where nothing
+    can be written; then nothing was.
     """
     if isinstance(folder, Remote):
-        with locked(folder / lock, what):
+        with ExitStack() as holding:
+            with beginning(what):
+                holding.enter_context(locked(folder / lock, what))
             yield
         return
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"{error.filename} is in the way: it is no folder") from error
-    with locked(folder / lock, what):
+    missing = [path for path in (folder, *folder.parents) if not exists(path)]
+    with ExitStack() as holding:
+        try:
+            with beginning(what):
+                _make(folder)
+                holding.enter_context(locked(folder / lock, what))
+        except BaseException:
+            _remove_empty(missing)
+            raise
         try:
             yield
         finally:
             if names_in(folder) <= {lock}:
                 (folder / lock).unlink(missing_ok=True)
-                for path in missing:
-                    if not names_in(path):
-                        path.rmdir()
+                _remove_empty(missing)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(
+            f"{in_the_way(folder) or folder} is in the way: it is no folder"
+        ) from error
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders from the innermost on, up to one that holds something."""
+    with suppress(OSError):
+        for folder in folders:
+            if exists(folder):
+                folder.rmdir()
 
 
 def _busy(what: str) -> UsageError:

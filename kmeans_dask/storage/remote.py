@@ -47,6 +47,7 @@ _LASTING = ("credential", "certificate", "without location")  # what else does n
 # In errors of answers that no object store gives, unless they were cut.
 _FOREIGN = ("invalid list response", "invalid DeleteObjects response", "non-partial response",
             "ETag Header missing", "Content-Range header not present")  # fmt: skip
+_CREDENTIALS = re.compile(r"https?://(169\.254\.|metadata\.google\.)\S*")
 _PAGE = re.compile("<!doctype html|<html", re.IGNORECASE)
 _STATUS = re.compile(r"status code: (\d{3}[ \w-]*)")
 
@@ -668,7 +669,9 @@ def _failure(remote: Remote, error: Exception) -> Exception:
         if code == "404":
             return remote._no_bucket()
         kind = UnreachableError
-    elif isinstance(error, _refusals(exceptions)) or any(word in text.lower() for word in _LASTING):
+    elif not code and (
+        isinstance(error, _refusals(exceptions)) or any(word in text.lower() for word in _LASTING)
+    ):
         kind = UnreachableError
     elif any(word in text for word in _FOREIGN):
         with suppress(OSError):
@@ -685,8 +688,11 @@ def _refusals(exceptions: Any) -> tuple[type[Exception], ...]:
 
 
 def _text(error: Exception) -> str:
-    """What an error says, without names of objects, which may be any words."""
-    return re.sub(r"https?://\S+", "", str(error))
+    """What an error says, without names of objects, which may be any words.
+
+    Where it is about a machine's own server of credentials, that word is in it.
+    """
+    return re.sub(r"https?://\S+", "", _CREDENTIALS.sub("of credentials", str(error)))
 
 
 def _quoted(error: Exception) -> str:
@@ -703,7 +709,7 @@ def _reason(error: Exception) -> str:
         return "the credentials are refused, or there are none"
     text = _text(error)
     status = _STATUS.search(text)
-    if status:
+    if status and "of credentials" not in text:
         return f"the object store answers {status[1].strip()}"
     if "without LOCATION" in text:
         return "its bucket is in another region: set AWS_REGION"
