@@ -59,6 +59,7 @@ from kmeans_dask.settings import (
     FitSettings,
 )
 from kmeans_dask.storage import place_of
+from kmeans_dask.storage.patience import images_within
 from kmeans_dask.storage.targets import check_folder
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def compress(
         max_pixels=max_pixels,
         hashed=hashed,
     )
-    with Run(as_json) as run:
+    with Run(as_json) as run, images_within(image_timeout):
         if dry_run:
             plan = run.planned(find)
             run.show(plan.as_dict(), show_plan(plan))
@@ -351,7 +352,7 @@ def ingest(
         max_pixels=max_pixels,
         hashed=hashed,
     )
-    with Run(as_json) as run:
+    with Run(as_json) as run, images_within(image_timeout):
         with open_collection(store, run.planning(find), settings, resume=resume) as held:
             run.keeps = lambda error: True
             with (

@@ -11,7 +11,8 @@ import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -86,6 +87,21 @@ class Patience:
 PATIENCE = Patience()
 
 
+@contextmanager
+def images_within(seconds: float) -> Iterator[None]:
+    """Give each read of an image that time in the block, where no `time_limit` is around it.
+
+    It holds for all threads of this process, as those that read the headers of many images.
+    """
+    global PATIENCE
+    before = PATIENCE
+    PATIENCE = replace(before, image=seconds)
+    try:
+        yield
+    finally:
+        PATIENCE = before
+
+
 class PassingError(UnreachableError):
     """It may be otherwise the next time."""
 
@@ -157,7 +173,7 @@ def fetched(ask: Callable[[], T], is_there: Callable[[], bool], where: str) -> T
     the store is there: the rest can be done. If the store is not, that is no fault of the image,
     and takes nothing of its time.
     """
-    attempts = Attempts()
+    attempts, is_there_now = Attempts(), False
     with fetching() as known:
         limit = known or Limit(PATIENCE.image)
         while True:
@@ -176,12 +192,14 @@ def fetched(ask: Callable[[], T], is_there: Callable[[], bool], where: str) -> T
                 limit.fetched += attempts.spent - before
                 return value
             is_over = not attempts.pause(failure)
-            if (is_over or attempts.spent > limit.seconds) and _is_there(is_there):
-                said = str(failure).removeprefix(f"{where}: ")
-                reason = f"cannot be fetched ({said}): quarantined"
-                raise OSError(errno.EIO, reason, where) from None
-            if is_over:
-                raise failure
+            if is_over or attempts.spent > limit.seconds:
+                was_there, is_there_now = is_there_now, _is_there(is_there)
+                if was_there and is_there_now:  # twice, as it may just have come back
+                    said = str(failure).removeprefix(f"{where}: ")
+                    reason = f"cannot be fetched ({said}): quarantined"
+                    raise OSError(errno.EIO, reason, where) from None
+                if is_over and not is_there_now:
+                    raise failure
 
 
 def _is_there(ask: Callable[[], bool]) -> bool:

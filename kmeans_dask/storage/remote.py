@@ -272,6 +272,8 @@ class Remote:
             found = self._get(bucket, name, range=(start, stop))
             if not _is_as_of(found.meta, as_of):
                 raise _changed(self)
+            if (start, stop) == (0, as_of.st_size):
+                return self._whole(bucket, found)
             data = bytes(found.bytes())
             if len(data) != stop - start:
                 raise self._half()

@@ -513,6 +513,18 @@ def test_a_byte_that_changes_on_its_way_is_asked_for_again(
     assert len(seen) == FAILS
 
 
+def test_a_small_image_whose_header_is_read_is_looked_at_as_a_whole(
+    bucket: Bucket, between: Between
+) -> None:
+    bucket.put("in/a", DATA[:1000])
+    [listed] = Remote(bucket.url("in")).walk()
+    seen = list[Request]()
+    between.change = at_first(flipped, seen)
+    with listed.with_head().open() as file:
+        assert file.read() == DATA[:1000]
+    assert len(seen) == FAILS
+
+
 @pytest.mark.usefixtures("soon")
 def test_bytes_that_always_change_on_their_way_are_refused(
     bucket: Bucket, between: Between
