@@ -60,6 +60,11 @@ def check_interrupted() -> None:
         raise KeyboardInterrupt
 
 
+def is_interrupted() -> bool:
+    """Whether a signal has come: what is done from then on is to tidy up."""
+    return _received is not None
+
+
 def exit_code() -> int:
     """What a process ended by the signal received says: 128 and its number."""
     return 128 + (_received or signal.SIGINT)

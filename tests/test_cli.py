@@ -296,7 +296,7 @@ def test_when_every_image_turns_out_broken_the_job_still_ends_well(
         (["compress", "photos", "out", "--keep-palette"], "name it with --store"),
         (["compress", "photos", "out", "--bogus"], "No such option"),
         (["compress", "photos", "out", "--workers", "1", "--scheduler", "x"], "exclude each other"),
-        (["compress", "photos"], "Missing argument"),
+        (["compress", "photos"], "OUTPUT is missing"),
         (["ingest", "photos", "full"], "full exists and is no store"),
         (["fit", "full"], "full is no store"),
         (["encode", "nowhere", "out"], "nowhere is no store"),

@@ -6,8 +6,10 @@ import base64
 import itertools
 import json
 import re
+import resource
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from kmeans_dask import open_indices
+from kmeans_dask import cluster, open_indices
 from kmeans_dask.clustering.plain import plain_labels
+from kmeans_dask.errors import ClusterError
 from tests.command import all_below, chunks, palette_file, tree
 from tests.command import run_here as run
 from tests.command import summary_here as summary
@@ -906,6 +909,150 @@ def test_what_cannot_be_done_is_said_in_one_line_and_nothing_is_written(
     assert done.stderr.startswith("kmeans-dask: ")
     assert done.stderr.count("\n") == 1
     assert (all_below(tmp_path), tree(tmp_path), tree(photos)) == before
+
+
+LONG = "n" * 300
+CANNOT = "cannot be written"
+WORKERS = ("--workers", "0")
+# Words, where `{}` is a target, and what it is called; an image's name is one for a folder only.
+TO_FOLDERS = {
+    "compress": ("compress", "photos", "{}"),
+    "tokens": ("compress", "photos", "{}", "--format", "tokens"),
+    "--store": ("compress", "photos", "out", "--store", "{}"),
+    "ingest": ("ingest", "photos", "{}"),
+    "encode": ("encode", "s.zarr", "{}"),
+}
+TO_FILES = {
+    "palette": ("palette", "s.zarr", "{}.hex"),
+    "report": ("report", "s.zarr", "{}.html"),
+    "plot": ("plot", "s.zarr", "--output", "{}"),
+}
+
+
+@pytest.fixture(scope="module")
+def small_store(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a palette."""
+    path = tmp_path_factory.mktemp("small") / "s.zarr"
+    run("ingest", photos / "astronaut.png", path, *WORKERS)
+    run("fit", path, "-k", "4", *WORKERS)
+    return path
+
+
+@pytest.fixture
+def here(photos: Path, small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with images, a store, a file, a circle of links and a folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").symlink_to(photos)
+    shutil.copytree(small_store, tmp_path / "s.zarr")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "circle").symlink_to("circle")
+    return tmp_path
+
+
+def refuse(here: Path, words: Iterable[str], says: str) -> None:
+    """It is refused in one line that says so, and nothing is written."""
+    before = all_below(here), tree(here)
+    words = list(words)
+    done = run(*words, *([] if words[0] in TO_FILES else WORKERS), code=2)
+    assert says in done.stderr
+    assert done.stderr.startswith("kmeans-dask: ")
+    assert done.stderr.count("\n") == 1
+    assert "--resume" not in done.stderr
+    assert done.stdout == ""
+    assert (all_below(here), tree(here)) == before
+
+
+@pytest.mark.parametrize("command", TO_FOLDERS)
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("file/out", "file is in the way: it is no folder"),
+        ("file/in/out", "file is in the way: it is no folder"),
+        ("/dev/null/out", "/dev/null is in the way: it is no folder"),
+        ("/proc/out", CANNOT),
+        ("/sys/out/deep", CANNOT),
+        (LONG, f"{LONG} {CANNOT} (File name too long)"),
+        (f"new/{LONG}/out", CANNOT),
+        ("circle", f"circle {CANNOT} (Too many levels of symbolic links)"),
+        ("circle/out", CANNOT),
+        ("-", "- looks like a file: name a folder to write to"),
+        ("x.png", "x.png looks like a file: name a folder to write to"),
+        ("new/x.JPEG", "x.JPEG looks like a file: name a folder to write to"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_folder_that_cannot_be_written_is_refused(
+    command: str, target: str, says: str, here: Path
+) -> None:
+    words = [word.format(target) for word in TO_FOLDERS[command]]
+    refuse(here, words, says)
+
+
+@pytest.mark.parametrize("command", TO_FILES)
+@pytest.mark.parametrize("target", ["file/a", "/proc/a", "/sys/a", LONG], ids=lambda text: text[:9])
+def test_a_file_that_cannot_be_written_is_refused(command: str, target: str, here: Path) -> None:
+    refuse(here, [word.format(target) for word in TO_FILES[command]], CANNOT)
+
+
+def test_a_report_is_written_to_no_file_that_is_called_as_if_it_were_none(here: Path) -> None:
+    done = run("report", "s.zarr", "-", code=2)
+    assert "FILE - is no name of a file" in done.stderr
+    assert not (here / "-").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["compress", "photos"], "OUTPUT is missing: name images, and then the folder"),
+        (["compress"], "OUTPUT is missing: name images, and then the folder"),
+        (["ingest", "photos"], "STORE is missing: name images, and then the store"),
+        (["encode", "s.zarr"], "OUTPUT is missing: name a folder to write to"),
+    ],
+)
+def test_a_place_that_is_missing_is_named(words: list[str], says: str, here: Path) -> None:
+    refuse(here, words, says)
+
+
+def test_a_folder_whose_name_ends_as_an_images_does_may_be_written_to(here: Path) -> None:
+    (here / "x.png").mkdir()
+    run("compress", "photos/astronaut.png", "x.png", "-k", "4", *WORKERS)
+    assert (here / "x.png" / "astronaut.png").is_file()
+
+
+@pytest.mark.parametrize("command", ["compress", "tokens", "--store", "ingest", "encode"])
+def test_a_full_disk_at_the_very_beginning_leaves_nothing(command: str, here: Path) -> None:
+    """No file can have a single byte here: what the kernel says then is another word for full."""
+    words = [word.format("new/place") for word in TO_FOLDERS[command]]
+    before = all_below(here), tree(here)
+    done = subprocess.run(
+        [sys.executable, "-m", "kmeans_dask", *words, *WORKERS],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"{CANNOT} (File too large): name another folder" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (all_below(here), tree(here)) == before
+
+
+@pytest.mark.parametrize("command", ["compress", "ingest", "encode", "fit"])
+def test_what_broke_off_before_anything_was_done_is_not_said_to_be_kept(
+    command: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the cluster goes away while it is asked what it is; a store is there by then."""
+
+    def connect(**where: Any) -> None:
+        raise ClusterError("the cluster went away")
+
+    monkeypatch.setattr(cluster, "connect", connect)
+    words = {**TO_FOLDERS, "fit": ("fit", "s.zarr", "-k", "5")}[command]
+    before = tree(here)
+    done = run(*(word.format("new") for word in words), code=3)
+    hint = "; what is done is kept: --resume goes on from there"
+    assert done.stderr == f"kmeans-dask: the cluster went away{hint * (command == 'ingest')}\n"
+    assert (tree(here) == before) == (command != "ingest")
 
 
 @pytest.mark.parametrize("words", [["--store", "kept.zarr"], ["--format", "tokens"]])

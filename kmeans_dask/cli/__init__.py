@@ -17,12 +17,18 @@ import typer
 from kmeans_dask import interrupts
 from kmeans_dask.cli import jobs, looks  # noqa: F401 - they add their commands
 from kmeans_dask.cli.app import app
+from kmeans_dask.cli.run import Run
 from kmeans_dask.errors import JobError, KMeansDaskError
 
 # Objects that are made before Python looks for garbage among them, of which imports leave none:
 # with its own 700 they take a tenth of the time that one photograph takes.
 _YOUNG = 100_000
-_RESUMABLE = ("compress", "ingest", "fit", "encode")
+_LAST = {
+    "compress": "INPUT or OUTPUT is missing: name images, and then the folder to write to, as in "
+    "`kmeans-dask compress photos/ out/`",
+    "ingest": "INPUT or STORE is missing: name images, and then the store, as in "
+    "`kmeans-dask ingest photos/ photos.zarr`",
+}
 
 
 def main(words: Sequence[str] | None = None, obj: object = None) -> None:
@@ -49,21 +55,22 @@ def main(words: Sequence[str] | None = None, obj: object = None) -> None:
 
 def _main(given: Sequence[str] | None = None, obj: object = None) -> int:
     words = list(sys.argv[1:] if given is None else given)
+    Run.leaves = False
     try:
         code: int = app(words, prog_name="kmeans-dask", standalone_mode=False, obj=obj) or 0
         # typer turns a KeyboardInterrupt into this code
-        return _broken(words, "interrupted", interrupts.exit_code()) if code == 130 else code
+        return _broken("interrupted", interrupts.exit_code()) if code == 130 else code
     except JobError as error:
-        return _broken(words, str(error), 3)
+        return _broken(str(error), 3)
     except KMeansDaskError as error:
         return _fail(str(error), 2)
     except typer.TyperException as error:
-        return _fail(error.format_message(), error.exit_code)
+        return _fail(_said(error, words), error.exit_code)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        return _broken(words, f"{error.strerror or error or type(error).__name__}{where}", 3)
+        return _broken(f"{error.strerror or error or type(error).__name__}{where}", 3)
     except (KeyboardInterrupt, typer.Abort):
-        return _broken(words, "interrupted", interrupts.exit_code())
+        return _broken("interrupted", interrupts.exit_code())
     except Exception as error:
         if os.environ.get("KMEANS_DASK_DEBUG"):
             raise
@@ -71,10 +78,17 @@ def _main(given: Sequence[str] | None = None, obj: object = None) -> int:
         return _fail(f"a defect, please report it: {what} (KMEANS_DASK_DEBUG=1 shows where)", 3)
 
 
-def _broken(words: Sequence[str], message: str, code: int) -> int:
+def _said(error: typer.TyperException, words: Sequence[str]) -> str:
+    """What typer says; but of two places, of which one is missing, it says that it is the first."""
+    message = error.format_message()
+    last = _LAST.get(words[0]) if words else None
+    return last if last and message.startswith("Missing argument 'INPUT") else message
+
+
+def _broken(message: str, code: int) -> int:
     """Of a job that broke off, with what to do next."""
     hint = "; what is done is kept: --resume goes on from there"
-    return _fail(message + hint * (words[:1] != [] and words[0] in _RESUMABLE), code)
+    return _fail(message + hint * Run.leaves, code)
 
 
 def _fail(message: str, code: int) -> int:

@@ -50,7 +50,7 @@ from kmeans_dask.cli.options import (
 )
 from kmeans_dask.cli.run import Run
 from kmeans_dask.cli.where import Where, placed
-from kmeans_dask.errors import UsageError
+from kmeans_dask.errors import UnreachableError, UsageError
 from kmeans_dask.settings import (
     IMAGE_SECONDS,
     MAX_PIXELS,
@@ -63,6 +63,8 @@ from kmeans_dask.settings import (
     FitSettings,
 )
 from kmeans_dask.storage import place_of
+from kmeans_dask.storage.patience import images_within
+from kmeans_dask.storage.targets import check_folder
 
 if TYPE_CHECKING:
     from kmeans_dask.cluster import Engine
@@ -190,6 +192,7 @@ def compress(
         palette,
     )
     as_tokens = encode_settings.format == "tokens"
+    check_folder(output, "OUTPUT")
     checks.check_outside(inputs, output, "OUTPUT")
     if as_tokens:
         refuse_given(context, "--format tokens", ("store", "overwrite", "always", "keep_palette"))
@@ -197,6 +200,7 @@ def compress(
     if store:
         if not settings.is_shared:
             raise UsageError("--store holds a shared palette's images: leave it out, or --palette")
+        check_folder(store, "--store")
         checks.check_store_path([*inputs, output], store)
     if keep_palette and not store:
         raise UsageError("--keep-palette takes the palette of a store: name it with --store")
@@ -209,7 +213,7 @@ def compress(
         search=Search(tuple(include or ()), tuple(exclude or ())),
         hashed=hashed,
     )
-    with Run(as_json, reads=True) as run:
+    with Run(as_json, reads=True) as run, images_within(image_timeout):
         if dry_run:
             plan = run.planned(find)
             run.show(plan.as_dict(), show_plan(plan))
@@ -220,10 +224,12 @@ def compress(
         with open_work(
             output, settings.as_asked(), resume=resume or keep_palette, overwrite=overwrite
         ) as work:
+            run.keeps = lambda error: work.is_kept
             if store:
                 with open_collection(
                     store, run.planning(find), settings.decode, resume=resume
                 ) as held:
+                    run.keeps = lambda error: True
                     return _compress(
                         run, engine, held.plan, work, settings, held, keep_palette=keep_palette
                     )
@@ -294,6 +300,7 @@ def _compress_to_tokens(
     from kmeans_dask.views.summary import show_tokens
 
     with open_collection(output, run.planning(find), settings.decode, resume=resume) as held:
+        run.keeps = lambda error: True
         check_originals(held.plan, output)
         small = partial(_is_small, held.plan, settings.decode)
         with connect(small) as engine, engine.sharing([held.store.path], images_of(held.plan)):
@@ -313,6 +320,11 @@ def _is_small(
 
     is_little = is_small(plan) and (encode is None or is_quick(encode))
     return is_little and (decode is None or is_safe(plan, decode))
+
+
+def _can_ask(error: BaseException) -> bool:
+    """Whether a store can be asked what it has, after that error."""
+    return not isinstance(error, UnreachableError)
 
 
 # What makes no sense with a palette that is given.
@@ -346,6 +358,7 @@ def ingest(
     from kmeans_dask.pipeline.sample import images_of
     from kmeans_dask.views.summary import show_ingested
 
+    check_folder(store, "STORE")
     check_store_path(inputs, store)
     settings = DecodeSettings(
         max_pixels=max_pixels,
@@ -362,13 +375,14 @@ def ingest(
         search=Search(tuple(include or ()), tuple(exclude or ())),
         hashed=hashed,
     )
-    with Run(as_json, reads=True) as run:
-        with (
-            open_collection(store, run.planning(find), settings, resume=resume) as held,
-            run.engine(where, partial(_is_small, held.plan, settings)) as engine,
-            engine.sharing([held.store.path], images_of(held.plan)),
-        ):
-            ingested = ingest_and_count(held, engine, run.progress)
+    with Run(as_json, reads=True) as run, images_within(image_timeout):
+        with open_collection(store, run.planning(find), settings, resume=resume) as held:
+            run.keeps = lambda error: True
+            with (
+                run.engine(where, partial(_is_small, held.plan, settings)) as engine,
+                engine.sharing([held.store.path], images_of(held.plan)),
+            ):
+                ingested = ingest_and_count(held, engine, run.progress)
         run.show(ingested.as_dict(), show_ingested(ingested))
     return int(ingested.failed > 0)
 
@@ -414,6 +428,7 @@ def fit(
     )
 
     from kmeans_dask.pipeline.fit import fit as fit_store
+    from kmeans_dask.pipeline.fit import has_checkpoint
     from kmeans_dask.pipeline.plan import Plan
     from kmeans_dask.storage.locks import locked
     from kmeans_dask.store import Store
@@ -421,6 +436,7 @@ def fit(
 
     opened = Store.open(store.absolute())
     with Run(as_json) as run:
+        run.keeps = lambda error: _can_ask(error) and has_checkpoint(opened, settings)
         with (
             locked(Store.lock_file(opened.path), str(store)),
             run.engine(
@@ -487,6 +503,10 @@ def encode(
     if settings.format == "tokens":
         refuse_given(context, "--format tokens", ("output", "overwrite", "always"))
         with Run(as_json) as run:
+            run.keeps = lambda error: (
+                _can_ask(error)
+                and any(opened.has_indices(fitted.name, each) for each in opened.partition_ids)
+            )
             with (
                 locked(Store.lock_file(opened.path), str(store)),
                 run.engine(where, partial(_is_small, plan), assigns=True) as engine,
@@ -497,6 +517,7 @@ def encode(
         return int(tokens.failed > 0)
     if output is None:
         raise UsageError("OUTPUT is missing: name a folder to write to")
+    check_folder(output, "OUTPUT")
     checks.check_encoding(opened, fitted, settings)
     inputs = [place_of(given) for given in opened.plan["inputs"]]
     checks.check_outside([store, *inputs], output, "OUTPUT")
@@ -507,6 +528,7 @@ def encode(
     checks.check_names(opened)
     with Run(as_json) as run:
         with open_work(output, asked, resume=resume, overwrite=overwrite) as work:
+            run.keeps = lambda error: work.is_kept
             with (
                 locked(Store.lock_file(opened.path), str(store), shared=True),
                 run.engine(

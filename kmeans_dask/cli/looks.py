@@ -49,6 +49,7 @@ from kmeans_dask.settings import (
     check_together,
 )
 from kmeans_dask.storage import place_of
+from kmeans_dask.storage.targets import beginning, check_file, check_folder
 
 # Everything else is imported where it is used: --help and errors need no numba and no Dask.
 
@@ -230,7 +231,9 @@ def palette(
 
     found = read_any_palette(source, name)
     if target:
-        convert_palette(found, target, overwrite=overwrite)
+        check_file(target, "FILE")
+        with beginning(f"FILE {target}", "name another file"):
+            convert_palette(found, target, overwrite=overwrite)
     Run(as_json).show(found.as_dict(), show_palette(found))
     return 0
 
@@ -273,8 +276,11 @@ def report(
         return 0
     source = named(source.absolute())
     target = target or Path(f"{plain_name(source)}-report.html")
+    check_file(target, "FILE")
     check_new_file(target, overwrite=overwrite)
-    write_store_report(target, take_inventory(source, name))
+    inventory = take_inventory(source, name)
+    with beginning(f"FILE {target}", "name another file"):
+        write_store_report(target, inventory)
     return 0
 
 
@@ -314,6 +320,7 @@ def plot(
     from kmeans_dask.storage.files import check_new_file, write_file
 
     source = named(source)
+    check_folder(output, "DIR")
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file: name a folder to write to")
     files = [output / f"{plain_name(source)}-{what}.png" for what in ("colours", "compressed")]
@@ -326,7 +333,8 @@ def plot(
         refuse_given(context, "IMAGE", ("name",))
         found = exhibit_image(source, FitSettings(colors, seed))
     for file, png in zip(files, (draw_colors(found), draw_pictures(found)), strict=True):
-        write_file(file, png)
+        with beginning(f"DIR {output}"):
+            write_file(file, png)
     data = {"files": list(map(str, files)), **found.as_dict()}
     Run(as_json).show(data, show_plots(found, files))
     return 0

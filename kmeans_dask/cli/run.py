@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kmeans_dask.errors import JobError, StoreError
 
@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """Its progress on stderr, its engine, its summary on stdout."""
+    """Its progress on stderr, its engine, its summary on stdout.
+
+    keeps: asked when it breaks off, with the error, whether it leaves something that `--resume`
+        goes on from
+    leaves: what that said of the last run
+    """
+
+    leaves: ClassVar[bool] = False
 
     def __init__(self, as_json: bool, *, reads: bool = False) -> None:
         """Begin; with `reads`, images will be looked at."""
@@ -35,6 +42,8 @@ class Run:
         from kmeans_dask.imaging import inspector
         from kmeans_dask.views.progress import TerminalProgress
 
+        Run.leaves = False
+        self.keeps: Callable[[BaseException], bool] = lambda error: False
         if reads:
             inspector.start()
         self._as_json = as_json
@@ -45,8 +54,9 @@ class Run:
         self.progress.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.progress.__exit__(*error)
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.progress.__exit__(kind, error, trace)
+        Run.leaves = error is not None and self.keeps(error)
 
     @contextmanager
     def engine(

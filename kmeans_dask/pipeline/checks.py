@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from kmeans_dask.errors import StoreError, UsageError
 from kmeans_dask.pipeline.encode import check_palette
@@ -64,10 +66,15 @@ def check_originals(plan: Plan, output: Place) -> None:
 
 def check_outside(inputs: Sequence[Place], path: Place, what: str) -> None:
     """Raise UsageError where `path` and one of `inputs` are one inside the other."""
-    resolved = path.resolve()
+    resolved = _resolved(path)
     for given in inputs:
-        source = given.resolve()
+        source = _resolved(given)
         if resolved == source or source in resolved.parents or resolved in source.parents:
             raise UsageError(
                 f"{what} {path} and {given} are one inside the other: choose a folder elsewhere"
             )
+
+
+def _resolved(path: Place) -> Place:
+    """The same with links followed, as far as they lead: `Path.resolve` raises of a circle."""
+    return Path(os.path.realpath(path)) if isinstance(path, Path) else path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from kmeans_dask.settings import DecodeSettings
 from kmeans_dask.storage import Place
 from kmeans_dask.storage.files import clear, remove
 from kmeans_dask.storage.locks import held
+from kmeans_dask.storage.targets import beginning
 from kmeans_dask.store import Store
 
 
@@ -56,7 +57,10 @@ def open_collection(
                 if not (resume or is_whole(before)):
                     raise UsageError(f"{path} is unfinished: add --resume to go on with it")
                 known = {source.path: source for source in Plan.of_record(before.plan).sources}
-            yield take_up(path, make_plan(known), settings)
+            plan = make_plan(known)
+            with beginning(str(path)) if is_new else nullcontext():
+                collection = take_up(path, plan, settings)
+            yield collection
         except UsageError:  # whoever reads that expects that nothing was written
             if is_new:
                 clear(path, lock)

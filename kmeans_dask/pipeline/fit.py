@@ -157,6 +157,11 @@ def fit(
     return result
 
 
+def has_checkpoint(store: Store, settings: FitSettings) -> bool:
+    """Whether a fit that broke off has left something to go on from."""
+    return (store.path / "fits" / f"{name_of(settings)}.json").is_file()
+
+
 def name_of(settings: FitSettings) -> str:
     """What a palette is called."""
     return f"k{settings.colors}"

@@ -52,6 +52,7 @@ from kmeans_dask.storage.files import (
     write_sealed,
 )
 from kmeans_dask.storage.locks import held
+from kmeans_dask.storage.targets import beginning
 
 _HINTS = {kind: get_type_hints(kind) for kind in (Encoded, Gallery, ImageRow, Failure)}
 _MOST = 1 << 200  # of any number in a record: more than any sum over images
@@ -83,15 +84,23 @@ class Work:
 
     def begin(self, plan: Plan | None = None) -> None:
         """Begin, with nothing done; where there is something to go on with, that stays."""
-        if self.begins:
-            planned = sealed(plan.as_record()) if plan else None  # which may be refused
+        if not self.begins:
+            (self.output / ASIDE).mkdir(exist_ok=True)
+            return
+        planned = sealed(plan.as_record()) if plan else None  # which may be refused
+        with beginning(str(self.output)):
             clear(self.path, _LOCK)
             self.began = True
             write_sealed(self.path / "job.json", {**self._asked, "finished": False})
             if planned:
                 write_file(self.path / "plan.json", planned)
+            (self.output / ASIDE).mkdir(exist_ok=True)
         self.begins = False
-        (self.output / ASIDE).mkdir(exist_ok=True)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is something that a next run can go on with."""
+        return self.began or not self.begins
 
     def sweep(self) -> None:
         """Remove files that a killed run has left half-written."""
@@ -179,8 +188,9 @@ def open_work(
     Raises UsageError where another run holds it, where it is unfinished and neither is said,
     where there are other files, or where something else was asked for than now.
     """
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"{output} is a file: name a folder to write to")
+    with beginning(str(output)):
+        if output.exists() and not output.is_dir():
+            raise UsageError(f"{output} is a file: name a folder to write to")
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other: leave one out")
     work = Work(output, asked)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from kmeans_dask.errors import JobError, UnreachableError, UsageError
+from kmeans_dask.errors import JobError, UsageError
 from kmeans_dask.stopwatch import Stopwatch
 from kmeans_dask.storage.files import names_in
+from kmeans_dask.storage.notices import notice
+from kmeans_dask.storage.patience import Attempts, PassingError
 from kmeans_dask.storage.place import Place
-from kmeans_dask.storage.remote import Remote
+from kmeans_dask.storage.remote import Remote, Tagged
+from kmeans_dask.storage.targets import beginning, exists, in_the_way
 
 LEASE = 30.0  # seconds after which a run that has not been heard of is taken for dead
 _BEAT = 5.0  # seconds between its signs of life
+# What file systems say that have no locks, as Lustre without `flock`, or NFS without its daemon.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 _PAUSE = 0.5  # seconds between looks for those of another run
 
 
@@ -41,26 +47,47 @@ def held(folder: Place, lock: str, what: str) -> Iterator[None]:
     """Hold `folder`, which is made where there is none, by `lock` in it.
 
     What holds nothing else in the end goes again, and so do the folders around it that were made.
-    Raises UsageError where another run holds it, or where something is in its way.
+    Raises UsageError where another run holds it, where something is in its way, or where nothing
+    can be written; then nothing was.
     """
     if isinstance(folder, Remote):
-        with locked(folder / lock, what):
+        with ExitStack() as holding:
+            with beginning(what):
+                holding.enter_context(locked(folder / lock, what))
             yield
         return
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"{error.filename} is in the way: it is no folder") from error
-    with locked(folder / lock, what):
+    missing = [path for path in (folder, *folder.parents) if not exists(path)]
+    with ExitStack() as holding:
+        try:
+            with beginning(what):
+                _make(folder)
+                holding.enter_context(locked(folder / lock, what))
+        except BaseException:
+            _remove_empty(missing)
+            raise
         try:
             yield
         finally:
             if names_in(folder) <= {lock}:
                 (folder / lock).unlink(missing_ok=True)
-                for path in missing:
-                    if not names_in(path):
-                        path.rmdir()
+                _remove_empty(missing)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(
+            f"{in_the_way(folder) or folder} is in the way: it is no folder"
+        ) from error
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders from the innermost on, up to one that holds something."""
+    with suppress(OSError):
+        for folder in folders:
+            if exists(folder):
+                folder.rmdir()
 
 
 def _busy(what: str) -> UsageError:
@@ -77,10 +104,13 @@ def _locked(path: Path, what: str, *, shared: bool) -> Iterator[None]:
                 raise UsageError(f"{path} is a link: remove it") from error
             raise
         try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            _flock(path, file, shared=shared)
         except BlockingIOError as error:
             os.close(file)
             raise _busy(what) from error
+        except BaseException:
+            os.close(file)
+            raise
         if _is_at(path, file):
             break
         os.close(file)  # who held it has removed it, and somebody may have made another one
@@ -88,6 +118,19 @@ def _locked(path: Path, what: str, *, shared: bool) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def _flock(path: Path, file: int, *, shared: bool) -> None:
+    """Hold a file. Where its file system has no locks, say so, and go on without."""
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        notice(
+            f"the file system of {path.parent} has no locks: make sure that no other run works "
+            "there at the same time"
+        )
 
 
 def _is_at(path: Path, file: int) -> bool:
@@ -108,6 +151,8 @@ def _leased(path: Remote, what: str, *, shared: bool) -> Iterator[None]:
     mine = _Lease(readers / secrets.token_hex(8) if shared else path)
     mine.take(what)
     try:
+        with suppress(FileNotFoundError):
+            mine.path.stat()  # a web page that has answered in place of the store is told by that
         for other in [path] if shared else list(readers.walk()):
             with suppress(FileNotFoundError):  # it has just ended
                 if _is_alive(other):
@@ -155,15 +200,27 @@ class _Lease:
         Raises FileExistsError where it is another's, FileNotFoundError where it is gone.
         """
         sign = secrets.token_hex(16).encode()  # never the same twice: so its tag is another one
-        try:
-            self._tag = self.path.exchange(sign, tag) if tag else self.path.create(sign)
-        except (FileExistsError, UnreachableError):
-            with suppress(FileNotFoundError):  # who had it has just given it back
-                found = self.path.tagged()
-                if found.data == sign:  # only the answer was lost
+        attempts = Attempts()
+
+        def write() -> str:
+            return self.path.exchange(sign, tag) if tag else self.path.create(sign)
+
+        while True:
+            try:
+                self._tag = attempts.ask(write)
+                return
+            except (FileExistsError, PassingError) as error:
+                found = _tagged(self.path)
+                if found and found.data == sign:  # only the answer was lost
                     self._tag = found.tag
                     return
-            raise
+                if isinstance(error, FileExistsError):
+                    raise
+                if (found.tag if found else None) != tag:  # somebody else was faster
+                    kind = FileExistsError if found else FileNotFoundError
+                    raise kind(str(self.path)) from None
+                if not attempts.pause(error):
+                    raise
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -174,7 +231,7 @@ class _Lease:
             yield
         finally:
             self._ended.set()
-            thread.join()
+            thread.join(_BEAT)  # it may be waiting for a store that does not answer
 
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT):
@@ -184,7 +241,9 @@ class _Lease:
                 self.is_lost = True
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            except (OSError, JobError):  # perhaps the next time; who comes meanwhile may take over
+            # Perhaps the next time; who comes meanwhile may take over. A signal is not for this
+            # thread: what is tidied up after one needs the lease.
+            except (OSError, JobError, KeyboardInterrupt):
                 continue
 
     def give_back(self) -> None:
@@ -192,6 +251,12 @@ class _Lease:
         with suppress(OSError, JobError):
             if self.path.tagged().tag == self._tag:
                 self.path.unlink(missing_ok=True)
+
+
+def _tagged(path: Remote) -> Tagged | None:
+    with suppress(FileNotFoundError):
+        return path.tagged()
+    return None
 
 
 def _is_alive(lease: Remote) -> bool:

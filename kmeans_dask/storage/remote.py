@@ -1,47 +1,54 @@
 """A path in an object store: S3 and what speaks like it, Google Cloud Storage, Azure.
 
 An object is written whole or not at all, by one PUT or a multipart upload that is completed last;
-there are no folders, no links and no renames. What fails for a while is tried again with growing
-pauses. Credentials are those that the environment has, in the providers' own ways: they are never
-part of a URL, so no store, log or message can hold them.
+there are no folders, no links and no renames. What fails for a while is tried again, as `patience`
+says. What is read is all of what was asked for, as it was at one moment, or an error: no page that
+a network puts in its place, no half and no mixture. Credentials are those that the environment
+has, in the providers' own ways: they are never part of a URL, so no store, log or message can hold
+them.
 """
 
 from __future__ import annotations
 
 import errno
 import functools
+import hashlib
 import io
 import os
 import re
+import secrets
 import stat
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from kmeans_dask.errors import UnreachableError, UsageError
+from kmeans_dask.storage import patience
+from kmeans_dask.storage.patience import PassingError, fetched, persistently
+from kmeans_dask.watchdog import is_limited
 
 if TYPE_CHECKING:
+    from obstore import GetResult, ObjectMeta
     from obstore.store import ObjectStore
+
+T = TypeVar("T")
 
 SCHEMES = ("s3", "gs", "az")
 _HEAD = 1 << 16  # bytes that are asked for where few are wanted
 _MOST_AHEAD = 1 << 23  # where more and more are
 _WHOLE = 1 << 26  # bytes that are sent by one PUT
+_LISTED = 1000  # objects, of which a page tells
 _DELETED = 1000  # objects, by one request
-# For what fails and may not fail again: nothing hangs, so it has an end.
-_RETRY = {
-    "max_retries": 8,
-    "retry_timeout": timedelta(seconds=120),
-    "backoff": {
-        "base": 2,
-        "init_backoff": timedelta(seconds=0.1),
-        "max_backoff": timedelta(seconds=10),
-    },
-}
-_PATIENCE = {"connect_timeout": timedelta(seconds=10), "timeout": timedelta(seconds=60)}
+_BUSY = re.compile("408|429|5(?!01|05)..")  # status codes that pass
+_DIGEST = re.compile('"?([0-9a-f]{32})"?')  # a tag that may be the MD5 of the object
+_LASTING = ("credential", "certificate", "without location")  # what else does not pass, in errors
+# In errors of answers that no object store gives, unless they were cut.
+_FOREIGN = ("invalid list response", "invalid DeleteObjects response", "non-partial response",
+            "ETag Header missing", "Content-Range header not present")  # fmt: skip
+_CREDENTIALS = re.compile(r"https?://(169\.254\.|metadata\.google\.)\S*")
+_PAGE = re.compile("<!doctype html|<html", re.IGNORECASE)
 _STATUS = re.compile(r"status code: (\d{3}[ \w-]*)")
 
 
@@ -170,8 +177,8 @@ class Remote:
 
     def stat(self) -> Status:
         """Of the object. Raises FileNotFoundError where there is none."""
-        with self._asking() as bucket:
-            return _status(bucket.head(self._named()))
+        name = self._named()
+        return self._ask(lambda bucket: _status(self._get(bucket, name, head=True).meta))
 
     def is_file(self) -> bool:
         """Whether there is an object of this name."""
@@ -182,8 +189,7 @@ class Remote:
 
     def is_dir(self) -> bool:
         """Whether there are objects below this name."""
-        with self._asking() as bucket:
-            return bool(next(iter(bucket.list(self._below(), chunk_size=1)), ()))
+        return bool(next(self._pages(1), ()))
 
     def exists(self) -> bool:
         """Whether there is anything."""
@@ -198,52 +204,137 @@ class Remote:
 
     def iterdir(self) -> Iterator[Remote]:
         """What is right below this name, in the order of names."""
-        with self._asking() as bucket:
-            found = bucket.list_with_delimiter(self._below())
+        found = self._ask(lambda bucket: bucket.list_with_delimiter(self._below()))
         keys = {*found["common_prefixes"], *(each["path"] for each in found["objects"])}
         yield from (self._at(key.rstrip("/")) for key in sorted(keys))
 
     def walk(self) -> Iterator[Listed]:
         """All objects below this name."""
-        with self._asking() as bucket:
-            for some in bucket.list(self._below()):
-                for each in some:
-                    path = Listed(self._at(each["path"]), _status(each))
-                    # What some tools write for an empty folder is listed, and is no object.
-                    if each["size"] or Remote.is_file(self._at(each["path"])):
-                        yield path
+        for some in self._pages():
+            for each in some:
+                path = Listed(self._at(each["path"]), _status(each))
+                # What some tools write for an empty folder is listed, and is no object.
+                if each["size"] or Remote.is_file(self._at(each["path"])):
+                    yield path
+
+    def _pages(self, at_once: int | None = None) -> Iterator[Sequence[ObjectMeta]]:
+        """A listing by its pages; after one that has failed it goes on behind the last."""
+        pages: Iterator[Sequence[ObjectMeta]] | None = None
+        last: str | None = None
+
+        def page(bucket: ObjectStore) -> Sequence[ObjectMeta]:
+            nonlocal pages
+            going_on, pages = pages, None
+            listing = going_on or iter(
+                bucket.list(self._below(), offset=last, chunk_size=at_once or _LISTED)
+            )
+            found = next(listing, ())
+            pages = listing
+            return found
+
+        while found := self._ask(page):
+            last = found[-1]["path"]
+            yield found
 
     # -- reading --------------------------------------------------------------------------------
 
     def read_bytes(self) -> bytes:
         """All of the object. Raises FileNotFoundError where there is none."""
-        with self._asking() as bucket:
-            return bytes(bucket.get(self._named()).bytes())
+        return self.tagged().data
 
     def read_at_most(self, size: int) -> bytes | None:
         """All of the object; None where it has more than `size` bytes, and then none are read."""
-        with self._asking() as bucket:
-            found = bucket.get(self._named())
-            return bytes(found.bytes()) if found.meta["size"] <= size else None
+        return self.read_with_status(size)[0]
+
+    def read_with_status(self, size: int) -> tuple[bytes | None, Status]:
+        """The same, and the status of what was read."""
+        name = self._named()
+
+        def read(bucket: ObjectStore) -> tuple[bytes | None, Status]:
+            found = self._get(bucket, name)
+            data = self._whole(bucket, found) if found.meta["size"] <= size else None
+            return data, _status(found.meta)
+
+        return self._fetch(read) if is_limited() else self._ask(read)
 
     def read_text(self) -> str:
         """The same, as UTF-8."""
         return self.read_bytes().decode()
 
-    def read_range(self, start: int, size: int) -> bytes:
-        """Bytes from `start` on, at most `size` of them; there must be one."""
-        with self._asking() as bucket:
-            return bytes(bucket.get_range(self._named(), start=start, length=size))
+    def read_range(self, start: int, size: int, as_of: Status) -> bytes:
+        """Bytes from `start` on, at most `size` of them, of an image as it was.
+
+        There must be one. Raises OSError where the object is another one by now.
+        """
+        name, stop = self._named(), min(start + size, as_of.st_size)
+
+        def read(bucket: ObjectStore) -> bytes:
+            found = self._get(bucket, name, range=(start, stop))
+            if not _is_as_of(found.meta, as_of):
+                raise _changed(self)
+            if (start, stop) == (0, as_of.st_size):
+                return self._whole(bucket, found)
+            data = bytes(found.bytes())
+            if len(data) != stop - start:
+                raise self._half()
+            return data
+
+        return self._fetch(read)
 
     def open(self, mode: Literal["rb"] = "rb") -> io.BufferedReader:
-        """A file to read, which asks for what is read of it. Raises FileNotFoundError."""
-        return io.BufferedReader(_Reader(self, self.stat().st_size, b""), _HEAD)
+        """An image to read, which asks for what is read of it. Raises FileNotFoundError."""
+        return io.BufferedReader(_Reader(self, self.stat(), b""), _HEAD)
+
+    def _get(self, bucket: ObjectStore, name: str, **options: Any) -> GetResult:
+        """An answer, whose body is still to come, and which is that of an object store.
+
+        All stores that are known here give a tag.
+        """
+        found = bucket.get(name, options=options)  # type: ignore[arg-type]
+        kind = found.attributes.get("Content-Type") or ""
+        if not found.meta["e_tag"] or (kind.startswith("text/html") and not _is_page(name)):
+            self._refuse_page(bucket)
+        return found
+
+    def _refuse_page(self, bucket: ObjectStore) -> None:
+        """Raise UnreachableError where the answer to all is a page, as of a network's login.
+
+        Such a page is there under any name, too.
+        """
+        with suppress(FileNotFoundError, PermissionError), telling(self):
+            bucket.head(f".kmeans-dask-{secrets.token_hex(8)}")
+            raise self._page()
+
+    def _whole(self, bucket: ObjectStore, found: GetResult) -> bytes:
+        """The body of an answer. Raises PassingError where it is not what its tag says."""
+        data = bytes(found.bytes())
+        if len(data) != found.meta["size"]:
+            raise self._half()
+        digest = _DIGEST.fullmatch(str(found.meta["e_tag"])) if self._is_plain else None
+        if not digest or _md5(data) == digest[1]:
+            return data
+        # The tag need be no MD5, as of objects that the store has encrypted: then what is asked
+        # for in another way is the same.
+        middle = len(data) // 2
+        parts = ((0, middle), (middle, len(data)))
+        again = b"".join(
+            bytes(self._get(bucket, found.meta["path"], range=part).bytes())
+            for part in parts
+            if part[0] < part[1]
+        )
+        if again != data and _md5(again) != digest[1]:
+            raise PassingError(f"{self}: it arrives changed: its ETag is of other bytes")
+        return again
 
     # -- writing --------------------------------------------------------------------------------
 
     def write_bytes(self, data: bytes) -> int:
         """Write the object, or write it anew."""
-        self._put(data)
+        name, is_large = self._named(), len(data) > _WHOLE
+        try:
+            self._ask(lambda bucket: bucket.put(name, data, use_multipart=is_large))
+        except FileNotFoundError:
+            raise self._no_bucket() from None
         return len(data)
 
     def write_text(self, text: str) -> int:
@@ -253,57 +344,66 @@ class Remote:
     def create(self, data: bytes) -> str:
         """Write an object that is not there; returns the tag of what it is now.
 
-        Raises FileExistsError where there is one.
+        Raises FileExistsError where there is one. It is tried once: after a PassingError nobody
+        knows whether it is there.
         """
-        return self._put(data, "create")
+        try:
+            return self._put(data, "create")
+        except FileNotFoundError:
+            raise self._no_bucket() from None
 
     def exchange(self, data: bytes, tag: str) -> str:
         """Write the object where it still is what had `tag`; returns the new tag.
 
-        Raises FileExistsError where it is another one, FileNotFoundError where there is none.
+        Raises FileExistsError where it is another one, FileNotFoundError where there is none. It
+        is tried once, as by `create`.
         """
         return self._put(data, {"e_tag": tag})
 
     def tagged(self) -> Tagged:
         """What it is now. Raises FileNotFoundError where there is none."""
-        with self._asking() as bucket:
-            found = bucket.get(self._named())
-            meta, data = found.meta, bytes(found.bytes())
-        return Tagged(str(meta["e_tag"]), meta["last_modified"].timestamp(), data)
+        name = self._named()
 
-    def _put(self, data: bytes, mode: Any = None) -> str:
-        multipart = mode is None and len(data) > _WHOLE
-        with self._asking() as bucket:
-            try:
-                done = bucket.put(self._named(), data, mode=mode, use_multipart=multipart)
-            except FileNotFoundError:
-                if isinstance(mode, dict):
-                    raise
-                raise self._no_bucket() from None
-        return str(done["e_tag"])
+        def read(bucket: ObjectStore) -> Tagged:
+            found = self._get(bucket, name)
+            meta, data = found.meta, self._whole(bucket, found)
+            return Tagged(str(meta["e_tag"]), meta["last_modified"].timestamp(), data)
+
+        return self._ask(read)
+
+    def _put(self, data: bytes, mode: Any) -> str:
+        name, bucket = self._named(), _bucket(self._bucket)
+        with telling(self):
+            return str(bucket.put(name, data, mode=mode, use_multipart=False)["e_tag"])
 
     def unlink(self, *, missing_ok: bool = False) -> None:
         """Remove the object. Raises FileNotFoundError where there is none, unless that may be."""
+        name = self._named()
         if not missing_ok:
             self.stat()
-        with self._asking() as bucket:
-            bucket.delete(self._named())
+        with suppress(FileNotFoundError):  # some stores tell; and it may have been the last attempt
+            self._ask(lambda bucket: bucket.delete(name))
 
     def remove_all(self, first: str | None = None) -> None:
         """Remove the object, and all below its name; below it, `first` goes first."""
         if first:
             (self / first).unlink(missing_ok=True)
         keys = [path._key for path in self.walk()]
-        with self._asking() as bucket:
-            for start in range(0, len(keys), _DELETED):
-                bucket.delete(keys[start : start + _DELETED])
+        for start in range(0, len(keys), _DELETED):
+            self._delete(keys[start : start + _DELETED])
         if self._key:
             self.unlink(missing_ok=True)
 
+    def _delete(self, keys: Sequence[str]) -> None:
+        try:
+            self._ask(lambda bucket: bucket.delete(keys))
+        except FileNotFoundError:  # as above, of one of them: the others may be left
+            for key in keys:
+                self._at(key).unlink(missing_ok=True)
+
     def copy_to(self, target: Remote) -> None:
         """Copy the object within its bucket."""
-        with self._asking() as bucket:
-            bucket.copy(self._key, target._key)
+        self._ask(lambda bucket: bucket.copy(self._key, target._key))
 
     # -- the store below ------------------------------------------------------------------------
 
@@ -312,15 +412,10 @@ class Remote:
         """The name in its bucket."""
         return self._key
 
-    def bucket(self) -> ObjectStore:
-        """What obstore has for the bucket, the same one for all names in it."""
-        return _bucket(self._bucket)
-
-    @staticmethod
-    def in_bucket(bucket: object, key: str) -> Remote:
-        """The path of `key` in what `bucket` gave in this process."""
-        [url] = [url for url, each in _opened.items() if each is bucket]
-        return Remote(f"{url}/{key}")
+    @property
+    def bucket(self) -> Remote:
+        """All of its bucket."""
+        return self._at("")
 
     def _no_bucket(self) -> UsageError:
         return UsageError(f"{self._bucket} does not exist: make the bucket first")
@@ -333,19 +428,51 @@ class Remote:
     def _below(self) -> str | None:
         return f"{self._key}/" if self._key else None
 
-    @contextmanager
-    def _asking(self) -> Iterator[ObjectStore]:
-        """The bucket, to be asked inside the block, which raises what `telling` does."""
-        bucket = self.bucket()
-        with telling(self):
-            yield bucket
+    @property
+    def _is_plain(self) -> bool:
+        """Whether it is reached without TLS, which would notice a byte that changes on the way."""
+        return self._bucket.startswith("s3://") and _endpoint().startswith("http://")
+
+    def _page(self) -> UnreachableError:
+        return UnreachableError(
+            f"{self}: a web page answers, and no object store: log in to this network, or set the "
+            "right address (AWS_ENDPOINT_URL)"
+        )
+
+    def _half(self) -> PassingError:
+        return PassingError(f"{self}: the object store does not send all of it")
+
+    def _ask(self, ask: Callable[[ObjectStore], T]) -> T:
+        """What `ask` returns of the bucket, as often as it takes. Raises what `telling` does."""
+        bucket = _bucket(self._bucket)
+
+        def once() -> T:
+            with telling(self):
+                return ask(bucket)
+
+        return persistently(once)
+
+    def _fetch(self, ask: Callable[[ObjectStore], T]) -> T:
+        """The same of an image, which has a time of its own."""
+        bucket = _bucket(self._bucket)
+
+        def once() -> T:
+            with telling(self):
+                return ask(bucket)
+
+        def is_there() -> bool:
+            self._refuse_page(bucket)
+            return True
+
+        return fetched(once, is_there, str(self))
 
 
 @contextmanager
 def telling(remote: Remote) -> Iterator[None]:
     """What obstore raises inside the block is an OSError or UnreachableError of one line.
 
-    It has no cause: a server's own words can name keys.
+    It is a PassingError where it may be otherwise the next time. It has no cause: a server's own
+    words can name keys.
     """
     from obstore import exceptions
 
@@ -354,6 +481,8 @@ def telling(remote: Remote) -> Iterator[None]:
     except FileNotFoundError as error:
         if error.errno:
             raise  # it is not from there
+        if _PAGE.search(str(error)):
+            raise remote._page() from None
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(remote)) from None
     except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(remote)) from None
@@ -365,9 +494,7 @@ def telling(remote: Remote) -> Iterator[None]:
             "empty parts, no . or .. as a part, and no control characters"
         ) from None
     except exceptions.BaseError as error:
-        if _code(error) == "404":
-            raise remote._no_bucket() from None
-        raise UnreachableError(f"{remote}: {_reason(error)}") from None
+        raise _failure(remote, error) from None
     except ValueError as error:
         if not str(error).startswith("Could not parse path"):
             raise
@@ -377,8 +504,8 @@ def telling(remote: Remote) -> Iterator[None]:
 class _Reader(io.RawIOBase):
     """The bytes of an object, asked for as they are read: each time more, as for a whole file."""
 
-    def __init__(self, remote: Remote, size: int, head: bytes) -> None:
-        self._remote, self._size = remote, size
+    def __init__(self, remote: Remote, status: Status, head: bytes) -> None:
+        self._remote, self._status, self._size = remote, status, status.st_size
         self._place = 0
         self._from, self._there, self._ahead = 0, head, _HEAD
 
@@ -400,7 +527,8 @@ class _Reader(io.RawIOBase):
         start = self._place - self._from
         if not 0 <= start < len(self._there):
             ahead = min(max(size, self._ahead), self._size - self._place)
-            self._from, self._there = self._place, self._remote.read_range(self._place, ahead)
+            self._there = self._remote.read_range(self._place, ahead, self._status)
+            self._from = self._place
             start, self._ahead = 0, min(2 * self._ahead, _MOST_AHEAD)
         data = self._there[start : start + size]
         buffer[: len(data)] = data
@@ -425,7 +553,7 @@ class Listed(Remote):
     def with_head(self) -> Listed:
         """The same, with its first bytes at hand: what the header of an image needs."""
         if self._status.st_size:
-            self._head = self.read_range(0, _HEAD)
+            self._head = self.read_range(0, _HEAD, self._status)
         return self
 
     def stat(self) -> Status:
@@ -434,7 +562,7 @@ class Listed(Remote):
 
     def open(self, mode: Literal["rb"] = "rb") -> io.BufferedReader:
         """A file to read, of whose first bytes none is asked for again."""
-        return io.BufferedReader(_Reader(self, self._status.st_size, self._head), _HEAD)
+        return io.BufferedReader(_Reader(self, self._status, self._head), _HEAD)
 
 
 _opened: dict[str, ObjectStore] = {}  # by the URLs of their buckets
@@ -454,10 +582,13 @@ def _open(url: str) -> ObjectStore:
         raise UsageError(
             f"{url} needs obstore: pip install 'kmeans-dask[cloud]', here and on all workers"
         ) from error
-    given: dict[str, Any] = {"retry_config": _RETRY, "client_options": dict(_PATIENCE)}
+    patient = patience.PATIENCE
+    given: dict[str, Any] = {
+        "retry_config": patient.of_parts,
+        "client_options": patient.of_client,
+    }
     if url.startswith("s3://"):
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        if endpoint:
+        if endpoint := _endpoint():
             given["endpoint"] = endpoint
             given["client_options"]["allow_http"] = endpoint.startswith("http://")
         given |= _aws_profile()
@@ -495,16 +626,80 @@ def _aws_profile() -> Mapping[str, Any]:
     return {"credential_provider": provider} | ({"region": region} if region else {})
 
 
-def _status(found: Mapping[str, Any]) -> Status:
+def _endpoint() -> str:
+    """Where S3 is, if that is not Amazon's."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _is_page(name: str) -> bool:
+    return name.lower().endswith((".html", ".htm", ".xhtml"))
+
+
+def _status(found: Mapping[str, Any] | ObjectMeta) -> Status:
     seconds = int(found["last_modified"].timestamp())
-    below = zlib.crc32(str(found["e_tag"]).encode()) % 10**9
-    return Status(found["size"], seconds * 10**9 + below)
+    return Status(found["size"], seconds * 10**9 + _below(str(found["e_tag"])))
 
 
-def _code(error: Exception) -> str | None:
-    """The number that a server has answered with."""
-    status = _STATUS.search(str(error))
-    return status[1][:3] if status else None
+def _below(tag: str) -> int:
+    """A tag as digits below a second."""
+    return zlib.crc32(tag.encode()) % 10**9
+
+
+def _is_as_of(found: ObjectMeta, status: Status) -> bool:
+    """Whether an object is as it was; some stores quote tags in answers, and not in listings."""
+    tag = str(found["e_tag"])
+    tags = {tag, tag.strip('"'), f'"{tag}"'}
+    return found["size"] == status.st_size and status.st_mtime_ns % 10**9 in map(_below, tags)
+
+
+def _changed(remote: Remote) -> OSError:
+    return OSError(errno.ESTALE, "it has changed while it was read", str(remote))
+
+
+def _failure(remote: Remote, error: Exception) -> Exception:
+    """What is raised of an answer that is none, or none of an object store."""
+    from obstore import exceptions
+
+    text = _text(error)
+    status = _STATUS.search(text)
+    code = status[1][:3] if status else ""
+    kind: type[UnreachableError] = PassingError
+    if code and not _BUSY.fullmatch(code):
+        if code == "416":
+            return _changed(remote)
+        if code.startswith("3") or _PAGE.search(text):
+            return remote._page()
+        if code == "404":
+            return remote._no_bucket()
+        kind = UnreachableError
+    elif not code and (
+        isinstance(error, _refusals(exceptions)) or any(word in text.lower() for word in _LASTING)
+    ):
+        kind = UnreachableError
+    elif any(word in text for word in _FOREIGN):
+        with suppress(OSError):
+            remote._refuse_page(_bucket(remote._bucket))
+    return kind(f"{remote}: {_reason(error)}")
+
+
+def _refusals(exceptions: Any) -> tuple[type[Exception], ...]:
+    return (
+        exceptions.UnauthenticatedError,
+        exceptions.NotSupportedError,
+        exceptions.UnknownConfigurationKeyError,
+    )
+
+
+def _text(error: Exception) -> str:
+    """What an error says, without names of objects, which may be any words.
+
+    Where it is about a machine's own server of credentials, that word is in it.
+    """
+    return re.sub(r"https?://\S+", "", _CREDENTIALS.sub("of credentials", str(error)))
 
 
 def _quoted(error: Exception) -> str:
@@ -519,9 +714,16 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, exceptions.UnauthenticatedError):
         return "the credentials are refused, or there are none"
-    status = _STATUS.search(str(error))
-    if status:
+    text = _text(error)
+    status = _STATUS.search(text)
+    if status and "of credentials" not in text:
         return f"the object store answers {status[1].strip()}"
-    if "credential" in str(error).lower():
+    if "without LOCATION" in text:
+        return "its bucket is in another region: set AWS_REGION"
+    if "certificate" in text.lower():
+        return "the certificate of the object store is not one to trust"
+    if "credential" in text.lower():
         return "there are no credentials in the environment, see docs/storage.md"
+    if any(word in text for word in _FOREIGN):
+        return "what answers is not the language of an object store"
     return "the object store does not answer"

@@ -15,7 +15,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,7 +35,6 @@ from kmeans_dask.storage.files import (
     write_file,
     write_sealed,
 )
-from kmeans_dask.storage.remote import telling
 
 if TYPE_CHECKING:
     import zarr
@@ -71,11 +70,10 @@ def aside(parent: Place, name: str, *, replace: bool = False) -> Iterator[zarr.G
     has left is overwritten by the same bytes, or swept.
     """
     if isinstance(parent, Remote):
-        with telling(parent / name):
-            if replace:
-                remove(parent / name, SEAL)
-            yield create_group(parent / name)
-            seal(parent / name, arrays(parent / name))
+        if replace:
+            remove(parent / name, SEAL)
+        yield create_group(parent / name)
+        seal(parent / name, arrays(parent / name))
     else:
         with _renamed(parent, name, replace=replace) as passing:
             yield create_group(passing)
@@ -129,9 +127,9 @@ def find_group(path: Place, mode: Literal["r", "r+"]) -> zarr.Group:
 
 def _zarr_store(place: Place) -> Any:
     """What Zarr calls a store: a folder, or the bucket that an object is in."""
-    from zarr.storage import ObjectStore
+    from kmeans_dask.store.objects import Objects
 
-    return ObjectStore(place.bucket()) if isinstance(place, Remote) else place
+    return Objects(place.bucket) if isinstance(place, Remote) else place
 
 
 def _zarr_path(place: Place) -> str:
@@ -143,8 +141,7 @@ def _zarr_path(place: Place) -> str:
 def reading(path: Place) -> Iterator[None]:
     """What is not as it should be, of what is read inside the block, is a StoreError."""
     try:
-        with telling(path) if isinstance(path, Remote) else nullcontext():
-            yield
+        yield
     except MALFORMED as error:
         raise StoreError(f"{path} is damaged: {error}") from error
 
@@ -303,11 +300,11 @@ def check_seal(path: Place) -> None:
 
 def folder_of(node: zarr.Group | zarr.Array[Any]) -> Place:
     """Where a group or an array is."""
-    from zarr.storage import ObjectStore
+    from kmeans_dask.store.objects import Objects
 
     store = node.store_path.store
-    if isinstance(store, ObjectStore):
-        return Remote.in_bucket(store.store, node.path)
+    if isinstance(store, Objects):
+        return store.bucket / node.path
     return Path(store.root, node.path)  # type: ignore[attr-defined]
 
 
@@ -315,8 +312,7 @@ def read(array: zarr.Array[Any], place: slice = slice(None)) -> NDArray[Any]:
     """Part of an array, whose checksums are looked at. Raises StoreError."""
     path = folder_of(array)
     try:
-        with telling(path) if isinstance(path, Remote) else nullcontext():
-            return np.asarray(array[place])
+        return np.asarray(array[place])
     except (ValueError, RuntimeError, OSError) as error:  # a checksum, a codec, the disk
         raise StoreError(f"{path} is damaged: {error}") from error
 

@@ -24,7 +24,7 @@ def load_or_not(image):
     if name.startswith("hang"):
         from kmeans_dask import watchdog
         from kmeans_dask.stopwatch import Stopwatch
-        watchdog._limits[threading.get_ident()] = Stopwatch(), 0.0
+        watchdog._limits[threading.get_ident()] = watchdog.Limit(0.0, Stopwatch())
         time.sleep(100000)
     while name.startswith("held") and not os.path.exists(os.environ["FAULTS_GATE"]):
         time.sleep(0.01)

@@ -146,6 +146,33 @@ class Cut(Exception):
 Fault = Callable[[Request], int | None]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a client gets.
+
+    whole: whether all of `data` is sent; else the connection is cut after half of it, or in the
+        headers where there is none
+    until: half of `data` goes byte by byte, until this is set; then the connection is cut
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+    whole: bool = True
+    until: threading.Event | None = None
+
+
+Change = Callable[[Request, Answer], Answer]
+
+
+def page(request: Request, answer: Answer) -> Answer:
+    """A network's login page, whatever was asked for."""
+    del answer
+    html = b"<!DOCTYPE html><html><body>Please<br>log in</body></html>"
+    headers = {"Content-Type": "text/html", "Content-Length": str(len(html))}
+    return Answer(200, headers, b"" if request.method == "HEAD" else html)
+
+
 @dataclass
 class Between:
     """A proxy before a server, at which requests can fail.
@@ -153,16 +180,20 @@ class Between:
     before: asked of each request when half its body has come: may wait; may raise `Cut`; returns
         the status to answer with instead of the server's, if any
     after: the same, when the server has answered: what it returns is answered
+    change: what is answered in place of an answer
+    max_keys: names in a page of a list, if that is said
     """
 
     server: Server
     before: Fault = lambda request: None
     after: Fault = lambda request: None
+    change: Change = lambda request, answer: answer
+    max_keys: int = 0
     seen: list[Request] = field(default_factory=list)
     url: str = ""
 
     @contextmanager
-    def open(self) -> Iterator[Between]:
+    def open(self, port: int = 0) -> Iterator[Between]:
         between = self
         address = self.server.url.removeprefix("http://")
 
@@ -188,9 +219,11 @@ class Between:
                     status = between.before(request)
                     body += self.rfile.read(request.size - half)
                     if status:
-                        return self.answer(status, {}, b"<Error><Code>SlowDown</Code></Error>")
+                        error = b"<Error><Code>SlowDown</Code></Error>"
+                        return self.answer(Answer(status, {}, error))
                     status, headers, data = self.ask(request, body)
-                    self.answer(between.after(request) or status, headers, data)
+                    answer = Answer(between.after(request) or status, headers, data)
+                    self.answer(between.change(request, answer))
                 except Cut:
                     self.close_connection = True
                     self.connection.shutdown(socket.SHUT_RDWR)
@@ -198,27 +231,46 @@ class Between:
             def ask(self, request: Request, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
                 connection = http.client.HTTPConnection(address, timeout=PATIENCE)
                 try:
-                    connection.request(request.method, request.path, body, dict(request.headers))
+                    path = request.path
+                    if between.max_keys and "list-type" in path:
+                        path += f"&max-keys={between.max_keys}"
+                    connection.request(request.method, path, body, dict(request.headers))
                     answer = connection.getresponse()
                     return answer.status, dict(answer.getheaders()), answer.read()
                 finally:
                     connection.close()
 
-            def answer(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
-                self.send_response(status)
+            def answer(self, answer: Answer) -> None:
+                self.send_response(answer.status)
                 is_head = self.command == "HEAD"
-                length = headers.get("Content-Length", "0") if is_head else str(len(data))
-                for name, value in headers.items():
+                length = str(len(answer.data))
+                for name, value in answer.headers.items():
                     if name.lower() not in _HOP_BY_HOP:
                         self.send_header(name, value)
+                if is_head:
+                    length = answer.headers.get("Content-Length", "0")
                 self.send_header("Content-Length", length)
+                if not answer.whole and (is_head or not answer.data):
+                    self.wfile.write(b"".join(self._headers_buffer)[:-9])  # type: ignore[attr-defined]
+                    raise Cut
                 self.end_headers()
-                if not is_head:  # it has no body: what came of one would begin the next answer
-                    self.wfile.write(data)
+                if is_head:  # it has no body: what came of one would begin the next answer
+                    return
+                half = answer.data[: len(answer.data) // 2]
+                if answer.until:
+                    for byte in half:
+                        self.wfile.write(bytes([byte]))
+                        if answer.until.wait(0.05):
+                            break
+                    answer.until.wait()
+                    raise Cut
+                self.wfile.write(answer.data if answer.whole else half)
+                if not answer.whole:
+                    raise Cut
 
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = pass_on
 
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+        with ThreadingHTTPServer(("127.0.0.1", port), Handler) as proxy:
             proxy.daemon_threads = True
             self.url = f"http://127.0.0.1:{proxy.server_address[1]}"
             thread = threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kmeans_dask.errors import UnreachableError
-from kmeans_dask.storage import Remote, locks, remote
-from tests.command import run_here, tree
+from kmeans_dask.storage import Remote, locks, patience
+from tests.command import run, run_here, tree
 from tests.reliability.jobs import started, until
 from tests.reliability.pictures import save_pictures
-from tests.storage.server import Between, Bucket, Cut, Fault, Request, Server
+from tests.storage.server import Answer, Between, Bucket, Change, Cut, Fault, Request, Server
 
 PARTITIONS = ("--partition-pixels", "4000")
 WORDS = ("-k", "8", *PARTITIONS, "--workers", "0")
@@ -49,13 +51,8 @@ def between(server: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what fails, the end comes soon."""
-    retry = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
-    backoff = {
-        "base": 2,
-        "init_backoff": timedelta(seconds=0.01),
-        "max_backoff": timedelta(seconds=0.05),
-    }
-    monkeypatch.setattr(remote, "_RETRY", retry | {"backoff": backoff})
+    short = replace(patience.PATIENCE, outage=1.0, first=0.01, longest=0.05)
+    monkeypatch.setattr(patience, "PATIENCE", short)
 
 
 def cut(request: Request) -> None:
@@ -80,19 +77,41 @@ def slowly(request: Request) -> None:
     threading.Event().wait(0.05)
 
 
+def half(request: Request, answer: Answer) -> Answer:
+    return replace(answer, whole=False)
+
+
+def flipped(request: Request, answer: Answer) -> Answer:
+    """Another byte in the middle of an object."""
+    if request.method != "GET" or "?" in request.path or not answer.data:
+        return answer
+    middle = len(answer.data) // 2
+    changed = bytes([answer.data[middle] ^ 1])
+    return replace(answer, data=answer.data[:middle] + changed + answer.data[middle + 1 :])
+
+
+def of_answers(share: float, change: Change) -> Change:
+    """The change of some of all answers, as `of_requests` has faults."""
+    perhaps = of_requests(share, lambda request: 1)
+    return lambda request, answer: change(request, answer) if perhaps(request) else answer
+
+
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "after", "change"),
     [
-        (lambda request: 503, None),
-        (cut, None),
-        (None, cut),  # it is done, and nobody learns of it
-        (slowly, None),
+        (lambda request: 503, None, None),
+        (cut, None, None),
+        (None, cut, None),  # it is done, and nobody learns of it
+        (slowly, None, None),
+        (None, None, half),
+        (None, None, flipped),
     ],
-    ids=["busy", "cut off before", "cut off after", "slow"],
+    ids=["busy", "cut off before", "cut off after", "slow", "cut half-way", "changed"],
 )
 def test_what_fails_for_a_while_changes_nothing(
     before: Fault | None,
     after: Fault | None,
+    change: Change | None,
     pictures: Path,
     expected: dict[str, str],
     bucket: Bucket,
@@ -103,6 +122,8 @@ def test_what_fails_for_a_while_changes_nothing(
         between.before = of_requests(0.2, before)
     if after:
         between.after = of_requests(0.2, after)
+    if change:
+        between.change = of_answers(0.2, change)
     run_here("compress", there, bucket.url("out"), *WORDS)
     assert bucket.tree("out") == expected
     assert len(between.seen) > 50
@@ -138,6 +159,65 @@ def test_a_job_without_its_store_ends_and_is_taken_up(
     monkeypatch.setattr(locks, "LEASE", 0.5)  # it could not be given back
     run_here(*words, "--resume")
     assert bucket.tree("out") == expected
+
+
+def test_an_outage_of_some_seconds_ends_no_job(
+    pictures: Path, expected: dict[str, str], bucket: Bucket, between: Between
+) -> None:
+    """It is over when something has been asked for more often than within three seconds."""
+    there = bucket.upload(pictures, "in")
+    refused: Counter[str] = Counter()
+    is_away, lock = threading.Event(), threading.Lock()
+
+    def away(request: Request) -> int | None:
+        with lock:
+            is_out = "/out/" in request.path and request.path.endswith((".png", ".webp"))
+            if is_out and not refused:
+                is_away.set()
+            if not is_away.is_set():
+                return None
+            refused[request.path] += 1
+            if refused[request.path] == 14:
+                is_away.clear()
+            return 503
+
+    between.before = away
+    with started("compress", there, bucket.url("out"), *WORDS) as job:
+        assert job.wait() == 0, job.said()
+    assert max(refused.values()) == 14
+    assert bucket.tree("out") == expected
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize("how", ["hangs", "trickles"])
+def test_an_image_that_comes_too_slowly_is_left_out_and_the_rest_is_done(
+    workers: str, how: str, pictures: Path, bucket: Bucket, between: Between
+) -> None:
+    there = bucket.upload(pictures / "birds", "in")
+    slow = bucket.keys("in/")[1]
+    over = threading.Event()
+
+    def is_slow(request: Request) -> bool:
+        # Of the header, where it trickles: so planning has the same limit.
+        return request.path.endswith(slow) and (how == "trickles" or "range" not in request.headers)
+
+    def hang(request: Request) -> None:
+        if how == "hangs" and is_slow(request):
+            over.wait()
+
+    def trickle(request: Request, answer: Answer) -> Answer:
+        is_one = how == "trickles" and request.method == "GET" and is_slow(request)
+        return replace(answer, until=over) if is_one else answer
+
+    between.before, between.change = hang, trickle
+    words = ("-k", "8", *PARTITIONS, "--workers", workers, "--image-timeout", "8")
+    done = run("compress", there, bucket.url("out"), *words, "--json", code=1)
+    over.set()
+    found = json.loads(done.stdout)
+    assert found["failures"] == [
+        {"path": bucket.url(slow), "reason": "takes longer than 8 s to fetch: quarantined"}
+    ]
+    assert found["compressed"] + found["kept"] == found["images"] - 1 > 1
 
 
 @pytest.mark.usefixtures("soon", "bucket")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -15,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import MemoryStore
 
 from kmeans_dask import interrupts
-from kmeans_dask.errors import JobError, UnreachableError, UsageError
+from kmeans_dask.errors import JobError, UsageError
 from kmeans_dask.storage import Remote, locks, remote
 from kmeans_dask.storage.locks import held, locked
 from tests.storage.server import Bucket
@@ -134,6 +135,63 @@ def test_a_lock_whose_file_was_removed_between_opening_and_holding_it_is_taken_o
     with locked(path, "photos"):
         assert seen == [0, 1]
         assert hold(path).said == REFUSED
+
+
+@pytest.mark.parametrize("reason", ["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL"])
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
+def test_where_a_file_system_has_no_locks_that_is_said_once_and_work_goes_on(
+    reason: str,
+    shared: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def flock(file: int, how: int) -> None:
+        raise OSError(getattr(errno, reason), os.strerror(getattr(errno, reason)))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for _ in range(2):
+        with (
+            held(tmp_path / "out", "lock", "photos"),
+            locked(tmp_path / "out" / "lock", "photos", shared=shared),
+        ):
+            (tmp_path / "out" / "done").touch()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"kmeans-dask: warning: the file system of {tmp_path / 'out'} has no locks: make sure that "
+        "no other run works there at the same time"
+    ]
+
+
+def test_a_lock_that_fails_otherwise_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(file: int, how: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    refused = pytest.raises(UsageError, match=r"photos cannot be written \(Input/output error\)")
+    with refused, held(tmp_path / "out", "lock", "photos"):
+        pytest.fail("it is held")
+
+
+WITHOUT = """
+import errno, fcntl, sys
+def flock(file, how):
+    raise OSError(errno.ENOLCK, "No locks available")
+fcntl.flock = flock
+from kmeans_dask import cli
+cli.main(sys.argv[1:])
+"""
+
+
+def test_a_command_warns_in_one_line_where_there_are_no_locks(photos: Path, tmp_path: Path) -> None:
+    words = ("compress", photos / "astronaut.png", tmp_path / "out", "-k", "4", "--workers", "0")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, *words], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith("kmeans-dask: warning: the file system of ")
 
 
 def test_a_lock_that_goes_with_its_folder_does_not_keep_others_from_a_new_one(
@@ -255,7 +313,7 @@ class Forgetful(MemoryStore):
         done = super().put(*given, **named)
         if self.failures:
             self.failures -= 1
-            raise UnreachableError("no answer")
+            raise GenericError("no answer")
         return done
 
 

@@ -355,7 +355,7 @@ def test_what_environments_of_others_say_is_enough(
     """Nothing is asked of a server."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert type(Remote(f"{url}/a").bucket()).__name__ in ("GCSStore", "AzureStore")
+    assert type(remote._bucket(url)).__name__ in ("GCSStore", "AzureStore")
 
 
 def test_files_of_credentials_are_read(tmp_path: Path, server: Server) -> None:
