@@ -82,9 +82,7 @@ def read_jpeg2000_header(file: IO[bytes]) -> Jpeg2000Header:
         has_palette = any(True for _ in inner_boxes(header, b"pclr"))
         start = next((at for kind, at, _ in top_boxes(file) if kind == b"jp2c"), None)
         if start is None:
-            raise ImageError(
-                "a JPEG 2000 image that is damaged: it lacks a codestream"
-            )
+            raise ImageError("a JPEG 2000 image that is damaged: it lacks a codestream")
         file.seek(start + 4)
     siz = file.read(38)
     n = int.from_bytes(siz[36:38], "big") if len(siz) == 38 else 0
