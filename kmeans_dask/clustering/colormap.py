@@ -24,7 +24,7 @@ class ColorMap:
     """The index of each colour that occurs, to be looked up for pixels of these colours.
 
     codes: (u,) uint32, ascending, see `codes`
-    indices: (u,) uint8 or uint16, one for each
+    indices: (u,) uint8 or uint16, one for each; clear: that of fully transparent pixels
 
     A thread's maps share one table of all opaque codes, into which the one in use fills its own.
 
@@ -34,18 +34,18 @@ class ColorMap:
     array([5, 7, 5], dtype=uint8)
     """
 
-    def __init__(self, codes: NDArray[np.uint32], indices: Indices) -> None:
+    def __init__(self, codes: NDArray[np.uint32], indices: Indices, clear: int = 0) -> None:
         self._n_opaque = int(np.searchsorted(codes, N_CODES))  # these come first
-        self._codes, self._indices = codes, indices
+        self._codes, self._indices, self._clear = codes, indices, clear
 
     def look_up(
         self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None = None
     ) -> Indices:
-        """Indices (n,) of pixels (n, 3) with alphas (n,); 0 where these are 0."""
+        """Indices (n,) of pixels (n, 3) with alphas (n,); `clear` where these are 0."""
         found = np.empty(len(pixels), self._indices.dtype)
         _look_up(pixels, self._table(), found)
         if alphas is not None:
-            found[alphas == 0] = 0
+            found[alphas == 0] = self._clear
             some = (alphas > 0) & (alphas < 255)
             codes = encode_translucent(pixels[some], alphas[some])
             found[some] = self._indices[np.searchsorted(self._codes, codes)]

@@ -236,7 +236,7 @@ def read_fit(store: Store, name: str | None = None) -> FitResult:
         return FitResult(
             name=name,
             palette=palette,
-            weights=stored.weights[palette.first :],
+            weights=stored.weights[palette.numbers],
             squared_error=int(attrs.pop("squared_error")),
             history=tuple(map(float, attrs.pop("history"))),
             settings=FitSettings(**settings),
@@ -257,8 +257,7 @@ def _write(store: Store, result: FitResult, centroids: NDArray[np.float64]) -> N
         "history": list(result.history),
         "generation": result.generation,
     }
-    clear = np.zeros(result.palette.first, np.int64)
-    weights = np.concatenate([clear, result.weights])
+    weights = result.palette.spread(result.weights)
     store.write_palette(
         result.name, StoredPalette(centroids, result.palette.entries, weights, attrs)
     )
@@ -317,7 +316,7 @@ def event_of(iteration: Iteration, space: Space) -> dict[str, Any]:
 
 def _opaque_hexes(colors: NDArray[np.uint8]) -> list[str]:
     """As many as a page can show, without their alpha."""
-    return hexes_of(Palette(colors[:MAX_COLORS, :3]).entries)
+    return hexes_of(Palette.of_colors(colors[:MAX_COLORS, :3]).entries)
 
 
 def _weights(

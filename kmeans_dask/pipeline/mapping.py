@@ -37,14 +37,14 @@ class Mapper:
             return
         if entries is None:
             entries = nearest_entries(counts, palette, space)
-        self._map = ColorMap(counts.codes, entries)
+        self._map = ColorMap(counts.codes, entries, palette.clear or 0)
 
     def map(
         self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None, width: int
     ) -> NDArray[Any]:
         """Entries (n,) of pixels (n, 3) with alphas (n,), in rows of `width` if they are dithered.
 
-        Those of fully transparent pixels are 0.
+        Those of fully transparent pixels are the clear one.
         """
         if self._map:
             return self._map.look_up(pixels, alphas)
@@ -59,7 +59,7 @@ class _Ditherers:
         of_part = Space(space, alpha=part.alphas is not None)
         self._opaque = Ditherer(of_part, part.colors[:, :3], part.alphas, strength)
         self._any = self._opaque
-        self._first = palette.first
+        self._palette = palette
         if not opaque:
             of_all = Space(space, alpha=True)
             self._any = Ditherer(of_all, palette.colors[:, :3], palette.alphas, strength)
@@ -68,11 +68,12 @@ class _Ditherers:
         self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None, width: int
     ) -> NDArray[np.uint8]:
         translucent = alphas is not None and bool(((alphas > 0) & (alphas < 255)).any())
-        entries: NDArray[Any]
+        colors: NDArray[Any]
         if translucent:
-            entries = self._any.map(pixels, alphas, width) + self._first
+            colors = self._any.map(pixels, alphas, width)
         else:
-            entries = self._which[self._opaque.map(pixels, alphas, width)] + self._first
+            colors = self._which[self._opaque.map(pixels, alphas, width)]
+        entries: NDArray[np.uint8] = self._palette.numbers[colors].astype(np.uint8)
         if alphas is not None:
-            entries[alphas == 0] = 0
-        return entries.astype(np.uint8)
+            entries[alphas == 0] = self._palette.clear or 0
+        return entries

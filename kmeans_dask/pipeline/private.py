@@ -31,7 +31,13 @@ from kmeans_dask.pipeline.quantize import LocalColors, judge, quantize
 from kmeans_dask.pipeline.rescue import Portion, rescuer
 from kmeans_dask.pipeline.work import recorded
 from kmeans_dask.pipeline.write import Encoded, Mapped, write_image, write_palette
-from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings, FitSettings
+from kmeans_dask.settings import (
+    MAX_COLORS,
+    PARTITION_PIXELS,
+    DecodeSettings,
+    EncodeSettings,
+    FitSettings,
+)
 from kmeans_dask.storage import Place
 
 _TASKS = 32  # of a collection that is not large: enough to keep some workers busy
@@ -168,8 +174,7 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
     if not pictures:
         return
     transparent = any(picture.record["transparent"] for picture in pictures)
-    reserved = len(job.palette.colors) if job.palette else len(job.fit.fixed)
-    if transparent and reserved >= job.fit.colors:
+    if transparent and _is_full(job):
         reason = f"transparent, and all {job.fit.colors} colours of the palette are taken"
         yield Encoded(failures=_failures(pictures, reason))
         return
@@ -181,7 +186,7 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
         return
     known: _Known | None = None
     if job.palette:
-        palette = replace(job.palette, transparent=job.palette.transparent or transparent)
+        palette = job.palette.with_clear() if transparent else job.palette
         mapper = Mapper(counts, palette, job.fit.space, job.encode.dither)
     else:
         with local_threads(1) as thread:
@@ -201,6 +206,13 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
     for picture in pictures:
         mapped = _map(picture, mapper, job, known)
         yield write_image(picture.record, mapped, job.output, job.encode, job.fit.min_psnr)
+
+
+def _is_full(job: Job) -> bool:
+    """Whether the palette has no room for a clear entry."""
+    if job.palette:
+        return len(job.palette.with_clear()) > MAX_COLORS
+    return len(job.fit.fixed) >= job.fit.colors
 
 
 def _failures(pictures: Sequence[_Picture], reason: str) -> tuple[Failure, ...]:

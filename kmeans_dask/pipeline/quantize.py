@@ -233,13 +233,13 @@ def nearest_entries(counts: ColorCounts, palette: Palette, space: str) -> Indice
     opaque, which = opaque_part(palette)
     for part, colors, numbers in (
         (slice(0, n), opaque, which),
-        (slice(n, None), palette, np.arange(len(palette.colors))),
+        (slice(n, None), palette, np.arange(len(palette.numbers))),
     ):
         some = counts.slice(part.start, len(counts) if part.stop is None else part.stop)
         if len(some):
             of_both = Space(space, alpha=colors.alphas is not None or not some.is_opaque)
             labels = labels_of([Assignment(of_both.points(some))], of_both, colors)
-            entries[part] = numbers[labels] + palette.first
+            entries[part] = palette.numbers[numbers[labels]]
     return entries
 
 
@@ -250,7 +250,7 @@ def opaque_part(palette: Palette) -> tuple[Palette, NDArray[np.int64]]:
     if alphas is None or not (alphas == 255).any():
         return palette, which
     which = which[alphas == 255]
-    return Palette(palette.colors[which, :3]), which
+    return Palette.of_colors(palette.colors[which, :3]), which
 
 
 def labels_of(
@@ -283,7 +283,7 @@ def judge(counts: ColorCounts, entries: Indices, palette: Palette) -> Judged:
     # In two parts, so that no sum passes 63 bits; and beyond 2^44 pixels in Python's integers.
     each = counts.weights if counts.pixels < 1 << 44 else counts.weights.astype(object)
     total = int((errors & 0xFFFF) @ each) + (int((errors >> 16) @ each) << 16)
-    return Judged(weights[palette.first :], total)
+    return Judged(weights[palette.numbers], total)
 
 
 class LocalColors:
@@ -349,4 +349,4 @@ class LocalColors:
         if self.space.alpha:
             return nearest_entries(self._counts, palette, self.space.name)
         labels = labels_of(self._assignments, self.space, palette)  # from where the fit ended
-        return (labels + palette.first).astype(_dtype_of(palette))
+        return palette.numbers[labels].astype(_dtype_of(palette))

@@ -284,7 +284,7 @@ def write_palette(
 
     weights: (k,), pixels of each colour, if known
     """
-    pixels = None if weights is None else [None] * palette.first + weights.tolist()
+    pixels = None if weights is None else palette.pixels_of_entries(weights)
     name = str(PurePosixPath(folder, PALETTE_FILE))
     return write_below(output, name, entries_as(".json", palette.entries, pixels))
 

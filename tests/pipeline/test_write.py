@@ -31,7 +31,7 @@ from kmeans_dask.pipeline.write import (
 from kmeans_dask.settings import EncodeSettings, FitSettings
 from tests.pipeline.strategies import files_in, job, noise, save
 
-GREYS = Palette(np.repeat(np.arange(0, 256, 17, dtype=np.uint8), 3).reshape(-1, 3))
+GREYS = Palette.of_colors(np.repeat(np.arange(0, 256, 17, dtype=np.uint8), 3).reshape(-1, 3))
 ALWAYS = EncodeSettings(always=True)
 KEPT = "kept/image.png"
 
@@ -150,7 +150,9 @@ def test_what_is_private_or_composited_is_counted(photo: Sample, tmp_path: Path)
 def test_the_error_is_that_of_the_pixels_that_are_seen(tmp_path: Path) -> None:
     pixels = np.array([[10, 20, 30], [0, 0, 0], [40, 40, 40]], np.uint8)
     alphas = np.array([255, 0, 51], np.uint8)
-    palette = Palette(np.array([[11, 22, 33, 255], [40, 40, 40, 102]], np.uint8), True)
+    palette = Palette.of_colors(
+        np.array([[11, 22, 33, 255], [40, 40, 40, 102]], np.uint8), transparent=True
+    )
     indices = np.array([1, 0, 2], np.uint8)
     record = {"height": 1, "width": 3}
     found = Mapped.of(record, pixels, alphas, indices, palette)
@@ -288,7 +290,9 @@ def test_a_job_keeps_what_it_makes_no_smaller_or_not_good_enough(tmp_path: Path)
 
 
 def test_a_palette_is_written_with_the_pixels_of_each_entry(tmp_path: Path) -> None:
-    palette = Palette(np.array([[1, 2, 3, 9], [4, 5, 6, 255]], np.uint8), transparent=True)
+    palette = Palette.of_colors(
+        np.array([[1, 2, 3, 9], [4, 5, 6, 255]], np.uint8), transparent=True
+    )
     write_palette(tmp_path / "deep", palette, np.array([7, 8]))
     assert json.loads((tmp_path / "deep" / "palette.json").read_text()) == {
         "colors": ["#00000000", "#01020309", "#040506"],
