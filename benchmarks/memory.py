@@ -56,6 +56,10 @@ def grey16(side: int) -> Image.Image:
     return Image.fromarray(samples)
 
 
+def quantized(side: int) -> Image.Image:
+    return photo(side).quantize(256, dither=Image.Dither.NONE)
+
+
 def turned() -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -70,11 +74,11 @@ KINDS: dict[str, tuple[str, Callable[[int], Image.Image], dict[str, Any]]] = {
     "PNG, noise": ("png", noise, {"compress_level": 1}),
     "PNG, noise, alpha": ("png", lambda side: noise(side, 4), {"compress_level": 1}),
     "PNG, 16-bit grey": ("png", grey16, {"compress_level": 1}),
-    "PNG, palette": ("png", lambda side: photo(side).quantize(256, dither=0), {}),
+    "PNG, palette": ("png", quantized, {}),
     "TIFF, noise, turned": ("tif", noise, {"exif": turned()}),
     "TIFF, noise, alpha, LZW": ("tif", lambda side: noise(side, 4), {"compression": "tiff_lzw"}),
     "BMP, noise": ("bmp", noise, {}),
-    "GIF": ("gif", lambda side: photo(side).quantize(256, dither=0), {}),
+    "GIF": ("gif", quantized, {}),
     "WebP, photograph": ("webp", photo, {"method": 0}),
     "WebP, noise, alpha": ("webp", lambda side: noise(side, 4), {"lossless": True, "method": 0}),
     "JPEG 2000, noise, alpha": ("jp2", lambda side: noise(side, 4), {}),

@@ -99,7 +99,7 @@ def compress(
     starts: Starts = None,
     seed: Seed = _FIT.seed,
     init: Init = _FIT.init,
-    max_iter: MaxIter = _FIT.max_iter,
+    max_iter: MaxIter = None,
     tol: Tol = None,
     format_: Format = _ENCODE.format,
     effort: Effort = _ENCODE.effort,
@@ -363,7 +363,7 @@ def fit(
     starts: Starts = None,
     seed: Seed = _FIT.seed,
     init: Init = _FIT.init,
-    max_iter: MaxIter = _FIT.max_iter,
+    max_iter: MaxIter = None,
     tol: Tol = None,
     resume: Resume = False,
     chunk_colors: Annotated[

@@ -43,6 +43,8 @@ from kmeans_dask.storage import Place, Remote
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
 
+FEW_GREYS = 32  # of a grey image: no more are labels rather than shades
+
 MAX_PROFILE = 1 << 22  # bytes; those of the largest printers have 3 MB
 
 # Some decoders read a whole file before they look at it. The largest files of a limit's pixels have
@@ -80,12 +82,14 @@ class DecodedImage:
 
     transparent, translucent: whether some pixel is fully, or partly, transparent
     metadata: where it was asked for
+    indexed: whether the file's samples are index numbers, or few greys: labels, perhaps
     """
 
     image: Image.Image
     transparent: bool
     translucent: bool
     metadata: Metadata | None = None
+    indexed: bool = False
 
     @property
     def height(self) -> int:
@@ -156,7 +160,15 @@ def decode(
             decoded = _flatten(decoded)
             decoded = decoded if transparent else decoded.convert("RGB")
         metadata = read_metadata(image) if keep_metadata else None
-        return DecodedImage(_upright(decoded, image), transparent, translucent, metadata)
+        upright = _upright(decoded, image)
+        return DecodedImage(upright, transparent, translucent, metadata, _is_indexed(image))
+
+
+def _is_indexed(image: Image.Image) -> bool:
+    """Whether the samples of an image may be numbers of classes: see `DecodedImage.indexed`."""
+    if image.mode == "L":
+        return image.getcolors(FEW_GREYS) is not None
+    return image.mode in ("P", "PA", "1")
 
 
 class _NoWarnings:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kmeans_dask.cluster import Engine
+from kmeans_dask.imaging.quality import psnr, squared_error_of
 from kmeans_dask.pipeline.compress import compress
 from kmeans_dask.pipeline.gallery import ImageRow
 from kmeans_dask.pipeline.job import JobSettings
@@ -28,7 +29,8 @@ class Estimate:
 
     images, pixels, input_bytes: of the whole collection; sampled: images that were compressed
     output_bytes, bytes_off: of the whole collection
-    psnr, psnr_off: of an image, on average, in dB; None where nothing is lost
+    psnr, psnr_off: over the pixels of all images that are compressed, as the summary of a job has
+        it, in dB; None where nothing is lost
     seconds: of the whole job, on as many workers as the sample had, start-up left out
     worker_bytes: memory that a worker takes at most
     """
@@ -101,7 +103,7 @@ def estimate(
     spent = {step: s - done.get(step, 0.0) for step, s in progress.seconds.items()}
     rows = summary.gallery.rows
     n_bytes, off = _scaled(rows, sample.certain, plan.n_bytes)
-    psnr, psnr_off = _mean([row.psnr for row in rows if row.psnr is not None])
+    quality, quality_off = _quality(rows, sample.certain, plan.n_bytes)
     # Fitting takes longer with more colours, of which a collection has more than a sample; all
     # other steps go with the pixels.
     share = plan.n_pixels / max(1, sample.plan.n_pixels)
@@ -115,8 +117,8 @@ def estimate(
         sampled=len(rows),
         output_bytes=n_bytes,
         bytes_off=off,
-        psnr=psnr,
-        psnr_off=psnr_off,
+        psnr=quality,
+        psnr_off=quality_off,
         seconds=fixed + moving * share,
         worker_bytes=_WORKER_BYTES + _PIXEL_BYTES * largest,
         failures=tuple(sorted([*plan.failures, *summary.failures], key=lambda f: f.path)),
@@ -134,6 +136,29 @@ def _scaled(rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int)
     left = input_bytes - sum(row.input_bytes for row in known)
     ratio, off = _mean(drawn)
     return round(after + left * (ratio or 0.0)), math.ceil(left * off)
+
+
+def _quality(
+    rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int
+) -> tuple[float | None, float]:
+    """PSNR over all compressed images, and what that may be off.
+
+    Squared errors and pixels are those of the images that were taken for sure, and of the others
+    by their means for a byte; off is their ratio, as such ratios are (Cochran 1977, section 6.4).
+    """
+    errors = {row.name: squared_error_of(row.psnr, row.pixels) for row in rows}
+    known = [row for row in rows if row.name in certain]
+    drawn = [row for row in rows if row.name not in certain]
+    left = input_bytes - sum(row.input_bytes for row in known)
+    error = math.fsum(errors[row.name] for row in known)
+    pixels = float(sum(row.pixels for row in known))
+    error += left * (_mean([errors[row.name] / row.input_bytes for row in drawn])[0] or 0.0)
+    pixels += left * (_mean([row.pixels / row.input_bytes for row in drawn])[0] or 0.0)
+    if not error:
+        return None, 0.0
+    mean = error / pixels
+    _, off = _mean([(errors[row.name] - mean * row.pixels) / row.input_bytes for row in drawn])
+    return psnr(error, pixels), 10 * math.log10(1 + left * off / error)
 
 
 def _mean(values: Sequence[float]) -> tuple[float | None, float]:

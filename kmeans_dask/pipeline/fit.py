@@ -408,7 +408,11 @@ def judge_chunk(store_path: Place, start: int, size: int, palette: Palette, spac
 def merge_judged(parts: Sequence[Judged]) -> Judged:
     """One task: what chunks were judged, added up."""
     weights = np.sum([part.weights for part in parts], axis=0)
-    return Judged(weights, sum(part.squared_error for part in parts))
+    return Judged(
+        weights,
+        sum(part.squared_error for part in parts),
+        max(part.largest_error for part in parts),
+    )
 
 
 def seed_centroids(

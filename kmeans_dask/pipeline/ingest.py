@@ -127,11 +127,13 @@ def record_of(source: Source, decoded: DecodedImage, settings: DecodeSettings) -
         "stem": source.stem,
         "n_bytes": source.n_bytes,
         "modified": source.modified,
+        "digest": source.digest,
         "height": decoded.height,
         "width": decoded.width,
         "transparent": decoded.transparent,
         "translucent": decoded.translucent and not settings.flat,
         "composited": decoded.translucent and settings.flat,
+        "indexed": decoded.indexed,
         "metadata": decoded.metadata.as_dict() if decoded.metadata else None,
     }
 

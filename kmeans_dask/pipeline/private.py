@@ -27,10 +27,16 @@ from kmeans_dask.pipeline.ingest import empty_counter, read_image, record_of
 from kmeans_dask.pipeline.mapping import Mapper
 from kmeans_dask.pipeline.plan import MAX_IMAGES, PALETTE_FILE, Failure, Plan, Source
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.pipeline.quantize import LocalColors, judge, quantize
+from kmeans_dask.pipeline.quantize import Judged, LocalColors, judge, quantize
 from kmeans_dask.pipeline.rescue import Portion, rescuer
 from kmeans_dask.pipeline.work import recorded
-from kmeans_dask.pipeline.write import Encoded, Mapped, write_image, write_palette
+from kmeans_dask.pipeline.write import (
+    Encoded,
+    Mapped,
+    keeps_frame,
+    write_image,
+    write_palette,
+)
 from kmeans_dask.settings import (
     MAX_COLORS,
     PARTITION_PIXELS,
@@ -195,7 +201,7 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
         palette, entries = found.palette, colors.entries(found.palette)
         mapper = Mapper(counts, palette, job.fit.space, job.encode.dither, entries)
         if group.folder is None:
-            known = _Known(entries, found.judged.squared_error)
+            known = _Known(entries, found.judged)
         else:
             try:
                 written = write_palette(job.output, palette, found.judged.weights, group.folder)
@@ -220,10 +226,10 @@ def _failures(pictures: Sequence[_Picture], reason: str) -> tuple[Failure, ...]:
 
 
 class _Known(NamedTuple):
-    """Of an image with a palette of its own: the entry of each of its colours, and their error."""
+    """Of an image: the entry of each of its colours, and what that makes of them."""
 
     entries: Indices
-    squared_error: int
+    judged: Judged
 
 
 def _map(picture: _Picture, mapper: Mapper, job: Job, known: _Known | None) -> Mapped:
@@ -235,10 +241,21 @@ def _map(picture: _Picture, mapper: Mapper, job: Job, known: _Known | None) -> M
         return Mapped.of(record, pixels, alphas, indices, palette, private=own)
     if known is None:
         entries = mapper.map(counts.colors, counts.alphas, 1)
-        known = _Known(entries, judge(counts, entries, palette).squared_error)
+        known = _Known(entries, judge(counts, entries, palette))
     shaped = indices.reshape(record["height"], record["width"])
     cloud = cloud_of(counts, known.entries, palette, job.cloud)
-    return Mapped(shaped, palette, counts.pixels, known.squared_error, own, cloud)
+    frame = keeps_frame(record, pixels, alphas, indices, palette)
+    judged = known.judged
+    return Mapped(
+        shaped,
+        palette,
+        counts.pixels,
+        judged.squared_error,
+        judged.largest_error,
+        own,
+        cloud,
+        frame,
+    )
 
 
 def _read(source: Source, job: Job) -> _Picture:

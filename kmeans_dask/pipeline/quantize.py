@@ -34,10 +34,12 @@ class Judged:
 
     weights: (entries,) int64, pixels of each entry, the clear one's left out
     squared_error: of all pixels, in `clustering.colormap.ERROR_UNITS`
+    largest_error: of one pixel, likewise
     """
 
     weights: NDArray[np.int64]
     squared_error: int
+    largest_error: int = 0
 
     @property
     def psnr(self) -> float:
@@ -198,7 +200,7 @@ def run_lloyd(
     return lloyd.fit(
         begun.centroids if begun else start,
         measure,
-        max_iter=settings.max_iter,
+        max_iter=settings.most_iterations,
         tol=settings.tol,
         fixed=len(settings.fixed),
         on_iteration=on_iteration,
@@ -283,7 +285,7 @@ def judge(counts: ColorCounts, entries: Indices, palette: Palette) -> Judged:
     # In two parts, so that no sum passes 63 bits; and beyond 2^44 pixels in Python's integers.
     each = counts.weights if counts.pixels < 1 << 44 else counts.weights.astype(object)
     total = int((errors & 0xFFFF) @ each) + (int((errors >> 16) @ each) << 16)
-    return Judged(weights[palette.numbers], total)
+    return Judged(weights[palette.numbers], total, int(errors.max(initial=0)))
 
 
 class LocalColors:
@@ -324,7 +326,7 @@ class LocalColors:
     ) -> Fit:
         """As `Colors` has it. Nobody watches the iterations of few colours."""
         found = self._few and self._few.fit(
-            start, max_iter=settings.max_iter, tol=settings.tol, fixed=len(settings.fixed)
+            start, max_iter=settings.most_iterations, tol=settings.tol, fixed=len(settings.fixed)
         )
         return found or run_lloyd(self._measure, start, settings, on_iteration, begun)
 

@@ -222,9 +222,14 @@ class Remote:
 
     def read_at_most(self, size: int) -> bytes | None:
         """All of the object; None where it has more than `size` bytes, and then none are read."""
+        return self.read_with_status(size)[0]
+
+    def read_with_status(self, size: int) -> tuple[bytes | None, Status]:
+        """The same, and the status of what was read."""
         with self._asking() as bucket:
             found = bucket.get(self._named())
-            return bytes(found.bytes()) if found.meta["size"] <= size else None
+            data = bytes(found.bytes()) if found.meta["size"] <= size else None
+            return data, _status(found.meta)
 
     def read_text(self) -> str:
         """The same, as UTF-8."""

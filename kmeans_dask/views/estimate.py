@@ -20,7 +20,7 @@ def show_estimate(found: Estimate) -> RenderableType:
             f"{size(found.input_bytes)} → {size(found.output_bytes)} ± {size(found.bytes_off)} "
             f"({share:.1f} %)",
         ),
-        ("PSNR", f"{psnr} an image"),
+        ("PSNR", psnr),
         ("seconds", f"about {found.seconds:.1f}, start-up left out"),
         ("memory", f"up to {size(found.worker_bytes)} a worker"),
     ]

@@ -29,25 +29,37 @@ def show_summary(summary: Summary) -> RenderableType:
             f"{summary.failed:,} failed",
         ),
     ]
-    if summary.below_target:
-        rows.append(("below target", f"{summary.below_target:,} of the kept"))
-    if summary.private:
-        rows.append(("own palette", f"{summary.private:,} of the compressed"))
-    if summary.skipped:
-        rows.append(("skipped", f"{summary.skipped:,} hidden files or links to folders"))
-    if summary.composited:
-        rows.append(("over white", f"{summary.composited:,} images with partial transparency"))
+    counted = (
+        (summary.below_target, "below target", "of the kept"),
+        (summary.without_palette, "own colours", "of the kept: --always gives all the palette"),
+        (summary.nine_patches, "nine-patches", "of the kept: their frame has to stay as it is"),
+        (summary.private, "own palette", "of the compressed"),
+        (summary.reindexed, "renumbered", "indexed, or of few greys: leave label masks out"),
+        (summary.outgrown, "larger", "than the input file, which is gone or has changed"),
+        (summary.skipped, "skipped", "hidden files or links to folders"),
+        (summary.composited, "over white", "images with partial transparency"),
+    )  # fmt: skip
+    rows += [(name, f"{n:,} {what}") for n, name, what in counted if n]
     rows += _changes(summary.changes)
     per_gb = summary.images_per_gb
     if per_gb:
         rows += _of_fit(summary)
         before, after = summary.input_bytes, summary.output_bytes
         rows += [
-            *([("PSNR", decibels(summary.psnr))] if summary.compressed else []),
+            *(_quality(summary) if summary.compressed else []),
             ("size", f"{size(before)} → {size(after)} ({100 * after / max(before, 1):.1f} %)"),
             ("images per GB", f"{per_gb[0]:,.0f} → {per_gb[1]:,.0f}"),
         ]
     return Group(table(rows, summary.seconds), *name_failures(summary.failures))
+
+
+def _quality(summary: Summary) -> list[Row]:
+    """What was lost of the compressed images: on the whole, and where most."""
+    rows = [("PSNR", decibels(summary.psnr))]
+    if summary.max_error_in is not None:
+        where = printable(summary.max_error_in)
+        rows.append(("largest error", f"{summary.max_error:.1f} of 255, in {where}"))
+    return rows
 
 
 def _changes(changes: Changes) -> list[Row]:
