@@ -23,6 +23,7 @@ from __future__ import annotations
 import functools
 import io
 import stat
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -50,6 +51,11 @@ MAX_PROFILE = 1 << 22  # bytes; those of the largest printers have 3 MB
 # Some decoders read a whole file before they look at it. The largest files of a limit's pixels have
 # 8 bytes each, of 16-bit RGBA; beside them there is room for metadata and previews.
 _BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 24
+
+# Memory of a pixel, the file's bytes and copies that are made on the way included, at most: see
+# `benchmarks.memory`. The first is that of formats whose decoders hold all of an image themselves.
+DECODING_BYTES, _WITH_ALPHA_BYTES, _PLAIN_BYTES = 25, 22, 14
+_THIRSTY = ("WEBP", "JPEG2000")
 
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0x0112, 0x0102, 0x0106  # EXIF and TIFF tags
 _WHITE_IS_ZERO = 0
@@ -132,6 +138,17 @@ def read_size(path: Place, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Width and height as the file's header has them. Raises ImageError."""
     with _opened(path, max_pixels) as image:
         return image.size
+
+
+def decoding_bytes(path: Place) -> int:
+    """Memory that each pixel of an image takes while it is decoded, by its header.
+
+    Raises ImageError.
+    """
+    with _opened(path, sys.maxsize) as image:
+        if image.format in _THIRSTY:
+            return DECODING_BYTES
+        return _WITH_ALPHA_BYTES if image.has_transparency_data else _PLAIN_BYTES
 
 
 def decode(

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kmeans_dask.cluster import Engine
+from kmeans_dask.clustering.codes import N_CODES
+from kmeans_dask.errors import ImageError
+from kmeans_dask.imaging.decode import decoding_bytes
 from kmeans_dask.imaging.quality import psnr, squared_error_of
+from kmeans_dask.pipeline.budget import bytes_to_decode, bytes_to_fit
 from kmeans_dask.pipeline.compress import compress
 from kmeans_dask.pipeline.gallery import ImageRow
 from kmeans_dask.pipeline.job import JobSettings
 from kmeans_dask.pipeline.plan import Failure, Plan, Source, cut, numbered
 from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.summary import Summary
 from kmeans_dask.pipeline.work import Work
 from kmeans_dask.settings import PARTITION_PIXELS
+from kmeans_dask.storage import place_of
 
 _IMAGES = 120  # of a sample, at most
 _SURE = 1.96  # standard errors to either side: 95 of 100 times
-_PIXEL_BYTES = 12  # that a worker holds for each pixel of the image in hand, at most, as measured
-_WORKER_BYTES = 400 << 20  # that a worker takes beside: Python, kernels, tables
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Estimate:
     psnr, psnr_off: over the pixels of all images that are compressed, as the summary of a job has
         it, in dB; None where nothing is lost
     seconds: of the whole job, on as many workers as the sample had, start-up left out
-    worker_bytes: memory that a worker takes at most
+    worker_bytes: memory that a worker takes at most, by the model that --memory goes by
     """
 
     images: int
@@ -109,7 +114,6 @@ def estimate(
     share = plan.n_pixels / max(1, sample.plan.n_pixels)
     fixed = spent.get("fit", 0.0) * math.sqrt(share)
     moving = sum(s for step, s in spent.items() if step not in ("fit", "plan", "start"))
-    largest = max((source.n_pixels for source in plan.sources), default=0)
     return Estimate(
         images=plan.n_images,
         pixels=plan.n_pixels,
@@ -120,9 +124,40 @@ def estimate(
         psnr=quality,
         psnr_off=quality_off,
         seconds=fixed + moving * share,
-        worker_bytes=_WORKER_BYTES + _PIXEL_BYTES * largest,
+        worker_bytes=max(_bytes_to_decode(plan), _bytes_of_colors(summary, plan, share, settings)),
         failures=tuple(sorted([*plan.failures, *summary.failures], key=lambda f: f.path)),
     )
+
+
+def _bytes_to_decode(plan: Plan) -> int:
+    """Memory for any image of a plan. Headers are read of those that could take the most."""
+    needed = bytes_to_decode(0)
+    for source in sorted(plan.sources, key=lambda source: -source.n_pixels):
+        if bytes_to_decode(source.n_pixels) <= needed:
+            break
+        with suppress(ImageError):  # it is gone by now
+            of_pixel = decoding_bytes(place_of(source.path))
+            needed = max(needed, bytes_to_decode(source.n_pixels, of_pixel))
+    return needed
+
+
+def _bytes_of_colors(summary: Summary, plan: Plan, share: float, settings: JobSettings) -> int:
+    """Memory for the colours of what shares a palette.
+
+    A collection has at most as many times the distinct colours as it has pixels, compared with a
+    sample of it; of images with palettes of their own, all of the largest are in the sample.
+    """
+    needed, fitted = summary.colors_bytes, summary.fitted
+    if fitted:
+        n_colors = min(math.ceil(share * fitted.distinct_colors), plan.n_pixels)
+        opaque = fitted.palette.alphas is None
+        if opaque:
+            n_colors = min(n_colors, N_CODES)
+        needed = max(needed, bytes_to_fit(n_colors, opaque=opaque))
+    elif settings.scope == "folder":  # of whose images some were tried
+        alone = bytes_to_fit(0, opaque=True)
+        needed = alone + math.ceil(share * max(0, needed - alone))
+    return needed
 
 
 def _scaled(rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int) -> tuple[int, int]:

@@ -55,11 +55,12 @@ class _Ditherers:
     """One for opaque images, to opaque colours, and where it is needed one for others."""
 
     def __init__(self, palette: Palette, space: str, strength: float, *, opaque: bool) -> None:
-        part, self._which = opaque_part(palette)
+        part, which = opaque_part(palette)
+        self._which = which.astype(np.uint8)
         of_part = Space(space, alpha=part.alphas is not None)
         self._opaque = Ditherer(of_part, part.colors[:, :3], part.alphas, strength)
         self._any = self._opaque
-        self._palette = palette
+        self._numbers, self._clear = palette.numbers.astype(np.uint8), palette.clear or 0
         if not opaque:
             of_all = Space(space, alpha=True)
             self._any = Ditherer(of_all, palette.colors[:, :3], palette.alphas, strength)
@@ -73,7 +74,7 @@ class _Ditherers:
             colors = self._any.map(pixels, alphas, width)
         else:
             colors = self._which[self._opaque.map(pixels, alphas, width)]
-        entries: NDArray[np.uint8] = self._palette.numbers[colors].astype(np.uint8)
+        entries: NDArray[np.uint8] = self._numbers[colors]
         if alphas is not None:
-            entries[alphas == 0] = self._palette.clear or 0
+            entries[alphas == 0] = self._clear
         return entries

@@ -20,7 +20,7 @@ from kmeans_dask.clustering.colormap import Indices
 from kmeans_dask.clustering.counts import ColorCounts, merge_counts
 from kmeans_dask.errors import ImageError, UsageError
 from kmeans_dask.imaging.palette import Palette
-from kmeans_dask.pipeline.budget import check_colors
+from kmeans_dask.pipeline.budget import bytes_to_fit, check_colors, check_counting
 from kmeans_dask.pipeline.count import image_weight, weighed
 from kmeans_dask.pipeline.gallery import cloud_of
 from kmeans_dask.pipeline.ingest import empty_counter, read_image, record_of
@@ -185,8 +185,10 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
         yield Encoded(failures=_failures(pictures, reason))
         return
     counts = merge_counts([picture.counts for picture in pictures])
+    fitted = 0 if job.palette else len(counts)
+    yield Encoded(colors_bytes=bytes_to_fit(fitted, opaque=counts.is_opaque))
     try:
-        check_colors(0 if job.palette else len(counts), opaque=counts.is_opaque)
+        check_colors(fitted, opaque=counts.is_opaque)
     except ImageError as error:
         yield Encoded(failures=_failures(pictures, str(error)))
         return
@@ -263,6 +265,7 @@ def _read(source: Source, job: Job) -> _Picture:
     band = decoded.whole()
     counter = empty_counter()
     counter.add(band.pixels, band.alphas)
+    check_counting(counter.count_distinct())
     record = record_of(source, decoded, job.decode)
     return _Picture(record, band.pixels, band.alphas, counter.counts())
 

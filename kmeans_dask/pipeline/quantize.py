@@ -25,6 +25,8 @@ from kmeans_dask.pipeline.checkpoint import Begun, Checkpoint
 from kmeans_dask.rounds import in_threads
 from kmeans_dask.settings import FitSettings
 
+_SEARCHED = 1 << 20  # colours whose nearest entries are looked for together
+
 OnIteration = Callable[[Iteration], None]
 
 
@@ -228,20 +230,21 @@ def start_of(
 def nearest_entries(counts: ColorCounts, palette: Palette, space: str) -> Indices:
     """The entry of `palette` for each of the colours `counts`, (u,) uint8 or uint16.
 
-    The nearest; but what is opaque stays so, if the palette has opaque colours at all.
+    The nearest; but what is opaque stays so, if the palette has opaque colours at all. Some colours
+    at a time: a search takes ten times the memory of a table.
     """
     entries = np.empty(len(counts), _dtype_of(palette))
     n = counts.n_opaque
     opaque, which = opaque_part(palette)
-    for part, colors, numbers in (
-        (slice(0, n), opaque, which),
-        (slice(n, None), palette, np.arange(len(palette.numbers))),
+    for start, stop, colors, numbers in (
+        (0, n, opaque, which),
+        (n, len(counts), palette, np.arange(len(palette.numbers))),
     ):
-        some = counts.slice(part.start, len(counts) if part.stop is None else part.stop)
-        if len(some):
+        for at in range(start, stop, _SEARCHED):
+            some = counts.slice(at, min(at + _SEARCHED, stop))
             of_both = Space(space, alpha=colors.alphas is not None or not some.is_opaque)
             labels = labels_of([Assignment(of_both.points(some))], of_both, colors)
-            entries[part] = palette.numbers[numbers[labels]]
+            entries[at : at + len(some)] = palette.numbers[numbers[labels]]
     return entries
 
 

@@ -17,7 +17,7 @@ from kmeans_dask.pipeline.write import Encoded
 from kmeans_dask.store import Store
 
 _GIGABYTE = 10**9
-_LOOKED_AT = ("gallery", "fitted")  # what a report shows, and the figures do not
+_LOOKED_AT = ("gallery", "fitted", "colors_bytes")  # what a report shows, and the figures do not
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Summary:
     max_error_in: the image that it is in; None where nothing was lost
     input_bytes, output_bytes: of the compressed and kept images
     changes: of the images since an earlier run, where the store was kept
+    colors_bytes: memory of a worker that fitting a palette took at most, by the model of `budget`
     gallery: images to look at
     fitted: the shared palette and its fit, where there is one
     """
@@ -73,6 +74,7 @@ class Summary:
     output_bytes: int
     seconds: Mapping[str, float]
     failures: tuple[Failure, ...]
+    colors_bytes: int
     gallery: Gallery
     fitted: FitResult | None
     changes: Changes = field(default_factory=Changes)
@@ -199,6 +201,7 @@ def summarize(
         output_bytes=encoded.output_bytes,
         seconds=dict(progress.seconds),
         failures=encoded.failures,
+        colors_bytes=encoded.colors_bytes,
         gallery=encoded.gallery,
         fitted=fitted,
     )

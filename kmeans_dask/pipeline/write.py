@@ -39,7 +39,7 @@ _OF_NAME = {
 }  # fmt: skip
 
 ASIDE = PurePosixPath(WORK_FOLDER, "aside")  # in the output: files before they are put in place
-_NOT_ADDED_UP = ("largest_error", "largest_in", "failures", "gallery", "files")
+_NOT_ADDED_UP = ("colors_bytes", "largest_error", "largest_in", "failures", "gallery", "files")
 Written = tuple[str, int, int]  # a file's name below the output, its size and its CRC-32
 
 
@@ -63,6 +63,7 @@ class Encoded:
     pixels, squared_error: of the compressed images, without fully transparent pixels; the
         squared differences in `clustering.colormap.ERROR_UNITS`
     largest_error: of one of these pixels, likewise; largest_in: the image that it is in
+    colors_bytes: memory that fitting a palette to one image, or a folder, takes at most
     """
 
     compressed: int = 0
@@ -80,6 +81,7 @@ class Encoded:
     squared_error: int = 0
     largest_error: int = 0
     largest_in: str = ""
+    colors_bytes: int = 0
     failures: tuple[Failure, ...] = ()
     gallery: Gallery = field(default_factory=Gallery)
     files: tuple[Written, ...] = ()
@@ -101,6 +103,7 @@ class Encoded:
             **sums,
             largest_error=-largest,
             largest_in=name,
+            colors_bytes=max(part.colors_bytes for part in parts),
             failures=failures,
             gallery=gallery,
             files=written,
