@@ -126,7 +126,10 @@ def _fit(fitted: FitResult) -> list[Row]:
         ("palette", f"{fitted.name}: {len(fitted.palette)} colours"),
         ("iterations", f"{fitted.iterations}{ended}"),
         ("inertia", f"{fitted.inertia:.6g}"),
-        ("PSNR", decibels(found) + (f", below the target of {target:g} dB" if missed else "")),
+        (
+            "palette PSNR",
+            decibels(found) + (f", below the target of {target:g} dB" if missed else ""),
+        ),
         *_drift(fitted),
     ]
 
@@ -152,7 +155,7 @@ def show_info(info: Info) -> RenderableType:
         (
             f"palette {palette['palette']}",
             f"{palette['colors']} colours, {palette['iterations']} iterations, "
-            f"inertia {palette['inertia']:.6g}, PSNR {decibels(palette['psnr'])}",
+            f"inertia {palette['inertia']:.6g}, palette PSNR {decibels(palette['psnr'])}",
         )
         for palette in info.palettes
     ]
