@@ -19,12 +19,14 @@ MAX_EFFORT = 9
 MAX_PIXELS = 89_478_485  # of one image; Pillow's own limit: a quarter of a gibibyte as RGB
 PARTITION_PIXELS = 1 << 24  # about a second of decoding: many for each worker, none too small
 CHUNK_COLORS = 1 << 22  # of which one Lloyd step takes about as long as a round over a cluster
-PROCESS_BYTES = 300 << 20  # Python, libraries, kernels, a table of colours: of any worker
+PROCESS_BYTES = 340 << 20  # Python, libraries, kernels, tables, buffers: of any worker
 WORKER_TIMEOUT = 60.0  # seconds
 IMAGE_SECONDS = 120.0  # a hundred times what the largest image takes
 MAX_WHITE = (1 << 16) - 1
 White = int | Literal["auto"] | None  # the 16-bit sample that becomes white; None for 65535
 TOL = 1e-4
+MAX_ITER = 300
+_ENDLESS = 1 << 62
 # Of a palette for one image, or some: the last 0.2 % of its inertia cost half of the time.
 PRIVATE_TOL = 1e-3
 _STARTED_ONCE = 32  # colours: with fewer, as many starts as take about as long
@@ -36,6 +38,7 @@ class FitSettings:
 
     colors: entries of the palette, one of them clear where images are transparent
     init: where to start, one of `INITS`
+    max_iter: iterations of a start, at most; None for `MAX_ITER`, or with a tol of 0 for any number
     tol: stop when the centroids' squared shift is at most this part of the colours' variance
     starts: of which the best is kept; None for more of them the fewer colours there are
     space: in which colours are near each other, one of `SPACES`
@@ -48,7 +51,7 @@ class FitSettings:
     colors: int = MAX_COLORS
     seed: int = 0
     init: str = INITS[0]
-    max_iter: int = 300
+    max_iter: int | None = None
     tol: float = TOL
     starts: int | None = None
     space: str = SPACES[0]
@@ -65,7 +68,7 @@ class FitSettings:
         check_choice("--init", self.init, INITS)
         check_choice("--space", self.space, SPACES)
         check_choice("--weight", self.weight, WEIGHTS)
-        if self.max_iter < 1:
+        if self.max_iter is not None and self.max_iter < 1:
             raise UsageError(f"--max-iter is {self.max_iter}: choose 1 or more")
         if not 0 <= self.tol < math.inf:
             raise UsageError(f"--tol is {self.tol}: choose 0 (to the fixed point) or more")
@@ -81,6 +84,11 @@ class FitSettings:
             raise UsageError(
                 f"--fix names {len(self.fixed)} colours, --colors only {self.colors}: raise it"
             )
+
+    @property
+    def most_iterations(self) -> int:
+        """Iterations of a start, at most; to the fixed point there is no bound but the end."""
+        return self.max_iter or (MAX_ITER if self.tol else _ENDLESS)
 
     def seeds(self, k: int) -> range:
         """Of the starts of a fit of k colours."""

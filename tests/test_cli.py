@@ -291,7 +291,7 @@ def test_when_every_image_turns_out_broken_the_job_still_ends_well(
         (["compress", "photos", "out", "--store", "full"], "full exists and is no store"),
         (["compress", "photos", "out", "--store", "photos/s.zarr"], "one inside the other"),
         (["compress", "photos", "out", "--memory", "much"], "write a size as 2GB"),
-        (["compress", "photos", "out", "--memory", "100MB"], "a worker takes 315 MB before"),
+        (["compress", "photos", "out", "--memory", "100MB"], "a worker takes 357 MB before"),
         (["compress", "photos", "out", "--store", "s", "--keep-palette"], "has no palette for 256"),
         (["compress", "photos", "out", "--keep-palette"], "name it with --store"),
         (["compress", "photos", "out", "--bogus"], "No such option"),

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from kmeans_dask.pipeline.budget import bytes_to_fit
 from tests.command import run, summary
 from tests.conftest import photograph
+from tests.reliability.jobs import peaks_while_at_work
 
 
 def test_implementations_that_start_alike_end_alike(tmp_path: Path) -> None:
@@ -95,3 +98,27 @@ def test_an_estimate_from_all_images_is_what_comes_out(photos: Path, tmp_path: P
     done = summary("compress", photos, tmp_path / "o", "-k", "8", "--workers", "0")
     assert found["sampled"] == found["images"] == done["images"]
     assert (found["output_bytes"], found["bytes_off"]) == (done["output_bytes"], 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("scope", ["shared", "image"])
+def test_the_memory_that_an_estimate_promises_is_accepted_and_kept_to(
+    scope: str, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    rng = np.random.default_rng(0)
+    noise = rng.integers(1, 256, (500, 1000, 4), np.uint8)  # translucent, and no colour twice
+    Image.fromarray(noise).save(tmp_path / "in" / "noise.png", compress_level=1)
+    photograph("coffee.png", (300, 200)).save(tmp_path / "in" / "photo.jpg")
+    words = ("-k", "4", "--palette", scope)
+    promised = summary("estimate", tmp_path / "in", *words, "--workers", "0")["worker_bytes"]
+    of_noise = bytes_to_fit(len(np.unique(noise.view(np.uint32))), opaque=False)
+    assert of_noise <= promised < of_noise + 10_000_000  # and the photograph's, if they are shared
+    job = ("compress", tmp_path / "in", tmp_path / "out", *words, "--workers", "1", "--always")
+    code, peaks, said = peaks_while_at_work(*job, "--memory", f"{promised}B")
+    assert code == 0, said
+    assert 0 < max(peaks.values()) * 1e6 < 0.95 * promised  # where a worker would be ended
+    if scope == "image":
+        refused = run(*job, "--overwrite", "--memory", f"{of_noise - 2_000_000}B", code=1)
+        assert "noise.png: " in refused.stdout
+        assert "distinct colours take about" in refused.stdout

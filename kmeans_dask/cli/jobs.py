@@ -105,7 +105,7 @@ def compress(
     starts: Starts = None,
     seed: Seed = _FIT.seed,
     init: Init = _FIT.init,
-    max_iter: MaxIter = _FIT.max_iter,
+    max_iter: MaxIter = None,
     tol: Tol = None,
     format_: Format = _ENCODE.format,
     effort: Effort = _ENCODE.effort,
@@ -400,7 +400,7 @@ def fit(
     starts: Starts = None,
     seed: Seed = _FIT.seed,
     init: Init = _FIT.init,
-    max_iter: MaxIter = _FIT.max_iter,
+    max_iter: MaxIter = None,
     tol: Tol = None,
     resume: Resume = False,
     chunk_colors: Annotated[

@@ -11,6 +11,7 @@ import typer
 
 from kmeans_dask.cli.app import app
 from kmeans_dask.cli.options import (
+    Always,
     Colors,
     Dither,
     Effort,
@@ -70,6 +71,7 @@ def sweep(
     format_: Format = _ENCODE.format,
     effort: Effort = _ENCODE.effort,
     dither: Dither = _ENCODE.dither,
+    always: Always = False,
     max_pixels: MaxPixels = MAX_PIXELS,
     white: White = None,
     include: Include = None,
@@ -78,11 +80,12 @@ def sweep(
 ) -> int:
     """Show bytes and quality for several numbers of colours, from one counting pass.
 
-    Quality is exact; bytes are those of a sample, scaled up. Writes nothing that stays.
+    Bytes and PSNR are what compress gives, from a sample, where smaller images are kept as they
+    are; palette PSNR and Oklab are exact, of all pixels. Writes nothing that stays.
     """
     numbers = numbers_of(colors)
     settings = FitSettings(seed=seed, space=space, weight=weight)
-    encode_settings = EncodeSettings(format_, effort, dither)
+    encode_settings = EncodeSettings(format_, effort, dither, always)
     for number in numbers:
         check_together(replace(settings, colors=number), encode_settings)
     if encode_settings.format == "tokens":
@@ -132,6 +135,7 @@ def estimate(
     format_: Format = _ENCODE.format,
     effort: Effort = _ENCODE.effort,
     dither: Dither = _ENCODE.dither,
+    always: Always = False,
     max_pixels: MaxPixels = MAX_PIXELS,
     white: White = None,
     include: Include = None,
@@ -141,7 +145,7 @@ def estimate(
     """Predict size, quality, time and memory from a sample. Writes nothing that stays."""
     tol = PRIVATE_TOL if scope in ("folder", "image") else TOL
     fit_settings = FitSettings(colors, seed, space=space, min_psnr=min_psnr, tol=tol)
-    encode_settings = EncodeSettings(format_, effort, dither)
+    encode_settings = EncodeSettings(format_, effort, dither, always)
     if encode_settings.format == "tokens":
         raise UsageError("--format tokens has no bytes to predict: choose png, webp or gif")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.settings import MAX_WHITE, PRIVATE_TOL, TOL
+from kmeans_dask.settings import MAX_ITER, MAX_WHITE, PRIVATE_TOL, TOL
 from kmeans_dask.storage import place_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,12 @@ Starts = Annotated[
     ),
 ]
 MaxIter = Annotated[
-    int, typer.Option(help="Iterations of a start at most.", rich_help_panel=PALETTE)
+    int | None,
+    typer.Option(
+        help="Iterations of a start at most.",
+        show_default=f"{MAX_ITER}; with --tol 0 any number",
+        rich_help_panel=PALETTE,
+    ),
 ]
 Tol = Annotated[
     float | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ class ColorMap:
     """The index of each colour that occurs, to be looked up for pixels of these colours.
 
     codes: (u,) uint32, ascending, see `codes`
-    indices: (u,) uint8 or uint16, one for each
+    indices: (u,) uint8 or uint16, one for each; clear: that of fully transparent pixels
 
     A thread's maps share one table of all opaque codes, into which the one in use fills its own.
 
@@ -34,18 +34,18 @@ class ColorMap:
     array([5, 7, 5], dtype=uint8)
     """
 
-    def __init__(self, codes: NDArray[np.uint32], indices: Indices) -> None:
+    def __init__(self, codes: NDArray[np.uint32], indices: Indices, clear: int = 0) -> None:
         self._n_opaque = int(np.searchsorted(codes, N_CODES))  # these come first
-        self._codes, self._indices = codes, indices
+        self._codes, self._indices, self._clear = codes, indices, clear
 
     def look_up(
         self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None = None
     ) -> Indices:
-        """Indices (n,) of pixels (n, 3) with alphas (n,); 0 where these are 0."""
+        """Indices (n,) of pixels (n, 3) with alphas (n,); `clear` where these are 0."""
         found = np.empty(len(pixels), self._indices.dtype)
         _look_up(pixels, self._table(), found)
         if alphas is not None:
-            found[alphas == 0] = 0
+            found[alphas == 0] = self._clear
             some = (alphas > 0) & (alphas < 255)
             codes = encode_translucent(pixels[some], alphas[some])
             found[some] = self._indices[np.searchsorted(self._codes, codes)]
@@ -78,21 +78,28 @@ def weights_of(indices: NDArray[Any], weights: NDArray[np.int64], n: int) -> NDA
     return total
 
 
+class Error(NamedTuple):
+    """Squared differences of pixels, in 1 / `ERROR_UNITS`: their sum, and the largest of them."""
+
+    total: int
+    largest: int
+
+
 def squared_error(
     pixels: NDArray[np.uint8],
     alphas: NDArray[np.uint8] | None,
     indices: Indices,
     entries: NDArray[np.uint8],
-) -> int:
-    """Sum of squared differences of pixels (n, 3), n < 2^29, to `entries[indices]`.
+) -> Error:
+    """Squared differences of pixels (n, 3), n < 2^29, to `entries[indices]`.
 
-    In 1 / `ERROR_UNITS`. Colours are multiplied by their alphas, and alpha is compared too.
+    Colours are multiplied by their alphas, and alpha is compared too.
     """
     if alphas is None:
         over = entries[:, 3:].astype(np.int64)
         of_alphas = ((255 - over[:, 0]) * 255) ** 2
-        return int(_sum_opaque(pixels, indices, entries[:, :3] * over, of_alphas))
-    return int(squared_errors(pixels, alphas, indices, entries, added_up=True)[0])
+        return Error(*_sum_opaque(pixels, indices, entries[:, :3] * over, of_alphas))
+    return Error(*squared_errors(pixels, alphas, indices, entries, added_up=True).tolist())
 
 
 def squared_errors(
@@ -103,8 +110,8 @@ def squared_errors(
     *,
     added_up: bool = False,
 ) -> NDArray[np.int64]:
-    """The same of each pixel, (n,), or their sum, (1,)."""
-    errors = np.zeros(1 if added_up else len(pixels), np.int64)
+    """The squared difference of each pixel, (n,); `added_up`: their sum and the largest, (2,)."""
+    errors = np.zeros(2 if added_up else len(pixels), np.int64)
     opaque = alphas is None
     over = np.zeros(1, np.uint8) if alphas is None else alphas
     _add_errors(pixels, over, opaque, indices, entries.astype(np.int32), added_up, errors)
@@ -126,15 +133,17 @@ def _add_weights(indices, weights, total):  # type: ignore[no-untyped-def]
 
 @jit
 def _sum_opaque(pixels, indices, colors, of_alphas):  # type: ignore[no-untyped-def]
-    """The errors of opaque pixels, to colours multiplied by their alphas (k, 3), added up."""
-    total = np.int64(0)
+    """Sum and largest error of opaque pixels, to colours multiplied by their alphas (k, 3)."""
+    total = largest = np.int64(0)
     for i in range(pixels.shape[0]):
         entry = indices[i]
         r = np.int64(pixels[i, 0]) * 255 - colors[entry, 0]
         g = np.int64(pixels[i, 1]) * 255 - colors[entry, 1]
         b = np.int64(pixels[i, 2]) * 255 - colors[entry, 2]
-        total += r * r + g * g + b * b + of_alphas[entry]
-    return total
+        error = r * r + g * g + b * b + of_alphas[entry]
+        total += error
+        largest = max(largest, error)
+    return total, largest
 
 
 @jit
@@ -148,4 +157,9 @@ def _add_errors(pixels, alphas, opaque, indices, entries, added_up, errors):  # 
             difference = np.int64(np.int32(pixels[i, c]) * alpha - entries[entry, c] * over)
             error += difference * difference
         difference = np.int64(255 * (alpha - over))
-        errors[0 if added_up else i] += error + difference * difference
+        error += difference * difference
+        if added_up:
+            errors[0] += error
+            errors[1] = max(errors[1], error)
+        else:
+            errors[i] = error

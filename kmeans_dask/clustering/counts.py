@@ -23,6 +23,9 @@ from kmeans_dask.clustering.keys import Packing, count_keys
 
 # From this many pixels on, one pass over a dense table of all 2^24 colours is cheaper than sorting.
 DENSE_FROM = 1 << 20
+_SORTED_FROM = 1 << 21  # translucent pixels that are sorted together
+
+_Table = tuple[NDArray[Any], NDArray[np.int64]]  # keys, ascending, and weights
 # Sums of 8-bit channels, weighted by pixels, stay below 2^63 up to here.
 MAX_PIXELS = (2**63 - 1) // 255
 
@@ -147,6 +150,8 @@ def merge_point_counts(tables: Sequence[PointCounts]) -> PointCounts:
 class ColorCounter:
     """Counts pixels as they come: by sorting while there are few, then in a dense table.
 
+    Translucent ones are sorted always, some at a time.
+
     The dense table is 64 MiB and belongs to the counter, which can be used again after `counts`.
     """
 
@@ -154,6 +159,7 @@ class ColorCounter:
         self._few: list[NDArray[np.uint32]] = []
         self._n_few = 0
         self._translucent: list[NDArray[np.uint32]] = []
+        self._n_translucent = 0
         self._table: NDArray[np.uint32] | None = None
         self._n_table = 0
         self._done: list[ColorCounts] = []
@@ -164,6 +170,9 @@ class ColorCounter:
             some = (alphas > 0) & (alphas < 255)
             if some.any():
                 self._translucent.append(encode_translucent(pixels[some], alphas[some]))
+                self._n_translucent += len(self._translucent[-1])
+                if self._n_translucent > _SORTED_FROM:
+                    self._sort_lists()
             pixels = pixels[alphas == 255]
         if self._n_table == 0 and self._n_few + len(pixels) < DENSE_FROM:
             codes = np.empty(len(pixels), np.uint32)
@@ -181,19 +190,31 @@ class ColorCounter:
         self._n_table += self._n_few + len(pixels)
         self._few, self._n_few = [], 0
 
+    def count_distinct(self) -> int:
+        """Distinct colours of what was added since the last call of `counts`."""
+        self._sort_lists()
+        in_table = np.count_nonzero(self._table) if self._n_table and self._table is not None else 0
+        return int(in_table) + sum(map(len, self._done))
+
     def counts(self) -> ColorCounts:
         """All that was added since the last call."""
         if self._n_table:
             self._drain_table()
+        self._sort_lists()
+        done, self._done = self._done, []
+        return merge_counts(done)
+
+    def _sort_lists(self) -> None:
         if self._n_few:
-            self._done.append(ColorCounts(*count_keys(np.concatenate(self._few), CODE_BITS)))
+            self._add_done(count_keys(np.concatenate(self._few), CODE_BITS))
             self._few, self._n_few = [], 0
         if self._translucent:
             codes = np.concatenate(self._translucent)
-            self._done.append(ColorCounts(*count_keys(codes, codes.itemsize * 8)))
-            self._translucent = []
-        done, self._done = self._done, []
-        return merge_counts(done)
+            self._add_done(count_keys(codes, codes.itemsize * 8))
+            self._translucent, self._n_translucent = [], 0
+
+    def _add_done(self, table: _Table) -> None:
+        self._done = [merge_counts([*self._done, ColorCounts(*table)])]
 
     def _drain_table(self) -> None:
         assert self._table is not None
@@ -202,9 +223,6 @@ class ColorCounter:
         _drain(self._table, codes, weights)
         self._done.append(ColorCounts(codes, weights))
         self._n_table = 0
-
-
-_Table = tuple[NDArray[Any], NDArray[np.int64]]  # keys, ascending, and weights
 
 
 def _merge_all(level: list[_Table]) -> _Table:

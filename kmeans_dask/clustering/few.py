@@ -14,6 +14,7 @@ from kmeans_dask.clustering.partial import Partial
 from kmeans_dask.clustering.points import Points
 
 FEW = 1 << 12
+_HISTORY = 1 << 14  # iterations that are noted here: few points end long before
 
 
 class FewPoints:
@@ -40,14 +41,14 @@ class FewPoints:
     def fit(
         self, start: NDArray[np.float64], *, max_iter: int, tol: float, fixed: int = 0
     ) -> Fit | None:
-        """As `lloyd.fit`; None where a cluster runs empty, which is rare: it sees to that."""
-        history = np.empty(max_iter + 1)
+        """As `lloyd.fit`; None where that sees to it: a cluster runs empty, or there is no end."""
+        history = np.empty(min(max_iter, _HISTORY) + 1)
         centroids, counts = start.copy(), np.zeros(len(start), np.int64)
         n, converged = _fit(
             self._values, self._floats, self._weights, self._squares, tol * self._variance, fixed,
             centroids, counts, history,
         )  # fmt: skip
-        if n < 0:
+        if n < 0 or (n < max_iter and not converged):
             return None
         past = tuple(history[: n + 1].tolist())
         return Fit(centroids, counts, past[-1], past, n, converged)
@@ -64,6 +65,7 @@ def _fit(whole, values, weights, squares, smallest, fixed, centroids, counts, hi
     sums = np.zeros((k, channels), np.int64)
     best, labels = np.empty(n), np.empty(n, np.int64)
     done, converged, shift = 0, False, 1.0
+    mark = centroids.copy()
     while True:
         if shift > 0.0:  # else what was measured holds for these centroids too
             _assign(values, centroids, best, labels)
@@ -87,8 +89,10 @@ def _fit(whole, values, weights, squares, smallest, fixed, centroids, counts, hi
                     difference = mean - centroids[j, c]
                     centroids[j, c] = mean
                     shift += difference * difference
-        converged = shift <= smallest
+        converged = shift <= smallest or np.array_equal(centroids, mark)
         done += 1
+        if done & (done - 1) == 0:  # as lloyd.is_mark
+            mark[:] = centroids
 
 
 @jit

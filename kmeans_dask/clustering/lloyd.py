@@ -73,9 +73,10 @@ def fit(
     """Lloyd's algorithm (Lloyd 1982, "Least squares quantization in PCM", IEEE Trans. IT 28(2)).
 
     Stops when the squared shift of all centroids together is at most `tol` times the mean
-    variance of the points' channels, as scikit-learn does; with `tol=0` at the fixed point.
-    The first `fixed` centroids never move. With the `history` of iterations that were made
-    already, `centroids` are what they came to.
+    variance of the points' channels, as scikit-learn does; with `tol=0` at the fixed point. Sums
+    are exact, but distances are rounded: should centroids ever come back to what they were, that
+    is the end as well. The first `fixed` centroids never move. With the `history` of iterations
+    that were made already, `centroids` are what they came to.
 
     >>> from kmeans_dask.clustering.plain import plain_partial
     >>> points, weights = np.array([[0, 0, 0], [2, 0, 0], [9, 9, 9]]), np.array([3, 1, 1])
@@ -88,13 +89,17 @@ def fit(
     partial = measure(centroids)
     smallest = tol * partial.variance
     converged = False
+    mark = centroids  # a cycle is found as by Brent 1980, "An improved Monte Carlo factorization
+    # algorithm", BIT 20, section 2
     since = time.perf_counter()
     while len(history) < max_iter and not converged:
         history.append(partial.inertia(centroids))
         moved = _new_centroids(partial, centroids, measure, fixed)
         shift = ordered_sum(((moved - centroids) ** 2).ravel())
-        converged = shift <= smallest
+        converged = shift <= smallest or bool(np.array_equal(moved, mark))
         centroids = moved
+        if is_mark(len(history)):
+            mark = centroids
         if shift > 0:  # else what was measured holds for these centroids too
             partial = measure(centroids)
         now = time.perf_counter()
@@ -106,6 +111,11 @@ def fit(
     n_iter = len(history)
     history.append(partial.inertia(centroids))
     return Fit(centroids, partial.weights, history[-1], tuple(history), n_iter, converged)
+
+
+def is_mark(number: int) -> bool:
+    """Whether later iterations are compared with this one: a power of two."""
+    return number & (number - 1) == 0
 
 
 def _new_centroids(

@@ -28,6 +28,7 @@ from __future__ import annotations
 import importlib
 import io
 import stat
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -62,11 +63,18 @@ from kmeans_dask.storage import Place, Remote
 
 T = TypeVar("T")
 
+FEW_GREYS = 32  # of a grey image: no more are labels rather than shades
+
 MAX_PROFILE = 1 << 22  # bytes; those of the largest printers have 3 MB
 
 # Some decoders read a whole file before they look at it. The largest files of a limit's pixels have
 # 8 bytes each, of 16-bit RGBA; beside them there is room for metadata and previews.
 _BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 24
+
+# Memory of a pixel, the file's bytes and copies that are made on the way included, at most: see
+# `benchmarks.memory`. The first is that of formats whose decoders hold all of an image themselves.
+DECODING_BYTES, _WITH_ALPHA_BYTES, _PLAIN_BYTES = 25, 22, 14
+_THIRSTY = ("WEBP", "JPEG2000")
 
 _PLUGINS = {
     "PNG": "Png", "JPEG": "Jpeg", "WEBP": "WebP", "GIF": "Gif", "TIFF": "Tiff", "BMP": "Bmp",
@@ -106,6 +114,7 @@ class DecodedImage:
     metadata: where it was asked for
     brightest: of 16-bit samples a bound that none is above, where all are in the lower half of
         their range, and no white was named
+    indexed: whether the file's samples are index numbers, or few greys: labels, perhaps
     """
 
     image: Image.Image
@@ -113,6 +122,7 @@ class DecodedImage:
     translucent: bool
     metadata: Metadata | None = None
     brightest: int | None = None
+    indexed: bool = False
 
     @property
     def height(self) -> int:
@@ -160,6 +170,18 @@ def read_size(path: Place, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         return size
 
 
+def decoding_bytes(path: Place) -> int:
+    """Memory that each pixel of an image takes while it is decoded, by its header.
+
+    Raises ImageError.
+    """
+    with _opened(path, sys.maxsize, _open) as opened:
+        image = opened.image
+        if image is None or image.format in _THIRSTY:
+            return DECODING_BYTES
+        return _WITH_ALPHA_BYTES if image.has_transparency_data else _PLAIN_BYTES
+
+
 def decode(
     path: Place,
     max_pixels: int = MAX_PIXELS,
@@ -187,7 +209,15 @@ def decode(
         if keep_metadata:
             metadata = read_metadata(opened.image) if opened.image else Metadata()
         upright = _upright(decoded, opened)
-        return DecodedImage(upright, transparent, translucent, metadata, brightest)
+        indexed = _is_indexed(opened.image)
+        return DecodedImage(upright, transparent, translucent, metadata, brightest, indexed)
+
+
+def _is_indexed(image: Image.Image | None) -> bool:
+    """Whether the samples of an image may be numbers of classes: see `DecodedImage.indexed`."""
+    if image and image.mode == "L":
+        return image.getcolors(FEW_GREYS) is not None
+    return image is not None and image.mode in ("P", "PA", "1")
 
 
 # -- opening ----------------------------------------------------------------------------------

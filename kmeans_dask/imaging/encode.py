@@ -70,7 +70,8 @@ def _webp(
 def _gif(indices: NDArray[np.uint8], palette: Palette) -> bytes:
     image = Image.fromarray(indices)
     image.putpalette(palette.entries[:, :3].tobytes())
-    clear = {"transparency": 0} if palette.transparent and bool((indices == 0).any()) else {}
+    has_clear = palette.clear is not None and bool((indices == palette.clear).any())
+    clear = {"transparency": palette.clear} if has_clear else {}
     file = io.BytesIO()
     image.save(file, "GIF", optimize=False, **clear)
     return file.getvalue()

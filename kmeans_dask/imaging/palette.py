@@ -14,35 +14,37 @@ _LUMA = np.array([299, 587, 114])  # Rec. 601
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours in index order; where `transparent` holds, index 0 comes before them and is clear.
+    """Entries in index order; the first that is clear is kept for fully transparent pixels.
 
-    colors: (k, 3) uint8, straight sRGB, or (k, 4) with alpha
-    transparent: whether index 0 is kept for fully transparent pixels
+    entries: (n, 4) uint8, straight sRGB and alpha; those that are clear are all 0
     """
 
-    colors: NDArray[np.uint8]
-    transparent: bool = False
+    entries: NDArray[np.uint8]
 
     def __len__(self) -> int:
-        return len(self.colors) + self.transparent
+        return len(self.entries)
 
-    @property
-    def first(self) -> int:
-        """The index of the first colour."""
-        return int(self.transparent)
+    @cached_property
+    def clear(self) -> int | None:
+        """The index of the clear entry; None where there is none."""
+        clear = np.flatnonzero(self.entries[:, 3] == 0)
+        return int(clear[0]) if clear.size else None
+
+    @cached_property
+    def numbers(self) -> NDArray[np.int64]:
+        """The index of each colour, (k,): of every entry that is not clear."""
+        return np.flatnonzero(self.entries[:, 3])
+
+    @cached_property
+    def colors(self) -> NDArray[np.uint8]:
+        """The colours, (k, 3) straight sRGB where all are opaque, else (k, 4) with alpha."""
+        colors = self.entries[self.numbers]
+        return colors[:, :3] if (colors[:, 3] == _OPAQUE).all() else colors
 
     @property
     def alphas(self) -> NDArray[np.uint8] | None:
         """Of the colours, (k,) uint8; None where all are opaque."""
         return self.colors[:, 3] if self.colors.shape[1] == 4 else None
-
-    @cached_property
-    def entries(self) -> NDArray[np.uint8]:
-        """All entries, (len, 4) uint8, straight sRGB and alpha; the clear one is all 0."""
-        entries = np.full((len(self), 4), _OPAQUE, np.uint8)
-        entries[: self.first] = 0
-        entries[self.first :, : self.colors.shape[1]] = self.colors
-        return entries
 
     @cached_property
     def see_through(self) -> NDArray[np.int64]:
@@ -55,12 +57,34 @@ class Palette:
         return next(bits for bits in (1, 2, 4, 8) if len(self) <= 1 << bits)
 
     @classmethod
+    def of_colors(cls, colors: NDArray[np.uint8], *, transparent: bool = False) -> Palette:
+        """From colours (k, 3), or (k, 4) with alpha; where `transparent`, after a clear entry."""
+        entries = np.full((len(colors) + transparent, 4), _OPAQUE, np.uint8)
+        entries[: int(transparent)] = 0
+        entries[int(transparent) :, : colors.shape[1]] = colors
+        return cls.of_entries(entries)
+
+    @classmethod
     def of_entries(cls, entries: NDArray[np.uint8]) -> Palette:
-        """From entries (n, 4) as above: a first one that is clear is kept for clear pixels."""
-        transparent = len(entries) > 0 and entries[0, 3] == 0
-        colors = entries[int(transparent) :]
-        opaque = bool((colors[:, 3] == _OPAQUE).all())
-        return cls(colors[:, :3] if opaque else colors, transparent)
+        """From entries (n, 4), of which those that are clear may have any colour."""
+        return cls(np.where(entries[:, 3:] == 0, np.uint8(0), entries))
+
+    def with_clear(self) -> Palette:
+        """The palette with a clear entry, as the last where there is none: no index changes."""
+        if self.clear is not None:
+            return self
+        return Palette(np.concatenate([self.entries, np.zeros((1, 4), np.uint8)]))
+
+    def spread(self, weights: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Weights of all entries, (n,), from those of the colours, (k,): clear ones have none."""
+        spread = np.zeros(len(self), np.int64)
+        spread[self.numbers] = weights
+        return spread
+
+    def pixels_of_entries(self, weights: NDArray[np.int64]) -> list[int | None]:
+        """Weights of all entries as files have them: None for clear ones, which nobody counts."""
+        spread: list[int | None] = self.spread(weights).tolist()
+        return [n if alpha else None for n, alpha in zip(spread, self.entries[:, 3], strict=True)]
 
 
 def palette_of(
@@ -71,9 +95,9 @@ def palette_of(
 ) -> Palette:
     """Round colours (k, 3), or (k, 4) with alpha, to distinct 8-bit ones, in a fixed order.
 
-    First those of `fixed` (f, 3), in their own order; then what is partly transparent, as files
-    need to list alphas up to the last such only; then from dark to light, by luma (Rec. 601), and
-    where that is equal by r, g, b.
+    First the clear one, where `transparent`; then those of `fixed` (f, 3), in their own order; then
+    what is partly transparent, as files need to list alphas up to the last such only; then from
+    dark to light, by luma (Rec. 601), and where that is equal by r, g, b.
 
     >>> palette_of(np.array([[255.0, 254.6, 255], [0, 0, 0.5], [255, 255, 255]])).colors.tolist()
     [[0, 0, 1], [255, 255, 255]]
@@ -91,4 +115,4 @@ def palette_of(
         kept[:, :3] = fixed
         is_new = (ordered[:, None] != kept[None]).any(axis=2).all(axis=1)
         ordered = np.concatenate([kept, ordered[is_new]])
-    return Palette(ordered, transparent)
+    return Palette.of_colors(ordered, transparent=transparent)

@@ -7,7 +7,7 @@ import math
 from kmeans_dask.clustering.colormap import ERROR_UNITS
 
 
-def psnr(squared_error: float, pixels: int) -> float | None:
+def psnr(squared_error: float, pixels: float) -> float | None:
     """Peak signal-to-noise ratio in dB of `pixels` 8-bit RGB pixels; None where nothing was lost.
 
     squared_error: as `clustering.colormap.squared_errors` has it, added up. What alpha and the
@@ -19,3 +19,17 @@ def psnr(squared_error: float, pixels: int) -> float | None:
     if squared_error == 0:
         return None
     return 10 * math.log10(255 * 255 * 3 * pixels * ERROR_UNITS / squared_error)
+
+
+def squared_error_of(psnr: float | None, pixels: int) -> float:
+    """The squared error that makes this PSNR of so many pixels, in the units of `psnr`."""
+    return 0.0 if psnr is None else 255 * 255 * 3 * pixels * ERROR_UNITS / 10 ** (psnr / 10)
+
+
+def error_of_pixel(squared_error: int) -> float:
+    """How far off one pixel is, of 255: the root mean square over its three values.
+
+    >>> error_of_pixel(3 * 100 * ERROR_UNITS)
+    10.0
+    """
+    return math.sqrt(squared_error / (3 * ERROR_UNITS))

@@ -71,7 +71,7 @@ def compress(
     """
     if collection is None and _is_held_here(plan, engine, settings):
         encoded, fitted = compress_at_once(plan, work, engine, progress, settings)
-        return _conclude(encoded, work, fitted, progress, plan.skipped)
+        return _conclude(encoded, work, fitted, progress, plan.skipped, one_palette=True)
     if settings.is_shared:
         held = collection or take_up_anew(work.store_path, plan, settings.decode)
         ingest_and_count(held, engine, progress, previews_for(plan, work.output))
@@ -101,17 +101,25 @@ def encode_and_summarize(
     colors = hexes_of(fitted.palette.entries)
     records = work.stage("encode", store.path, colors, fitted.settings, settings, private)
     encoded = encode(store, work.output, records, fitted, engine, progress, settings, private)
-    return _conclude(encoded, work, fitted, progress, store.plan["skipped"])
+    return _conclude(
+        encoded, work, fitted, progress, store.plan["skipped"], one_palette=private is None
+    )
 
 
 def _conclude(
-    encoded: Encoded, work: Work, fitted: FitResult, progress: Progress, skipped: Mapping[str, int]
+    encoded: Encoded,
+    work: Work,
+    fitted: FitResult,
+    progress: Progress,
+    skipped: Mapping[str, int],
+    *,
+    one_palette: bool,
 ) -> Summary:
     """Write what is beside the images."""
     if encoded.images:
         write_palette(work.output, fitted.palette, fitted.weights)
     write_failures(work.output, encoded.failures)
-    return summarize(encoded, progress, skipped, fitted)
+    return summarize(encoded, progress, skipped, fitted, one_palette=one_palette)
 
 
 def _is_held_here(plan: Plan, engine: Engine, settings: JobSettings) -> bool:
@@ -149,7 +157,9 @@ def _compress_private(
         write_palette(work.output, settings.palette)
     failures = sorted([*plan.failures, *encoded.failures], key=lambda failure: failure.path)
     write_failures(work.output, failures)
-    return summarize(replace(encoded, failures=tuple(failures)), progress, plan.skipped)
+    encoded = replace(encoded, failures=tuple(failures))
+    is_given = settings.palette is not None
+    return summarize(encoded, progress, plan.skipped, one_palette=is_given)
 
 
 def _compress_folder(

@@ -23,7 +23,7 @@ from kmeans_dask.pipeline.plan import Failure
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import LocalColors, nearest_entries, quantize
 from kmeans_dask.pipeline.work import recorded
-from kmeans_dask.pipeline.write import Encoded, Mapped, write_image
+from kmeans_dask.pipeline.write import Encoded, Mapped, is_nine_patch, write_image
 from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
 from kmeans_dask.storage import Place
 from kmeans_dask.store import Partition, Piece, Store, join_pieces
@@ -121,7 +121,7 @@ def _encode_partition(
     for record, pieces in partition.read_images():
         image = _Image(record, pieces)
         # its pixels are wanted twice only where they are not mapped one by one
-        if settings.dither or private:
+        if settings.dither or private or is_nine_patch(record):
             pixels, alphas = image.whole()
             indices = mapper.map(pixels, alphas, record["width"])
             mapped = Mapped.of(record, pixels, alphas, indices, fitted.palette)
@@ -150,14 +150,15 @@ def _map_pieces(image: _Image, mapper: Mapper) -> Mapped:
     height, width = image.record["height"], image.record["width"]
     indices = np.empty(height * width, np.uint8)
     entries = mapper.palette.entries
-    start = n = error = 0
+    start = n = error = largest = 0
     for pixels, alphas in image.pieces:
         found = mapper.map(pixels, alphas, width)
         indices[start : start + len(pixels)] = found
         start += len(pixels)
         n += len(pixels) if alphas is None else int(np.count_nonzero(alphas))
-        error += squared_error(pixels, alphas, found, entries)
-    return Mapped(indices.reshape(height, width), mapper.palette, n, error)
+        of_piece = squared_error(pixels, alphas, found, entries)
+        error, largest = error + of_piece.total, max(largest, of_piece.largest)
+    return Mapped(indices.reshape(height, width), mapper.palette, n, error, largest)
 
 
 def _map_privately(

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kmeans_dask.cluster import Engine
+from kmeans_dask.clustering.codes import N_CODES
+from kmeans_dask.errors import ImageError
+from kmeans_dask.imaging.decode import decoding_bytes
+from kmeans_dask.imaging.quality import psnr, squared_error_of
+from kmeans_dask.pipeline.budget import bytes_to_decode, bytes_to_fit
 from kmeans_dask.pipeline.compress import compress
 from kmeans_dask.pipeline.gallery import ImageRow
 from kmeans_dask.pipeline.job import JobSettings
 from kmeans_dask.pipeline.plan import Failure, Plan, Source, cut, numbered
 from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.summary import Summary
 from kmeans_dask.pipeline.work import Work
 from kmeans_dask.settings import PARTITION_PIXELS
+from kmeans_dask.storage import place_of
 
 _IMAGES = 120  # of a sample, at most
 _SURE = 1.96  # standard errors to either side: 95 of 100 times
-_PIXEL_BYTES = 12  # that a worker holds for each pixel of the image in hand, at most, as measured
-_WORKER_BYTES = 400 << 20  # that a worker takes beside: Python, kernels, tables
 
 
 @dataclass(frozen=True)
@@ -28,9 +34,10 @@ class Estimate:
 
     images, pixels, input_bytes: of the whole collection; sampled: images that were compressed
     output_bytes, bytes_off: of the whole collection
-    psnr, psnr_off: of an image, on average, in dB; None where nothing is lost
+    psnr, psnr_off: over the pixels of all images that are compressed, as the summary of a job has
+        it, in dB; None where nothing is lost
     seconds: of the whole job, on as many workers as the sample had, start-up left out
-    worker_bytes: memory that a worker takes at most
+    worker_bytes: memory that a worker takes at most, by the model that --memory goes by
     """
 
     images: int
@@ -101,13 +108,12 @@ def estimate(
     spent = {step: s - done.get(step, 0.0) for step, s in progress.seconds.items()}
     rows = summary.gallery.rows
     n_bytes, off = _scaled(rows, sample.certain, plan.n_bytes)
-    psnr, psnr_off = _mean([row.psnr for row in rows if row.psnr is not None])
+    quality, quality_off = _quality(rows, sample.certain, plan.n_bytes)
     # Fitting takes longer with more colours, of which a collection has more than a sample; all
     # other steps go with the pixels.
     share = plan.n_pixels / max(1, sample.plan.n_pixels)
     fixed = spent.get("fit", 0.0) * math.sqrt(share)
     moving = sum(s for step, s in spent.items() if step not in ("fit", "plan", "start"))
-    largest = max((source.n_pixels for source in plan.sources), default=0)
     return Estimate(
         images=plan.n_images,
         pixels=plan.n_pixels,
@@ -115,12 +121,43 @@ def estimate(
         sampled=len(rows),
         output_bytes=n_bytes,
         bytes_off=off,
-        psnr=psnr,
-        psnr_off=psnr_off,
+        psnr=quality,
+        psnr_off=quality_off,
         seconds=fixed + moving * share,
-        worker_bytes=_WORKER_BYTES + _PIXEL_BYTES * largest,
+        worker_bytes=max(_bytes_to_decode(plan), _bytes_of_colors(summary, plan, share, settings)),
         failures=tuple(sorted([*plan.failures, *summary.failures], key=lambda f: f.path)),
     )
+
+
+def _bytes_to_decode(plan: Plan) -> int:
+    """Memory for any image of a plan. Headers are read of those that could take the most."""
+    needed = bytes_to_decode(0)
+    for source in sorted(plan.sources, key=lambda source: -source.n_pixels):
+        if bytes_to_decode(source.n_pixels) <= needed:
+            break
+        with suppress(ImageError):  # it is gone by now
+            of_pixel = decoding_bytes(place_of(source.path))
+            needed = max(needed, bytes_to_decode(source.n_pixels, of_pixel))
+    return needed
+
+
+def _bytes_of_colors(summary: Summary, plan: Plan, share: float, settings: JobSettings) -> int:
+    """Memory for the colours of what shares a palette.
+
+    A collection has at most as many times the distinct colours as it has pixels, compared with a
+    sample of it; of images with palettes of their own, all of the largest are in the sample.
+    """
+    needed, fitted = summary.colors_bytes, summary.fitted
+    if fitted:
+        n_colors = min(math.ceil(share * fitted.distinct_colors), plan.n_pixels)
+        opaque = fitted.palette.alphas is None
+        if opaque:
+            n_colors = min(n_colors, N_CODES)
+        needed = max(needed, bytes_to_fit(n_colors, opaque=opaque))
+    elif settings.scope == "folder":  # of whose images some were tried
+        alone = bytes_to_fit(0, opaque=True)
+        needed = alone + math.ceil(share * max(0, needed - alone))
+    return needed
 
 
 def _scaled(rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int) -> tuple[int, int]:
@@ -134,6 +171,29 @@ def _scaled(rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int)
     left = input_bytes - sum(row.input_bytes for row in known)
     ratio, off = _mean(drawn)
     return round(after + left * (ratio or 0.0)), math.ceil(left * off)
+
+
+def _quality(
+    rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int
+) -> tuple[float | None, float]:
+    """PSNR over all compressed images, and what that may be off.
+
+    Squared errors and pixels are those of the images that were taken for sure, and of the others
+    by their means for a byte; off is their ratio, as such ratios are (Cochran 1977, section 6.4).
+    """
+    errors = {row.name: squared_error_of(row.psnr, row.pixels) for row in rows}
+    known = [row for row in rows if row.name in certain]
+    drawn = [row for row in rows if row.name not in certain]
+    left = input_bytes - sum(row.input_bytes for row in known)
+    error = math.fsum(errors[row.name] for row in known)
+    pixels = float(sum(row.pixels for row in known))
+    error += left * (_mean([errors[row.name] / row.input_bytes for row in drawn])[0] or 0.0)
+    pixels += left * (_mean([row.pixels / row.input_bytes for row in drawn])[0] or 0.0)
+    if not error:
+        return None, 0.0
+    mean = error / pixels
+    _, off = _mean([(errors[row.name] - mean * row.pixels) / row.input_bytes for row in drawn])
+    return psnr(error, pixels), 10 * math.log10(1 + left * off / error)
 
 
 def _mean(values: Sequence[float]) -> tuple[float | None, float]:

@@ -241,7 +241,7 @@ def read_fit(store: Store, name: str | None = None) -> FitResult:
         return FitResult(
             name=name,
             palette=palette,
-            weights=stored.weights[palette.first :],
+            weights=stored.weights[palette.numbers],
             squared_error=int(attrs.pop("squared_error")),
             history=tuple(map(float, attrs.pop("history"))),
             settings=FitSettings(**settings),
@@ -262,8 +262,7 @@ def _write(store: Store, result: FitResult, centroids: NDArray[np.float64]) -> N
         "history": list(result.history),
         "generation": result.generation,
     }
-    clear = np.zeros(result.palette.first, np.int64)
-    weights = np.concatenate([clear, result.weights])
+    weights = result.palette.spread(result.weights)
     store.write_palette(
         result.name, StoredPalette(centroids, result.palette.entries, weights, attrs)
     )
@@ -322,7 +321,7 @@ def event_of(iteration: Iteration, space: Space) -> dict[str, Any]:
 
 def _opaque_hexes(colors: NDArray[np.uint8]) -> list[str]:
     """As many as a page can show, without their alpha."""
-    return hexes_of(Palette(colors[:MAX_COLORS, :3]).entries)
+    return hexes_of(Palette.of_colors(colors[:MAX_COLORS, :3]).entries)
 
 
 def _weights(
@@ -414,7 +413,11 @@ def judge_chunk(store_path: Place, start: int, size: int, palette: Palette, spac
 def merge_judged(parts: Sequence[Judged]) -> Judged:
     """One task: what chunks were judged, added up."""
     weights = np.sum([part.weights for part in parts], axis=0)
-    return Judged(weights, sum(part.squared_error for part in parts))
+    return Judged(
+        weights,
+        sum(part.squared_error for part in parts),
+        max(part.largest_error for part in parts),
+    )
 
 
 def seed_centroids(

@@ -35,6 +35,7 @@ class ImageRow:
     name: in the input; output: the file's name below the output folder; path: of the input file
     status: "compressed", "kept" (as it was) or "below target" (kept for its quality)
     psnr: in dB; None where nothing was lost, or nothing was changed
+    pixels: that it is over, if any: those of a compressed image which are not clear
     """
 
     name: str
@@ -44,6 +45,7 @@ class ImageRow:
     input_bytes: int
     output_bytes: int
     psnr: float | None
+    pixels: int = 0
 
     @property
     def ratio(self) -> float:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from kmeans_dask.cluster import Engine
-from kmeans_dask.clustering.counts import ColorCounter
+from kmeans_dask.clustering.counts import ColorCounter, merge_counts
 from kmeans_dask.errors import ImageError, StoreError
 from kmeans_dask.imaging.decode import DecodedImage, decode
-from kmeans_dask.pipeline.budget import check_pixels
+from kmeans_dask.pipeline.budget import check_counting, check_decoding
 from kmeans_dask.pipeline.plan import Failure, Plan, Source
 from kmeans_dask.pipeline.preview import keep_preview
 from kmeans_dask.pipeline.progress import Progress
@@ -72,15 +72,30 @@ def ingest_partition(
             store.remove_partition(partition_id)
         else:
             return len(done.images), [Failure(**failure) for failure in done.failures]
+    try:
+        return _write_partition(store, settings, portion, previews)
+    except ImageError as error:  # of all its images together
+        sources = portion.safe(portion.sources)
+        failures = [*portion.quarantined, *(Failure(s.path, str(error)) for s in sources)]
+        with store.writing_partition(partition_id, 0) as writer:
+            writer.describe(merge_counts([]), [], [asdict(failure) for failure in failures])
+        return 0, failures
+
+
+def _write_partition(
+    store: Store, settings: DecodeSettings, portion: Portion[None], previews: Path | None
+) -> tuple[int, list[Failure]]:
+    """Decode, count and store; raises ImageError where the colours are too many for the memory."""
     counter = empty_counter()
     images: list[dict[str, Any]] = []
     failures = list(portion.quarantined)
-    with store.writing_partition(partition_id, portion.n_pixels) as writer:
+    with store.writing_partition(portion.name, portion.n_pixels) as writer:
         for source in portion.safe(portion.sources):
             try:
                 images.append(_ingest_image(source, writer, counter, settings, previews))
             except ImageError as error:
                 failures.append(Failure(source.path, str(error)))
+        check_counting(counter.count_distinct())
         writer.describe(counter.counts(), images, [asdict(failure) for failure in failures])
     return len(images), failures
 
@@ -104,7 +119,7 @@ def read_image(
     source: Source, settings: DecodeSettings, previews: Path | None = None
 ) -> DecodedImage:
     """Decode an image that was planned, and keep a preview if wanted. Raises ImageError."""
-    check_pixels(source.n_pixels)
+    check_decoding(place_of(source.path), source.n_pixels)
     with time_limit(settings.seconds):
         decoded = decode(
             place_of(source.path),
@@ -128,12 +143,14 @@ def record_of(source: Source, decoded: DecodedImage, settings: DecodeSettings) -
         "stem": source.stem,
         "n_bytes": source.n_bytes,
         "modified": source.modified,
+        "digest": source.digest,
         "height": decoded.height,
         "width": decoded.width,
         "transparent": decoded.transparent,
         "translucent": decoded.translucent and not settings.flat,
         "composited": decoded.translucent and settings.flat,
         "brightest": decoded.brightest,
+        "indexed": decoded.indexed,
         "metadata": decoded.metadata.as_dict() if decoded.metadata else None,
     }
 

@@ -37,14 +37,14 @@ class Mapper:
             return
         if entries is None:
             entries = nearest_entries(counts, palette, space)
-        self._map = ColorMap(counts.codes, entries)
+        self._map = ColorMap(counts.codes, entries, palette.clear or 0)
 
     def map(
         self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None, width: int
     ) -> NDArray[Any]:
         """Entries (n,) of pixels (n, 3) with alphas (n,), in rows of `width` if they are dithered.
 
-        Those of fully transparent pixels are 0.
+        Those of fully transparent pixels are the clear one.
         """
         if self._map:
             return self._map.look_up(pixels, alphas)
@@ -55,11 +55,12 @@ class _Ditherers:
     """One for opaque images, to opaque colours, and where it is needed one for others."""
 
     def __init__(self, palette: Palette, space: str, strength: float, *, opaque: bool) -> None:
-        part, self._which = opaque_part(palette)
+        part, which = opaque_part(palette)
+        self._which = which.astype(np.uint8)
         of_part = Space(space, alpha=part.alphas is not None)
         self._opaque = Ditherer(of_part, part.colors[:, :3], part.alphas, strength)
         self._any = self._opaque
-        self._first = palette.first
+        self._numbers, self._clear = palette.numbers.astype(np.uint8), palette.clear or 0
         if not opaque:
             of_all = Space(space, alpha=True)
             self._any = Ditherer(of_all, palette.colors[:, :3], palette.alphas, strength)
@@ -68,11 +69,12 @@ class _Ditherers:
         self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None, width: int
     ) -> NDArray[np.uint8]:
         translucent = alphas is not None and bool(((alphas > 0) & (alphas < 255)).any())
-        entries: NDArray[Any]
+        colors: NDArray[Any]
         if translucent:
-            entries = self._any.map(pixels, alphas, width) + self._first
+            colors = self._any.map(pixels, alphas, width)
         else:
-            entries = self._which[self._opaque.map(pixels, alphas, width)] + self._first
+            colors = self._which[self._opaque.map(pixels, alphas, width)]
+        entries: NDArray[np.uint8] = self._numbers[colors]
         if alphas is not None:
-            entries[alphas == 0] = 0
-        return entries.astype(np.uint8)
+            entries[alphas == 0] = self._clear
+        return entries

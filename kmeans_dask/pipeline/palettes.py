@@ -43,8 +43,7 @@ def read_any_palette(source: Place, name: str | None = None) -> NamedPalette:
     """
     if source.is_dir():
         fitted = read_fit(Store.open(source.absolute()), name)
-        clear = np.zeros(fitted.palette.first, np.int64)
-        weights = np.concatenate([clear, fitted.weights])
+        weights = fitted.palette.spread(fitted.weights)
         return NamedPalette(fitted.name, fitted.palette.entries, weights)
     if name is not None:
         raise UsageError("--name chooses among the palettes of a store, and this is a file")
@@ -59,14 +58,10 @@ def convert_palette(palette: NamedPalette, target: Place, *, overwrite: bool) ->
 
 
 def read_palette_file(path: Place) -> Palette:
-    """A palette for images. Its first clear entry, if any, comes first. Raises UsageError."""
-    entries = read_entries(path)
-    clear = np.flatnonzero(entries[:, 3] == 0)
-    if clear.size:
-        others = np.delete(entries, clear, axis=0)
-        entries = np.concatenate([np.zeros((1, 4), np.uint8), others])
-    if len(entries) > MAX_COLORS:
-        raise UsageError(f"{path.name} has {len(entries)} colours, an image holds {MAX_COLORS}")
-    if len(entries) == clear[:1].size:
+    """A palette for images, each entry where the file has it. Raises UsageError."""
+    palette = Palette.of_entries(read_entries(path))
+    if len(palette) > MAX_COLORS:
+        raise UsageError(f"{path.name} has {len(palette)} colours, an image holds {MAX_COLORS}")
+    if not palette.numbers.size:
         raise UsageError(f"{path.name} has no colour that is not clear")
-    return Palette.of_entries(entries)
+    return palette

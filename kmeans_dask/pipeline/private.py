@@ -20,18 +20,30 @@ from kmeans_dask.clustering.colormap import Indices
 from kmeans_dask.clustering.counts import ColorCounts, merge_counts
 from kmeans_dask.errors import ImageError
 from kmeans_dask.imaging.palette import Palette
-from kmeans_dask.pipeline.budget import check_colors
+from kmeans_dask.pipeline.budget import bytes_to_fit, check_colors, check_counting
 from kmeans_dask.pipeline.count import image_weight, weighed
 from kmeans_dask.pipeline.gallery import cloud_of
 from kmeans_dask.pipeline.ingest import empty_counter, read_image, record_of
 from kmeans_dask.pipeline.mapping import Mapper
 from kmeans_dask.pipeline.plan import MAX_IMAGES, Failure, Plan, Source
 from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.pipeline.quantize import LocalColors, judge, quantize
+from kmeans_dask.pipeline.quantize import Judged, LocalColors, judge, quantize
 from kmeans_dask.pipeline.rescue import Portion, rescuer
 from kmeans_dask.pipeline.work import recorded
-from kmeans_dask.pipeline.write import Encoded, Mapped, write_image, write_palette
-from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings, FitSettings
+from kmeans_dask.pipeline.write import (
+    Encoded,
+    Mapped,
+    keeps_frame,
+    write_image,
+    write_palette,
+)
+from kmeans_dask.settings import (
+    MAX_COLORS,
+    PARTITION_PIXELS,
+    DecodeSettings,
+    EncodeSettings,
+    FitSettings,
+)
 from kmeans_dask.storage import Place
 
 _TASKS = 32  # of a collection that is not large: enough to keep some workers busy
@@ -166,20 +178,21 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
     if not pictures:
         return
     transparent = any(picture.record["transparent"] for picture in pictures)
-    reserved = len(job.palette.colors) if job.palette else len(job.fit.fixed)
-    if transparent and reserved >= job.fit.colors:
+    if transparent and _is_full(job):
         reason = f"transparent, and all {job.fit.colors} colours of the palette are taken"
         yield Encoded(failures=_failures(pictures, reason))
         return
     counts = merge_counts([picture.counts for picture in pictures])
+    fitted = 0 if job.palette else len(counts)
+    yield Encoded(colors_bytes=bytes_to_fit(fitted, opaque=counts.is_opaque))
     try:
-        check_colors(0 if job.palette else len(counts), opaque=counts.is_opaque)
+        check_colors(fitted, opaque=counts.is_opaque)
     except ImageError as error:
         yield Encoded(failures=_failures(pictures, str(error)))
         return
     known: _Known | None = None
     if job.palette:
-        palette = replace(job.palette, transparent=job.palette.transparent or transparent)
+        palette = job.palette.with_clear() if transparent else job.palette
         mapper = Mapper(counts, palette, job.fit.space, job.encode.dither)
     else:
         with local_threads(1) as thread:
@@ -188,7 +201,7 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
         palette, entries = found.palette, colors.entries(found.palette)
         mapper = Mapper(counts, palette, job.fit.space, job.encode.dither, entries)
         if group.folder is None:
-            known = _Known(entries, found.judged.squared_error)
+            known = _Known(entries, found.judged)
         else:
             try:
                 written = write_palette(job.output, palette, found.judged.weights, group.folder)
@@ -201,15 +214,22 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
         yield write_image(picture.record, mapped, job.output, job.encode, job.fit.min_psnr)
 
 
+def _is_full(job: Job) -> bool:
+    """Whether the palette has no room for a clear entry."""
+    if job.palette:
+        return len(job.palette.with_clear()) > MAX_COLORS
+    return len(job.fit.fixed) >= job.fit.colors
+
+
 def _failures(pictures: Sequence[_Picture], reason: str) -> tuple[Failure, ...]:
     return tuple(Failure(picture.record["path"], reason) for picture in pictures)
 
 
 class _Known(NamedTuple):
-    """Of an image with a palette of its own: the entry of each of its colours, and their error."""
+    """Of an image: the entry of each of its colours, and what that makes of them."""
 
     entries: Indices
-    squared_error: int
+    judged: Judged
 
 
 def _map(picture: _Picture, mapper: Mapper, job: Job, known: _Known | None) -> Mapped:
@@ -221,10 +241,21 @@ def _map(picture: _Picture, mapper: Mapper, job: Job, known: _Known | None) -> M
         return Mapped.of(record, pixels, alphas, indices, palette, private=own)
     if known is None:
         entries = mapper.map(counts.colors, counts.alphas, 1)
-        known = _Known(entries, judge(counts, entries, palette).squared_error)
+        known = _Known(entries, judge(counts, entries, palette))
     shaped = indices.reshape(record["height"], record["width"])
     cloud = cloud_of(counts, known.entries, palette, job.cloud)
-    return Mapped(shaped, palette, counts.pixels, known.squared_error, own, cloud)
+    frame = keeps_frame(record, pixels, alphas, indices, palette)
+    judged = known.judged
+    return Mapped(
+        shaped,
+        palette,
+        counts.pixels,
+        judged.squared_error,
+        judged.largest_error,
+        own,
+        cloud,
+        frame,
+    )
 
 
 def _read(source: Source, job: Job) -> _Picture:
@@ -232,6 +263,7 @@ def _read(source: Source, job: Job) -> _Picture:
     band = decoded.whole()
     counter = empty_counter()
     counter.add(band.pixels, band.alphas)
+    check_counting(counter.count_distinct())
     record = record_of(source, decoded, job.decode)
     return _Picture(record, band.pixels, band.alphas, counter.counts())
 

@@ -25,6 +25,8 @@ from kmeans_dask.pipeline.checkpoint import Begun, Checkpoint
 from kmeans_dask.rounds import in_threads
 from kmeans_dask.settings import FitSettings
 
+_SEARCHED = 1 << 20  # colours whose nearest entries are looked for together
+
 OnIteration = Callable[[Iteration], None]
 
 
@@ -34,10 +36,12 @@ class Judged:
 
     weights: (entries,) int64, pixels of each entry, the clear one's left out
     squared_error: of all pixels, in `clustering.colormap.ERROR_UNITS`
+    largest_error: of one pixel, likewise
     """
 
     weights: NDArray[np.int64]
     squared_error: int
+    largest_error: int = 0
 
     @property
     def psnr(self) -> float:
@@ -198,7 +202,7 @@ def run_lloyd(
     return lloyd.fit(
         begun.centroids if begun else start,
         measure,
-        max_iter=settings.max_iter,
+        max_iter=settings.most_iterations,
         tol=settings.tol,
         fixed=len(settings.fixed),
         on_iteration=on_iteration,
@@ -226,20 +230,21 @@ def start_of(
 def nearest_entries(counts: ColorCounts, palette: Palette, space: str) -> Indices:
     """The entry of `palette` for each of the colours `counts`, (u,) uint8 or uint16.
 
-    The nearest; but what is opaque stays so, if the palette has opaque colours at all.
+    The nearest; but what is opaque stays so, if the palette has opaque colours at all. Some colours
+    at a time: a search takes ten times the memory of a table.
     """
     entries = np.empty(len(counts), _dtype_of(palette))
     n = counts.n_opaque
     opaque, which = opaque_part(palette)
-    for part, colors, numbers in (
-        (slice(0, n), opaque, which),
-        (slice(n, None), palette, np.arange(len(palette.colors))),
+    for start, stop, colors, numbers in (
+        (0, n, opaque, which),
+        (n, len(counts), palette, np.arange(len(palette.numbers))),
     ):
-        some = counts.slice(part.start, len(counts) if part.stop is None else part.stop)
-        if len(some):
+        for at in range(start, stop, _SEARCHED):
+            some = counts.slice(at, min(at + _SEARCHED, stop))
             of_both = Space(space, alpha=colors.alphas is not None or not some.is_opaque)
             labels = labels_of([Assignment(of_both.points(some))], of_both, colors)
-            entries[part] = numbers[labels] + palette.first
+            entries[at : at + len(some)] = palette.numbers[numbers[labels]]
     return entries
 
 
@@ -250,7 +255,7 @@ def opaque_part(palette: Palette) -> tuple[Palette, NDArray[np.int64]]:
     if alphas is None or not (alphas == 255).any():
         return palette, which
     which = which[alphas == 255]
-    return Palette(palette.colors[which, :3]), which
+    return Palette.of_colors(palette.colors[which, :3]), which
 
 
 def labels_of(
@@ -283,7 +288,7 @@ def judge(counts: ColorCounts, entries: Indices, palette: Palette) -> Judged:
     # In two parts, so that no sum passes 63 bits; and beyond 2^44 pixels in Python's integers.
     each = counts.weights if counts.pixels < 1 << 44 else counts.weights.astype(object)
     total = int((errors & 0xFFFF) @ each) + (int((errors >> 16) @ each) << 16)
-    return Judged(weights[palette.first :], total)
+    return Judged(weights[palette.numbers], total, int(errors.max(initial=0)))
 
 
 class LocalColors:
@@ -324,7 +329,7 @@ class LocalColors:
     ) -> Fit:
         """As `Colors` has it. Nobody watches the iterations of few colours."""
         found = self._few and self._few.fit(
-            start, max_iter=settings.max_iter, tol=settings.tol, fixed=len(settings.fixed)
+            start, max_iter=settings.most_iterations, tol=settings.tol, fixed=len(settings.fixed)
         )
         return found or run_lloyd(self._measure, start, settings, on_iteration, begun)
 
@@ -349,4 +354,4 @@ class LocalColors:
         if self.space.alpha:
             return nearest_entries(self._counts, palette, self.space.name)
         labels = labels_of(self._assignments, self.space, palette)  # from where the fit ended
-        return (labels + palette.first).astype(_dtype_of(palette))
+        return palette.numbers[labels].astype(_dtype_of(palette))

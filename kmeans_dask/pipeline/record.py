@@ -35,7 +35,7 @@ def record_of_job(
     figures, fitted = summary.as_dict(), summary.fitted
     palette = None
     if fitted:
-        pixels = [None] * fitted.palette.first + fitted.weights.tolist()
+        pixels = fitted.palette.pixels_of_entries(fitted.weights)
         palette = {"colors": hexes_of(fitted.palette.entries), "pixels": pixels}
     return {
         "version": metadata.version("kmeans-dask"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kmeans_dask.imaging.quality import psnr
+from kmeans_dask.imaging.quality import error_of_pixel, psnr
 from kmeans_dask.pipeline.changes import Changes
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.fit import FitResult
@@ -17,7 +17,7 @@ from kmeans_dask.pipeline.write import Encoded
 from kmeans_dask.store import Store
 
 _GIGABYTE = 10**9
-_LOOKED_AT = ("gallery", "fitted")  # what a report shows, and the figures do not
+_LOOKED_AT = ("gallery", "fitted", "colors_bytes")  # what a report shows, and the figures do not
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,25 @@ class Summary:
 
     images: found in the input: compressed, kept as they were, or failed
     below_target: of the kept, those that no palette tried brings to the quality asked for
+    nine_patches: of the kept, Android's nine-patches whose frame would not have stayed as it is
+    without_palette: of the kept, those that are smaller so, and for which there was one palette for
+        all; they have other colours
     private: of the compressed, those with a palette of their own
     skipped: how many files were passed over, by suffix, as `pipeline.plan.Plan` has it
     composited: of the compressed, those whose partly transparent pixels were laid over white
+    reindexed: of the compressed, those whose samples were index numbers, or few greys, which are
+        others now: labels, perhaps
+    outgrown: of the compressed, those larger than their input file, which is gone or has changed
     pixels: of the images that could be read
     distinct_colors, colors, iterations, converged, inertia: of the shared palette and its fit;
         None where there is none
     psnr: over the compressed images, without fully transparent pixels, in dB; None where nothing
         was lost
+    max_error: of one of these pixels, of 255: the root mean square over its three values
+    max_error_in: the image that it is in; None where nothing was lost
     input_bytes, output_bytes: of the compressed and kept images
     changes: of the images since an earlier run, where the store was kept
+    colors_bytes: memory of a worker that fitting a palette took at most, by the model of `budget`
     gallery: images to look at
     fitted: the shared palette and its fit, where there is one
     """
@@ -44,10 +53,14 @@ class Summary:
     compressed: int
     kept: int
     below_target: int
+    nine_patches: int
+    without_palette: int
     private: int
     failed: int
     skipped: Mapping[str, int]
     composited: int
+    reindexed: int
+    outgrown: int
     pixels: int
     distinct_colors: int | None
     colors: int | None
@@ -55,10 +68,13 @@ class Summary:
     converged: bool | None
     inertia: float | None
     psnr: float | None
+    max_error: float
+    max_error_in: str | None
     input_bytes: int
     output_bytes: int
     seconds: Mapping[str, float]
     failures: tuple[Failure, ...]
+    colors_bytes: int
     gallery: Gallery
     fitted: FitResult | None
     changes: Changes = field(default_factory=Changes)
@@ -158,17 +174,27 @@ def summarize(
     progress: Progress,
     skipped: Mapping[str, int],
     fitted: FitResult | None = None,
+    *,
+    one_palette: bool,
 ) -> Summary:
-    """Of what was encoded, and of the time it took."""
+    """Of what was encoded, and of the time it took.
+
+    one_palette: whether all images were to have the same
+    """
+    smaller = encoded.kept - encoded.below_target - encoded.nine_patches
     return Summary(
         images=encoded.images + len(encoded.failures),
         compressed=encoded.compressed,
         kept=encoded.kept,
         below_target=encoded.below_target,
+        nine_patches=encoded.nine_patches,
+        without_palette=smaller if one_palette else 0,
         private=encoded.private,
         failed=len(encoded.failures),
         skipped=skipped,
         composited=encoded.composited,
+        reindexed=encoded.reindexed,
+        outgrown=encoded.outgrown,
         pixels=encoded.all_pixels,
         distinct_colors=fitted.distinct_colors if fitted else None,
         colors=len(fitted.palette) if fitted else None,
@@ -176,10 +202,13 @@ def summarize(
         converged=fitted.converged if fitted else None,
         inertia=fitted.inertia if fitted else None,
         psnr=psnr(encoded.squared_error, encoded.pixels),
+        max_error=error_of_pixel(encoded.largest_error),
+        max_error_in=encoded.largest_in or None,
         input_bytes=encoded.input_bytes,
         output_bytes=encoded.output_bytes,
         seconds=dict(progress.seconds),
         failures=encoded.failures,
+        colors_bytes=encoded.colors_bytes,
         gallery=encoded.gallery,
         fitted=fitted,
     )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from kmeans_dask.cluster import Engine
 from kmeans_dask.clustering.oklab import UNIT, to_oklab
-from kmeans_dask.imaging.encode import encode_image
+from kmeans_dask.imaging.quality import psnr
 from kmeans_dask.pipeline.collection import ingest_and_count, take_up
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.encode import check_palette
@@ -20,9 +20,10 @@ from kmeans_dask.pipeline.mapping import Mapper
 from kmeans_dask.pipeline.plan import Failure, Plan
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import nearest_entries
+from kmeans_dask.pipeline.write import Mapped, better_file
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
 from kmeans_dask.storage import Place
-from kmeans_dask.store import Store
+from kmeans_dask.store import Store, join_pieces
 
 _SAMPLE_PIXELS = 1 << 23  # that are encoded to see how many bytes they take
 _SAMPLE_IMAGES = 12  # at least, where there are so many
@@ -32,17 +33,22 @@ _SAMPLE_IMAGES = 12  # at least, where there are so many
 class Point:
     """One palette of a sweep.
 
-    psnr: in dB, exact; None where nothing is lost
+    psnr: in dB, of the compressed images of a sample, as the summary of a job has it of all; None
+        where nothing is lost
+    palette_psnr: in dB, of all pixels of all images to their nearest colours, exact; None likewise
     oklab: mean distance of all pixels to their colours in Oklab, where white is 1 from black
-    n_bytes: of all images, from those of a sample
+    n_bytes: of all images as a job would leave them, from those of a sample
+    kept: images of the sample that a job would keep as they are
     """
 
     colors: int
     entries: int
     iterations: int
     psnr: float | None
+    palette_psnr: float | None
     oklab: float
     n_bytes: int
+    kept: int
 
 
 @dataclass(frozen=True)
@@ -87,17 +93,17 @@ def sweep(
         progress.start("encode")
         oklab = engine.submit("judge", oklab_distance, store.path, fitted)
         task = functools.partial(encode_sample, store.path, fitted, encode)
-        sizes = list(engine.map("encode", task, chosen))
-        share = tally.pixels / max(1, sum(pixels for _, pixels in sizes))
-        n_bytes = round(share * sum(size for size, _ in sizes))
+        tried = Tried.total(engine.map("encode", task, chosen))
         points.append(
             Point(
                 k,
                 len(fitted.palette),
                 fitted.iterations,
+                psnr(tried.squared_error, tried.pixels),
                 fitted.psnr,
                 engine.result(oklab),
-                n_bytes,
+                _scaled(tried.output_bytes, tally.n_bytes, tried.input_bytes),
+                tried.kept,
             )
         )
         progress.finish()
@@ -107,9 +113,37 @@ def sweep(
         tally.n_bytes,
         sum(len(numbers) for _, numbers in chosen),
         tuple(points),
-        knee([(point.n_bytes, point.psnr) for point in points], [point.colors for point in points]),
+        knee(
+            [(point.n_bytes, point.palette_psnr) for point in points],
+            [point.colors for point in points],
+        ),
         ingested.failures,
     )
+
+
+def _scaled(of_sample: int, of_all: int, part: int) -> int:
+    """What a sample amounts to, made that of all, of which it is a part; to the nearest integer."""
+    return (2 * of_sample * of_all + part) // (2 * part) if part else 0
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of images that were encoded and not written.
+
+    kept: images that a job would keep; input_bytes, output_bytes: of all
+    pixels, squared_error: of the others, as `pipeline.write.Encoded` has them
+    """
+
+    kept: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    pixels: int = 0
+    squared_error: int = 0
+
+    @classmethod
+    def total(cls, parts: Iterable[Tried]) -> Tried:
+        """All of them together."""
+        return cls(*map(sum, zip(*map(astuple, [cls(), *parts]), strict=True)))
 
 
 def _choose(store: Store) -> list[tuple[str, tuple[int, ...]]]:
@@ -132,22 +166,29 @@ def encode_sample(
     fitted: FitResult,
     settings: EncodeSettings,
     chosen: tuple[str, tuple[int, ...]],
-) -> tuple[int, int]:
-    """One task: bytes and pixels of some images of a partition."""
+) -> Tried:
+    """One task: some images of a partition, encoded as a job would."""
     partition_id, places = chosen
     partition = Store.open(store_path).partition(partition_id)
     mapper = Mapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither)
-    n_bytes = n_pixels = 0
+    parts = []
     for number, (record, pieces) in enumerate(partition.read_images()):
         if number not in places:
             continue  # what is not read costs nothing
-        shape = record["height"], record["width"]
-        indices = [mapper.map(pixels, alphas, shape[1]) for pixels, alphas in pieces]
-        n_bytes += len(
-            encode_image(np.concatenate(indices).reshape(shape), fitted.palette, settings)
+        pixels, alphas = join_pieces(pieces)
+        indices = mapper.map(pixels, alphas, record["width"])
+        parts.append(
+            _try(record, Mapped.of(record, pixels, alphas, indices, fitted.palette), settings)
         )
-        n_pixels += shape[0] * shape[1]
-    return n_bytes, n_pixels
+    return Tried.total(parts)
+
+
+def _try(record: Mapping[str, Any], mapped: Mapped, settings: EncodeSettings) -> Tried:
+    before = record["n_bytes"]
+    file = better_file(record, mapped, settings, None)
+    if file is None:
+        return Tried(1, before, before)
+    return Tried(0, before, len(file), mapped.pixels, mapped.squared_error)
 
 
 def oklab_distance(store_path: Place, fitted: FitResult) -> float:

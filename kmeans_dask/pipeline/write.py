@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import stat
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.colormap import squared_error
+from kmeans_dask.clustering.colormap import Indices, squared_error
 from kmeans_dask.errors import ImageError, StoreError
 from kmeans_dask.imaging.decode import read_size
 from kmeans_dask.imaging.encode import encode_image
@@ -28,6 +30,7 @@ from kmeans_dask.pipeline.plan import Failure
 from kmeans_dask.settings import MAX_PIXELS, EncodeSettings
 from kmeans_dask.storage import Place, Remote, place_of
 from kmeans_dask.storage.files import write_file
+from kmeans_dask.storage.remote import Status
 
 # What is wrong with one file's name, and stops no other: too long, of characters that the file
 # system has not, or with a file or a link in its way.
@@ -37,6 +40,7 @@ _OF_NAME = {
 }  # fmt: skip
 
 ASIDE = PurePosixPath(WORK_FOLDER, "aside")  # in the output: files before they are put in place
+_NOT_ADDED_UP = ("colors_bytes", "largest_error", "largest_in", "failures", "gallery", "files")
 Written = tuple[str, int, int]  # a file's name below the output, its size and its CRC-32
 
 
@@ -49,12 +53,18 @@ class Encoded:
     below_target: of the kept, those that no palette tried brings to the quality asked for
     private: of the compressed, those with a palette of their own
     composited: of the compressed, those whose partly transparent pixels were laid over white
+    reindexed: of the compressed, those whose samples were index numbers, or few greys, which are
+        others now: labels, perhaps
+    outgrown: of the compressed, those larger than their input file, which is gone or has changed
+    nine_patches: of the kept, Android's nine-patches whose frame would not have stayed as it is
     input_bytes, output_bytes: of the compressed and the kept
     all_pixels: of the compressed and the kept
     gallery: of the compressed and the kept
     files: that were written: their names below the output, sizes and CRC-32
     pixels, squared_error: of the compressed images, without fully transparent pixels; the
         squared differences in `clustering.colormap.ERROR_UNITS`
+    largest_error: of one of these pixels, likewise; largest_in: the image that it is in
+    colors_bytes: memory that fitting a palette to one image, or a folder, takes at most
     """
 
     compressed: int = 0
@@ -62,11 +72,17 @@ class Encoded:
     below_target: int = 0
     private: int = 0
     composited: int = 0
+    reindexed: int = 0
+    outgrown: int = 0
+    nine_patches: int = 0
     input_bytes: int = 0
     output_bytes: int = 0
     all_pixels: int = 0
     pixels: int = 0
     squared_error: int = 0
+    largest_error: int = 0
+    largest_in: str = ""
+    colors_bytes: int = 0
     failures: tuple[Failure, ...] = ()
     gallery: Gallery = field(default_factory=Gallery)
     files: tuple[Written, ...] = ()
@@ -78,12 +94,21 @@ class Encoded:
         sums = {
             each.name: sum(getattr(part, each.name) for part in parts)
             for each in fields(cls)
-            if each.name not in ("failures", "gallery", "files")
+            if each.name not in _NOT_ADDED_UP
         }
+        largest, name = min((-part.largest_error, part.largest_in) for part in parts)
         failures = tuple(failure for part in parts for failure in part.failures)
         gallery = Gallery.total([part.gallery for part in parts])
         written = tuple(file for part in parts for file in part.files)
-        return cls(**sums, failures=failures, gallery=gallery, files=written)
+        return cls(
+            **sums,
+            largest_error=-largest,
+            largest_in=name,
+            colors_bytes=max(part.colors_bytes for part in parts),
+            failures=failures,
+            gallery=gallery,
+            files=written,
+        )
 
     def __add__(self, other: Encoded) -> Encoded:
         return Encoded.total([self, other])
@@ -120,17 +145,20 @@ class Mapped:
     """An image as indices into a palette.
 
     indices: (h, w) uint8
-    pixels, squared_error: as `Encoded` has them
+    pixels, squared_error, largest_error: as `Encoded` has them
     private: whether the palette is the image's own
     cloud: some of its pixels, where they are at hand
+    has_frame: whether the frame of a nine-patch, if it is one, is what it was
     """
 
     indices: NDArray[np.uint8]
     palette: Palette
     pixels: int
     squared_error: int
+    largest_error: int
     private: bool = False
     cloud: Cloud = ()
+    has_frame: bool = True
 
     @classmethod
     def of(
@@ -147,12 +175,35 @@ class Mapped:
         error = squared_error(pixels, alphas, indices, palette.entries)
         n = len(pixels) if alphas is None else int(np.count_nonzero(alphas))
         shaped = indices.reshape(record["height"], record["width"])
-        return cls(shaped, palette, n, error, private)
+        frame = keeps_frame(record, pixels, alphas, indices, palette)
+        return cls(shaped, palette, n, error.total, error.largest, private, has_frame=frame)
 
     def reaches(self, min_psnr: float | None) -> bool:
         """Whether the image is as good as asked for."""
         found = psnr(self.squared_error, self.pixels)
         return min_psnr is None or found is None or found >= min_psnr
+
+
+def is_nine_patch(record: Mapping[str, Any]) -> bool:
+    """Whether an image is one of Android's nine-patches: its frame says how it may be stretched."""
+    return str(record["kept_as"]).lower().endswith(".9.png")
+
+
+def keeps_frame(
+    record: Mapping[str, Any],
+    pixels: NDArray[np.uint8],
+    alphas: NDArray[np.uint8] | None,
+    indices: Indices,
+    palette: Palette,
+) -> bool:
+    """Whether the outermost pixels of a nine-patch stay exactly what they are; else True."""
+    if not is_nine_patch(record):
+        return True
+    frame = np.ones((record["height"], record["width"]), np.bool_)
+    frame[1:-1, 1:-1] = False
+    some = frame.ravel()
+    of_some = None if alphas is None else alphas[some]
+    return not squared_error(pixels[some], of_some, indices[some], palette.entries).total
 
 
 def write_image(
@@ -162,14 +213,33 @@ def write_image(
     settings: EncodeSettings,
     min_psnr: float | None,
 ) -> Encoded:
-    """Write an image, or the file that it was where that is smaller, or where it is too far off.
+    """Write an image, or the file that it was where `better_file` says so.
 
-    Where the input file is gone by now, and only then, a worse or larger one is written.
+    Where the input file is gone by now, or has changed, and only then, a larger one is written.
     """
     try:
         return _write_image(record, mapped, output, settings, min_psnr)
     except ImageError as error:
         return Encoded(failures=(Failure(record["path"], str(error)),))
+
+
+def better_file(
+    record: Mapping[str, Any], mapped: Mapped, settings: EncodeSettings, min_psnr: float | None
+) -> bytes | None:
+    """The file of an image with its palette; None where the input file is to be kept.
+
+    That is where the palette is too far off, or makes it no smaller.
+    """
+    if not mapped.reaches(min_psnr) or not mapped.has_frame:
+        return None
+    file = _encode(record, mapped, settings)
+    return file if settings.always or len(file) <= record["n_bytes"] else None
+
+
+def _encode(record: Mapping[str, Any], mapped: Mapped, settings: EncodeSettings) -> bytes:
+    metadata = Metadata.from_dict(record["metadata"]) if record["metadata"] else None
+    kept_metadata = metadata if settings.keep_metadata else None
+    return encode_image(mapped.indices, mapped.palette, settings, kept_metadata)
 
 
 def _write_image(
@@ -182,60 +252,106 @@ def _write_image(
     name = output_name(record["kept_as"], record["stem"], settings.suffix)
     for each in {record["kept_as"], name}:  # whichever it will be
         check_below(output, each)
-    good = mapped.reaches(min_psnr)
-    metadata = Metadata.from_dict(record["metadata"]) if record["metadata"] else None
-    kept_metadata = metadata if settings.keep_metadata else None
-    file = encode_image(mapped.indices, mapped.palette, settings, kept_metadata) if good else b""
-    is_larger = record["n_bytes"] < len(file) and not settings.always
-    original = _original(record) if is_larger or not good else None
+    file = better_file(record, mapped, settings, min_psnr)
+    if file is not None:
+        return _write_compressed(record, mapped, output, name, file)
+    original = _original(record)
     if original is not None:
-        written = write_below(output, record["kept_as"], original)
-        size = len(original)
-        status = "kept" if good else "below target"
-        row = ImageRow(
-            record["kept_as"], record["kept_as"], record["path"], status, size, size, None
-        )
-        return Encoded(
-            kept=1,
-            below_target=not good,
-            input_bytes=size,
-            output_bytes=size,
-            all_pixels=mapped.indices.size,
-            gallery=Gallery.of([row]),
-            files=(written,),
-        )
-    if not good:
-        raise ImageError("too far off, and the input file is gone")
+        return _write_original(record, mapped, output, original, min_psnr)
+    for is_so, what in (
+        (not mapped.reaches(min_psnr), "too far off"),
+        (not mapped.has_frame, "its frame would change"),
+    ):
+        if is_so:
+            raise ImageError(f"{what}, and the input file is gone or has changed: run the job anew")
+    file = _encode(record, mapped, settings)
+    return replace(_write_compressed(record, mapped, output, name, file), outgrown=1)
+
+
+def _write_original(
+    record: Mapping[str, Any],
+    mapped: Mapped,
+    output: Place,
+    original: bytes,
+    min_psnr: float | None,
+) -> Encoded:
+    written = write_below(output, record["kept_as"], original)
+    size, good = len(original), mapped.reaches(min_psnr)
+    status = "kept" if good else "below target"
+    row = ImageRow(record["kept_as"], record["kept_as"], record["path"], status, size, size, None)
+    return Encoded(
+        kept=1,
+        below_target=not good,
+        nine_patches=good and not mapped.has_frame,
+        input_bytes=size,
+        output_bytes=size,
+        all_pixels=mapped.indices.size,
+        gallery=Gallery.of([row]),
+        files=(written,),
+    )
+
+
+def _write_compressed(
+    record: Mapping[str, Any], mapped: Mapped, output: Place, name: str, file: bytes
+) -> Encoded:
     written = write_below(output, name, file)
-    found = psnr(mapped.squared_error, mapped.pixels)
     row = ImageRow(
-        record["kept_as"], name, record["path"], "compressed", record["n_bytes"], len(file), found
+        record["kept_as"],
+        name,
+        record["path"],
+        "compressed",
+        record["n_bytes"],
+        len(file),
+        psnr(mapped.squared_error, mapped.pixels),
+        mapped.pixels,
     )
     return Encoded(
         compressed=1,
         private=mapped.private,
         composited=record["composited"],
+        reindexed=record.get("indexed", False),
         input_bytes=record["n_bytes"],
         output_bytes=len(file),
         all_pixels=mapped.indices.size,
         pixels=mapped.pixels,
         squared_error=mapped.squared_error,
+        largest_error=mapped.largest_error,
+        largest_in=record["kept_as"] if mapped.largest_error else "",
         gallery=Gallery.of([row], mapped.cloud),
         files=(written,),
     )
 
 
 def _original(record: Mapping[str, Any]) -> bytes | None:
-    """The input file as it is now; None where it is gone, or no image of this size any more.
+    """The input file, if it is the one that was read; None where it is gone or has changed.
 
-    A store may come from elsewhere and name any file here: none but an image is ever copied.
+    Told by its bytes where their digest was asked for, else by size and time. A store may come
+    from elsewhere and name any file here: none but an image is ever copied.
     """
     path, n_pixels = place_of(record["path"]), record["height"] * record["width"]
     try:
         width, height = read_size(path, max(n_pixels, MAX_PIXELS))
-        return path.read_bytes() if width * height == n_pixels else None
+        data, status = _read_with_status(path, record["n_bytes"])
     except (ImageError, OSError):
         return None
+    if data is None or len(data) != record["n_bytes"] or width * height != n_pixels:
+        return None
+    digest = record.get("digest")
+    if digest:
+        return data if hashlib.sha256(data).hexdigest() == digest else None
+    return data if status.st_mtime_ns == record["modified"] else None
+
+
+def _read_with_status(path: Place, size: int) -> tuple[bytes | None, os.stat_result | Status]:
+    """All of a file, None where it has more than `size` bytes; and its status after that.
+
+    Of what was opened, whatever has its name by now; what changes while it is read has a new time.
+    """
+    if isinstance(path, Remote):
+        return path.read_with_status(size)
+    with path.open("rb") as file:
+        data = file.read(size + 1)
+        return data if len(data) <= size else None, os.fstat(file.fileno())
 
 
 def below(output: Place, name: str) -> Place:
@@ -264,15 +380,31 @@ def check_below(output: Place, name: str) -> None:
 
 
 def write_below(output: Place, name: str, data: bytes) -> Written:
-    """Write `data` to `name` below `output`. Raises ImageError where that name cannot be had."""
+    """Write `data` to `name` below `output`. Raises ImageError where that name cannot be had.
+
+    A local file that has these very bytes already is left as it is, with its time.
+    """
     path = below(output, name)
     try:
-        write_file(path, data, output / ASIDE)
+        if not _holds(path, data):
+            write_file(path, data, output / ASIDE)
     except OSError as error:
         if error.errno not in _OF_NAME:
             raise
         raise ImageError(f"its name in OUTPUT cannot be had: {error.strerror}") from error
     return name, len(data), zlib.crc32(data)
+
+
+def _holds(path: Place, data: bytes) -> bool:
+    """Whether a local file, which no other name leads to, has these bytes."""
+    if isinstance(path, Remote):  # to ask would cost as much as to write
+        return False
+    try:
+        status = path.lstat()
+        alike = stat.S_ISREG(status.st_mode) and status.st_size == len(data)
+        return alike and status.st_nlink == 1 and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def write_palette(
@@ -285,7 +417,7 @@ def write_palette(
 
     weights: (k,), pixels of each colour, if known
     """
-    pixels = None if weights is None else [None] * palette.first + weights.tolist()
+    pixels = None if weights is None else palette.pixels_of_entries(weights)
     name = str(PurePosixPath(folder, PALETTE_FILE))
     return write_below(output, name, entries_as(".json", palette.entries, pixels))
 

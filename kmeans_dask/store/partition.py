@@ -32,7 +32,7 @@ _MOST = 1 << 62  # of any number that is read
 _OF_IMAGE = {
     "path": str, "kept_as": str, "stem": str, "n_bytes": int,
     "offset": int, "height": int, "width": int,
-    "transparent": bool, "translucent": bool, "composited": bool,
+    "transparent": bool, "translucent": bool, "composited": bool, "indexed": bool,
 }  # fmt: skip
 
 

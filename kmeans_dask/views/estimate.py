@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.console import Group, RenderableType
 
 from kmeans_dask.pipeline.estimate import Estimate
@@ -20,8 +22,8 @@ def show_estimate(found: Estimate) -> RenderableType:
             f"{size(found.input_bytes)} → {size(found.output_bytes)} ± {size(found.bytes_off)} "
             f"({share:.1f} %)",
         ),
-        ("PSNR", f"{psnr} an image"),
+        ("PSNR", psnr),
         ("seconds", f"about {found.seconds:.1f}, start-up left out"),
-        ("memory", f"up to {size(found.worker_bytes)} a worker"),
+        ("memory", f"up to {math.ceil(found.worker_bytes / 1e6):,} MB a worker"),
     ]
     return Group(table(rows), *name_failures(found.failures))

@@ -73,7 +73,7 @@ def render_store_report(inventory: Inventory) -> str:
 
 def _palette(fitted: FitResult) -> dict[str, Any]:
     """Its figures, and the entries of most pixels, in their order."""
-    pixels = np.concatenate([np.zeros(fitted.palette.first, np.int64), fitted.weights])
+    pixels = fitted.palette.spread(fitted.weights)
     most = np.sort(np.argsort(-pixels, kind="stable")[:_ENTRIES])
     shares = {
         "colors": hexes_of(fitted.palette.entries[most]),

@@ -29,20 +29,24 @@ def show_summary(summary: Summary) -> RenderableType:
             f"{summary.failed:,} failed",
         ),
     ]
-    if summary.below_target:
-        rows.append(("below target", f"{summary.below_target:,} of the kept"))
-    if summary.private:
-        rows.append(("own palette", f"{summary.private:,} of the compressed"))
+    counted = (
+        (summary.below_target, "below target", "of the kept"),
+        (summary.without_palette, "own colours", "of the kept: --always gives all the palette"),
+        (summary.nine_patches, "nine-patches", "of the kept: their frame has to stay as it is"),
+        (summary.private, "own palette", "of the compressed"),
+        (summary.reindexed, "renumbered", "indexed, or of few greys: leave label masks out"),
+        (summary.outgrown, "larger", "than the input file, which is gone or has changed"),
+        (summary.composited, "over white", "images with partial transparency"),
+    )  # fmt: skip
     rows += _skipped(summary.skipped)
-    if summary.composited:
-        rows.append(("over white", f"{summary.composited:,} images with partial transparency"))
+    rows += [(name, f"{n:,} {what}") for n, name, what in counted if n]
     rows += _changes(summary.changes)
     per_gb = summary.images_per_gb
     if per_gb:
         rows += _of_fit(summary)
         before, after = summary.input_bytes, summary.output_bytes
         rows += [
-            *([("PSNR", decibels(summary.psnr))] if summary.compressed else []),
+            *(_quality(summary) if summary.compressed else []),
             ("size", f"{size(before)} → {size(after)} ({100 * after / max(before, 1):.1f} %)"),
             ("images per GB", f"{per_gb[0]:,.0f} → {per_gb[1]:,.0f}"),
         ]
@@ -52,6 +56,15 @@ def show_summary(summary: Summary) -> RenderableType:
 def _skipped(skipped: Mapping[str, int]) -> list[Row]:
     """What was passed over, where anything was."""
     return [("skipped", printable(describe_skipped(skipped)))] if skipped else []
+
+
+def _quality(summary: Summary) -> list[Row]:
+    """What was lost of the compressed images: on the whole, and where most."""
+    rows = [("PSNR", decibels(summary.psnr))]
+    if summary.max_error_in is not None:
+        where = printable(summary.max_error_in)
+        rows.append(("largest error", f"{summary.max_error:.1f} of 255, in {where}"))
+    return rows
 
 
 def _changes(changes: Changes) -> list[Row]:
@@ -118,7 +131,10 @@ def _fit(fitted: FitResult) -> list[Row]:
         ("palette", f"{fitted.name}: {len(fitted.palette)} colours"),
         ("iterations", f"{fitted.iterations}{ended}"),
         ("inertia", f"{fitted.inertia:.6g}"),
-        ("PSNR", decibels(found) + (f", below the target of {target:g} dB" if missed else "")),
+        (
+            "palette PSNR",
+            decibels(found) + (f", below the target of {target:g} dB" if missed else ""),
+        ),
         *_drift(fitted),
     ]
 
@@ -144,7 +160,7 @@ def show_info(info: Info) -> RenderableType:
         (
             f"palette {palette['palette']}",
             f"{palette['colors']} colours, {palette['iterations']} iterations, "
-            f"inertia {palette['inertia']:.6g}, PSNR {decibels(palette['psnr'])}",
+            f"inertia {palette['inertia']:.6g}, palette PSNR {decibels(palette['psnr'])}",
         )
         for palette in info.palettes
     ]

@@ -189,8 +189,14 @@ def test_errors_are_those_of_the_plain_formula_and_add_up(
     found = squared_errors(pixels, over, indices, entries)
     assert found.dtype == np.int64
     assert found.tolist() == expected
-    assert squared_errors(pixels, over, indices, entries, added_up=True).tolist() == [sum(expected)]
-    assert squared_error(pixels, over, indices, entries) == sum(expected)
+    assert squared_errors(pixels, over, indices, entries, added_up=True).tolist() == [
+        sum(expected),
+        max(expected, default=0),
+    ]
+    assert squared_error(pixels, over, indices, entries) == (
+        sum(expected),
+        max(expected, default=0),
+    )
 
 
 def test_errors_of_opaque_colours_are_squared_differences_in_their_unit() -> None:
@@ -199,15 +205,16 @@ def test_errors_of_opaque_colours_are_squared_differences_in_their_unit() -> Non
     entries = np.column_stack([colors, np.full(20, 255, np.uint8)])
     indices = np.random.default_rng(10).integers(0, 20, 300).astype(np.uint8)
     difference = pixels.astype(np.int64) - colors[indices]
-    total = ERROR_UNITS * int((difference**2).sum())
-    assert squared_error(pixels, None, indices, entries) == total
+    of_each = ERROR_UNITS * (difference**2).sum(axis=1)
+    expected = (int(of_each.sum()), int(of_each.max()))
+    assert squared_error(pixels, None, indices, entries) == expected
 
 
 def test_the_largest_errors_of_many_pixels_are_added_up_exactly() -> None:
     n = 300_000
     white, clear = np.full((n, 3), 255, np.uint8), np.zeros((1, 4), np.uint8)
     indices = np.zeros(n, np.uint8)
-    assert squared_error(white, None, indices, clear) == n * 4 * 65025**2
+    assert squared_error(white, None, indices, clear) == (n * 4 * 65025**2, 4 * 65025**2)
     # and what 2^29 pixels add up to still fits
     assert (2**29 - 1) * 4 * 65025**2 < 2**63
 
@@ -216,7 +223,7 @@ def test_what_is_under_clear_pixels_and_entries_makes_no_error() -> None:
     pixels, _ = random_pixels(50, seed=11)
     alphas = np.zeros(50, np.uint8)
     entries = np.array([[200, 100, 50, 0]], np.uint8)
-    assert squared_error(pixels, alphas, np.zeros(50, np.uint8), entries) == 0
+    assert squared_error(pixels, alphas, np.zeros(50, np.uint8), entries) == (0, 0)
 
 
 @pytest.mark.parametrize("added_up", [True, False])
@@ -224,7 +231,7 @@ def test_no_pixels_make_no_error(added_up: bool) -> None:
     nothing = np.empty((0, 3), np.uint8)
     entries = np.array([[1, 2, 3, 255]], np.uint8)
     found = squared_errors(nothing, None, np.empty(0, np.uint8), entries, added_up=added_up)
-    assert found.tolist() == ([0] if added_up else [])
+    assert found.tolist() == ([0, 0] if added_up else [])
 
 
 @given(st.integers(0, 300), st.integers(1, 9), SEEDS)

@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.codes import encode_colors
+from kmeans_dask.clustering import counts as counts_module
+from kmeans_dask.clustering.codes import encode_colors, encode_translucent
 from kmeans_dask.clustering.counts import (
     DENSE_FROM,
     MAX_PIXELS,
@@ -259,3 +260,34 @@ def test_as_many_pixels_as_can_be_summed_are_merged_exactly() -> None:
 def test_more_pixels_than_can_be_summed_are_refused(weights: list[int]) -> None:
     with pytest.raises(OverflowError, match="summed exactly"):
         merge_counts([weighing(7, weight) for weight in weights])
+
+
+@given(seed=SEEDS, kind=st.sampled_from(["opaque", "translucent", "both"]), n=st.integers(0, 4))
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_distinct_colours_are_known_before_the_table_is_put_together(
+    seed: int, kind: str, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counts_module, "_SORTED_FROM", 50)
+    monkeypatch.setattr(counts_module, "DENSE_FROM", 150)
+    rng = np.random.default_rng(seed)
+    counter = ColorCounter()
+    for _ in range(2):  # it can be used again
+        parts = []
+        for _ in range(n):
+            pixels = rng.integers(0, 4, (60, 3)).astype(np.uint8)
+            alphas = rng.choice([0, 9, 255], 60).astype(np.uint8)
+            if kind == "translucent":
+                alphas[alphas == 255] = 8
+            over = None if kind == "opaque" else alphas
+            counter.add(pixels, over)
+            seen = alphas > 0 if over is not None else np.ones(60, np.bool_)
+            some = np.full(60, 255, np.uint8) if over is None else over
+            parts.append(encode_translucent(pixels[seen], some[seen]))
+        codes, weights = np.unique(np.concatenate([[], *parts]), return_counts=True)
+        assert counter.count_distinct() == len(codes)
+        assert counter.count_distinct() == len(codes)  # to ask changes nothing
+        found = counter.counts()
+        assert found.codes.tolist() == codes.tolist()
+        assert found.weights.tolist() == weights.tolist()

@@ -38,7 +38,7 @@ def some_palette(
     if partial:
         alphas = rng.integers(0, 256, len(codes))
         columns.append(np.where(rng.random(len(codes)) < 0.5, alphas, 255))
-    return Palette(np.stack(columns, axis=1).astype(np.uint8), transparent)
+    return Palette.of_colors(np.stack(columns, axis=1).astype(np.uint8), transparent=transparent)
 
 
 def opened(file: bytes, kind: str) -> Image.Image:
@@ -150,7 +150,7 @@ def test_the_same_indices_give_the_same_bytes(kind: str) -> None:
     rng = np.random.default_rng(3)
     palette = some_palette(rng, 40, transparent=True)
     indices = rng.integers(0, 40, (50, 61)).astype(np.uint8)
-    again = encoded(indices.copy(), Palette(palette.colors.copy(), palette.transparent), kind)
+    again = encoded(indices.copy(), Palette(palette.entries.copy()), kind)
     assert again == encoded(indices, palette, kind)
 
 
@@ -159,7 +159,7 @@ def test_a_photograph_of_few_colors_is_smaller_than_its_indices(
     photograph: NDArray[np.uint8], kind: str
 ) -> None:
     levels = np.arange(16, dtype=np.uint8) * 17
-    palette = Palette(np.stack([levels] * 3, axis=1))
+    palette = Palette.of_colors(np.stack([levels] * 3, axis=1))
     indices = (photograph[..., 1] // 16).astype(np.uint8)
     file = encoded(indices, palette, kind)
     assert len(file) < indices.size // 2
@@ -179,7 +179,7 @@ def test_a_file_has_no_alpha_where_no_clear_pixel_is_used(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_index_zero_of_a_palette_without_a_clear_entry_is_opaque(kind: str) -> None:
-    palette = Palette(np.array([[0, 0, 0], [9, 9, 9]], np.uint8))
+    palette = Palette.of_colors(np.array([[0, 0, 0], [9, 9, 9]], np.uint8))
     image = opened(encoded(np.array([[0, 1]], np.uint8), palette, kind), kind)
     assert not image.has_transparency_data
     assert np.asarray(image.convert("RGB")).tolist() == [[[0, 0, 0], [9, 9, 9]]]
@@ -187,7 +187,7 @@ def test_index_zero_of_a_palette_without_a_clear_entry_is_opaque(kind: str) -> N
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_clear_pixels_are_told_from_black_ones(kind: str) -> None:
-    palette = Palette(np.array([[0, 0, 0], [9, 9, 9]], np.uint8), transparent=True)
+    palette = Palette.of_colors(np.array([[0, 0, 0], [9, 9, 9]], np.uint8), transparent=True)
     found = rgba_of(encoded(np.array([[0, 1, 2]], np.uint8), palette, kind), kind)
     assert found[0, :, 3].tolist() == [0, 255, 255]
     assert found[0, 1:, :3].tolist() == [[0, 0, 0], [9, 9, 9]]
@@ -266,7 +266,7 @@ def test_gif_files_are_the_same_at_every_effort() -> None:
 @pytest.mark.parametrize("kind", ["png", "webp"])
 def test_more_effort_takes_fewer_bytes(photograph: NDArray[np.uint8], kind: str) -> None:
     levels = np.arange(64, dtype=np.uint8) * 4
-    palette = Palette(np.stack([levels] * 3, axis=1))
+    palette = Palette.of_colors(np.stack([levels] * 3, axis=1))
     indices = (photograph[..., 1] // 4).astype(np.uint8)
     sizes = [len(encoded(indices, palette, kind, effort)) for effort in (0, 3, 8)]
     assert sizes[0] > sizes[1] > sizes[2]

@@ -22,7 +22,9 @@ def centroids(*colors: tuple[float, ...]) -> NDArray[np.float64]:
 
 
 def greys(n: int, *, transparent: bool = False) -> Palette:
-    return Palette(np.repeat(np.arange(n, dtype=np.uint8)[:, None], 3, axis=1), transparent)
+    return Palette.of_colors(
+        np.repeat(np.arange(n, dtype=np.uint8)[:, None], 3, axis=1), transparent=transparent
+    )
 
 
 def test_colors_are_ordered_from_dark_to_light() -> None:
@@ -144,12 +146,12 @@ def test_entries_are_the_clear_one_the_fixed_ones_and_then_each_color_once_in_or
     clear = [(0, 0, 0, 0)] if transparent else []
     assert [tuple(entry) for entry in palette.entries.tolist()] == [*clear, *given_first, *others]
     assert len(palette) == len(palette.entries)
-    assert palette.first == len(clear)
+    assert palette.clear == (0 if clear else None)
 
 
 def test_the_transparent_entry_comes_first() -> None:
     palette = palette_of(centroids((255, 255, 255), (0, 0, 0)), transparent=True)
-    assert palette.first == 1
+    assert palette.clear == 0
     assert len(palette) == 3
     assert palette.entries.tolist() == [[0, 0, 0, 0], [0, 0, 0, 255], [255, 255, 255, 255]]
     assert palette.entries.dtype == np.uint8
@@ -157,7 +159,7 @@ def test_the_transparent_entry_comes_first() -> None:
 
 def test_without_transparency_the_entries_are_the_colors() -> None:
     palette = palette_of(centroids((255, 255, 255), (0, 0, 1)))
-    assert palette.first == 0
+    assert palette.clear is None
     assert palette.colors.tolist() == [[0, 0, 1], [255, 255, 255]]
     assert palette.entries.tolist() == [[0, 0, 1, 255], [255, 255, 255, 255]]
     assert palette.alphas is None
@@ -176,7 +178,7 @@ def of_entries(*entries: tuple[int, int, int, int]) -> Palette:
 
 def test_a_first_entry_that_is_clear_is_kept_for_clear_pixels() -> None:
     palette = of_entries((5, 6, 7, 0), (1, 2, 3, 255))
-    assert palette.transparent
+    assert palette.clear == 0
     assert palette.colors.tolist() == [[1, 2, 3]]
     assert palette.alphas is None
     assert palette.entries.tolist() == [[0, 0, 0, 0], [1, 2, 3, 255]]
@@ -184,7 +186,7 @@ def test_a_first_entry_that_is_clear_is_kept_for_clear_pixels() -> None:
 
 def test_a_first_entry_that_is_hardly_seen_is_a_color() -> None:
     palette = of_entries((5, 6, 7, 1), (1, 2, 3, 255))
-    assert not palette.transparent
+    assert palette.clear is None
     assert palette.colors.tolist() == [[5, 6, 7, 1], [1, 2, 3, 255]]
 
 
@@ -205,7 +207,7 @@ def test_a_palette_is_made_again_of_its_entries(
     channels = 4 if alpha else 3
     palette = palette_of(centroids(*colors)[:, :channels], transparent=transparent)
     again = Palette.of_entries(palette.entries)
-    assert again.transparent == transparent
+    assert again.clear == (0 if transparent else None)
     np.testing.assert_array_equal(again.entries, palette.entries)
     is_opaque = channels == 3 or all(color[3] == 255 for color in colors)
     assert (again.alphas is None) == is_opaque

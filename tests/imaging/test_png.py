@@ -39,7 +39,7 @@ def some_palette(
     if partial:
         alphas = rng.integers(0, 256, len(codes))
         columns.append(np.where(rng.random(len(codes)) < 0.5, alphas, 255))
-    return Palette(np.stack(columns, axis=1).astype(np.uint8), transparent)
+    return Palette.of_colors(np.stack(columns, axis=1).astype(np.uint8), transparent=transparent)
 
 
 def some_indices(rng: np.random.Generator, palette: Palette, shape: tuple[int, int]) -> Indices:
@@ -190,7 +190,7 @@ def test_alphas_are_written_up_to_the_last_entry_that_is_used_and_not_opaque(
     used: list[int], alphas: list[int] | None
 ) -> None:
     colors = [[1, 1, 1, 9], [2, 2, 2, 255], [3, 3, 3, 200], [4, 4, 4, 255], [5, 5, 5, 100]]
-    palette = Palette(np.array(colors, np.uint8), transparent=True)
+    palette = Palette.of_colors(np.array(colors, np.uint8), transparent=True)
     chunks = dict(chunks_of(encode_png(np.array([used], np.uint8), palette)))
     found = chunks.get(b"tRNS")
     assert (None if found is None else list(found)) == alphas
@@ -229,7 +229,7 @@ def test_the_same_indices_give_the_same_bytes() -> None:
     palette = some_palette(rng, 40)
     indices = rng.integers(0, 40, (50, 61)).astype(np.uint8)
     once = encode_png(indices, palette)
-    assert encode_png(indices.copy(), Palette(palette.colors.copy())) == once
+    assert encode_png(indices.copy(), Palette.of_colors(palette.colors.copy())) == once
 
 
 def test_indices_that_are_a_view_are_encoded_as_seen() -> None:
@@ -244,7 +244,7 @@ def test_a_photograph_of_few_colors_is_smaller_than_its_indices(
     photograph: NDArray[np.uint8],
 ) -> None:
     levels = np.arange(16, dtype=np.uint8) * 17
-    palette = Palette(np.stack([levels] * 3, axis=1))
+    palette = Palette.of_colors(np.stack([levels] * 3, axis=1))
     indices = (photograph[..., 1] // 16).astype(np.uint8)
     assert len(encode_png(indices, palette)) < indices.size // 2
 
@@ -286,7 +286,7 @@ def test_indices_and_palette_are_the_same_at_every_effort(effort: int, entries: 
 
 def test_more_effort_takes_fewer_bytes(photograph: NDArray[np.uint8]) -> None:
     levels = np.arange(64, dtype=np.uint8) * 4
-    palette = Palette(np.stack([levels] * 3, axis=1))
+    palette = Palette.of_colors(np.stack([levels] * 3, axis=1))
     indices = (photograph[..., 1] // 4).astype(np.uint8)
     sizes = [len(encode_png(indices, palette, effort)) for effort in (0, 3, 8)]
     assert sizes[0] > sizes[1] > sizes[2]

@@ -36,7 +36,7 @@ def test_psnr_takes_the_errors_of_indices(photograph: NDArray[np.uint8]) -> None
     expected = peak_signal_noise_ratio(  # type: ignore[no-untyped-call]
         pixels, entries[indices, :3], data_range=255
     )
-    found = psnr(squared_error(pixels, None, indices, entries), len(pixels))
+    found = psnr(squared_error(pixels, None, indices, entries).total, len(pixels))
     assert found == pytest.approx(expected, rel=1e-12)
 
 

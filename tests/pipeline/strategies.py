@@ -78,7 +78,10 @@ def tables(
 
 @st.composite
 def palettes(draw: st.DrawFn, max_colors: int = 20) -> Palette:
-    """Any that a file may hold: in no order, with colours twice, opaque, translucent or both."""
+    """Any that a file may hold: in no order, with colours twice, opaque, translucent or both.
+
+    Clear entries, of which there may be some, are anywhere.
+    """
     rng = np.random.default_rng(draw(SEEDS))
     colors = rng.integers(0, 256, (draw(st.integers(1, max_colors)), 3))
     kind = draw(st.sampled_from(ALPHAS))
@@ -87,7 +90,9 @@ def palettes(draw: st.DrawFn, max_colors: int = 20) -> Palette:
         if kind == "both":
             alphas[rng.random(len(colors)) < 0.5] = 255
         colors = np.column_stack([colors, alphas])
-    return Palette(colors.astype(np.uint8), draw(st.booleans()))
+    entries = Palette.of_colors(colors.astype(np.uint8)).entries
+    places = rng.integers(0, len(entries) + 1, draw(st.integers(0, 2)))
+    return Palette.of_entries(np.insert(entries, places, 0, axis=0))
 
 
 def quantized(
@@ -111,7 +116,7 @@ def quantized(
 
 
 def same_palette(a: Palette, b: Palette) -> bool:
-    return np.array_equal(a.entries, b.entries) and a.transparent == b.transparent
+    return np.array_equal(a.entries, b.entries)
 
 
 def same_result(a: Quantized, b: Quantized) -> bool:
@@ -133,9 +138,9 @@ def plain_entries(
 ) -> NDArray[np.int64]:
     """The nearest entry, the first of several; an opaque one for what is opaque, if there is one.
 
-    0 for what is clear.
+    The clear one for what is clear, and 0 where there is none.
     """
-    entries = palette.entries[palette.first :]
+    entries = palette.entries[palette.numbers]
     if space == "rgb":
         points = premultiplied(colors, alphas)
         places = premultiplied(entries[:, :3], entries[:, 3])
@@ -147,8 +152,8 @@ def plain_entries(
     opaque = entries[:, 3] == 255
     if opaque.any():
         distances[np.ix_(alphas == 255, ~opaque)] = _FAR
-    found = distances.argmin(axis=1) + palette.first
-    return np.where(alphas == 0, 0, found).astype(np.int64)
+    found = palette.numbers[distances.argmin(axis=1)]
+    return np.where(alphas == 0, palette.clear or 0, found).astype(np.int64)
 
 
 def plain_error(counts: ColorCounts, entries: NDArray[Any], palette: Palette) -> int:

@@ -61,7 +61,7 @@ def test_beyond_a_limit_rows_are_only_counted(monkeypatch) -> None:  # type: ign
 
 def test_a_cloud_holds_colours_as_often_as_their_pixels() -> None:
     pixels = np.array([[0, 0, 0]] * 30 + [[255, 0, 0]] * 10, np.uint8)
-    palette = Palette(np.array([[1, 1, 1], [250, 9, 9]], np.uint8))
+    palette = Palette.of_colors(np.array([[1, 1, 1], [250, 9, 9]], np.uint8))
     cloud = cloud_of(count_colors(pixels), np.array([0, 1], np.uint8), palette, 20)
     assert cloud.count((0, 0, 0, 1, 1, 1)) == 15
     assert cloud.count((255, 0, 0, 250, 9, 9)) == 5

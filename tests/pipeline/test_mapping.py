@@ -75,7 +75,9 @@ def test_one_mapper_serves_images_of_every_kind(seed: int, palette: Palette, spa
 
 @pytest.mark.parametrize("transparent", [False, True])
 def test_the_first_of_equal_entries_is_taken(transparent: bool) -> None:
-    palette = Palette(np.array([[9, 9, 9], [7, 7, 7], [9, 9, 9], [7, 7, 7]], np.uint8), transparent)
+    palette = Palette.of_colors(
+        np.array([[9, 9, 9], [7, 7, 7], [9, 9, 9], [7, 7, 7]], np.uint8), transparent=transparent
+    )
     pixels = np.array([[8, 8, 8], [7, 7, 7], [9, 9, 9]], np.uint8)
     for space in SPACES:
         found = Mapper(counts_of((pixels, None)), palette, space).map(pixels, None, 3)
@@ -87,8 +89,9 @@ def test_a_palette_of_more_than_256_entries_has_numbers_of_two_bytes() -> None:
     rng = np.random.default_rng(1)
     pixels, alphas = picture(2, "both")
     for n, dtype in ((255, np.uint8), (256, np.uint16), (400, np.uint16)):
-        palette = Palette(rng.integers(0, 256, (n, 4)).astype(np.uint8), transparent=True)
-        palette.colors[:, 3] |= 1
+        colors = rng.integers(0, 256, (n, 4)).astype(np.uint8)
+        colors[:, 3] |= 1
+        palette = Palette.of_colors(colors, transparent=True)
         found = Mapper(counts_of((pixels, alphas)), palette, "rgb").map(pixels, alphas, WIDTH)
         assert found.dtype == dtype
         assert found.tolist() == plain_entries(pixels, in_full(alphas), palette, "rgb").tolist()
@@ -102,14 +105,14 @@ def test_a_palette_of_more_than_256_entries_has_numbers_of_two_bytes() -> None:
     st.sampled_from([0.0, 0.3, 1.0]),
 )
 @settings(deadline=None, max_examples=150)
-def test_opaque_pixels_get_opaque_entries_and_clear_ones_the_first(
+def test_opaque_pixels_get_opaque_entries_and_clear_ones_the_clear_one(
     seed: int, kind: str, palette: Palette, space: str, dither: float
 ) -> None:
     pixels, alphas = picture(seed, kind)
     found = Mapper(counts_of((pixels, alphas)), palette, space, dither).map(pixels, alphas, WIDTH)
     over = in_full(alphas)
-    assert (found[over == 0] == 0).all()
-    assert (found[over > 0] >= palette.first).all()
+    assert (found[over == 0] == (palette.clear or 0)).all()
+    assert np.isin(found[over > 0], palette.numbers).all()
     assert found.max() < len(palette)
     if len(opaque_of(palette)):
         assert np.isin(found[over == 255], opaque_of(palette)).all()
@@ -127,7 +130,7 @@ def test_an_opaque_image_is_dithered_to_opaque_entries_whatever_is_beside_it(
     opaque = opaque_of(palette)
     if len(opaque):
         assert np.isin(found, opaque).all()
-        alone = Palette(palette.entries[opaque, :3])  # these and no others
+        alone = Palette.of_colors(palette.entries[opaque, :3])  # these and no others
         by_itself = Mapper(counts_of((pixels, None)), alone, space, 1.0).map(pixels, None, WIDTH)
         assert found.tolist() == opaque[by_itself].tolist()
 
@@ -145,7 +148,7 @@ def test_dithering_that_passes_nothing_on_is_the_plain_rule(
 
 @pytest.mark.parametrize("space", SPACES)
 def test_dithering_keeps_the_mean_where_the_nearest_entry_does_not(space: str) -> None:
-    palette = Palette(np.array([[0, 0, 0], [255, 255, 255]], np.uint8), transparent=True)
+    palette = Palette.of_colors(np.array([[0, 0, 0], [255, 255, 255]], np.uint8), transparent=True)
     pixels = np.full((40 * WIDTH, 3), 80, np.uint8)
     counts = counts_of((pixels, None))
     dithered = Mapper(counts, palette, space, 1.0).map(pixels, None, WIDTH)
@@ -159,7 +162,7 @@ def test_dithering_keeps_the_mean_where_the_nearest_entry_does_not(space: str) -
 def test_entries_that_are_known_are_taken_as_they_are() -> None:
     pixels, alphas = picture(3, "both")
     counts = counts_of((pixels, alphas))
-    palette = Palette(np.array([[0, 0, 0], [255, 255, 255]], np.uint8), transparent=True)
+    palette = Palette.of_colors(np.array([[0, 0, 0], [255, 255, 255]], np.uint8), transparent=True)
     entries = (np.arange(len(counts)) % 2 + 1).astype(np.uint8)
     mapper = Mapper(counts, palette, "rgb", entries=entries)
     rows = np.column_stack([counts.colors, counts.alphas])

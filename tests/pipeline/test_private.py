@@ -357,7 +357,7 @@ def test_a_given_palette_of_all_256_entries_has_no_room_for_what_is_clear(
     greys = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(-1, 3)
     for colors, n_failed in ((greys, 3), (greys[1:], 0)):
         output = tmp_path / f"{n_failed}"
-        found = job([collection], output, FitSettings(), ALWAYS, palette=Palette(colors))
+        found = job([collection], output, FitSettings(), ALWAYS, palette=Palette.of_colors(colors))
         assert found.failed == n_failed
         assert all("taken" in failure.reason for failure in found.failures)
         assert found.compressed == 7 - n_failed
@@ -372,7 +372,11 @@ def test_images_are_mapped_to_a_given_palette_each_to_its_nearest_entry(
 ) -> None:
     colors = np.random.default_rng(1).integers(0, 256, (12, 3)).astype(np.uint8)
     found = job(
-        [collection], tmp_path / "out", FitSettings(), ALWAYS, palette=Palette(colors, transparent)
+        [collection],
+        tmp_path / "out",
+        FitSettings(),
+        ALWAYS,
+        palette=Palette.of_colors(colors, transparent=transparent),
     )
     assert (found.compressed, found.private, found.colors) == (7, 0, None)
     for path in collection.rglob("*.png"):

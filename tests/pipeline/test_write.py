@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from kmeans_dask.pipeline.write import (
     Encoded,
     Mapped,
     below,
+    better_file,
     write_failures,
     write_image,
     write_palette,
@@ -31,9 +35,10 @@ from kmeans_dask.pipeline.write import (
 from kmeans_dask.settings import EncodeSettings, FitSettings
 from tests.pipeline.strategies import files_in, job, noise, save
 
-GREYS = Palette(np.repeat(np.arange(0, 256, 17, dtype=np.uint8), 3).reshape(-1, 3))
+GREYS = Palette.of_colors(np.repeat(np.arange(0, 256, 17, dtype=np.uint8), 3).reshape(-1, 3))
 ALWAYS = EncodeSettings(always=True)
 KEPT = "kept/image.png"
+GONE = "and the input file is gone or has changed: run the job anew"
 
 
 def record_of(path: Path, pixels: NDArray[np.uint8], **more: Any) -> dict[str, Any]:
@@ -43,11 +48,14 @@ def record_of(path: Path, pixels: NDArray[np.uint8], **more: Any) -> dict[str, A
         "kept_as": KEPT,
         "stem": "kept/image",
         "n_bytes": path.stat().st_size,
+        "modified": path.stat().st_mtime_ns,
+        "digest": None,
         "height": height,
         "width": width,
         "transparent": False,
         "translucent": False,
         "composited": False,
+        "indexed": False,
         "metadata": None,
         **more,
     }
@@ -136,27 +144,34 @@ def test_an_image_is_written_and_counted_as_it_is(name: str, photo: Sample, tmp_
         all_pixels=20 * 24,
         pixels=20 * 24,
         squared_error=mapped.squared_error,
+        largest_error=mapped.largest_error,
+        largest_in=KEPT,
     )
     assert len(written[1]) < len(original)
 
 
-def test_what_is_private_or_composited_is_counted(photo: Sample, tmp_path: Path) -> None:
+def test_what_is_private_composited_or_reindexed_is_counted(photo: Sample, tmp_path: Path) -> None:
     record, mapped, _ = photo
-    own = replace(mapped, private=True)
-    found = write_image({**record, "composited": True}, own, tmp_path / "out", ALWAYS, None)
-    assert (found.compressed, found.private, found.composited) == (1, 1, 1)
+    own, said = replace(mapped, private=True), {**record, "composited": True, "indexed": True}
+    found = write_image(said, own, tmp_path / "out", ALWAYS, None)
+    assert (found.compressed, found.private, found.composited, found.reindexed) == (1, 1, 1, 1)
+    kept = write_image(said, own, tmp_path / "kept", ALWAYS, 60)
+    assert (kept.kept, kept.reindexed) == (1, 0)
 
 
 def test_the_error_is_that_of_the_pixels_that_are_seen(tmp_path: Path) -> None:
     pixels = np.array([[10, 20, 30], [0, 0, 0], [40, 40, 40]], np.uint8)
     alphas = np.array([255, 0, 51], np.uint8)
-    palette = Palette(np.array([[11, 22, 33, 255], [40, 40, 40, 102]], np.uint8), True)
+    palette = Palette.of_colors(
+        np.array([[11, 22, 33, 255], [40, 40, 40, 102]], np.uint8), transparent=True
+    )
     indices = np.array([1, 0, 2], np.uint8)
-    record = {"height": 1, "width": 3}
+    record = {"kept_as": "a.png", "height": 1, "width": 3}
     found = Mapped.of(record, pixels, alphas, indices, palette)
     over = 3 * (40 * 51) ** 2 + (255 * 51) ** 2
     assert found.pixels == 2
     assert found.squared_error == (1 + 4 + 9) * 255**2 + over
+    assert found.largest_error == max((1 + 4 + 9) * 255**2, over)
     assert found.indices.tolist() == [[1, 0, 2]]
 
 
@@ -173,10 +188,10 @@ def test_an_original_of_the_same_size_is_not_kept(small: Sample, tmp_path: Path)
     record, mapped, _ = small
     write_image(record, mapped, tmp_path / "a", ALWAYS, None)
     (file,) = files_in(tmp_path / "a").values()
-    for n_bytes, kept in ((len(file), 0), (len(file) - 1, 1)):
+    for n_bytes, is_kept in ((len(file), False), (len(file) - 1, True)):
         same = {**record, "n_bytes": n_bytes}
-        found = write_image(same, mapped, tmp_path / "b", EncodeSettings(), None)
-        assert (found.kept, found.compressed) == (kept, 1 - kept)
+        found = better_file(same, mapped, EncodeSettings(), None)
+        assert (found is None) is is_kept
 
 
 def test_always_means_always(small: Sample, tmp_path: Path) -> None:
@@ -194,7 +209,7 @@ def test_a_larger_file_is_written_where_the_smaller_one_is_gone(
     Path(record["path"]).unlink()
     found = write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
     assert list(files_in(tmp_path / "out")) == ["kept/image.png"]
-    assert (found.compressed, found.kept, found.failures) == (1, 0, ())
+    assert (found.compressed, found.kept, found.outgrown, found.failures) == (1, 0, 1, ())
 
 
 @pytest.mark.parametrize("settings", [EncodeSettings(), ALWAYS], ids=["smaller", "always"])
@@ -224,6 +239,125 @@ def test_a_target_that_is_met_exactly_is_met(photo: Sample, tmp_path: Path) -> N
     assert write_image(record, mapped, tmp_path / "b", ALWAYS, exact + 1e-9).below_target == 1
 
 
+def other_picture(path: Path) -> None:
+    save(path, np.arange(12).reshape(2, 2, 3))
+
+
+def other_bytes(path: Path) -> None:
+    """As many, and a picture as large."""
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+def nothing(path: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("change", "time", "by_time", "by_digest"),
+    [
+        (nothing, 0, True, True),
+        (nothing, 1, False, True),
+        (other_bytes, 1, False, False),
+        (other_bytes, 0, True, False),  # a change that shows in neither size nor time
+        (other_picture, 0, False, False),
+        (other_picture, 1, False, False),
+        (Path.unlink, None, False, False),
+    ],
+)
+@pytest.mark.parametrize("hashed", [False, True])
+def test_an_original_is_kept_only_if_it_is_the_file_that_was_read(
+    change: Callable[[Path], None],
+    time: int | None,
+    by_time: bool,
+    by_digest: bool,
+    hashed: bool,
+    small: Sample,
+    tmp_path: Path,
+) -> None:
+    record, mapped, original = small
+    path = Path(record["path"])
+    if hashed:
+        record["digest"] = hashlib.sha256(original).hexdigest()
+    change(path)
+    if time is not None:
+        os.utime(path, ns=(record["modified"] + time, record["modified"] + time))
+    found = write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
+    is_kept = by_digest if hashed else by_time
+    assert (found.kept, found.compressed, found.outgrown) == (is_kept, not is_kept, not is_kept)
+    (written,) = files_in(tmp_path / "out").items()
+    if is_kept:
+        assert written == ("kept/image.gif", path.read_bytes())
+        assert not hashed or written[1] == original
+    else:  # the picture that was read, though it is larger
+        with Image.open(io.BytesIO(written[1])) as image:
+            assert np.array_equal(np.asarray(image.convert("RGB")), np.full((2, 2, 3), 34))
+
+
+def test_below_the_target_and_changed_is_a_failure_by_name(photo: Sample, tmp_path: Path) -> None:
+    record, mapped, _ = photo
+    os.utime(record["path"], ns=(1, 1))
+    found = write_image(record, mapped, tmp_path / "out", ALWAYS, 60)
+    assert found == Encoded(failures=(Failure(record["path"], f"too far off, {GONE}"),))
+
+
+def nine_patch(tmp_path: Path, frame: tuple[int, int, int]) -> Sample:
+    pixels = noise(4)
+    pixels[0] = pixels[-1] = pixels[:, 0] = pixels[:, -1] = frame
+    path = save(tmp_path / "in" / "button.9.png", pixels)
+    record = record_of(path, pixels, kept_as="kept/button.9.png", stem="kept/button.9")
+    return record, mapped_to(GREYS, record, pixels), path.read_bytes()
+
+
+@pytest.mark.parametrize("settings", [EncodeSettings(), ALWAYS], ids=["smaller", "always"])
+@pytest.mark.parametrize(("frame", "stays"), [((0, 0, 0), True), ((1, 1, 1), False)])
+def test_a_nine_patch_is_kept_unless_its_frame_stays_as_it_is(
+    frame: tuple[int, int, int], stays: bool, settings: EncodeSettings, tmp_path: Path
+) -> None:
+    record, mapped, original = nine_patch(tmp_path, frame)
+    found = write_image(record, mapped, tmp_path / "out", settings, None)
+    assert (found.compressed, found.kept, found.nine_patches) == (stays, not stays, not stays)
+    (written,) = files_in(tmp_path / "out").values()
+    assert (written == original) is not stays
+    named = replace(mapped, has_frame=True)  # as any other image
+    assert write_image(record, named, tmp_path / "other", settings, None).compressed == 1
+
+
+def test_a_nine_patch_whose_file_has_changed_is_a_failure_by_name(tmp_path: Path) -> None:
+    record, mapped, _ = nine_patch(tmp_path, (1, 1, 1))
+    os.utime(record["path"], ns=(1, 1))
+    found = write_image(record, mapped, tmp_path / "out", ALWAYS, None)
+    assert found == Encoded(failures=(Failure(record["path"], f"its frame would change, {GONE}"),))
+
+
+def test_a_file_that_is_there_already_is_not_written_again(photo: Sample, tmp_path: Path) -> None:
+    record, mapped, _ = photo
+    first = write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
+    path = tmp_path / "out" / KEPT
+    before = path.stat()
+    assert write_image(record, mapped, tmp_path / "out", EncodeSettings(), None) == first
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    whole = path.read_bytes()
+    for damage in (whole[:-1], whole[:-1] + b"?", whole + b"?"):
+        path.write_bytes(damage)
+        assert write_image(record, mapped, tmp_path / "out", EncodeSettings(), None) == first
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("link", [Path.hardlink_to, Path.symlink_to])
+def test_another_name_of_a_file_is_no_file_that_is_there_already(
+    link: Callable[[Path, Path], None], photo: Sample, tmp_path: Path
+) -> None:
+    record, mapped, _ = photo
+    write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
+    path, elsewhere = tmp_path / "out" / KEPT, tmp_path / "elsewhere"
+    path.rename(elsewhere)
+    link(path, elsewhere)
+    write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
+    assert not path.is_symlink()
+    assert path.stat().st_ino != elsewhere.stat().st_ino
+
+
 def test_what_loses_nothing_reaches_any_target(small: Sample) -> None:
     _, mapped, _ = small
     assert mapped.squared_error == 0
@@ -235,9 +369,7 @@ def test_below_the_target_and_gone_is_a_failure_by_name(photo: Sample, tmp_path:
     record, mapped, _ = photo
     Path(record["path"]).unlink()
     found = write_image(record, mapped, tmp_path / "out", ALWAYS, 60)
-    assert found == Encoded(
-        failures=(Failure(record["path"], "too far off, and the input file is gone"),)
-    )
+    assert found == Encoded(failures=(Failure(record["path"], f"too far off, {GONE}"),))
     assert not (tmp_path / "out").exists()
 
 
@@ -288,7 +420,9 @@ def test_a_job_keeps_what_it_makes_no_smaller_or_not_good_enough(tmp_path: Path)
 
 
 def test_a_palette_is_written_with_the_pixels_of_each_entry(tmp_path: Path) -> None:
-    palette = Palette(np.array([[1, 2, 3, 9], [4, 5, 6, 255]], np.uint8), transparent=True)
+    palette = Palette.of_colors(
+        np.array([[1, 2, 3, 9], [4, 5, 6, 255]], np.uint8), transparent=True
+    )
     write_palette(tmp_path / "deep", palette, np.array([7, 8]))
     assert json.loads((tmp_path / "deep" / "palette.json").read_text()) == {
         "colors": ["#00000000", "#01020309", "#040506"],
@@ -311,12 +445,25 @@ def test_failures_are_lines_of_json_and_those_of_an_earlier_run_go(tmp_path: Pat
 
 
 def test_sums_of_encoded_are_field_by_field() -> None:
-    a = Encoded(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, (Failure("a", "b"),), files=(("a.png", 1, 2),))
-    b = Encoded(10, 20, 30, 40, 50, 60, 70, 80, 90, 100, (Failure("c", "d"),))
+    numbers = [name for name, value in vars(Encoded()).items() if value == 0]
+    numbers = [name for name in numbers if name not in ("largest_error", "colors_bytes")]
+    some: dict[str, Any] = {name: number for number, name in enumerate(numbers, 1)}
+    a = Encoded(
+        **some, largest_error=7, largest_in="a.png", colors_bytes=5, failures=(Failure("a", "b"),),
+        files=(("a.png", 1, 2),),
+    )  # fmt: skip
+    tens: dict[str, Any] = {name: 10 * number for name, number in some.items()}
+    b = Encoded(**tens, largest_error=8, largest_in="b.png", failures=(Failure("c", "d"),))
     total = a + b
     failures, files = (Failure("a", "b"), Failure("c", "d")), (("a.png", 1, 2),)
-    assert total == Encoded(11, 22, 33, 44, 55, 66, 77, 88, 99, 110, failures, files=files)
-    assert total.images == 33
+    sums: dict[str, Any] = {name: 11 * number for name, number in some.items()}
+    assert total == Encoded(
+        **sums, largest_error=8, largest_in="b.png", colors_bytes=5, failures=failures, files=files
+    )
+    assert total.images == a.images + b.images == 33
+    alike = Encoded(largest_error=8, largest_in="0.png")
+    assert (b + alike).largest_in == (alike + b).largest_in == "0.png"
+    assert Encoded.total([]) == Encoded()
 
 
 def test_what_was_encoded_comes_back_from_its_record(photo: Sample, tmp_path: Path) -> None:

@@ -116,6 +116,21 @@ def until(holds: Callable[[], bool], job: Job, seconds: float = LONG) -> bool:
     return True
 
 
+def peaks_while_at_work(*words: str | Path) -> tuple[int, dict[int, float], str]:
+    """Run a job: its exit code, the peak memory of each worker in MB, and what it said."""
+    peaks: dict[int, float] = {}
+    with started(*words) as job:
+        while job.is_running and time.monotonic() - job.since < LONG:
+            for worker in job.workers():
+                try:
+                    status = Path(f"/proc/{worker.pid}/status").read_text()
+                    peaks[worker.pid] = int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+                except (OSError, IndexError):
+                    continue  # it has ended
+            time.sleep(0.1)
+        return job.wait(1), peaks, job.said()
+
+
 def killed_after(seconds: float, rng: np.random.Generator, *words: str | Path) -> int | None:
     """Run a job and kill it after so long: all its processes, or the first only.
 

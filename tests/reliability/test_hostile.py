@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from kmeans_dask.pipeline.record import read_record
 from tests.command import run_here, tree
 from tests.reliability.faults import Faults
 from tests.reliability.figures import Figures
-from tests.reliability.jobs import LONG, started
+from tests.reliability.jobs import peaks_while_at_work, started
 from tests.reliability.pictures import picture, save_pictures
 
 Times = Callable[[int, int], int]
@@ -76,21 +75,6 @@ def mutated(rng: np.random.Generator, data: bytes, other: bytes) -> bytes:
     if kind == "insert":
         return data[:place] + rng.bytes(int(rng.integers(1, 40))) + data[place:]
     return data[:place] + data[place // 2 :]
-
-
-def peaks_while_at_work(*words: str | Path) -> tuple[int, dict[int, float], str]:
-    """Run a job: its exit code, the peak memory of each worker in MB, and what it said."""
-    peaks: dict[int, float] = {}
-    with started(*words) as job:
-        while job.is_running and time.monotonic() - job.since < LONG:
-            for worker in job.workers():
-                try:
-                    status = Path(f"/proc/{worker.pid}/status").read_text()
-                    peaks[worker.pid] = int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
-                except (OSError, IndexError):
-                    continue  # it has ended
-            time.sleep(0.1)
-        return job.wait(1), peaks, job.said()
 
 
 def assert_each_has_an_outcome(files: Path, out: Path, *words: str) -> tuple[int, int, float]:

@@ -1,0 +1,155 @@
+"""The most memory that a worker takes for one image, beside what the model says.
+
+    python -m benchmarks.memory [--megapixels 1,10,30] [--kinds NAME,...] [--steps NAME,...]
+
+Images of every kind that Pillow writes, of noise, where each pixel has a colour of its own, and
+photographs. Each step runs in a worker process of its own, whose peak resident size (VmHWM) is
+read when it is done: `start` (no image), `ingest`, `encode`, `image` (a palette of its own, all in
+one task), and `fit`. The model is that of `pipeline.budget`, which `--memory` and `estimate` go by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.common import ELEPHANTS, photographs, versions
+from kmeans_dask.cluster import connect
+from kmeans_dask.pipeline.collection import ingest_and_count, take_up
+from kmeans_dask.pipeline.compress import compress
+from kmeans_dask.pipeline.encode import encode
+from kmeans_dask.pipeline.fit import fit
+from kmeans_dask.pipeline.job import JobSettings
+from kmeans_dask.pipeline.plan import make_plan
+from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.pipeline.work import open_work
+from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
+
+STEPS = ("start", "ingest", "encode", "image", "fit")
+_FIT = FitSettings(16, max_iter=3, starts=1)
+_ALL = FitSettings(256, max_iter=3, starts=1)  # of which a fit keeps most beside each colour
+
+
+def photo(side: int) -> Image.Image:
+    """A photograph, made large."""
+    path = ELEPHANTS if ELEPHANTS.exists() else photographs("none")[0]
+    with Image.open(path) as image:
+        return image.convert("RGB").resize((side, side))
+
+
+def noise(side: int, channels: int = 3) -> Image.Image:
+    """Of each pixel a colour of its own."""
+    samples = np.random.default_rng(0).integers(1, 255, (side, side, channels), np.uint8)
+    return Image.fromarray(samples)
+
+
+def grey16(side: int) -> Image.Image:
+    samples = np.random.default_rng(0).integers(0, 1 << 16, (side, side), np.uint16)
+    return Image.fromarray(samples)
+
+
+def quantized(side: int) -> Image.Image:
+    return photo(side).quantize(256, dither=Image.Dither.NONE)
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+KINDS: dict[str, tuple[str, Callable[[int], Image.Image], dict[str, Any]]] = {
+    "JPEG, photograph": ("jpg", photo, {"quality": 90}),
+    "JPEG, progressive": ("jpg", photo, {"quality": 90, "progressive": True}),
+    "JPEG, noise, turned": ("jpg", noise, {"exif": turned()}),
+    "JPEG, CMYK": ("jpg", lambda side: photo(side).convert("CMYK"), {}),
+    "PNG, noise": ("png", noise, {"compress_level": 1}),
+    "PNG, noise, alpha": ("png", lambda side: noise(side, 4), {"compress_level": 1}),
+    "PNG, 16-bit grey": ("png", grey16, {"compress_level": 1}),
+    "PNG, palette": ("png", quantized, {}),
+    "TIFF, noise, turned": ("tif", noise, {"exif": turned()}),
+    "TIFF, noise, alpha, LZW": ("tif", lambda side: noise(side, 4), {"compression": "tiff_lzw"}),
+    "BMP, noise": ("bmp", noise, {}),
+    "GIF": ("gif", quantized, {}),
+    "WebP, photograph": ("webp", photo, {"method": 0}),
+    "WebP, noise, alpha": ("webp", lambda side: noise(side, 4), {"lossless": True, "method": 0}),
+    "JPEG 2000, noise, alpha": ("jp2", lambda side: noise(side, 4), {}),
+    "AVIF, photograph": ("avif", photo, {"speed": 10}),
+}  # fmt: skip
+
+
+def peak_mib(_: object = None) -> float:
+    """Not ru_maxrss: a process inherits that from the one that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def measure(step: str, path: Path) -> float:
+    """Of a new worker, when it has done a step."""
+    folder, progress, decode = path.parent, Progress(), DecodeSettings(max_pixels=1 << 30)
+    plan = make_plan([path], max_pixels=decode.max_pixels)
+    if step in ("encode", "fit"):
+        with connect(workers=0) as engine:
+            store = ingest_and_count(
+                take_up(folder / "s.zarr", plan, decode), engine, progress
+            ).store
+            fitted = fit(store, engine, progress, _FIT) if step == "encode" else None
+    with connect(workers=1) as engine:
+        if step == "ingest":
+            ingest_and_count(take_up(folder / "s.zarr", plan, decode), engine, progress)
+        elif step == "fit":
+            fit(store, engine, progress, _ALL)
+        elif step == "encode":
+            assert fitted
+            always = EncodeSettings(effort=0, always=True)
+            encode(store, folder / "out", folder / "records", fitted, engine, progress, always)
+        elif step == "image":
+            settings = JobSettings(_FIT, EncodeSettings(effort=0, always=True), decode, "image")
+            with open_work(folder / "out", {}, resume=False, overwrite=False) as work:
+                work.begin()
+                done = compress(plan, work, engine, progress, settings)
+                assert done.compressed == 1, done.failures
+        return max(engine.map("peak", peak_mib, range(4)))
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words.add_argument("--megapixels", default="1,10,30")
+    words.add_argument("--kinds", default=";".join(KINDS), help="With semicolons.")
+    words.add_argument("--steps", default=",".join(STEPS[:-1]))
+    words.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    args = words.parse_args()
+    Image.MAX_IMAGE_PIXELS = None
+    if args.one:
+        print(measure(args.one[0], Path(args.one[1])))
+        return
+    print(versions("numpy", "pillow", "distributed"))
+    for kind in args.kinds.split(";"):
+        suffix, make, options = KINDS[kind]
+        for megapixels in args.megapixels.split(","):
+            side = round((float(megapixels) * 1e6) ** 0.5)
+            with tempfile.TemporaryDirectory() as name:
+                path = Path(name) / f"a.{suffix}"
+                make(side).save(path, **options)
+                peaks = []
+                for step in args.steps.split(","):
+                    with tempfile.TemporaryDirectory(dir=name) as inside:
+                        (there := Path(inside) / path.name).symlink_to(path)
+                        command = [sys.executable, "-m", "benchmarks.memory", "--one"]
+                        done = subprocess.run(
+                            [*command, step, str(there)], stdout=subprocess.PIPE, text=True
+                        )
+                    peaks.append(f"{step} {float(done.stdout or 'nan'):,.0f}")
+            print(f"  {kind:24} {megapixels:>3} megapixels: {', '.join(peaks)} MiB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What headers tell: whether samples may be labels, and how much memory decoding takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kmeans_dask.imaging.decode import FEW_GREYS, decode, decoding_bytes
+
+
+def greys(n: int) -> Image.Image:
+    return Image.fromarray((np.arange(400).reshape(20, 20) % n).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "indexed"),
+    [
+        ("a.png", greys(4), True),
+        ("a.png", greys(FEW_GREYS), True),
+        ("a.png", greys(FEW_GREYS + 1), False),
+        ("a.png", greys(200).convert("P"), True),
+        ("a.gif", greys(4).convert("P"), True),
+        ("a.bmp", greys(4).convert("P"), True),
+        ("a.tif", greys(4).convert("P"), True),
+        ("a.png", greys(2).convert("1"), True),
+        ("a.png", greys(4).convert("RGB"), False),
+        ("a.png", greys(4).convert("RGBA"), False),
+        ("a.jpg", greys(200), False),
+    ],
+)
+def test_samples_that_may_be_labels_are_told(
+    name: str, image: Image.Image, indexed: bool, tmp_path: Path
+) -> None:
+    image.save(tmp_path / name)
+    assert decode(tmp_path / name).indexed is indexed
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "of_pixel"),
+    [
+        ("a.jpg", "RGB", 14), ("a.jpg", "CMYK", 14), ("a.png", "RGB", 14), ("a.png", "RGBA", 22),
+        ("a.png", "LA", 22), ("a.tif", "RGBA", 22), ("a.webp", "RGB", 25), ("a.jp2", "RGB", 25),
+        ("a.gif", "P", 14),
+    ],
+)  # fmt: skip
+def test_what_decoding_takes_is_told_by_format_and_alpha(
+    name: str, mode: str, of_pixel: int, tmp_path: Path
+) -> None:
+    Image.new(mode, (30, 20)).save(tmp_path / name)
+    assert decoding_bytes(tmp_path / name) == of_pixel
