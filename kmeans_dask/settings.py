@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TypedDict
 
-from kmeans_dask.errors import StoreError, UsageError
+from kmeans_dask.errors import UsageError
+from kmeans_dask.storage.documents import Positive
 
 MAX_COLORS = 256  # an indexed image holds no more
 MAX_TOKENS = 1 << 16
@@ -73,6 +74,8 @@ class FitSettings:
             raise UsageError(f"--min-psnr is {self.min_psnr}: choose more than 0 dB")
         if self.chunk_colors < 1:
             raise UsageError(f"chunk_colors is {self.chunk_colors}: choose 1 or more")
+        if any(not 0 <= value <= 255 for color in self.fixed for value in color):
+            raise UsageError("--fix names no colour of 8 bits: choose values of 0 to 255")
         if len(set(self.fixed)) < len(self.fixed):
             raise UsageError("--fix names a colour twice: leave one out")
         if len(self.fixed) > self.colors:
@@ -84,6 +87,14 @@ class FitSettings:
         """Of the starts of a fit of k colours."""
         starts = self.starts or max(1, _STARTED_ONCE // max(k, 1))
         return range(self.seed, self.seed + starts)
+
+
+class DecodeRecord(TypedDict):
+    """How the images of a store were read: of `DecodeSettings`, all that the pixels hang on."""
+
+    max_pixels: Positive
+    flat: bool
+    keep_metadata: bool
 
 
 @dataclass(frozen=True)
@@ -101,20 +112,14 @@ class DecodeSettings:
     keep_metadata: bool = False
     seconds: float = IMAGE_SECONDS
 
-    @classmethod
-    def of_record(cls, record: Any) -> DecodeSettings:
-        """What `of_result` was. Raises StoreError where that is nothing of the kind."""
-        kinds = {name: type(value) for name, value in cls().of_result.items()}
-        if not isinstance(record, dict) or {n: type(v) for n, v in record.items()} != kinds:
-            raise StoreError("the store is damaged: it does not say how its images were read")
-        return cls(**record)
-
     @property
-    def of_result(self) -> dict[str, Any]:
+    def of_result(self) -> DecodeRecord:
         """What hangs together with what is read."""
-        fields = asdict(self)
-        fields.pop("seconds")
-        return fields
+        return {
+            "max_pixels": self.max_pixels,
+            "flat": self.flat,
+            "keep_metadata": self.keep_metadata,
+        }
 
 
 @dataclass(frozen=True)

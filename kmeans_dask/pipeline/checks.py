@@ -24,7 +24,7 @@ def check_encoding(store: Store, fitted: FitResult, settings: EncodeSettings) ->
     """Raise UsageError where the images of `store` cannot be written so."""
     check_together(fitted.settings, settings)
     check_palette(fitted.palette, settings)
-    decoded = DecodeSettings.of_record(store.attrs["decode"])
+    decoded = DecodeSettings(**store.attrs["decode"])
     if settings.keep_metadata and not decoded.keep_metadata:
         raise UsageError(f"{store.path} was ingested without --keep-metadata: ingest it again")
 

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,18 @@ from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.palette_files import entries_as
 from kmeans_dask.imaging.quality import psnr
 from kmeans_dask.pipeline.gallery import Cloud, Gallery, ImageRow
-from kmeans_dask.pipeline.plan import FAILURES_FILE, PALETTE_FILE, WORK_FOLDER, Failure, output_name
+from kmeans_dask.pipeline.names import may_be_kept
+from kmeans_dask.pipeline.plan import (
+    FAILURES_FILE,
+    PALETTE_FILE,
+    WORK_FOLDER,
+    Failure,
+    Source,
+    output_name,
+)
 from kmeans_dask.settings import MAX_PIXELS, EncodeSettings
 from kmeans_dask.storage import Place, Remote, place_of
+from kmeans_dask.storage.documents import Count, Name
 from kmeans_dask.storage.files import write_file
 
 # What is wrong with one file's name, and stops no other: too long, of characters that the file
@@ -36,7 +45,7 @@ _OF_NAME = {
 }  # fmt: skip
 
 ASIDE = PurePosixPath(WORK_FOLDER, "aside")  # in the output: files before they are put in place
-Written = tuple[str, int, int]  # a file's name below the output, its size and its CRC-32
+Written = tuple[Name, Count, Count]  # a file's name below the output, its size and its CRC-32
 
 
 @dataclass(frozen=True)
@@ -56,15 +65,15 @@ class Encoded:
         squared differences in `clustering.colormap.ERROR_UNITS`
     """
 
-    compressed: int = 0
-    kept: int = 0
-    below_target: int = 0
-    private: int = 0
-    composited: int = 0
-    input_bytes: int = 0
-    output_bytes: int = 0
-    all_pixels: int = 0
-    pixels: int = 0
+    compressed: Count = 0
+    kept: Count = 0
+    below_target: Count = 0
+    private: Count = 0
+    composited: Count = 0
+    input_bytes: Count = 0
+    output_bytes: Count = 0
+    all_pixels: Count = 0
+    pixels: Count = 0
     squared_error: int = 0
     failures: tuple[Failure, ...] = ()
     gallery: Gallery = field(default_factory=Gallery)
@@ -91,18 +100,8 @@ class Encoded:
         """All of it, ready for JSON."""
         return vars(self) | {
             "failures": [asdict(failure) for failure in self.failures],
-            "gallery": self.gallery.as_record(),
+            "gallery": vars(self.gallery),
         }
-
-    @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> Encoded:
-        """What was such a record."""
-        parts = {
-            "failures": tuple(Failure(**failure) for failure in record["failures"]),
-            "gallery": Gallery.of_record(record["gallery"]),
-            "files": tuple((name, size, checksum) for name, size, checksum in record["files"]),
-        }
-        return cls(**{**record, **parts})
 
     def without_files(self) -> Encoded:
         """The same, but that nobody can tell what was written."""
@@ -181,16 +180,17 @@ def _write_image(
     name = output_name(record["kept_as"], record["stem"], settings.suffix)
     for each in {record["kept_as"], name}:  # whichever it will be
         check_below(output, each)
+    may_keep = may_be_kept(record["kept_as"], record["path"])
     good = mapped.reaches(min_psnr)
     metadata = Metadata.from_dict(record["metadata"]) if record["metadata"] else None
     kept_metadata = metadata if settings.keep_metadata else None
     file = encode_image(mapped.indices, mapped.palette, settings, kept_metadata) if good else b""
     is_larger = record["n_bytes"] < len(file) and not settings.always
-    original = _original(record) if is_larger or not good else None
+    original = _original(record) if may_keep and (is_larger or not good) else None
     if original is not None:
         written = write_below(output, record["kept_as"], original)
         size = len(original)
-        status = "kept" if good else "below target"
+        status: Literal["kept", "below target"] = "kept" if good else "below target"
         row = ImageRow(
             record["kept_as"], record["kept_as"], record["path"], status, size, size, None
         )
@@ -204,7 +204,8 @@ def _write_image(
             files=(written,),
         )
     if not good:
-        raise ImageError("too far off, and the input file is gone")
+        gone = "the input file is gone" if may_keep else "its name is not one to copy it under"
+        raise ImageError(f"too far off, and {gone}")
     written = write_below(output, name, file)
     found = psnr(mapped.squared_error, mapped.pixels)
     row = ImageRow(
@@ -222,6 +223,12 @@ def _write_image(
         gallery=Gallery.of([row], mapped.cloud),
         files=(written,),
     )
+
+
+def outputs_of(source: Source, settings: EncodeSettings) -> tuple[str, ...]:
+    """Names below the output that an image may get."""
+    name = output_name(source.kept_as, source.stem, settings.suffix)
+    return (name, source.kept_as) if may_be_kept(source.kept_as, source.path) else (name,)
 
 
 def _original(record: Mapping[str, Any]) -> bytes | None:

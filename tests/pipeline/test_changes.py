@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kmeans_dask.errors import UsageError
 from kmeans_dask.pipeline.changes import Changes, compare, grown
 from kmeans_dask.pipeline.plan import Failure, Plan, Source, cut, make_plan, numbered
+from kmeans_dask.store.records import PLAN
 from tests.pipeline.strategies import noise, save
 
 FOLDERS = ("/a", "/b")
@@ -187,5 +188,5 @@ def test_a_plan_comes_back_from_its_record(
     search: tuple[Plan, frozenset[Source]], name: str
 ) -> None:
     plan = replace(search[0], failures=(Failure(name, name),), n_skipped=7, generation=3, settled=2)
-    kept = json.loads(json.dumps(plan.as_record()))
+    kept = PLAN.decode(json.dumps(plan.as_record()).encode())
     assert Plan.of_record(kept) == plan

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from kmeans_dask.pipeline import small
-from kmeans_dask.pipeline.plan import MAX_IMAGES, Plan, Source
+from kmeans_dask.pipeline.plan import Plan, Source
 from kmeans_dask.pipeline.small import is_quick, is_safe, is_small
 from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings
+from kmeans_dask.store.records import MAX_IMAGES
 from tests.command import run_here
 from tests.pipeline.strategies import noise, save
 

@@ -22,12 +22,12 @@ import kmeans_dask.store.store
 from kmeans_dask.errors import StoreError
 from kmeans_dask.pipeline.fit import plain_settings
 from kmeans_dask.settings import FitSettings
-from kmeans_dask.storage.files import read_sealed, write_sealed
 from kmeans_dask.store import Store, groups
 from kmeans_dask.store.health import damaged_roots
 from kmeans_dask.store.store import PLANS
 from tests.command import run_here as run
 from tests.command import tree
+from tests.documents import read_sealed, write_sealed
 from tests.pipeline.strategies import noise, save
 
 PARTITION = "partitions/000000"
@@ -405,7 +405,7 @@ def test_runs_of_a_hostile_checkpoint_are_one_line_or_as_good_as_none(
     store = Store.open(crafted)
     identity = {
         "settings": plain_settings(FitSettings(3)),
-        "generation": store.colors_attrs["generation"],
+        "generation": store.total["generation"],
     }
     value = {"identity": identity, "done": {}, "begun": {}, kind: runs}
     write_sealed(store.fit_file("k3"), value)
