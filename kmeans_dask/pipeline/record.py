@@ -23,7 +23,7 @@ _VERSIONS_OF = ("numpy", "numba", "dask", "distributed", "zarr", "pillow")
 
 
 _Value = None | bool | int | float | str
-_Setting = _Value | list[int] | list[list[int]]
+_Setting = _Value | list[int | list[int]]
 _Figure = _Value | dict[str, _Value] | list[FailureRecord]
 
 

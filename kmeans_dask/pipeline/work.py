@@ -67,6 +67,8 @@ class _Record(Encoded):
             raise ValueError("its error is none")
         if self.images and not min(self.input_bytes, self.output_bytes):
             raise ValueError("its images have no bytes")
+        if self.images != len(self.gallery.rows) + self.gallery.left_out:
+            raise ValueError("its images are not those of its gallery")
 
     @property
     def encoded(self) -> Encoded:

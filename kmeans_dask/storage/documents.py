@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from functools import cache
-from typing import Annotated, Any, Generic, TypeVar, get_type_hints, is_typeddict
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -86,10 +86,25 @@ def _decode(data: bytes, kind: Any) -> Any:
 
 
 def _decode_text(data: bytes, kind: Any) -> Any:
-    found, known = _decoder(kind).decode(data), _known(kind)
-    if known and not msgspec.json.decode(data, type=dict[str, msgspec.Raw]).keys() <= known:
-        raise msgspec.ValidationError("it says more than is written")
+    found = _decoder(kind).decode(data)
+    _refuse_more(found, data)
     return found
+
+
+def _refuse_more(found: Any, data: bytes | msgspec.Raw) -> None:
+    """Raise ValidationError where a document says something that was passed over."""
+    if isinstance(found, dict):
+        known = found
+    elif isinstance(found, msgspec.Struct):
+        known = msgspec.structs.asdict(found)
+    elif is_dataclass(found):
+        known = vars(found)
+    else:
+        return
+    for name, part in msgspec.json.decode(data, type=dict[str, msgspec.Raw]).items():
+        if name not in known:
+            raise msgspec.ValidationError(f"{name[:20]!r} is never written")
+        _refuse_more(known[name], part)
 
 
 def _mark(escape: re.Match[bytes]) -> bytes:
@@ -112,10 +127,3 @@ def _unmark_one(marked: re.Match[str]) -> str:
 @cache
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
-
-
-@cache
-def _known(kind: Any) -> frozenset[str]:
-    """Names that a document of this kind may have; none where it may have any."""
-    is_named = is_dataclass(kind) or is_typeddict(kind)
-    return frozenset(get_type_hints(kind)) if is_named else frozenset()

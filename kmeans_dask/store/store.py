@@ -347,8 +347,8 @@ class Store:
 
     @property
     def n_colors(self) -> int:
-        """Distinct colours in the total."""
-        return self._colors.shape("codes")[0]
+        """Distinct colours in the total, of which none is missing."""
+        return self._colors.open("codes").shape[0]
 
     def write_weighed(self, weights: NDArray[np.int64]) -> None:
         """Store what the total's colours weigh where every image counts the same."""
