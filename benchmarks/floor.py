@@ -69,7 +69,7 @@ def job(
             fit=settings.fit,
             encode=settings.encode,
         )
-        write_report(output, record, engine)
+        write_report(output, record)
         progress.finish()
         progress.start("finish")
         work.finish()

@@ -83,7 +83,7 @@ def main() -> None:
             record = record_of_job(
                 summary, plan.inputs, output, scope="shared", fit=fit, encode=encode
             )
-            write_report(output, record, engine)
+            write_report(output, record)
             reports.append(time.perf_counter() - done)
             jobs.append(time.perf_counter() - since)
             if browser:

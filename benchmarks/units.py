@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import pickle
 import shutil
 import tempfile
@@ -45,6 +44,7 @@ from kmeans_dask.pipeline.rescue import Portion
 from kmeans_dask.pipeline.work import open_work
 from kmeans_dask.settings import CHUNK_COLORS, DecodeSettings, EncodeSettings, FitSettings
 from kmeans_dask.storage.files import bytes_below, sealed
+from kmeans_dask.store.records import PLAN
 
 MANY = [SHARED / name for name in ("photos", "large", "kodak")]
 N_STEPS = 20
@@ -113,8 +113,8 @@ def pixels_and_bytes(plan: Plan, k: int) -> None:
             encode_partition, store.path, folder / "out", records, fitted, encoding, None
         )
         show("bytes of an encode task, and of its result",
-             f"{len(pickle.dumps((of_partition, name))):,}, "
-             f"{len(pickle.dumps(of_partition(name))):,}")  # fmt: skip
+             f"{len(pickle.dumps((of_partition, (name, sources)))):,}, "
+             f"{len(pickle.dumps(of_partition((name, sources)))):,}")  # fmt: skip
 
 
 def all_colors() -> ColorCounts:
@@ -179,11 +179,11 @@ def images(n: int) -> None:
         for i, name in enumerate(names)
     ]
     partitions = numbered(cut(sources, 1 << 24))
-    plan = Plan((), partitions, (), 0, first_free=len(partitions))
+    plan = Plan((), partitions, (), {}, first_free=len(partitions))
     print(f"a plan of {n:,} images")
     held = own.memory_info().rss - before
-    writing, data = core_seconds(lambda: sealed(plan.as_record()))
-    reading, found = core_seconds(lambda: Plan.of_record(json.loads(data.partition(b"\n")[2])))
+    writing, data = core_seconds(lambda: sealed(plan.as_record(), PLAN))
+    reading, found = core_seconds(lambda: Plan.of_record(PLAN.decode(data.partition(b"\n")[2])))
     assert found == plan
     most = own.memory_info().rss - before
     show("bytes of an image in the plan", f"{len(data) / n:.0f}")

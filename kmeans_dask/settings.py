@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypedDict
 
-from kmeans_dask.errors import StoreError, UsageError
+import msgspec
+
+from kmeans_dask.errors import UsageError
+from kmeans_dask.storage.documents import Positive
 
 MAX_COLORS = 256  # an indexed image holds no more
 MAX_TOKENS = 1 << 16
@@ -23,6 +26,7 @@ PROCESS_BYTES = 340 << 20  # Python, libraries, kernels, tables, buffers: of any
 WORKER_TIMEOUT = 60.0  # seconds
 IMAGE_SECONDS = 120.0  # a hundred times what the largest image takes
 MAX_WHITE = (1 << 16) - 1
+_Sample = Annotated[int, msgspec.Meta(ge=1, le=MAX_WHITE)]
 White = int | Literal["auto"] | None  # the 16-bit sample that becomes white; None for 65535
 TOL = 1e-4
 MAX_ITER = 300
@@ -78,6 +82,8 @@ class FitSettings:
             raise UsageError(f"--min-psnr is {self.min_psnr}: choose more than 0 dB")
         if self.chunk_colors < 1:
             raise UsageError(f"chunk_colors is {self.chunk_colors}: choose 1 or more")
+        if any(not 0 <= value <= 255 for color in self.fixed for value in color):
+            raise UsageError("--fix names no colour of 8 bits: choose values of 0 to 255")
         if len(set(self.fixed)) < len(self.fixed):
             raise UsageError("--fix names a colour twice: leave one out")
         if len(self.fixed) > self.colors:
@@ -94,6 +100,15 @@ class FitSettings:
         """Of the starts of a fit of k colours."""
         starts = self.starts or max(1, _STARTED_ONCE // max(k, 1))
         return range(self.seed, self.seed + starts)
+
+
+class DecodeRecord(TypedDict):
+    """How the images of a store were read: of `DecodeSettings`, all that the pixels hang on."""
+
+    max_pixels: Positive
+    flat: bool
+    keep_metadata: bool
+    white: _Sample | Literal["auto"] | None
 
 
 @dataclass(frozen=True)
@@ -114,23 +129,15 @@ class DecodeSettings:
     white: White = None
     seconds: float = IMAGE_SECONDS
 
-    @classmethod
-    def of_record(cls, record: Any) -> DecodeSettings:
-        """What `of_result` was. Raises StoreError where that is nothing of the kind."""
-        kinds = {name: type(value) for name, value in cls().of_result.items() if name != "white"}
-        found = dict(record) if isinstance(record, dict) else {}
-        white = found.pop("white", 0)
-        is_white = white in (None, "auto") or (type(white) is int and 0 < white <= MAX_WHITE)
-        if not is_white or {n: type(v) for n, v in found.items()} != kinds:
-            raise StoreError("the store is damaged: it does not say how its images were read")
-        return cls(**found, white=white)
-
     @property
-    def of_result(self) -> dict[str, Any]:
+    def of_result(self) -> DecodeRecord:
         """What hangs together with what is read."""
-        fields = asdict(self)
-        fields.pop("seconds")
-        return fields
+        return {
+            "max_pixels": self.max_pixels,
+            "flat": self.flat,
+            "keep_metadata": self.keep_metadata,
+            "white": self.white,
+        }
 
 
 @dataclass(frozen=True)

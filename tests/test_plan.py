@@ -11,9 +11,12 @@ from PIL import Image
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.pipeline import plan as planning
+from kmeans_dask.pipeline import work
 from kmeans_dask.pipeline.names import assign_names, output_name
 from kmeans_dask.pipeline.plan import Plan, Search, Source, describe_skipped, make_plan
-from kmeans_dask.storage import files
+from kmeans_dask.storage.documents import Form
+from kmeans_dask.store import store
+from kmeans_dask.store.records import PlanRecord
 from tests.command import all_below, run_here
 
 KINDS = {".jpg": "JPEG", ".gif": "GIF", ".tif": "TIFF", ".bmp": "BMP"}
@@ -371,7 +374,8 @@ def small_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     draw(tmp_path / "in" / "a.png")
     for number in range(100):
         draw(tmp_path / "more" / f"{number}.png")
-    monkeypatch.setattr(files, "_MAX_BYTES", 5000)
+    for module in (store, work):
+        monkeypatch.setattr(module, "PLAN", Form(PlanRecord, 5000))
     return tmp_path
 
 

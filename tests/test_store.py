@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import kmeans_dask.store.partition
 from kmeans_dask.clustering.counts import ColorCounter, ColorCounts, count_colors
 from kmeans_dask.errors import StoreError
-from kmeans_dask.storage.files import DamagedError, read_sealed
+from kmeans_dask.settings import DecodeRecord, FitSettings
+from kmeans_dask.storage.documents import DamagedError
 from kmeans_dask.store import FORMAT_VERSION, Partition, Store, StoredPalette, groups
 from kmeans_dask.store.health import damage_of, damaged_roots, places
+from kmeans_dask.store.records import FailureRecord, FitRecord, ImageRecord, TotalRecord
 from kmeans_dask.store.store import MEMBERS, PLANS
+from tests.documents import read_sealed
 
 Pixels = NDArray[np.uint8]
 Alphas = NDArray[np.uint8]
@@ -31,6 +33,7 @@ Alphas = NDArray[np.uint8]
 OF_A_NEW_STORE = [
     "copies", "indices", "palettes", "partitions", "plan-copy.json", "plan.json", "seal.json",
 ]  # fmt: skip
+DECODE: DecodeRecord = {"max_pixels": 10**6, "flat": False, "keep_metadata": False, "white": None}
 NOTHING = ColorCounts(np.empty(0, np.uint32), np.empty(0, np.int64))
 KINDS = ["opaque", "transparent", "translucent", "both"]
 
@@ -71,12 +74,22 @@ def in_full(image: Picture) -> Alphas:
     return np.full(len(image.pixels), 255, np.uint8) if image.alphas is None else image.alphas
 
 
-def records(pictures: Iterable[Picture]) -> list[dict[str, Any]]:
-    found, offset = [], 0
+def records(pictures: Iterable[Picture]) -> list[ImageRecord]:
+    found: list[ImageRecord] = []
+    offset = 0
     for number, image in enumerate(pictures):
         found.append(
             {
                 "path": f"/images/{number}.png",
+                "kept_as": f"{number}.png",
+                "stem": f"{number}",
+                "n_bytes": 100,
+                "modified": 1,
+                "composited": False,
+                "indexed": False,
+                "brightest": None,
+                "digest": None,
+                "metadata": None,
                 "offset": offset,
                 "height": 1,
                 "width": len(image.pixels),
@@ -95,7 +108,7 @@ def write(
     partition_id: str = "000000",
     planned: int | None = None,
     band: int = 10**9,
-    failures: Sequence[dict[str, Any]] = (),
+    failures: Sequence[FailureRecord] = (),
 ) -> Partition:
     """Append pictures in bands of `band` pixels, as ingestion does."""
     total = sum(len(image.pixels) for image in pictures)
@@ -110,7 +123,7 @@ def write(
     return store.partition(partition_id)
 
 
-def whole_images(partition: Partition) -> Iterator[tuple[dict[str, Any], Pixels, Alphas | None]]:
+def whole_images(partition: Partition) -> Iterator[tuple[ImageRecord, Pixels, Alphas | None]]:
     """Each image's record, pixels and alphas, put together from the pieces that are read."""
     for image, read in partition.read_images():
         pieces = list(read)
@@ -135,13 +148,35 @@ def assert_holds(partition: Partition, pictures: Sequence[Picture]) -> None:
 
 
 def new_store(folder: Path, n_partitions: int = 1) -> Store:
-    return Store.create(folder / "new.zarr", planned(n_partitions), {"settings": {}})
+    return Store.create(folder / "new.zarr", planned(n_partitions), DECODE)
 
 
 def planned(n_partitions: int, generation: int = 1) -> dict[str, Any]:
     """A plan, as far as the store knows plans."""
     names = [f"{number:06d}" for number in range(n_partitions)]
-    return {"partitions": {name: [] for name in names}, "generation": generation}
+    return {
+        "inputs": ("/images",),
+        "partitions": dict.fromkeys(names, ()),
+        "failures": (),
+        "n_skipped": 0,
+        "generation": generation,
+        "settled": 0,
+        "first_free": n_partitions,
+        "partition_pixels": 1 << 24,
+    }
+
+
+def total(counts: ColorCounts, generation: int = 1) -> TotalRecord:
+    """What is added up beside the colours, as far as the store looks at it."""
+    return {
+        "images": 1,
+        "pixels": counts.pixels,
+        "n_bytes": 100,
+        "transparent": 0,
+        "translucent": 0,
+        "failed": 0,
+        "generation": generation,
+    }
 
 
 @pytest.fixture
@@ -151,7 +186,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def chunks_of_10(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kmeans_dask.store.partition, "CHUNK_PIXELS", 10)
+    monkeypatch.setattr(groups, "CHUNK_PIXELS", 10)
 
 
 def root_of(store: Store) -> Path:
@@ -233,7 +268,7 @@ def test_any_partition_comes_back(
     band: int,
     spare: int,
 ) -> None:
-    monkeypatch.setattr(kmeans_dask.store.partition, "CHUNK_PIXELS", chunk)
+    monkeypatch.setattr(groups, "CHUNK_PIXELS", chunk)
     pictures = [picture(n, seed=n, kind=kind) for n, kind in sizes]
     planned = sum(n for n, _ in sizes) + spare
     store = new_store(tmp_path_factory.mktemp("any"))
@@ -245,7 +280,7 @@ def test_any_partition_comes_back(
 @pytest.mark.parametrize("planned", [24, 30, 31, 200])
 def test_the_room_of_images_that_failed_is_cut_off(store: Store, planned: int, kind: str) -> None:
     pictures = [picture(14, seed=0), picture(10, seed=1, kind=kind)]
-    failures = [{"path": "/images/bad.png", "reason": "truncated"}]
+    failures: list[FailureRecord] = [{"path": "/images/bad.png", "reason": "truncated"}]
     partition = write(store, pictures, planned=planned, failures=failures)
     assert_holds(partition, pictures)
     assert partition.failures == failures
@@ -394,14 +429,14 @@ def test_a_missing_chunk_is_not_read_as_black(store: Store) -> None:
 
 
 def test_a_new_store_says_what_it_is(tmp_path: Path) -> None:
-    made = Store.create(tmp_path / "a.zarr", planned(3), {"settings": {"colors": 7}})
+    made = Store.create(tmp_path / "a.zarr", planned(3), DECODE)
     opened = Store.open(tmp_path / "a.zarr")
     assert opened.attrs == made.attrs
     assert opened.attrs["format"] == "kmeans-dask"
     assert opened.attrs["format_version"] == FORMAT_VERSION
-    assert opened.plan == planned(3)
+    assert opened.plan == planned(3) | {"attrs": made.attrs}
     assert opened.partition_ids == ["000000", "000001", "000002"]
-    assert opened.attrs["settings"] == {"colors": 7}
+    assert opened.attrs["decode"] == DECODE
     assert opened.attrs["versions"]["numpy"] == np.__version__
     assert opened.committed_partitions == opened.palette_names == []
     assert not opened.is_counted
@@ -409,7 +444,7 @@ def test_a_new_store_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_a_store_may_be_made_in_an_empty_folder(tmp_path: Path) -> None:
-    Store.create(tmp_path, planned(1), {})
+    Store.create(tmp_path, planned(1), DECODE)
     assert Store.open(tmp_path).partition_ids == ["000000"]
 
 
@@ -417,7 +452,7 @@ def test_a_store_is_not_made_where_something_is(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("mine")
     for path in (tmp_path, tmp_path / "precious.txt"):
         with pytest.raises(StoreError, match="exists already"):
-            Store.create(path, planned(1), {})
+            Store.create(path, planned(1), DECODE)
     assert listed(tmp_path) == ["precious.txt"]
     assert (tmp_path / "precious.txt").read_text() == "mine"
 
@@ -425,7 +460,7 @@ def test_a_store_is_not_made_where_something_is(tmp_path: Path) -> None:
 def test_a_store_is_not_made_in_place_of_another(store: Store) -> None:
     write(store, [picture(3, seed=0)])
     with pytest.raises(StoreError, match="exists already"):
-        Store.create(store.path, planned(1), {})
+        Store.create(store.path, planned(1), DECODE)
     assert store.committed_partitions == ["000000"]
 
 
@@ -443,7 +478,7 @@ def test_a_folder_with_a_link_is_not_taken_for_the_beginning_of_a_store(tmp_path
     (tmp_path / "s.zarr" / "partitions").symlink_to(tmp_path / "elsewhere")
     assert not Store.is_free(tmp_path / "s.zarr")
     with pytest.raises(StoreError, match="exists already"):
-        Store.create(tmp_path / "s.zarr", planned(0), {})
+        Store.create(tmp_path / "s.zarr", planned(0), DECODE)
 
 
 def test_a_foreign_zarr_group_is_not_opened(tmp_path: Path) -> None:
@@ -498,14 +533,16 @@ def test_a_store_is_unfinished_until_its_colors_are_added_up(store: Store) -> No
     write(store, [picture(3, seed=0)])
     with pytest.raises(StoreError, match="not added up"):
         store.require_whole()
-    store.write_colors(store.partition("000000").counts, {"generation": 1})
+    counts = store.partition("000000").counts
+    store.write_colors(counts, total(counts))
     store.require_whole()
     Store.open(store.path).require_whole()
 
 
 def test_a_plan_of_a_new_generation_is_to_be_added_up_again(store: Store) -> None:
     write(store, [picture(3, seed=0)])
-    store.write_colors(store.partition("000000").counts, {"generation": 1})
+    counts = store.partition("000000").counts
+    store.write_colors(counts, total(counts))
     store.write_plan(planned(1, generation=2))
     for opened in (store, Store.open(store.path)):
         assert not opened.is_counted
@@ -534,11 +571,11 @@ def test_what_is_not_planned_any_more_goes_with_its_indices(with_indices: Store)
 
 def test_the_total_comes_back_whole_and_in_parts(store: Store) -> None:
     counts = count_colors(picture(500, seed=0).pixels)
-    attrs = {"pixels": 500, "images": 1, "generation": 1}
-    store.write_colors(counts, attrs)
+    expected = total(counts)
+    store.write_colors(counts, expected)
     assert store.is_counted
     assert store.n_colors == len(counts)
-    assert store.colors_attrs == attrs
+    assert store.total == expected
     for start, stop in ((0, None), (0, 7), (3, 11), (len(counts) - 1, len(counts))):
         found = store.read_colors(start, stop)
         np.testing.assert_array_equal(found.codes, counts.codes[start:stop])
@@ -546,7 +583,7 @@ def test_the_total_comes_back_whole_and_in_parts(store: Store) -> None:
 
 
 def test_the_total_of_nothing_comes_back(store: Store) -> None:
-    store.write_colors(NOTHING, {"generation": 1})
+    store.write_colors(NOTHING, total(NOTHING))
     assert store.n_colors == 0
     assert store.read_colors().pixels == 0
 
@@ -588,13 +625,24 @@ def test_a_flipped_bit_in_what_colors_weigh_is_detected(store: Store) -> None:
 # -- palettes ---------------------------------------------------------------------------------
 
 
-def palette(k: int, **attrs: Any) -> StoredPalette:
+def palette(k: int, **fields: Any) -> StoredPalette:
     """A clear entry, and k colours of some alphas; weights of both."""
     rng = np.random.default_rng(k)
     centroids = rng.random((k, 3)) * 255
     colors = np.column_stack([centroids.round(), rng.integers(1, 256, k)])
     entries = np.concatenate([np.zeros((1, 4)), colors]).astype(np.uint8)
-    return StoredPalette(centroids, entries, rng.integers(1, 2**40, k + 1), attrs)
+    fitted = FitRecord(
+        settings=FitSettings(),
+        distinct_colors=k,
+        iterations=2,
+        converged=True,
+        inertia=0.1,
+        squared_error="1" * 30,
+        history=(3.5, 0.1),
+        generation=1,
+    )
+    fitted = replace(fitted, **fields)
+    return StoredPalette(centroids, entries, rng.integers(1, 2**40, k + 1), fitted)
 
 
 def assert_same(found: StoredPalette, expected: StoredPalette) -> None:
@@ -602,7 +650,7 @@ def assert_same(found: StoredPalette, expected: StoredPalette) -> None:
     np.testing.assert_array_equal(found.entries, expected.entries)
     assert found.entries.dtype == np.uint8
     np.testing.assert_array_equal(found.weights, expected.weights)
-    assert found.attrs == expected.attrs
+    assert replace(found.fitted, number=0) == expected.fitted
 
 
 @pytest.mark.parametrize("array", ["centroids", "entries", "weights"])
@@ -622,24 +670,24 @@ def make_older(store: Store, name: str) -> None:
 
 
 def test_a_palette_comes_back_to_the_last_bit(store: Store) -> None:
-    written = palette(16, seed=3, inertia=[3.5, 0.1], n_iter=2)
+    written = palette(16, inertia=3.25, converged=False)
     store.write_palette("k16", written)
     assert_same(Store.open(store.path).read_palette("k16"), written)
 
 
 def test_a_palette_replaces_one_of_the_same_name(store: Store) -> None:
-    store.write_palette("a", palette(16, n=1))
-    store.write_palette("a", palette(4, n=2))
+    store.write_palette("a", palette(16, iterations=1))
+    store.write_palette("a", palette(4, iterations=2))
     assert store.palette_names == ["a"]
-    assert_same(store.read_palette("a"), palette(4, n=2))
+    assert_same(store.read_palette("a"), palette(4, iterations=2))
     assert listed(root_of(store) / "palettes") == ["a", "zarr.json"]
 
 
 def test_a_palette_stays_where_its_replacement_cannot_be_written(store: Store) -> None:
-    store.write_palette("a", palette(16, n=1))
+    store.write_palette("a", palette(16, iterations=1))
     with pytest.raises(TypeError):
-        store.write_palette("a", palette(4, n=object()))
-    assert_same(store.read_palette("a"), palette(16, n=1))
+        store.write_palette("a", palette(4, iterations=object()))
+    assert_same(store.read_palette("a"), palette(16, iterations=1))
     assert listed(root_of(store) / "palettes") == ["a", "zarr.json"]
 
 
@@ -739,13 +787,13 @@ def test_indices_come_back_however_they_are_cut(
     write(store, [])
     store.start_indices("a")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kmeans_dask.store.partition, "CHUNK_PIXELS", chunk)
+        patch.setattr(groups, "CHUNK_PIXELS", chunk)
         with store.writing_indices("a", "000000", len(indices), indices.dtype) as append:
             start = 0
             for size in bands:
                 append(indices[start : start + size])
                 start += size
-    assert_indices(store, "a", [indices])
+        assert_indices(store, "a", [indices])
 
 
 @pytest.mark.usefixtures("chunks_of_10")
@@ -867,21 +915,22 @@ def test_a_flipped_bit_in_indices_is_detected(with_indices: Store) -> None:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """All that a store may hold, in as few bytes as possible; what tests change they mend."""
     store = new_store(tmp_path_factory.mktemp("tiny"), n_partitions=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kmeans_dask.store.partition, "CHUNK_PIXELS", 10)
+        patch.setattr(groups, "CHUNK_PIXELS", 10)
         write(store, [picture(11, seed=1)], partition_id=IDS[0])
         write(store, [picture(3, seed=2, kind="both")], partition_id=IDS[1])
-        store.write_colors(store.partition(IDS[0]).counts, {"generation": 1})
+        counts = store.partition(IDS[0]).counts
+        store.write_colors(counts, total(counts))
         store.write_weighed(WEIGHED)
         store.write_palette("a", palette(2))
         store.start_indices("a")
         for partition_id, n in zip(IDS, (11, 3), strict=False):
             write_indices(store, "a", partition_id, some_indices(n, seed=n))
-    assert damages_of(root_of(store)) == []
-    return store
+        assert damages_of(root_of(store)) == []
+        yield store
 
 
 def damages_of(path: Path) -> list[str]:

@@ -39,6 +39,12 @@ class Space:
         """Bound of a coordinate's size."""
         return UNIT if self.name == "oklab" else _OPAQUE**2 if self.alpha else _OPAQUE
 
+    def holds(self, centroids: NDArray[np.float64]) -> bool:
+        """Whether (k, C) are places that means of colours can have."""
+        return centroids.shape[1:] == (self.channels,) and bool(
+            (np.abs(centroids) <= self.largest).all()  # which no NaN is
+        )
+
     def coordinates(
         self, colors: NDArray[np.uint8], alphas: NDArray[np.uint8] | None = None
     ) -> NDArray[Any]:

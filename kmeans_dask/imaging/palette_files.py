@@ -27,7 +27,8 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.storage import Place
-from kmeans_dask.storage.files import DamagedError, read_regular, write_file
+from kmeans_dask.storage.documents import DamagedError
+from kmeans_dask.storage.files import read_regular, write_file
 
 FORMATS: Mapping[str, str] = MappingProxyType(
     {

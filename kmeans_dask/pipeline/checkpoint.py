@@ -11,17 +11,23 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.clustering.lloyd import Fit, Iteration
+from kmeans_dask.clustering.spaces import Space
+from kmeans_dask.errors import UsageError
+from kmeans_dask.settings import FitSettings
 from kmeans_dask.storage import Place
-from kmeans_dask.storage.files import DamagedError, read_sealed, write_sealed
+from kmeans_dask.storage.documents import Count, DamagedError, Form, Measure
+from kmeans_dask.storage.files import read_sealed, write_sealed
 
-_MALFORMED = (AttributeError, LookupError, TypeError, ValueError, OverflowError)
+_MOST_ITERATIONS = 1 << 18  # of one run to a fixed point: a thousand times what any has taken
 _PAUSE = 0.5  # seconds between writes: an iteration may take a millisecond, and so may a write
+_BISECTIONS = 17  # numbers of colours that are tried, at most, before the fewest are found
+_CENTROID, _ITERATION = 160, 32  # bytes of one, at most
 
 
 @dataclass(frozen=True)
@@ -35,10 +41,48 @@ class Begun:
     history: tuple[float, ...]
 
 
+_Places = tuple[tuple[float, ...], ...]
+
+
+class _Done(TypedDict):
+    """A `Fit`."""
+
+    centroids: _Places
+    weights: tuple[Count, ...]
+    inertia: Measure
+    history: tuple[Measure, ...]
+    n_iter: Count
+    converged: bool
+
+
+class _Left(TypedDict):
+    """What `Begun` has, and of which run."""
+
+    run: str
+    centroids: _Places
+    history: tuple[Measure, ...]
+
+
+class _Kept(TypedDict):
+    identity: dict[str, Any]
+    done: dict[str, _Done]
+    begun: _Left | None
+
+
+def most_bytes(settings: FitSettings) -> int:
+    """Of what is kept of a fit."""
+    numbers = _BISECTIONS if settings.min_psnr else 1
+    runs = sum(len(settings.seeds(settings.colors >> shift)) for shift in range(numbers))
+    iterations = min(settings.most_iterations, _MOST_ITERATIONS) + 1
+    run = settings.colors * _CENTROID + iterations * _ITERATION
+    return (runs + 1) * run + (1 << 20)  # of settings
+
+
 class Checkpoint:
     """The runs of one fit, in a file if there is one.
 
     identity: what the runs hang on; runs of another identity are forgotten
+    at_most: bytes of the file; space: that all centroids are in
     resume: whether runs that the file has count
     """
 
@@ -46,21 +90,24 @@ class Checkpoint:
         self,
         path: Place | None = None,
         identity: Mapping[str, Any] | None = None,
+        at_most: int = 1 << 20,
+        space: Space | None = None,
         *,
         resume: bool = False,
         pause: float = _PAUSE,
     ) -> None:
         self._path, self._identity, self._pause = path, identity, pause
+        self._form = Form(_Kept, at_most)
         self._done: dict[str, Fit] = {}
         self._begun: tuple[str, Begun] | None = None
         self._history: list[float] = []
         self._written = time.monotonic()
         if path and resume:
-            with suppress(OSError, DamagedError, *_MALFORMED):  # nothing to go on with
-                kept = read_sealed(path)
+            with suppress(OSError, DamagedError):  # nothing to go on with
+                kept = read_sealed(path, self._form)
                 if kept["identity"] == identity:
-                    done = {run: _fit_of(each) for run, each in kept["done"].items()}
-                    self._begun = _begun_of(kept["begun"])
+                    done = {run: _fit_of(run, each, space) for run, each in kept["done"].items()}
+                    self._begun = _begun_of(kept["begun"], space)
                     self._done = done
 
     def finished(self, k: int, seed: int) -> Fit | None:
@@ -96,7 +143,8 @@ class Checkpoint:
                 "done": {name: _plain(fit) for name, fit in self._done.items()},
                 "begun": begun and {"run": run, **_plain(begun)},
             }
-            write_sealed(self._path, kept)
+            with suppress(UsageError):  # too large to be kept: then it would be done again
+                write_sealed(self._path, kept, self._form)
         self._written = time.monotonic()
 
 
@@ -108,19 +156,31 @@ def _plain(value: Fit | Begun) -> dict[str, Any]:
     }
 
 
-def _fit_of(kept: Mapping[str, Any]) -> Fit:
+def _fit_of(run: str, kept: _Done, space: Space | None) -> Fit:
+    centroids = _centroids_of(run, kept["centroids"], space)
+    weights = np.array(kept["weights"], np.int64)
+    if len(weights) != len(centroids):
+        raise DamagedError("a run of it has other centroids than weights")
     return Fit(
-        np.array(kept["centroids"], np.float64),
-        np.array(kept["weights"], np.int64),
-        float(kept["inertia"]),
-        tuple(map(float, kept["history"])),
-        int(kept["n_iter"]),
-        bool(kept["converged"]),
+        centroids, weights, kept["inertia"], kept["history"], kept["n_iter"], kept["converged"]
     )
 
 
-def _begun_of(kept: Mapping[str, Any] | None) -> tuple[str, Begun] | None:
+def _begun_of(kept: _Left | None, space: Space | None) -> tuple[str, Begun] | None:
     if kept is None:
         return None
-    centroids = np.array(kept["centroids"], np.float64)
-    return str(kept["run"]), Begun(centroids, tuple(map(float, kept["history"])))
+    centroids = _centroids_of(kept["run"], kept["centroids"], space)
+    return kept["run"], Begun(centroids, kept["history"])
+
+
+def _centroids_of(run: str, places: _Places, space: Space | None) -> NDArray[np.float64]:
+    """Centroids (k, C) of a run, whose name begins with what k is at most."""
+    try:
+        centroids = np.array(places, np.float64)
+    except ValueError as error:
+        raise DamagedError("its centroids have several lengths") from error
+    number = run.partition(" ")[0]
+    few = number.isdecimal() and 0 < len(centroids) <= int(number[:9])
+    if not few or centroids.ndim != 2 or (space and not space.holds(centroids)):
+        raise DamagedError("its centroids are no places of colours")
+    return centroids

@@ -6,10 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from kmeans_dask.errors import StoreError, UsageError
+from kmeans_dask.errors import UsageError
 from kmeans_dask.pipeline.encode import check_palette
 from kmeans_dask.pipeline.fit import FitResult
-from kmeans_dask.pipeline.names import clashing
 from kmeans_dask.pipeline.plan import Plan
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, check_together
 from kmeans_dask.storage import Place, is_within, place_of
@@ -27,22 +26,9 @@ def check_encoding(store: Store, fitted: FitResult, settings: EncodeSettings) ->
     """Raise UsageError where the images of `store` cannot be written so."""
     check_together(fitted.settings, settings)
     check_palette(fitted.palette, settings)
-    decoded = DecodeSettings.of_record(store.attrs["decode"])
+    decoded = DecodeSettings(**store.attrs["decode"])
     if settings.keep_metadata and not decoded.keep_metadata:
         raise UsageError(f"{store.path} was ingested without --keep-metadata: ingest it again")
-
-
-def check_names(store: Store) -> None:
-    """Raise StoreError where two images of `store`, which may be anyone's, would be one file."""
-    pair = clashing(
-        [
-            (image["kept_as"], image["stem"])
-            for partition_id in store.partition_ids
-            for image in store.partition(partition_id).images
-        ]
-    )
-    if pair:
-        raise StoreError(f"{store.path} is damaged: {pair[0]} and {pair[1]} would be one file")
 
 
 def check_originals(plan: Plan, output: Place) -> None:

@@ -71,8 +71,8 @@ def take_up(path: Place, plan: Plan, settings: DecodeSettings) -> Collection:
     """The store at `path`, which is made where there is none, for the images of `plan`."""
     path = path.absolute()  # workers run in other folders
     if not Store.is_at(path):
-        attrs = {"decode": settings.of_result}
-        return Collection(Store.create(path, plan.as_record(), attrs), plan, settings, Changes())
+        store = Store.create(path, plan.as_record(), settings.of_result)
+        return Collection(store, plan, settings, Changes())
     store = Store.open(path)
     store.remove_unplanned()  # before there are new ones of the same names
     before = Plan.of_record(store.plan)
@@ -91,7 +91,7 @@ def take_up_anew(path: Place, plan: Plan, settings: DecodeSettings) -> Collectio
     try:
         if Store.is_at(path) and Plan.of_record(Store.open(path).plan) == plan:
             return take_up(path, plan, settings)
-    except (StoreError, TypeError, ValueError):
+    except StoreError:
         pass
     remove(path)
     return take_up(path, plan, settings)
@@ -124,11 +124,10 @@ def ingest_and_count(
 
 
 def _refuse_other_settings(store: Store, settings: DecodeSettings) -> None:
-    before = DecodeSettings.of_record(store.attrs["decode"]).of_result
-    now = settings.of_result
-    for name in before:
-        if before[name] != now[name]:
+    now = vars(settings)
+    for name, before in store.attrs["decode"].items():
+        if before != now[name]:
             raise UsageError(
-                f"{store.path} was ingested with {name.replace('_', ' ')} {before[name]}, now it "
-                f"is {now[name]}: ask for the same, or make another store"
+                f"{store.path} was ingested with {name.replace('_', ' ')} {before}, now it is "
+                f"{now[name]}: ask for the same, or make another store"
             )

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from kmeans_dask.cluster import Engine
 from kmeans_dask.clustering.counts import ColorCounter, ColorCounts, merge_counts
-from kmeans_dask.errors import StoreError
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.storage import Place
 from kmeans_dask.store import Partition, Store
+from kmeans_dask.store.records import TotalRecord
 
 _TOGETHER = 8  # partitions that a task adds up, at least
 _TASKS = 1024  # about as many, at most
@@ -60,11 +60,12 @@ class Tally:
     @classmethod
     def read(cls, store: Store) -> Tally:
         """The tally of a whole store, as `count` left it."""
-        attrs = store.colors_attrs
-        sums = {name: attrs[name] for name in cls.__dataclass_fields__}
-        if any(type(value) is not int for value in sums.values()):
-            raise StoreError(f"{store.path} is damaged: what it holds is not in numbers")
-        return cls(**sums)
+        total: dict[str, Any] = {**store.total}
+        return cls(**{name: total[name] for name in cls.__dataclass_fields__})
+
+    def as_record(self, generation: int) -> TotalRecord:
+        """As a store of that generation keeps it."""
+        return cast(TotalRecord, {**asdict(self), "generation": generation})
 
 
 _Counted = tuple[ColorCounts, Tally]
@@ -128,7 +129,7 @@ def merge(parts: Sequence[_Counted]) -> _Counted:
 def store_total(store_path: Place, generation: int, counted: _Counted) -> Tally:
     """The last task: store the total."""
     counts, tally = counted
-    Store.open(store_path).write_colors(counts, {**asdict(tally), "generation": generation})
+    Store.open(store_path).write_colors(counts, tally.as_record(generation))
     return tally
 
 
@@ -145,6 +146,11 @@ def weigh_images(store: Store, engine: Engine, progress: Progress) -> None:
 def image_weight(images: int) -> int:
     """Of each of so many images, in a fit where all count the same."""
     return _WEIGHT // max(1, images)
+
+
+def most_weight(tally: Tally) -> int:
+    """Of all images together: no colour of an image weighs less than 1."""
+    return _WEIGHT + tally.pixels
 
 
 def weighed(counts: ColorCounts, weight: int) -> ColorCounts:

@@ -12,21 +12,24 @@ from numpy.typing import NDArray
 
 from kmeans_dask.cluster import Engine, local_threads
 from kmeans_dask.clustering.colormap import squared_error
-from kmeans_dask.errors import UsageError
+from kmeans_dask.errors import StoreError, UsageError
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.fit import FitResult
 from kmeans_dask.pipeline.gallery import CLOUD, Cloud, cloud_of
 from kmeans_dask.pipeline.ingest import empty_counter
 from kmeans_dask.pipeline.mapping import Mapper
-from kmeans_dask.pipeline.plan import Failure
+from kmeans_dask.pipeline.name_checks import check_distinct
+from kmeans_dask.pipeline.names import OUR_FILES
+from kmeans_dask.pipeline.plan import Failure, Plan, Source
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import LocalColors, nearest_entries, quantize
 from kmeans_dask.pipeline.work import recorded
-from kmeans_dask.pipeline.write import Encoded, Mapped, is_nine_patch, write_image
+from kmeans_dask.pipeline.write import Encoded, Mapped, is_nine_patch, outputs_of, write_image
 from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
 from kmeans_dask.storage import Place
 from kmeans_dask.store import Partition, Piece, Store, join_pieces
+from kmeans_dask.store.records import FailureRecord
 
 
 def encode(
@@ -46,6 +49,8 @@ def encode(
     """
     store.require_whole()
     check_palette(fitted.palette, settings)
+    plan = Plan.of_record(store.plan)
+    check_distinct((outputs_of(source, settings) for source in plan.sources), OUR_FILES)
     output.mkdir(parents=True, exist_ok=True)
     task = functools.partial(
         encode_partition,
@@ -58,7 +63,7 @@ def encode(
     )
     total, failures = Encoded(), list(_failures(store.plan["failures"]))
     progress.start("encode", Tally.read(store).images, "images")
-    for encoded in engine.map("encode", task, store.partition_ids):
+    for encoded in engine.map("encode", task, sorted(plan.partitions.items())):
         failures += encoded.failures  # not in the sum: there may be very many
         total += replace(encoded, failures=())
         progress.advance(encoded.images)
@@ -96,16 +101,34 @@ def encode_partition(
     fitted: FitResult,
     settings: EncodeSettings,
     private: FitSettings | None,
-    partition_id: str,
+    planned: tuple[str, Sequence[Source]],
 ) -> Encoded:
-    """One task: map, deflate and write the images of a partition, unless that is done."""
+    """One task: map, deflate and write the images of a partition, unless that is done.
+
+    planned: its id, and of which images it was made. Raises StoreError where it is of others.
+    """
+    partition_id, sources = planned
     partition = Store.open(store_path).partition(partition_id)
+    _check_planned(partition, sources)
     return recorded(
         records / f"{partition_id}.json",
         output,
         partition.images,
         lambda: _encode_partition(partition, output, fitted, settings, private),
     )
+
+
+def _check_planned(partition: Partition, sources: Sequence[Source]) -> None:
+    """Raise StoreError unless all images of a partition, in order, are some of `sources`."""
+    expected = iter(sources)
+    for image in partition.images:
+        source = next((each for each in expected if each.path == image["path"]), None)
+        is_same = source and (source.kept_as, source.stem, source.n_bytes, source.n_pixels) == (
+            *(image["kept_as"], image["stem"], image["n_bytes"]),
+            image["height"] * image["width"],
+        )
+        if not is_same:
+            raise StoreError(f"the store is damaged: {image['path']!r} was never planned so")
 
 
 def _encode_partition(
@@ -213,7 +236,7 @@ def tokens_of_partition(
     return len(partition.images), _failures(partition.failures)
 
 
-def _failures(records: Sequence[Mapping[str, str]]) -> tuple[Failure, ...]:
+def _failures(records: Sequence[FailureRecord]) -> tuple[Failure, ...]:
     return tuple(Failure(**record) for record in records)
 
 

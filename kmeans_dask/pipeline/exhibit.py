@@ -30,6 +30,7 @@ from kmeans_dask.pipeline.write import Mapped
 from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
 from kmeans_dask.storage import Place
 from kmeans_dask.store import Piece, Store, join_pieces
+from kmeans_dask.store.records import ImageRecord
 
 _PICTURES = 4  # of a store
 _SIDE = 1000  # pixels of a picture, a side
@@ -192,7 +193,7 @@ def _picture(
     )
 
 
-def _some_images(store: Store) -> Iterator[tuple[dict[str, Any], Piece]]:
+def _some_images(store: Store) -> Iterator[tuple[ImageRecord, Piece]]:
     """Evenly from the store, as records and pixels; those of no other image are read."""
     n = Tally.read(store).images
     wanted = min(_PICTURES, n)

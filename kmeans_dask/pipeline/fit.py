@@ -20,8 +20,8 @@ from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.palette_files import hexes_of
 from kmeans_dask.imaging.quality import psnr
 from kmeans_dask.pipeline.budget import check_colors
-from kmeans_dask.pipeline.checkpoint import Begun, Checkpoint
-from kmeans_dask.pipeline.count import Tally, weigh_images
+from kmeans_dask.pipeline.checkpoint import Begun, Checkpoint, most_bytes
+from kmeans_dask.pipeline.count import Tally, most_weight, weigh_images
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import (
     Judged,
@@ -36,9 +36,11 @@ from kmeans_dask.pipeline.quantize import (
     start_of,
 )
 from kmeans_dask.rounds import Rounds
-from kmeans_dask.settings import MAX_COLORS, FitSettings
+from kmeans_dask.settings import CHUNK_COLORS, MAX_COLORS, FitSettings
 from kmeans_dask.storage import Place
 from kmeans_dask.store import Store, StoredPalette
+from kmeans_dask.store.groups import is_weights
+from kmeans_dask.store.records import FitRecord
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ def fit(
             )
             found = engine.result(task)
     else:
+        store.check_colors()  # no task looks at all of them
         colors = _ColorsInRounds(store, settings, engine, opaque=tally.translucent == 0)
         found = quantize(
             colors,
@@ -223,7 +226,7 @@ def drift_of(store: Store, fitted: FitResult, engine: Engine) -> Drift:
         fitted.palette,
         settings.space,
         engine,
-        range(0, store.n_colors, settings.chunk_colors),
+        range(0, store.n_colors, CHUNK_COLORS),
     )
     return Drift(fitted.psnr, psnr(judged.squared_error, int(judged.weights.sum())))
 
@@ -233,38 +236,36 @@ def read_fit(store: Store, name: str | None = None) -> FitResult:
     if name is None:
         name = store.palette_names[-1] if store.palette_names else ""
     stored = store.read_palette(name)
-    palette = Palette.of_entries(stored.entries)
-    attrs = dict(stored.attrs)
-    try:
-        settings = dict(attrs.pop("settings"))
-        settings["fixed"] = tuple(tuple(color) for color in settings["fixed"])
-        return FitResult(
-            name=name,
-            palette=palette,
-            weights=stored.weights[palette.numbers],
-            squared_error=int(attrs.pop("squared_error")),
-            history=tuple(map(float, attrs.pop("history"))),
-            settings=FitSettings(**settings),
-            **attrs,
-        )
-    except (KeyError, TypeError, ValueError, UsageError) as error:
-        raise StoreError(f"{store.path} is damaged: palette {name} was never fitted so") from error
+    palette, fitted = Palette.of_entries(stored.entries), stored.fitted
+    return FitResult(
+        name=name,
+        palette=palette,
+        weights=stored.weights[palette.numbers],
+        distinct_colors=fitted.distinct_colors,
+        iterations=fitted.iterations,
+        converged=fitted.converged,
+        inertia=fitted.inertia,
+        squared_error=int(fitted.squared_error),
+        history=fitted.history,
+        settings=fitted.settings,
+        generation=fitted.generation,
+    )
 
 
 def _write(store: Store, result: FitResult, centroids: NDArray[np.float64]) -> None:
-    attrs = {
-        "settings": asdict(result.settings),
-        "distinct_colors": result.distinct_colors,
-        "iterations": result.iterations,
-        "converged": result.converged,
-        "inertia": result.inertia,
-        "squared_error": str(result.squared_error),  # as long as it likes
-        "history": list(result.history),
-        "generation": result.generation,
-    }
+    fitted = FitRecord(
+        settings=result.settings,
+        distinct_colors=result.distinct_colors,
+        iterations=result.iterations,
+        converged=result.converged,
+        inertia=result.inertia,
+        squared_error=str(result.squared_error),
+        history=result.history,
+        generation=result.generation,
+    )
     weights = result.palette.spread(result.weights)
     store.write_palette(
-        result.name, StoredPalette(centroids, result.palette.entries, weights, attrs)
+        result.name, StoredPalette(centroids, result.palette.entries, weights, fitted)
     )
 
 
@@ -294,9 +295,14 @@ def fit_chunk(
 
 def _checkpoint(store: Store, settings: FitSettings) -> Checkpoint:
     """What is there is of an earlier run that is gone on with: else it was removed."""
-    colors = store.colors_attrs["generation"]
-    identity = {"settings": plain_settings(settings), "generation": colors}
-    return Checkpoint(store.fit_file(name_of(settings)), identity, resume=True)
+    identity = {
+        "settings": plain_settings(settings),
+        "generation": store.total["generation"],
+    }
+    space = Space(settings.space, alpha=Tally.read(store).translucent > 0)
+    return Checkpoint(
+        store.fit_file(name_of(settings)), identity, most_bytes(settings), space, resume=True
+    )
 
 
 def plain_settings(settings: FitSettings) -> dict[str, Any]:
@@ -327,8 +333,14 @@ def _opaque_hexes(colors: NDArray[np.uint8]) -> list[str]:
 def _weights(
     store: Store, settings: FitSettings, start: int = 0, stop: int | None = None
 ) -> NDArray[np.int64] | None:
-    """What colours weigh in the fit, where that is not their pixels."""
-    return store.read_weighed(start, stop) if settings.weight == "images" else None
+    """What colours weigh in the fit, where that is not their pixels. Raises StoreError."""
+    if settings.weight != "images":
+        return None
+    weights = store.read_weighed(start, stop)
+    colors = range(store.n_colors)[start:stop]
+    if len(weights) != len(colors) or not is_weights(weights, most_weight(Tally.read(store))):
+        raise StoreError(f"{store.path} is damaged: its images cannot weigh so much")
+    return weights
 
 
 class _ColorsInRounds:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.clustering.colormap import Indices
 from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.imaging.palette import Palette
+from kmeans_dask.storage.documents import Count, Name
 
 T = TypeVar("T")
 
@@ -23,13 +25,18 @@ CLOUD = 4000  # colours in a cloud, about
 
 _RATIOS = np.linspace(0, 1.5, 31).tolist()  # edges of bins: bytes after, of bytes before
 _DECIBELS = np.linspace(10, 60, 26).tolist()
+_N_RATIOS, _N_DECIBELS = len(_RATIOS) - 1, len(_DECIBELS) - 1
 
-Histogram = tuple[int, ...]
-Cloud = tuple[tuple[int, ...], ...]  # r, g, b before, and r, g, b after
+Histogram = tuple[Count, ...]
+_Pair = Annotated[
+    tuple[Annotated[int, msgspec.Meta(ge=0, le=255)], ...], msgspec.Meta(min_length=6, max_length=6)
+]
+_OfRatios = Annotated[Histogram, msgspec.Meta(min_length=_N_RATIOS, max_length=_N_RATIOS)]
+_OfDecibels = Annotated[Histogram, msgspec.Meta(min_length=_N_DECIBELS, max_length=_N_DECIBELS)]
+Cloud = tuple[_Pair, ...]  # r, g, b before, and r, g, b after
 
 
-@dataclass(frozen=True, order=True)
-class ImageRow:
+class ImageRow(NamedTuple):
     """An image of the output.
 
     name: in the input; output: the file's name below the output folder; path: of the input file
@@ -38,12 +45,12 @@ class ImageRow:
     pixels: that it is over, if any: those of a compressed image which are not clear
     """
 
-    name: str
-    output: str
-    path: str
-    status: str
-    input_bytes: int
-    output_bytes: int
+    name: Name
+    output: Name
+    path: Name
+    status: Literal["compressed", "kept", "below target"]
+    input_bytes: Count
+    output_bytes: Count
     psnr: float | None
     pixels: int = 0
 
@@ -69,11 +76,11 @@ class Gallery:
     """
 
     rows: tuple[ImageRow, ...] = ()
-    left_out: int = 0
+    left_out: Count = 0
     worst: tuple[ImageRow, ...] = ()
     best: tuple[ImageRow, ...] = ()
-    ratios: Histogram = (0,) * (len(_RATIOS) - 1)
-    decibels: Histogram = (0,) * (len(_DECIBELS) - 1)
+    ratios: _OfRatios = (0,) * _N_RATIOS
+    decibels: _OfDecibels = (0,) * _N_DECIBELS
     cloud: Cloud = ()
 
     @classmethod
@@ -108,33 +115,14 @@ class Gallery:
             cloud,
         )
 
-    def as_record(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
-        rows = {
-            name: [tuple(vars(row).values()) for row in getattr(self, name)]
-            for name in ("rows", "worst", "best")
-        }
-        return vars(self) | rows
-
-    @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> Gallery:
-        """What was such a record."""
-        rows = {
-            name: tuple(ImageRow(*row) for row in record[name])
-            for name in ("rows", "worst", "best")
-        }
-        figures = {name: tuple(record[name]) for name in ("ratios", "decibels")}
-        cloud = tuple(map(tuple, record["cloud"]))
-        return cls(**{**record, **rows, **figures, "cloud": cloud})
-
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON, as `views.report` takes it."""
         cloud = self.cloud[:: max(1, len(self.cloud) // CLOUD)]
         return {
-            "rows": [asdict(row) for row in self.rows],
+            "rows": [row._asdict() for row in self.rows],
             "rows_left_out": self.left_out,
-            "worst": [asdict(row) for row in self.worst],
-            "best": [asdict(row) for row in self.best],
+            "worst": [row._asdict() for row in self.worst],
+            "best": [row._asdict() for row in self.best],
             "ratio_histogram": {"edges": _RATIOS, "counts": list(self.ratios)},
             "psnr_histogram": {"edges": _DECIBELS, "counts": list(self.decibels)},
             "cloud": cloud_as_dict(cloud),

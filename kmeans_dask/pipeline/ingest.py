@@ -6,7 +6,7 @@ import functools
 import threading
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from kmeans_dask.cluster import Engine
 from kmeans_dask.clustering.counts import ColorCounter, merge_counts
@@ -20,6 +20,7 @@ from kmeans_dask.pipeline.rescue import Portion, rescuer
 from kmeans_dask.settings import DecodeSettings
 from kmeans_dask.storage import Place, place_of
 from kmeans_dask.store import PartitionWriter, Store
+from kmeans_dask.store.records import ImageRecord
 from kmeans_dask.watchdog import time_limit
 
 _thread = threading.local()  # a counter's dense table is big: one per thread, used again
@@ -78,7 +79,8 @@ def ingest_partition(
         sources = portion.safe(portion.sources)
         failures = [*portion.quarantined, *(Failure(s.path, str(error)) for s in sources)]
         with store.writing_partition(partition_id, 0) as writer:
-            writer.describe(merge_counts([]), [], [asdict(failure) for failure in failures])
+            failed: Any = [asdict(failure) for failure in failures]
+            writer.describe(merge_counts([]), [], failed)
         return 0, failures
 
 
@@ -87,7 +89,7 @@ def _write_partition(
 ) -> tuple[int, list[Failure]]:
     """Decode, count and store; raises ImageError where the colours are too many for the memory."""
     counter = empty_counter()
-    images: list[dict[str, Any]] = []
+    images: list[ImageRecord] = []
     failures = list(portion.quarantined)
     with store.writing_partition(portion.name, portion.n_pixels) as writer:
         for source in portion.safe(portion.sources):
@@ -96,7 +98,8 @@ def _write_partition(
             except ImageError as error:
                 failures.append(Failure(source.path, str(error)))
         check_counting(counter.count_distinct())
-        writer.describe(counter.counts(), images, [asdict(failure) for failure in failures])
+        failed: Any = [asdict(failure) for failure in failures]
+        writer.describe(counter.counts(), images, failed)
     return len(images), failures
 
 
@@ -106,13 +109,13 @@ def _ingest_image(
     counter: ColorCounter,
     settings: DecodeSettings,
     previews: Path | None,
-) -> dict[str, Any]:
+) -> ImageRecord:
     decoded = read_image(source, settings, previews)
     offset = writer.n_pixels
     for band in decoded.bands():
         writer.append(band.pixels, band.alphas)
         counter.add(band.pixels, band.alphas)
-    return {**record_of(source, decoded, settings), "offset": offset}
+    return cast(ImageRecord, {**record_of(source, decoded, settings), "offset": offset})
 
 
 def read_image(

@@ -50,7 +50,7 @@ def take_inventory(path: Place, name: str | None = None) -> Inventory:
         info=read_info(path),
         inputs=tuple(plan["inputs"]),
         skipped=sum(plan["skipped"].values()),
-        keep_metadata=DecodeSettings.of_record(store.attrs["decode"]).keep_metadata,
+        keep_metadata=DecodeSettings(**store.attrs["decode"]).keep_metadata,
         failures=tuple(sorted((Failure(**each) for each in failures), key=lambda each: each.path)),
         fits=(*first, *others),
         cloud=sample_cloud(path, first[0]) if first else (),

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import PurePosixPath
 
@@ -120,14 +120,3 @@ def folded(name: str) -> str:
     if name.isascii():
         return name.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-
-
-def clashing(images: Collection[tuple[str, str]]) -> tuple[str, str] | None:
-    """Two images, as (kept_as, stem), that share a name; None where no two do."""
-    taken: dict[str, str] = {}
-    for kept_as, stem in images:
-        for name in names_of(kept_as, stem):
-            other = taken.setdefault(folded(name), kept_as)
-            if other != kept_as:
-                return other, kept_as
-    return None

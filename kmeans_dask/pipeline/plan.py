@@ -13,25 +13,20 @@ from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kmeans_dask.errors import ImageError, StoreError, UsageError
+from kmeans_dask.errors import ImageError, UsageError
 from kmeans_dask.imaging import inspector
 from kmeans_dask.imaging.inspector import Answer, Question
+from kmeans_dask.pipeline.name_checks import check_name
 from kmeans_dask.pipeline.names import assign_names, names_of
 from kmeans_dask.settings import IMAGE_SECONDS, MAX_PIXELS, PARTITION_PIXELS
 from kmeans_dask.storage import Place, Remote, is_within, place_of
-from kmeans_dask.storage.files import is_path
 from kmeans_dask.storage.remote import Listed
-from kmeans_dask.store.store import check_plan
+from kmeans_dask.store.records import MAX_IMAGES, PlanRecord, SourceRecord
 
-MAX_IMAGES = 4096  # in one partition
 MAX_DEPTH = 256  # folders within folders
 _AT_ONCE = 32  # objects whose beginnings are fetched
 _SPECIAL = ("hidden", "links", "excluded")  # among what is skipped; the rest are suffixes
 _NAMED = 6  # suffixes in a message
-
-# Types of what is known of an image, in a plan that is read; and more pixels than any can have.
-_KINDS = {(*(str,) * 3, *(int,) * 3, kind) for kind in (str, type(None))}
-_MOST = 1 << 48
 
 
 @dataclass(frozen=True)
@@ -88,14 +83,11 @@ class Source:
     digest: str | None = None
 
     @classmethod
-    def of_record(cls, record: Any) -> Source:
-        """What was a list of all these. Raises StoreError for what was none."""
-        is_one = isinstance(record, list | tuple) and tuple(map(type, record)) in _KINDS
-        if not is_one or not all(map(is_path, record[:3])):
-            raise StoreError("the store is damaged: its plan names no image")
+    def of_record(cls, record: SourceRecord) -> Source:
+        """What was all these. Raises StoreError where its names lead out of the output."""
         source = cls(*record)
-        if not (0 <= source.n_bytes < _MOST and 0 <= source.n_pixels < _MOST):
-            raise StoreError("the store is damaged: its plan has an image of no size")
+        check_name(source.kept_as)
+        check_name(source.stem)
         return source
 
 
@@ -183,22 +175,21 @@ class Plan:
         }
 
     @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> Plan:
-        """What was such a record. Raises StoreError for what was none."""
-        plan = check_plan(record)
+    def of_record(cls, record: PlanRecord) -> Plan:
+        """What was such a record. Raises StoreError as `Source.of_record` does."""
         partitions = {
             name: tuple(map(Source.of_record, sources))
-            for name, sources in plan["partitions"].items()
+            for name, sources in record["partitions"].items()
         }
         return cls(
-            tuple(plan["inputs"]),
+            record["inputs"],
             partitions,
-            tuple(Failure(**failure) for failure in plan["failures"]),
-            plan["skipped"],
-            plan["generation"],
-            plan["settled"],
-            plan["first_free"],
-            plan["partition_pixels"],
+            tuple(Failure(**failure) for failure in record["failures"]),
+            record["skipped"],
+            record["generation"],
+            record["settled"],
+            record["first_free"],
+            record["partition_pixels"],
         )
 
 

@@ -18,7 +18,8 @@ from kmeans_dask.imaging.thumbnail import as_webp, shrunk
 from kmeans_dask.pipeline.names import WORK_FOLDER
 from kmeans_dask.pipeline.plan import Plan
 from kmeans_dask.storage import Place
-from kmeans_dask.storage.files import DamagedError, read_regular, write_file
+from kmeans_dask.storage.documents import DamagedError
+from kmeans_dask.storage.files import read_regular, write_file
 
 _FOLDER = f"{WORK_FOLDER}/previews"
 _MOST = 1 << 20  # bytes of one

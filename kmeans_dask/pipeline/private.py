@@ -25,7 +25,7 @@ from kmeans_dask.pipeline.count import image_weight, weighed
 from kmeans_dask.pipeline.gallery import cloud_of
 from kmeans_dask.pipeline.ingest import empty_counter, read_image, record_of
 from kmeans_dask.pipeline.mapping import Mapper
-from kmeans_dask.pipeline.plan import MAX_IMAGES, Failure, Plan, Source
+from kmeans_dask.pipeline.plan import Failure, Plan, Source
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import Judged, LocalColors, judge, quantize
 from kmeans_dask.pipeline.rescue import Portion, rescuer
@@ -45,6 +45,7 @@ from kmeans_dask.settings import (
     FitSettings,
 )
 from kmeans_dask.storage import Place
+from kmeans_dask.store.records import MAX_IMAGES
 
 _TASKS = 32  # of a collection that is not large: enough to keep some workers busy
 _LEAST = 1 << 17  # pixels that are worth a task

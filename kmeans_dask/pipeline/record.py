@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import stat
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any
+from typing import Any, TypedDict
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.imaging.palette_files import hexes_of
@@ -16,10 +14,68 @@ from kmeans_dask.pipeline.names import RECORD_FILE
 from kmeans_dask.pipeline.summary import Summary
 from kmeans_dask.settings import EncodeSettings, FitSettings
 from kmeans_dask.storage import Place
+from kmeans_dask.storage.documents import Count, DamagedError, Form
+from kmeans_dask.storage.files import read_regular
+from kmeans_dask.store.records import FailureRecord
 
 _MAX_FAILURES = 1000
-_MAX_BYTES = 1 << 26  # of a record that is read
 _VERSIONS_OF = ("numpy", "numba", "dask", "distributed", "zarr", "pillow")
+
+
+_Value = None | bool | int | float | str
+_Setting = _Value | list[int | list[int]]
+_Figure = _Value | dict[str, _Value] | list[FailureRecord]
+
+
+class _Palette(TypedDict):
+    colors: list[str]
+    pixels: list[int | None]
+
+
+class _Row(TypedDict):
+    """An image: `gallery.ImageRow`."""
+
+    name: str
+    output: str
+    path: str
+    status: str
+    input_bytes: Count
+    output_bytes: Count
+    psnr: float | None
+
+
+class _Histogram(TypedDict):
+    edges: list[float]
+    counts: list[Count]
+
+
+class _Cloud(TypedDict):
+    before: list[str]
+    after: list[str]
+
+
+class Record(TypedDict):
+    """All that a report shows."""
+
+    version: str
+    versions: dict[str, str]
+    created: str
+    inputs: list[str]
+    output: str
+    settings: dict[str, _Value | dict[str, _Setting]]
+    summary: dict[str, _Figure]
+    history: list[float]
+    palette: _Palette | None
+    rows: list[_Row]
+    rows_left_out: Count
+    worst: list[_Row]
+    best: list[_Row]
+    ratio_histogram: _Histogram
+    psnr_histogram: _Histogram
+    cloud: _Cloud
+
+
+_RECORD = Form(Record, 1 << 26)
 
 
 def record_of_job(
@@ -55,23 +111,16 @@ def read_record(output: Place) -> dict[str, Any]:
     """What a report in `output` was made of. Raises UsageError where there is none."""
     path = output / RECORD_FILE
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # to open a pipe is to wait for its writer
-            raise UsageError(f"{path} is not a regular file")
-        if status.st_size > _MAX_BYTES:
+        data = read_regular(path, _RECORD.at_most)
+        if data is None:
             raise UsageError(f"{path} is too large to be a job's record")
-        record: dict[str, Any] = json.loads(path.read_bytes(), parse_constant=_refuse)
+        record: Any = _RECORD.decode(data)
+        if type(record["summary"].get("failed")) is not int:
+            raise DamagedError("it does not say how many images failed")
+    except DamagedError as error:
+        raise UsageError(f"{path} is no record of a job: run the job again") from error
     except OSError as error:
         raise UsageError(
             f"{output} has no {RECORD_FILE}: name the output of a job, or a store"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is damaged: run the job again") from error
-    figures = record.get("summary") if isinstance(record, dict) else None
-    if not isinstance(figures, dict) or type(figures.get("failed")) is not int:
-        raise UsageError(f"{path} is no record of a job")
-    return record
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    return dict(record)

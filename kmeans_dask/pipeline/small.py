@@ -8,8 +8,9 @@ import numpy as np
 
 from kmeans_dask.clustering.counts import count_colors
 from kmeans_dask.imaging.inspector import find_killers
-from kmeans_dask.pipeline.plan import MAX_IMAGES, Plan
+from kmeans_dask.pipeline.plan import Plan
 from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings
+from kmeans_dask.store.records import MAX_IMAGES
 
 _MEMORY = 4 << 30  # bytes: several times what any image of so few pixels takes
 

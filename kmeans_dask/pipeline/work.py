@@ -18,27 +18,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import reprlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib import metadata
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from kmeans_dask.errors import ImageError, StoreError, UsageError
 from kmeans_dask.pipeline.changes import compare
-from kmeans_dask.pipeline.gallery import Gallery, ImageRow
 from kmeans_dask.pipeline.names import OUR_FILES, WORK_FOLDER
-from kmeans_dask.pipeline.plan import Failure, MakePlan, Plan
+from kmeans_dask.pipeline.plan import MakePlan, Plan
 from kmeans_dask.pipeline.preview import previews_of
 from kmeans_dask.pipeline.write import ASIDE, Encoded, Written, below
 from kmeans_dask.storage import Place
+from kmeans_dask.storage.documents import DamagedError, Form, typed
 from kmeans_dask.storage.files import (
-    DamagedError,
     clear,
     folders_in,
     names_in,
@@ -53,11 +50,35 @@ from kmeans_dask.storage.files import (
 )
 from kmeans_dask.storage.locks import held
 from kmeans_dask.storage.targets import beginning
+from kmeans_dask.store.records import MAX_IMAGES, PLAN
 
-_HINTS = {kind: get_type_hints(kind) for kind in (Encoded, Gallery, ImageRow, Failure)}
-_MOST = 1 << 200  # of any number in a record: more than any sum over images
+_JOB = Form(dict[str, Any], 1 << 22)  # of settings, with a palette
+_MOST = 1 << 200  # of a sum of squares over images
 _LOCK = "lock"
 _VERSIONS_OF = ("kmeans-dask", "numpy", "numba", "pillow", "deflate", "zarr")
+
+
+@dataclass(frozen=True)
+class _Record(Encoded):
+    """What came of a piece of work, and of what it was made. Raises ValueError for nonsense."""
+
+    of: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.squared_error < _MOST or (self.squared_error and not self.pixels):
+            raise ValueError("its error is none")
+        if self.images and not min(self.input_bytes, self.output_bytes):
+            raise ValueError("its images have no bytes")
+        if self.images != len(self.gallery.rows) + self.gallery.left_out:
+            raise ValueError("its images are not those of its gallery")
+
+    @property
+    def encoded(self) -> Encoded:
+        """What came of it."""
+        return Encoded(**{each.name: getattr(self, each.name) for each in fields(Encoded)})
+
+
+_RECORD = Form(_Record, MAX_IMAGES << 16)
 
 
 class Work:
@@ -77,21 +98,22 @@ class Work:
         None where nothing was asked for, or nobody can read it.
         """
         try:
-            job = read_sealed(self.path / "job.json")
+            job = read_sealed(self.path / "job.json", _JOB)
+            job["finished"] = typed(job.get("finished"), bool | tuple[Written, ...])
         except (OSError, DamagedError):
             return None
-        return job if isinstance(job, dict) and _is_state(job.get("finished")) else None
+        return None if job["finished"] is True else job
 
     def begin(self, plan: Plan | None = None) -> None:
         """Begin, with nothing done; where there is something to go on with, that stays."""
         if not self.begins:
             (self.output / ASIDE).mkdir(exist_ok=True)
             return
-        planned = sealed(plan.as_record()) if plan else None  # which may be refused
+        planned = sealed(plan.as_record(), PLAN) if plan else None  # which may be refused
         with beginning(str(self.output)):
             clear(self.path, _LOCK)
             self.began = True
-            write_sealed(self.path / "job.json", {**self._asked, "finished": False})
+            write_sealed(self.path / "job.json", {**self._asked, "finished": False}, _JOB)
             if planned:
                 write_file(self.path / "plan.json", planned)
             (self.output / ASIDE).mkdir(exist_ok=True)
@@ -119,12 +141,15 @@ class Work:
         if self.begins:
             return make_plan({})
         try:
-            before = Plan.of_record(read_sealed(self.path / "plan.json"))
+            before = Plan.of_record(read_sealed(self.path / "plan.json", PLAN))
         except (OSError, DamagedError, StoreError):
             self.begins = True  # of what was done nobody knows to what
             return make_plan({})
         plan = make_plan({source.path: source for source in before.sources})
         changes = compare(before, plan)
+        if not changes and before.n_images != plan.n_images:  # it names some that nobody asked for
+            self.begins = True
+            return plan
         if changes or before.inputs != plan.inputs:
             what = f"the images have changed: {changes}" if changes else "the inputs are others"
             raise UsageError(
@@ -145,7 +170,8 @@ class Work:
 
     def write_folder(self, folder: str, encoded: Encoded) -> None:
         """Note what came of a folder, of whose partitions there are records."""
-        write_sealed(self.stage("folder", folder).with_suffix(".json"), encoded.as_record())
+        record = self.stage("folder", folder).with_suffix(".json")
+        write_sealed(record, encoded.as_record(), _RECORD)
 
     @property
     def is_finished(self) -> bool:
@@ -153,7 +179,7 @@ class Work:
         job = self.job
         files = job["finished"] if job else None
         return (
-            isinstance(files, list)
+            isinstance(files, tuple)
             and _are_intact(files, self.output)
             and all(stage_is_intact(stage, self.output) for stage in self._records)
         )
@@ -165,7 +191,7 @@ class Work:
         paths = {name: self.output / name for name in OUR_FILES}
         files = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
         written = [(name, len(data), zlib.crc32(data)) for name, data in files.items()]
-        write_sealed(self.path / "job.json", {**self._asked, "finished": written})
+        write_sealed(self.path / "job.json", {**self._asked, "finished": written}, _JOB)
         remove(self.output / ASIDE)
         if isinstance(self.output, Path):  # else there are no previews
             remove(previews_of(self.output))
@@ -269,7 +295,7 @@ def recorded(record: Place, output: Place, of: Any, do: Callable[[], Encoded]) -
     found = _read(record, digest)
     if found is None or not _is_intact(found, output):
         found = do()
-        write_sealed(record, {"of": digest, **found.as_record()})
+        write_sealed(record, {"of": digest, **found.as_record()}, _RECORD)
     return found.without_files()
 
 
@@ -282,45 +308,10 @@ def stage_is_intact(stage: Place, output: Place) -> bool:
 
 def _read(record: Place, of: str | None = None) -> Encoded | None:
     try:
-        kept = read_sealed(record)
-        digest = kept.pop("of", None)
-        found = Encoded.of_record(kept)
-    except (OSError, DamagedError, AttributeError, KeyError, TypeError, ValueError):
+        found = read_sealed(record, _RECORD)
+    except (OSError, DamagedError):
         return None
-    return found if of in (None, digest) and _is_one(found) else None
-
-
-def _is_one(encoded: Encoded) -> bool:
-    """Whether something that was read can have come of encoding."""
-    gallery, none = encoded.gallery, Gallery()
-    return (
-        _is_like(encoded, Encoded)
-        and len(gallery.ratios) == len(none.ratios)
-        and len(gallery.decibels) == len(none.decibels)
-        and all(len(colors) == 6 and max(colors) < 256 for colors in gallery.cloud)
-        and (encoded.pixels > 0 or not encoded.squared_error)
-        and (not encoded.images or min(encoded.input_bytes, encoded.output_bytes) > 0)
-    )
-
-
-def _is_like(value: Any, kind: Any) -> bool:
-    """Whether `value` is of a type, and all that is in it; and its numbers are such as we write."""
-    origin, inside = get_origin(kind), get_args(kind)
-    if origin is UnionType:
-        return any(_is_like(value, each) for each in inside)
-    if origin is tuple and inside[-1] is Ellipsis:
-        return isinstance(value, tuple) and all(_is_like(each, inside[0]) for each in value)
-    if origin is tuple:
-        same = isinstance(value, tuple) and len(value) == len(inside)
-        return same and all(map(_is_like, value, inside))
-    if kind is float:
-        return isinstance(value, float) and math.isfinite(value)
-    if not isinstance(value, kind):
-        return False
-    if kind is int:
-        return bool(0 <= value < _MOST)
-    hints = _HINTS.get(kind, {})
-    return all(_is_like(getattr(value, name), hint) for name, hint in hints.items())
+    return found.encoded if of in (None, found.of) else None
 
 
 def _digest(identity: Any) -> str:
@@ -332,18 +323,11 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
-def _is_state(finished: Any) -> bool:
-    """Whether that is what `finish` notes, or `begin`."""
-    if isinstance(finished, list):
-        return all(isinstance(each, list) and _is_like(tuple(each), Written) for each in finished)
-    return finished is False
-
-
 def _is_intact(encoded: Encoded, output: Place) -> bool:
     return _are_intact(encoded.files, output)
 
 
-def _are_intact(files: Iterable[Sequence[Any]], output: Place) -> bool:
+def _are_intact(files: Iterable[Written], output: Place) -> bool:
     for name, size, checksum in files:
         try:
             path = below(output, name)

@@ -11,24 +11,26 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.clustering.colormap import Indices, squared_error
 from kmeans_dask.errors import ImageError, StoreError
-from kmeans_dask.imaging.decode import read_size
 from kmeans_dask.imaging.encode import encode_image
+from kmeans_dask.imaging.inspector import read_size_safely
 from kmeans_dask.imaging.metadata import Metadata
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.palette_files import entries_as
 from kmeans_dask.imaging.quality import psnr
 from kmeans_dask.pipeline.gallery import Cloud, Gallery, ImageRow
+from kmeans_dask.pipeline.name_checks import may_be_kept
 from kmeans_dask.pipeline.names import FAILURES_FILE, PALETTE_FILE, WORK_FOLDER, output_name
-from kmeans_dask.pipeline.plan import Failure
+from kmeans_dask.pipeline.plan import Failure, Source
 from kmeans_dask.settings import MAX_PIXELS, EncodeSettings
 from kmeans_dask.storage import Place, Remote, place_of
+from kmeans_dask.storage.documents import Count, Name
 from kmeans_dask.storage.files import write_file
 from kmeans_dask.storage.remote import Status
 
@@ -41,7 +43,7 @@ _OF_NAME = {
 
 ASIDE = PurePosixPath(WORK_FOLDER, "aside")  # in the output: files before they are put in place
 _NOT_ADDED_UP = ("colors_bytes", "largest_error", "largest_in", "failures", "gallery", "files")
-Written = tuple[str, int, int]  # a file's name below the output, its size and its CRC-32
+Written = tuple[Name, Count, Count]  # a file's name below the output, its size and its CRC-32
 
 
 @dataclass(frozen=True)
@@ -67,18 +69,18 @@ class Encoded:
     colors_bytes: memory that fitting a palette to one image, or a folder, takes at most
     """
 
-    compressed: int = 0
-    kept: int = 0
-    below_target: int = 0
-    private: int = 0
-    composited: int = 0
-    reindexed: int = 0
-    outgrown: int = 0
-    nine_patches: int = 0
-    input_bytes: int = 0
-    output_bytes: int = 0
-    all_pixels: int = 0
-    pixels: int = 0
+    compressed: Count = 0
+    kept: Count = 0
+    below_target: Count = 0
+    private: Count = 0
+    composited: Count = 0
+    reindexed: Count = 0
+    outgrown: Count = 0
+    nine_patches: Count = 0
+    input_bytes: Count = 0
+    output_bytes: Count = 0
+    all_pixels: Count = 0
+    pixels: Count = 0
     squared_error: int = 0
     largest_error: int = 0
     largest_in: str = ""
@@ -117,18 +119,8 @@ class Encoded:
         """All of it, ready for JSON."""
         return vars(self) | {
             "failures": [asdict(failure) for failure in self.failures],
-            "gallery": self.gallery.as_record(),
+            "gallery": vars(self.gallery),
         }
-
-    @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> Encoded:
-        """What was such a record."""
-        parts = {
-            "failures": tuple(Failure(**failure) for failure in record["failures"]),
-            "gallery": Gallery.of_record(record["gallery"]),
-            "files": tuple((name, size, checksum) for name, size, checksum in record["files"]),
-        }
-        return cls(**{**record, **parts})
 
     def without_files(self) -> Encoded:
         """The same, but that nobody can tell what was written."""
@@ -277,7 +269,7 @@ def _write_original(
 ) -> Encoded:
     written = write_below(output, record["kept_as"], original)
     size, good = len(original), mapped.reaches(min_psnr)
-    status = "kept" if good else "below target"
+    status: Literal["kept", "below target"] = "kept" if good else "below target"
     row = ImageRow(record["kept_as"], record["kept_as"], record["path"], status, size, size, None)
     return Encoded(
         kept=1,
@@ -322,6 +314,12 @@ def _write_compressed(
     )
 
 
+def outputs_of(source: Source, settings: EncodeSettings) -> tuple[str, ...]:
+    """Names below the output that an image may get."""
+    name = output_name(source.kept_as, source.stem, settings.suffix)
+    return (name, source.kept_as) if may_be_kept(source.kept_as, source.path) else (name,)
+
+
 def _original(record: Mapping[str, Any]) -> bytes | None:
     """The input file, if it is the one that was read; None where it is gone or has changed.
 
@@ -329,8 +327,10 @@ def _original(record: Mapping[str, Any]) -> bytes | None:
     from elsewhere and name any file here: none but an image is ever copied.
     """
     path, n_pixels = place_of(record["path"]), record["height"] * record["width"]
+    if not may_be_kept(record["kept_as"], record["path"]):
+        return None
     try:
-        width, height = read_size(path, max(n_pixels, MAX_PIXELS))
+        width, height = read_size_safely(path, max(n_pixels, MAX_PIXELS))
         data, status = _read_with_status(path, record["n_bytes"])
     except (ImageError, OSError):
         return None

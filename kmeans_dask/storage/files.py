@@ -12,19 +12,17 @@ import secrets
 import shutil
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kmeans_dask.errors import UsageError
+from kmeans_dask.storage.documents import DamagedError, Form
 from kmeans_dask.storage.place import Place
 from kmeans_dask.storage.remote import Remote
 
-_MAX_BYTES = 1 << 31  # of a sealed file: a plan of some million images
+T = TypeVar("T")
+
 AT_WORK = ".at-work-"  # begins the names of folders that are there while a run is
 _PASSING = ".kmeans-dask-"  # begins the names of files that a killed run may leave
-
-
-class DamagedError(ValueError):
-    """A sealed file is not what was written."""
 
 
 def write_file(path: Place, data: bytes, aside: Place | None = None) -> None:
@@ -120,34 +118,34 @@ def bytes_below(folder: Place) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def sealed(value: Any) -> bytes:
+def sealed(value: Any, form: Form[Any]) -> bytes:
     """What `write_sealed` writes. Raises UsageError where it is more than is read again."""
     data = json.dumps(value, separators=(",", ":")).encode()
     content = hashlib.sha256(data).hexdigest().encode() + b"\n" + data
-    if len(content) > _MAX_BYTES:
+    if len(content) > form.at_most:
         raise UsageError(
-            f"a plan or record of {len(content):,} bytes, of which at most {_MAX_BYTES:,} can be "
+            f"a plan or record of {len(content):,} bytes, of which at most {form.at_most:,} can be "
             "read again, is not written: name fewer images at once"
         )
     return content
 
 
-def write_sealed(path: Place, value: Any) -> None:
+def write_sealed(path: Place, value: Any, form: Form[Any]) -> None:
     """Write `value`, which JSON can hold, so that damage shows. Raises as `sealed` does."""
-    write_file(path, sealed(value))
+    write_file(path, sealed(value, form))
 
 
-def read_sealed(path: Place) -> Any:
+def read_sealed(path: Place, form: Form[T]) -> T:
     """What was sealed. Raises FileNotFoundError, and DamagedError where it is not that any more."""
-    found = read_regular(path, _MAX_BYTES)
+    found = read_regular(path, form.at_most)
     if found is None:
         raise DamagedError(f"{path} is too large")
     seal, _, data = found.partition(b"\n")
     if hashlib.sha256(data).hexdigest().encode() != seal:
         raise DamagedError(f"{path} is damaged")
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:  # somebody has sealed what we never write
+        return form.decode(data)
+    except DamagedError as error:  # somebody has sealed what we never write
         raise DamagedError(f"{path} is damaged: {error}") from error
 
 
@@ -174,14 +172,6 @@ def clear(folder: Place, keep: str) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def is_path(value: Any) -> bool:
-    """Whether there can be a file of that path: JSON has more characters than file systems."""
-    try:
-        return isinstance(value, str) and b"\0" not in os.fsencode(value)
-    except UnicodeEncodeError:
-        return False
 
 
 def names_in(folder: Place) -> set[str]:

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-import re
 import secrets
 import shutil
-import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.clustering.counts import ColorCounts
-from kmeans_dask.errors import StoreError
+from kmeans_dask.errors import JobError, StoreError
 from kmeans_dask.storage import Place, Remote
+from kmeans_dask.storage.documents import DamagedError, Form
 from kmeans_dask.storage.files import (
     AT_WORK,
-    DamagedError,
     is_passing,
     read_regular,
     read_sealed,
@@ -35,30 +33,80 @@ from kmeans_dask.storage.files import (
     write_file,
     write_sealed,
 )
+from kmeans_dask.store.records import ARRAY, SEALS, STORE, ArrayDocument, Codec, GroupDocument
 
 if TYPE_CHECKING:
     import zarr
 
 # Zarr is imported where it is used: what needs no store need not wait for it.
 
-_CHUNK_COLORS = 1 << 20
-_MAX_CHUNK = 1 << 25  # bytes of one that is read: twice what is written
-_MAX_DOCUMENT = 1 << 30  # bytes of a zarr.json: thousands of images with all their metadata
-# Types of each array, and its shape after the first axis, None for any.
-_ARRAYS: Mapping[str, tuple[tuple[str, ...], tuple[int, ...] | None]] = {
-    "pixels": (("uint8",), (3,)),
-    "alphas": (("uint8",), ()),
-    "codes": (("uint32",), ()),
-    "weights": (("int64",), ()),
-    "centroids": (("float64",), None),
-    "entries": (("uint8",), (4,)),
-    "indices": (("uint8", "uint16"), ()),
-}
-# What Zarr raises of documents that are not as they should be.
+T = TypeVar("T")
+
+CHUNK_PIXELS = 1 << 22  # 12 MiB of RGB
+CHUNK_COLORS = 1 << 20
+
+
+class _Layout(NamedTuple):
+    """How an array is laid out: its types, its shape after the first axis, None for 3 or 4 columns.
+
+    chunk: rows of a chunk; there are fewer only where it is the only one
+    """
+
+    dtypes: tuple[str, ...]
+    tail: tuple[int, ...] | None
+    chunk: int
+
+
+def _layouts() -> dict[str, _Layout]:
+    return {
+        "pixels": _Layout(("uint8",), (3,), CHUNK_PIXELS),
+        "alphas": _Layout(("uint8",), (), CHUNK_PIXELS),
+        "codes": _Layout(("uint32",), (), CHUNK_COLORS),
+        "weights": _Layout(("int64",), (), CHUNK_COLORS),
+        "centroids": _Layout(("float64",), None, CHUNK_COLORS),
+        "entries": _Layout(("uint8",), (4,), CHUNK_COLORS),
+        "indices": _Layout(("uint8", "uint16"), (), CHUNK_PIXELS),
+    }
+
+
+# What Zarr raises of what is not as it should be.
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError)
 SEAL = "seal.json"
 _METADATA = "zarr.json"
-_SEALED = re.compile(r"([a-z]+/)?zarr\.json")  # what a seal may be of: nothing elsewhere
+
+
+@dataclass(frozen=True)
+class Group(Generic[T]):
+    """A group that was committed, as it was sealed.
+
+    says: its attributes; documents: of its arrays, by their names, with what they say
+    """
+
+    path: Place
+    says: T
+    documents: Mapping[str, tuple[bytes, ArrayDocument]]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.documents
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """That of an array, which need not be whole. Raises StoreError where there is none."""
+        if name not in self.documents:
+            raise StoreError(f"{self.path} is damaged: it has lost {name}")
+        return self.documents[name][1].shape
+
+    def open(self, name: str) -> zarr.Array[Any]:
+        """An array with all its chunks. Raises StoreError."""
+        from kmeans_dask.store.chunks import open_chunks
+
+        self.shape(name)
+        path = self.path / name
+        with reading(path):
+            return open_chunks(path, *self.documents[name])
+
+    def read(self, name: str, place: slice = slice(None)) -> NDArray[Any]:
+        """Part of an array. Raises StoreError."""
+        return read(self.open(name), place)
 
 
 @contextmanager
@@ -196,46 +244,34 @@ def is_member(path: Place) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def format_of(path: Place) -> tuple[Any, Any] | None:
+class _Format(TypedDict):
+    format: str
+    format_version: int
+
+
+_FORMAT = Form(GroupDocument[_Format], STORE.at_most)
+
+
+def format_of(path: Place) -> tuple[str, int] | None:
     """Format and version that the group at `path` says it has; None where nobody can read it."""
     try:
-        attrs = json.loads(_read_document(path))["attributes"]
-        return attrs["format"], attrs["format_version"]
-    except (StoreError, *MALFORMED):
+        said = _FORMAT.decode(_read_document(path, _METADATA, _FORMAT.at_most)).attributes
+    except (StoreError, DamagedError, OSError):
         return None
+    return said["format"], said["format_version"]
 
 
-class Document(dict[str, Any]):
-    """What a document says, of which nothing that is asked for may be missing."""
-
-    def __missing__(self, key: str) -> Any:
-        raise StoreError(f"the store is damaged: it does not say its {key}")
-
-
-def check_document(path: Place, name: str = _METADATA) -> None:
-    """Raise StoreError where a document of the group at `path` is none, or too large to parse."""
+def _read_document(path: Place, name: str, at_most: int) -> bytes:
+    """A document of the group at `path`. Raises StoreError where it is none, or too large."""
     try:
-        status = (path / name).stat()
+        found = read_regular(path / name, at_most)
     except FileNotFoundError as error:
         raise StoreError(f"{path} is damaged: it has lost {name}") from error
-    except OSError as error:
-        raise StoreError(f"{path} is damaged: {error.strerror}: {name}") from error
-    if not stat.S_ISREG(status.st_mode):  # to open a pipe is to wait for its writer
-        raise StoreError(f"{path} is damaged: its {name} is not a regular file")
-    if status.st_size > _MAX_DOCUMENT:
-        raise StoreError(f"{path} is damaged: its {name} has {status.st_size} bytes")
-
-
-def _read_document(path: Place, name: str = _METADATA) -> bytes:
-    """A document of the group at `path`, with the same checks."""
-    if isinstance(path, Path):  # of an object, to ask first would cost as much as to read it
-        check_document(path, name)
-    try:
-        found = read_regular(path / name, _MAX_DOCUMENT)
-    except FileNotFoundError as error:
-        raise StoreError(f"{path} is damaged: it has lost {name}") from error
+    except (DamagedError, OSError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a regular file"
+        raise StoreError(f"{path} is damaged: {name}: {reason}") from error
     if found is None:
-        raise StoreError(f"{path} is damaged: its {name} is too large")
+        raise StoreError(f"{path} is damaged: its {name} has more than {at_most:,} bytes")
     return found
 
 
@@ -250,7 +286,7 @@ def seal(folder: Place, inside: Iterable[str]) -> None:
     make_way(folder / SEAL)
     names = [_METADATA, *(f"{name}/{_METADATA}" for name in inside)]
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
-    write_sealed(folder / SEAL, digests)
+    write_sealed(folder / SEAL, digests, SEALS)
 
 
 def rewrite_metadata(folder: Place, attrs: Mapping[str, Any]) -> None:
@@ -264,45 +300,109 @@ def rewrite_metadata(folder: Place, attrs: Mapping[str, Any]) -> None:
     write_file(folder / _METADATA, memory[_METADATA].to_bytes())
 
 
-def describe(group: zarr.Group, attrs: Mapping[str, Any]) -> None:
-    """Add to what a new group says of itself. Zarr indents it, which takes eight times as long."""
+def describe(group: zarr.Group, attrs: Mapping[str, Any], form: Form[Any]) -> None:
+    """Write what a new group says of itself. Zarr indents it, which takes eight times as long.
+
+    Raises JobError where that is more than is read again.
+    """
     path = folder_of(group) / _METADATA
-    document = json.loads(path.read_bytes())
-    document["attributes"] = {**document.get("attributes", {}), **attrs}
-    write_file(path, json.dumps(document).encode())
+    document = {"attributes": attrs, "zarr_format": 3, "node_type": "group"}
+    data = json.dumps(document).encode()
+    if len(data) > form.at_most:
+        raise JobError(
+            f"what {path.parent} says of its images has {len(data):,} bytes, of which at most "
+            f"{form.at_most:,} can be read again: leave --keep-metadata out"
+        )
+    write_file(path, data)
 
 
-def open_group(path: Place) -> zarr.Group:
-    """A group whose metadata are as they were sealed. Raises StoreError."""
-    check_seal(path)
-    return find_group(path, "r")
-
-
-def check_seal(path: Place) -> None:
-    """Raise StoreError unless the metadata of the group at `path` are as they were sealed."""
+def open_group(path: Place, form: Form[GroupDocument[T]]) -> Group[T]:
+    """A group whose metadata are as they were sealed, and such as we write. Raises StoreError."""
+    contents = check_seal(path, form)
     try:
-        sealed = read_sealed(path / SEAL)
+        says = form.decode(contents.pop(_METADATA)).attributes
+    except DamagedError as error:
+        raise StoreError(f"{path} is damaged: {_METADATA}: {error}") from error
+    documents = {}
+    for place, data in contents.items():
+        name = place.partition("/")[0]
+        try:
+            document = ARRAY.decode(data)
+        except DamagedError as error:
+            raise StoreError(f"{path} is damaged: {place}: {error}") from error
+        if not _is_ours(name, document):
+            raise StoreError(f"{path} is damaged: {place}: no store has such an array")
+        documents[name] = data, document
+    return Group(path, says, documents)
+
+
+def read_root(path: Place, form: Form[GroupDocument[T]]) -> T:
+    """What a group says whose members are no arrays. Raises StoreError as `open_group` does."""
+    try:
+        return form.decode(check_seal(path, form)[_METADATA]).attributes
+    except DamagedError as error:
+        raise StoreError(f"{path} is damaged: {_METADATA}: {error}") from error
+
+
+def _is_ours(name: str, document: ArrayDocument) -> bool:
+    """Whether an array of that name is laid out as `create_array` does it."""
+    if name not in _layouts():
+        return False
+    dtypes, tail, whole = _layouts()[name]
+    (length, *columns), (chunk, *across) = document.shape, document.chunks
+    return (
+        document.data_type in dtypes
+        and tuple(columns) in ([tail] if tail is not None else [(3,), (4,)])
+        and across == columns
+        and (chunk == whole or length <= chunk < whole)
+        and document.fill_value == 0
+        and document.codecs == _codecs(np.dtype(document.data_type))
+    )
+
+
+def _codecs(dtype: np.dtype[Any]) -> tuple[Codec, ...]:
+    """Decided by time: LZ4 costs half of what fast zstd does, and photographs shrink by neither."""
+    order: dict[str, str | int] = {"endian": "little"} if dtype.itemsize > 1 else {}
+    blosc: dict[str, str | int] = {
+        "typesize": dtype.itemsize,
+        "cname": "lz4",
+        "clevel": 1,
+        "shuffle": "shuffle",
+        "blocksize": 0,
+    }
+    return Codec("bytes", order), Codec("blosc", blosc), Codec("crc32c")
+
+
+def check_seal(path: Place, form: Form[Any]) -> dict[str, bytes]:
+    """Raise StoreError unless the metadata of the group at `path` are as they were sealed.
+
+    form: of its zarr.json. Returns what was sealed, by its places below `path`.
+    """
+    try:
+        sealed = read_sealed(path / SEAL, SEALS)
     except FileNotFoundError as error:
         raise StoreError(f"{path} is damaged: it has lost {SEAL}") from error
     except (DamagedError, OSError) as error:
         raise StoreError(f"{path} is damaged: {error}") from error
-    is_ours = isinstance(sealed, dict) and all(map(_SEALED.fullmatch, sealed))
-    if not is_ours or _METADATA not in sealed:
+    if _METADATA not in sealed:
         raise StoreError(f"{path} is damaged: its seal is none")
+    contents = {}
     for name, digest in sealed.items():
-        try:
-            found = hashlib.sha256(_read_document(path, name)).hexdigest()
-        except (DamagedError, OSError) as error:
-            raise StoreError(f"{path} is damaged: {error}") from error
-        if found != digest:
+        at_most = form.at_most if name == _METADATA else ARRAY.at_most
+        contents[name] = _read_document(path, name, at_most)
+        if hashlib.sha256(contents[name]).hexdigest() != digest:
             raise StoreError(f"{path} is damaged: {name} is not as it was written")
+    return contents
 
 
 def folder_of(node: zarr.Group | zarr.Array[Any]) -> Place:
     """Where a group or an array is."""
+    from kmeans_dask.store.chunks import CheckedStore
     from kmeans_dask.store.objects import Objects
 
     store = node.store_path.store
+    if isinstance(store, CheckedStore):
+        return store.place
     if isinstance(store, Objects):
         return store.bucket / node.path
     return Path(store.root, node.path)  # type: ignore[attr-defined]
@@ -317,38 +417,11 @@ def read(array: zarr.Array[Any], place: slice = slice(None)) -> NDArray[Any]:
         raise StoreError(f"{path} is damaged: {error}") from error
 
 
-def open_array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    """An array with all its chunks. Raises StoreError for any that we do not write."""
-    import zarr
-    from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
-
-    path = folder_of(group) / name
-    check_document(folder_of(group), f"{name}/{_METADATA}")
-    with reading(path):
-        array = group[name]
-    if not isinstance(array, zarr.Array) or name not in _ARRAYS:
-        raise StoreError(f"{path} is damaged: it is no array of ours")
-    dtypes, tail = _ARRAYS[name]
-    known = (BytesCodec, BloscCodec, Crc32cCodec)
-    is_ours = array.dtype.name in dtypes and array.ndim > 0 and tail in (None, array.shape[1:])
-    codecs = getattr(array.metadata, "codecs", ())
-    chunk = math.prod(array.chunks) * array.dtype.itemsize
-    if not is_ours or chunk > _MAX_CHUNK or not all(isinstance(each, known) for each in codecs):
-        raise StoreError(f"{path} is damaged: no store has such an array")
-    with reading(path):
-        missing = array.nchunks - array.nchunks_initialized
-    if missing:  # Zarr would read zeros
-        raise StoreError(f"{path} is damaged: {missing} of its chunks are missing")
-    return array
-
-
-def check_group(path: Place) -> None:
+def check_group(path: Place, form: Form[GroupDocument[Any]]) -> None:
     """Read all that a group holds, of arrays. Raises StoreError where anything is damaged."""
-    group = open_group(path)
-    for name in arrays(path):
-        if (path / name / SEAL).is_file():
-            continue  # a group by itself
-        array = open_array(group, name)
+    group = open_group(path, form)
+    for name in group.documents:
+        array = group.open(name)
         length = array.chunks[0]
         for start in range(0, array.shape[0], length):
             read(array, slice(start, start + length))
@@ -366,6 +439,7 @@ def create_array(
     from zarr.codecs import BloscCodec, Crc32cCodec
     from zarr.storage import MemoryStore
 
+    blosc: Any = _codecs(dtype)[1]
     path, into, memory = folder_of(group), group, dict[str, Any]()
     if isinstance(path, Remote):  # as `create_group` has it
         into = zarr.create_group(MemoryStore(memory), zarr_format=3)
@@ -374,11 +448,7 @@ def create_array(
         shape=shape,
         chunks=chunks,
         dtype=dtype,
-        # Decided by time: LZ4 costs half of what fast zstd does, and photographs shrink by neither.
-        compressors=[
-            BloscCodec(cname="lz4", clevel=1, shuffle="shuffle", typesize=dtype.itemsize),
-            Crc32cCodec(),
-        ],
+        compressors=[BloscCodec(**blosc.configuration), Crc32cCodec()],
         config={"write_empty_chunks": True},
     )
     if isinstance(path, Remote):
@@ -395,7 +465,7 @@ def create_array(
 
 def write(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
     """A new array with `values`."""
-    length = max(1, min(_CHUNK_COLORS, len(values)))
+    length = max(1, min(CHUNK_COLORS, len(values)))
     array = create_array(group, name, values.shape, (length, *values.shape[1:]), values.dtype)
     if values.size:
         array[:] = values
@@ -407,12 +477,19 @@ def write_counts(group: zarr.Group, counts: ColorCounts) -> None:
     write(group, "weights", counts.weights)
 
 
-def read_counts(group: zarr.Group, start: int = 0, stop: int | None = None) -> ColorCounts:
-    """Colours `start` to `stop` of those in a group."""
+def read_counts(
+    group: Group[Any], pixels: int, start: int = 0, stop: int | None = None
+) -> ColorCounts:
+    """Colours `start` to `stop` of those in a group, which are of at most so many pixels."""
     place = slice(start, stop)
-    codes = read(open_array(group, "codes"), place)
-    weights = read(open_array(group, "weights"), place)
-    fit = codes.shape == weights.shape and bool((weights >= 0).all())
-    if not fit or bool((codes[1:] <= codes[:-1]).any()):
-        raise StoreError(f"{folder_of(group)} is damaged: these are no counts of colours")
-    return ColorCounts(codes, weights)
+    if group.shape("codes") == group.shape("weights") <= (pixels,):
+        codes, weights = group.read("codes", place), group.read("weights", place)
+        if is_weights(weights, pixels) and not bool((codes[1:] <= codes[:-1]).any()):
+            return ColorCounts(codes, weights)
+    raise StoreError(f"{group.path} is damaged: these are no counts of colours")
+
+
+def is_weights(weights: NDArray[np.int64], at_most: int) -> bool:
+    """Whether none is negative, and their sum at most that, which no sum of them overflows."""
+    few = float(weights.sum(dtype=np.float64)) < 2.0**62
+    return few and bool((weights >= 0).all()) and int(weights.sum()) <= at_most

@@ -10,8 +10,10 @@ from contextlib import suppress
 
 from kmeans_dask.errors import StoreError
 from kmeans_dask.storage import Place
-from kmeans_dask.storage.files import DamagedError, copy_folder, read_sealed, remove, write_file
+from kmeans_dask.storage.documents import DamagedError
+from kmeans_dask.storage.files import copy_folder, read_sealed, remove, write_file
 from kmeans_dask.store import groups
+from kmeans_dask.store.records import FORMS, PLAN, STORE
 from kmeans_dask.store.store import MEMBERS, OURS, PLANS, Store, refuse_links
 
 
@@ -23,10 +25,10 @@ def damaged_roots(path: Place) -> dict[str, str]:
     if groups.format_of(path) != OURS and not any(_is_of_ours(path / name) for name in PLANS):
         Store.open(path)  # which says what it is
     found = {name: "is damaged" for name in PLANS if not _is_sealed(path / name)}
-    if not found and read_sealed(path / PLANS[0]) != read_sealed(path / PLANS[1]):
+    if not found and read_sealed(path / PLANS[0], PLAN) != read_sealed(path / PLANS[1], PLAN):
         found[PLANS[1]] = f"is not what {PLANS[0]} is"
     try:
-        groups.check_seal(path)
+        groups.read_root(path, STORE)
     except StoreError as error:
         found["zarr.json"] = str(error).removeprefix(f"{path} ")
     return found
@@ -43,10 +45,10 @@ def mend_roots(path: Place) -> None:
             groups.make_way(path / name)
             write_file(path / name, (path / other).read_bytes())
     if "zarr.json" in damaged:
-        plan = read_sealed(path / PLANS[0])
-        if not isinstance(plan, dict) or not isinstance(plan.get("attrs"), dict):
+        attrs = read_sealed(path / PLANS[0], PLAN).get("attrs")
+        if attrs is None:
             raise StoreError(f"{path} cannot be mended: its plan is none")
-        groups.rewrite_metadata(path, plan["attrs"])
+        groups.rewrite_metadata(path, attrs)
         for name in MEMBERS:
             groups.rewrite_metadata(path / name, {})
         groups.seal(path, MEMBERS)
@@ -72,7 +74,7 @@ def damage_of(path: Place, place: str) -> str | None:
     if not groups.is_member(folder):
         return "is missing"
     try:
-        groups.check_group(folder)
+        groups.check_group(folder, FORMS[place.partition("/")[0]])
     except StoreError as error:
         return str(error).removeprefix(f"{folder} ")
     return None
@@ -99,14 +101,14 @@ def mend(store: Store, place: str) -> bool:
 
 def _is_sealed(path: Place) -> bool:
     with suppress(OSError, DamagedError):
-        read_sealed(path)
+        read_sealed(path, PLAN)
         return True
     return False
 
 
 def _is_of_ours(plan: Place) -> bool:
     """Whether a plan is whole, and says that it is of a store that we can read."""
-    with suppress(OSError, DamagedError, KeyError, TypeError):
-        attrs = read_sealed(plan)["attrs"]
+    with suppress(OSError, DamagedError, KeyError):
+        attrs = read_sealed(plan, PLAN)["attrs"]
         return (attrs["format"], attrs["format_version"]) == OURS
     return False

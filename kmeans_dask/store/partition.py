@@ -11,29 +11,12 @@ from numpy.typing import NDArray
 
 from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.errors import StoreError
-from kmeans_dask.storage.files import is_path
-from kmeans_dask.store.groups import (
-    Document,
-    create_array,
-    describe,
-    folder_of,
-    open_array,
-    read,
-    read_counts,
-    write_counts,
-)
+from kmeans_dask.store import groups
+from kmeans_dask.store.groups import Group, create_array, describe, read
+from kmeans_dask.store.records import PARTITION, FailureRecord, ImageRecord, PartitionRecord
 
 if TYPE_CHECKING:
     import zarr
-
-
-CHUNK_PIXELS = 1 << 22  # 12 MiB of RGB
-_MOST = 1 << 62  # of any number that is read
-_OF_IMAGE = {
-    "path": str, "kept_as": str, "stem": str, "n_bytes": int,
-    "offset": int, "height": int, "width": int,
-    "transparent": bool, "translucent": bool, "composited": bool, "indexed": bool,
-}  # fmt: skip
 
 
 class PartitionWriter:
@@ -43,7 +26,7 @@ class PartitionWriter:
     """
 
     def __init__(self, group: zarr.Group, n_pixels: int) -> None:
-        chunk = max(1, min(CHUNK_PIXELS, n_pixels))
+        chunk = max(1, min(groups.CHUNK_PIXELS, n_pixels))
         self._group, self._planned = group, n_pixels
         self._pixels = create_array(group, "pixels", (n_pixels, 3), (chunk, 3), np.dtype(np.uint8))
         self._alphas: zarr.Array[Any] | None = None
@@ -81,11 +64,11 @@ class PartitionWriter:
                 self._flush()
 
     def describe(
-        self, counts: ColorCounts, images: list[dict[str, Any]], failures: list[dict[str, Any]]
+        self, counts: ColorCounts, images: list[ImageRecord], failures: list[FailureRecord]
     ) -> None:
         """The partition's colours, its images in order, and those that could not be read."""
-        write_counts(self._group, counts)
-        describe(self._group, {"images": images, "failures": failures})
+        groups.write_counts(self._group, counts)
+        describe(self._group, {"images": images, "failures": failures}, PARTITION)
 
     def finish(self) -> None:
         """Write what is left, and cut off the room of images that were planned but failed."""
@@ -131,74 +114,47 @@ def join_pieces(pieces: Iterable[Piece]) -> Piece:
 
 
 class Partition:
-    """A partition to read."""
+    """A partition to read: its images, in order, and those that could not be read."""
 
-    def __init__(self, group: zarr.Group) -> None:
+    def __init__(self, group: Group[PartitionRecord]) -> None:
         self._group = group
-        attrs = Document(group.attrs)
-        self.images: list[dict[str, Any]] = _records(attrs["images"])
-        self.failures: list[dict[str, Any]] = _records(attrs["failures"])
-        if not (all(map(_is_image, self.images)) and all(map(is_failure, self.failures))):
-            raise StoreError("the store is damaged: a partition says nonsense of its images")
+        self.images, self.failures = group.says["images"], group.says["failures"]
+        self._n_pixels = 0
+        for image in self.images:
+            if image["offset"] != self._n_pixels:
+                raise StoreError(f"{group.path} is damaged: its images do not follow each other")
+            self._n_pixels += image["height"] * image["width"]
+        has_alphas = "alphas" in group
+        if {group.shape(name)[0] for name in ("pixels", "alphas")[: 1 + has_alphas]} != {
+            self._n_pixels
+        }:
+            raise StoreError(f"{group.path} is damaged: its images are not of as many pixels")
 
     @property
     def counts(self) -> ColorCounts:
         """Colour counts of all pixels but fully transparent ones."""
-        return read_counts(self._group)
+        return groups.read_counts(self._group, self._n_pixels)
 
     @property
     def pixels(self) -> zarr.Array[Any]:
         """All pixels, (n, 3) uint8, as a Zarr array."""
-        return open_array(self._group, "pixels")
+        return self._group.open("pixels")
 
-    def read_images(self) -> Iterator[tuple[dict[str, Any], Iterator[Piece]]]:
+    def read_images(self) -> Iterator[tuple[ImageRecord, Iterator[Piece]]]:
         """Each image's record, and its pixels from first to last, a chunk at most at a time.
 
         To be read in this order: each chunk is read once, and then forgotten.
         """
-        array = self.pixels
-        pixels = _ChunkReader(array)
-        alphas = (
-            _ChunkReader(open_array(self._group, "alphas")) if "alphas" in self._group else None
-        )
+        pixels = _ChunkReader(self.pixels)
+        alphas = _ChunkReader(self._group.open("alphas")) if "alphas" in self._group else None
         for image in self.images:
-            place = start, height, width = image["offset"], image["height"], image["width"]
-            if any(type(number) is not int or number < 0 for number in place):
-                raise StoreError("the store is damaged: an image of it has no place")
-            stop = start + height * width
-            if stop > array.shape[0]:
-                raise StoreError(f"{folder_of(array)} is damaged: it ends within an image")
+            start = image["offset"]
+            stop = start + image["height"] * image["width"]
             of_image = pixels.read(start, stop)
             if alphas and (image["transparent"] or image["translucent"]):
                 yield image, zip(of_image, alphas.read(start, stop), strict=True)
             else:
                 yield image, ((piece, None) for piece in of_image)
-
-
-def is_failure(record: Any) -> bool:
-    """Whether that tells of a file that could not be read."""
-    return (
-        isinstance(record, dict)
-        and record.keys() == {"path", "reason"}
-        and all(isinstance(each, str) for each in record.values())
-    )
-
-
-def _is_image(record: dict[str, Any]) -> bool:
-    """Whether what is said of an image has the types and sizes that it should."""
-    return all(
-        type(record[name]) is kind
-        and (kind is not int or 0 <= record[name] < _MOST)
-        and (kind is not str or is_path(record[name]))
-        for name, kind in _OF_IMAGE.items()
-        if name in record
-    )
-
-
-def _records(value: Any) -> list[dict[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise StoreError("the store is damaged: a partition has no list of its images")
-    return [Document(each) for each in value]
 
 
 class _ChunkReader:
@@ -211,8 +167,6 @@ class _ChunkReader:
         self._chunk: NDArray[Any] = np.empty(0)
 
     def read(self, start: int, stop: int) -> Iterator[NDArray[Any]]:
-        if stop > self._array.shape[0]:
-            raise StoreError(f"{folder_of(self._array)} is damaged: it ends within an image")
         while start < stop:
             number = start // self._size
             if number != self._number:

@@ -1,6 +1,6 @@
 """The store: a Zarr v3 group, and what lies where in it.
 
-    name.zarr/                attrs: format, format_version, versions, settings
+    name.zarr/                attrs: format, format_version, versions, decode
       plan.json               of which images each partition is made, done or not, and a copy of
                               the attrs; sealed, and all of it once more in plan-copy.json
       partitions/<id>/        attrs: images, failures (a partition exists only once it is whole)
@@ -29,10 +29,9 @@ elsewhere by a link, is a StoreError of one line.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -41,21 +40,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.clustering.counts import ColorCounts
+from kmeans_dask.clustering.spaces import Space
 from kmeans_dask.errors import StoreError
+from kmeans_dask.settings import DecodeRecord
 from kmeans_dask.storage import Place, Remote
+from kmeans_dask.storage.documents import DamagedError
 from kmeans_dask.storage.files import (
-    DamagedError,
     copy_folder,
     is_passing,
-    is_path,
     names_in,
     read_sealed,
     remove,
     write_sealed,
 )
-from kmeans_dask.store import groups, partition
-from kmeans_dask.store.groups import Document
-from kmeans_dask.store.partition import Partition, PartitionWriter, is_failure
+from kmeans_dask.store import groups
+from kmeans_dask.store.partition import Partition, PartitionWriter
+from kmeans_dask.store.records import (
+    FORMS,
+    PALETTE,
+    PARTITION,
+    PLAN,
+    STORE,
+    TOTAL,
+    FitRecord,
+    PlanRecord,
+    StoreRecord,
+    TotalRecord,
+)
 
 if TYPE_CHECKING:
     import zarr
@@ -66,21 +77,14 @@ FORMAT_VERSION = 4
 OURS = FORMAT, FORMAT_VERSION
 
 _MAX_ENTRIES = (1 << 16) + 1  # of a palette
+_MAX_PIXELS = 1 << 62
 _VERSIONS_OF = ("kmeans-dask", "numpy", "numba", "pillow", "zarr")
 PLANS = ("plan.json", "plan-copy.json")
 MEMBERS = ("partitions", "palettes", "copies", "indices")
 _LOCK = ".lock"
 _LOCKS = (_LOCK, f"{_LOCK}-shared")
 _BEGUN = ("zarr.json", groups.SEAL)  # what a store has of itself before it has a plan
-_PARTITION_ID = re.compile(r"[0-9]{6,18}")  # of a plan: so that none leads elsewhere
-_OF_PLAN = {
-    "partitions": (dict,), "generation": (int,), "settled": (int,), "skipped": (dict,),
-    "first_free": (int,), "partition_pixels": (int,),
-    "inputs": (list, tuple), "failures": (list, tuple),
-}  # fmt: skip
-_MOST = 1 << 62  # of any number that is read
-_SEEN: dict[Remote, tuple[str, zarr.Group]] = {}  # by this process: tags of seals, and groups
-_NO_PLAN = "the store is damaged: its plan is none"
+_SEEN: dict[Remote, tuple[str, StoreRecord]] = {}  # tags of seals, and what is said there
 
 
 def refuse_links(path: Place) -> None:
@@ -100,27 +104,26 @@ class StoredPalette:
     centroids: (k, 3) float64
     entries: (e, 4) uint8, straight sRGB and alpha, in index order
     weights: (e,) int64, pixels of each entry
-    attrs: how it was fitted
+    fitted: how, and how well
     """
 
     centroids: NDArray[np.float64]
     entries: NDArray[np.uint8]
     weights: NDArray[np.int64]
-    attrs: Mapping[str, Any]
+    fitted: FitRecord
 
 
 class Store:
     """A store at a path or URL. Make one with `create`, or `open` one that is there."""
 
-    def __init__(self, path: Place, root: zarr.Group) -> None:
-        self.path = path
-        self._root = root
+    def __init__(self, path: Place, attrs: StoreRecord) -> None:
+        self.path, self.attrs = path, attrs
 
     @classmethod
-    def create(cls, path: Place, plan: Mapping[str, Any], attrs: Mapping[str, Any]) -> Store:
+    def create(cls, path: Place, plan: Mapping[str, Any], decode: DecodeRecord) -> Store:
         """A new, empty store. Raises StoreError where there is something already.
 
-        plan: as `write_plan` has it
+        plan: as `write_plan` has it; decode: how its images are read
         """
         if path.exists() and not cls.is_free(path):
             raise StoreError(f"{path} exists already: choose another path or remove it first")
@@ -128,13 +131,14 @@ class Store:
         for name in names_in(path) - set(_LOCKS):  # of a run that was killed in this very method
             remove(path / name)
         versions = {name: metadata.version(name) for name in _VERSIONS_OF}
-        of_format = {"format": FORMAT, "format_version": FORMAT_VERSION, "versions": versions}
-        groups.rewrite_metadata(path, {**of_format, **attrs})
+        attrs = StoreRecord(
+            format=FORMAT, format_version=FORMAT_VERSION, versions=versions, decode=decode
+        )
+        groups.rewrite_metadata(path, attrs)
         for name in MEMBERS:
             groups.rewrite_metadata(path / name, {})
         groups.seal(path, MEMBERS)
-        root = groups.find_group(path, "r+")
-        store = cls(path, root)
+        store = cls(path, attrs)
         store.write_plan(plan)
         return store
 
@@ -153,7 +157,7 @@ class Store:
         tag = seal.tagged().tag if path in _SEEN else None
         if path not in _SEEN or _SEEN[path][0] != tag:
             store = cls._open(path)
-            _SEEN[path] = seal.tagged().tag, store._root
+            _SEEN[path] = seal.tagged().tag, store.attrs
         return cls(path, _SEEN[path][1])
 
     @classmethod
@@ -167,12 +171,9 @@ class Store:
                 f"{path} has format {found[0]} {found[1]}; this version reads {FORMAT} "
                 f"{FORMAT_VERSION}"
             )
-        if any((path / name).exists() for name in PLANS):
-            groups.check_seal(path)
-        groups.check_document(path)
-        if found is None:
+        if found is None and not any((path / name).exists() for name in PLANS):
             raise StoreError(f"{path} is not a store of kmeans-dask")
-        return cls(path, groups.find_group(path, "r+"))
+        return cls(path, groups.read_root(path, STORE))
 
     @staticmethod
     def is_at(path: Place) -> bool:
@@ -201,40 +202,35 @@ class Store:
         """What a run holds that writes to the store at `path`."""
         return path / _LOCK
 
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """Attributes of the whole store. Raises StoreError for one that is not there."""
-        return Document(self._root.attrs)
-
     # -- the plan -----------------------------------------------------------------------------
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
-        """Store what is to be in the store, in place of what was planned before.
-
-        It has the partitions, an object whose names are their ids, and its generation, a number.
-        """
+        """Store what is to be in the store, a `PlanRecord`, in place of what was planned before."""
         for name in PLANS:
-            write_sealed(self.path / name, {**plan, "attrs": self.attrs})
+            write_sealed(self.path / name, {**plan, "attrs": self.attrs}, PLAN)
         self.__dict__.pop("plan", None)
 
     @cached_property
-    def plan(self) -> dict[str, Any]:
+    def plan(self) -> PlanRecord:
         """What was planned last. Raises StoreError where that cannot be read."""
+        reason = "its plan is lost"
         for name in PLANS:  # one may be damaged, or older: the first is written first
-            with suppress(DamagedError, OSError):
-                plan = check_plan(read_sealed(self.path / name))
-                plan.pop("attrs", None)  # of the whole store
-                return plan
-        raise StoreError(f"{self.path} is damaged: its plan is lost")
+            try:
+                return read_sealed(self.path / name, PLAN)
+            except FileNotFoundError:
+                pass
+            except (DamagedError, OSError) as error:
+                reason = str(error)
+        raise StoreError(f"{self.path} is damaged: its plan is lost: {reason}")
 
     @property
     def is_planned_twice(self) -> bool:
         """Whether both copies of the plan are there, and the same."""
         try:
-            first, second = (read_sealed(self.path / name) for name in PLANS)
+            first, second = (read_sealed(self.path / name, PLAN) for name in PLANS)
         except (DamagedError, OSError):
             return False
-        return bool(first == second)
+        return first == second
 
     @property
     def missing_partitions(self) -> list[str]:
@@ -280,7 +276,7 @@ class Store:
     def is_counted(self) -> bool:
         """Whether all partitions have been added up: the last thing that ingestion does."""
         there = groups.is_member(self.path / "colors")
-        return there and self.colors_attrs["generation"] == self.plan["generation"]
+        return there and self.total["generation"] == self.plan["generation"]
 
     def require_whole(self) -> None:
         """Raise StoreError unless ingestion is finished: all partitions, and their total."""
@@ -311,27 +307,48 @@ class Store:
 
     def partition(self, partition_id: str) -> Partition:
         """A partition that is there."""
-        return Partition(groups.open_group(self.path / "partitions" / partition_id))
+        return Partition(groups.open_group(self.path / "partitions" / partition_id, PARTITION))
 
     def check_partition(self, partition_id: str) -> None:
         """Read all of a partition. Raises StoreError where anything is damaged."""
-        groups.check_group(self.path / "partitions" / partition_id)
+        groups.check_group(self.path / "partitions" / partition_id, PARTITION)
 
     # -- colours ------------------------------------------------------------------------------
 
-    def write_colors(self, counts: ColorCounts, attrs: Mapping[str, Any]) -> None:
-        """Store the total of all partitions' counts, and what else was added up.
-
-        attrs: with the generation of the plan
-        """
+    def write_colors(self, counts: ColorCounts, total: TotalRecord) -> None:
+        """Store the total of all partitions' counts, and what else was added up."""
         remove(self.path / "weighed", groups.SEAL)  # of other colours, in any case
         with groups.aside(self.path, "colors", replace=True) as group:
             groups.write_counts(group, counts)
-            group.attrs.update(attrs)
+            groups.describe(group, total, TOTAL)
+
+    @property
+    def _colors(self) -> groups.Group[TotalRecord]:
+        return groups.open_group(self.path / "colors", TOTAL)
 
     def read_colors(self, start: int = 0, stop: int | None = None) -> ColorCounts:
         """Colours `start` to `stop` of the total."""
-        return groups.read_counts(groups.open_group(self.path / "colors"), start, stop)
+        colors = self._colors
+        return groups.read_counts(colors, colors.says["pixels"], start, stop)
+
+    def check_colors(self) -> None:
+        """Raise StoreError where colours are of more pixels together than there are."""
+        colors, weight = self._colors, 0
+        for start in range(0, colors.shape("codes")[0], groups.CHUNK_COLORS):
+            place = start, start + groups.CHUNK_COLORS
+            weight += groups.read_counts(colors, colors.says["pixels"], *place).pixels
+        if weight > colors.says["pixels"]:
+            raise StoreError(f"{self.path} is damaged: its colours are of too many pixels")
+
+    @property
+    def total(self) -> TotalRecord:
+        """What was added up beside the colours."""
+        return self._colors.says
+
+    @property
+    def n_colors(self) -> int:
+        """Distinct colours in the total, of which none is missing."""
+        return self._colors.open("codes").shape[0]
 
     def write_weighed(self, weights: NDArray[np.int64]) -> None:
         """Store what the total's colours weigh where every image counts the same."""
@@ -345,18 +362,8 @@ class Store:
 
     def read_weighed(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """What colours `start` to `stop` of the total weigh, (u,) int64."""
-        group = groups.open_group(self.path / "weighed")
-        return groups.read(groups.open_array(group, "weights"), slice(start, stop))
-
-    @property
-    def colors_attrs(self) -> dict[str, Any]:
-        """What was stored with the total."""
-        return Document(groups.open_group(self.path / "colors").attrs)
-
-    @property
-    def n_colors(self) -> int:
-        """Distinct colours in the total."""
-        return groups.open_array(groups.open_group(self.path / "colors"), "codes").shape[0]
+        group = groups.open_group(self.path / "weighed", FORMS["weighed"])
+        return group.read("weights", slice(start, stop))
 
     # -- palettes -----------------------------------------------------------------------------
 
@@ -371,11 +378,11 @@ class Store:
         folders = (self.path / "palettes", self.path / "copies")
         return sorted({name for folder in folders for name in groups.members(folder)})
 
+    def _palette(self, name: str) -> groups.Group[FitRecord]:
+        return groups.open_group(self.path / "palettes" / name, PALETTE)
+
     def _palette_number(self, name: str) -> int:
-        number = Document(groups.open_group(self.path / "palettes" / name).attrs)["number"]
-        if not isinstance(number, int):
-            raise StoreError(f"{self.path} is damaged: palette {name} has no number")
-        return number
+        return self._palette(name).says.number
 
     def write_palette(self, name: str, palette: StoredPalette) -> None:
         """Store a palette in place of one of the same name, whose indices go with it."""
@@ -387,7 +394,7 @@ class Store:
             groups.write(group, "centroids", palette.centroids)
             groups.write(group, "entries", palette.entries)
             groups.write(group, "weights", palette.weights)
-            group.attrs.update({**palette.attrs, "number": number})
+            groups.describe(group, asdict(replace(palette.fitted, number=number)), PALETTE)
         self.settle_palette(name)
 
     def settle_palette(self, name: str) -> None:
@@ -402,15 +409,16 @@ class Store:
         if name not in self.palette_names:
             names = ", ".join(self.palette_names) or "none: run `kmeans-dask fit` first"
             raise StoreError(f"{self.path} has no palette {name}; it has {names}")
-        group = groups.open_group(self.path / "palettes" / name)
-        attrs = {key: value for key, value in group.attrs.items() if key != "number"}
-        arrays = [groups.open_array(group, each) for each in ("centroids", "entries", "weights")]
-        if any(array.shape[0] > _MAX_ENTRIES for array in arrays):
+        group = self._palette(name)
+        parts = ("centroids", "entries", "weights")
+        if any(group.shape(each)[0] > _MAX_ENTRIES for each in parts):
             raise StoreError(f"{self.path} is damaged: palette {name} is too large")
-        centroids, entries, weights = map(groups.read, arrays)
-        if not 0 < len(entries) == len(weights):
+        centroids, entries, weights = map(group.read, parts)
+        space = Space(group.says.settings.space, alpha=centroids.shape[1] == 4)
+        is_one = 0 < len(entries) == len(weights) and groups.is_weights(weights, _MAX_PIXELS)
+        if not (is_one and space.holds(centroids)):
             raise StoreError(f"{self.path} is damaged: palette {name} is none")
-        return StoredPalette(centroids, entries, weights, attrs)
+        return StoredPalette(centroids, entries, weights, group.says)
 
     def fit_file(self, name: str) -> Place:
         """Where it is kept how far the fit of the palette `name` is."""
@@ -446,7 +454,7 @@ class Store:
         """Append a partition's indices; they are in the store when the block ends well."""
         folder = self.path / "indices" / palette
         with groups.aside(folder, partition_id, replace=True) as group:
-            chunk = max(1, min(partition.CHUNK_PIXELS, n_pixels))
+            chunk = max(1, min(groups.CHUNK_PIXELS, n_pixels))
             array = groups.create_array(group, "indices", (n_pixels,), (chunk,), dtype)
             buffer, done, filled = np.empty(chunk, dtype), 0, 0
 
@@ -476,29 +484,6 @@ class Store:
                 f"{self.path} --format tokens`"
             )
         return [
-            groups.open_array(groups.open_group(folder / name), "indices")
+            groups.open_group(folder / name, FORMS["indices"]).open("indices")
             for name in self.partition_ids
         ]
-
-
-def check_plan(plan: Any) -> dict[str, Any]:
-    """What was sealed as a plan, of which nothing that is asked for may be missing.
-
-    The images of its partitions are not looked at. Raises StoreError where it is no plan.
-    """
-    if not isinstance(plan, dict):
-        raise StoreError(_NO_PLAN)
-    found = Document(plan)
-    partitions, _ = found["partitions"], found["generation"]  # which none may lack
-    is_plan = (
-        all(type(found[name]) in kinds for name, kinds in _OF_PLAN.items() if name in found)
-        and all(map(_PARTITION_ID.fullmatch, partitions))
-        and all(isinstance(each, list | tuple) for each in partitions.values())
-        and all(0 <= found.get(name, 0) < _MOST for name in ("generation", "settled"))
-        and all(type(n) is int and 0 <= n < _MOST for n in found.get("skipped", {}).values())
-        and all(map(is_path, found.get("inputs", ())))
-        and all(map(is_failure, found.get("failures", ())))
-    )
-    if not is_plan:
-        raise StoreError(_NO_PLAN)
-    return found

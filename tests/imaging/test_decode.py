@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from kmeans_dask.errors import ImageError, NoImageError
-from kmeans_dask.imaging.decode import Band, DecodedImage, _opened, decode, read_size
+from kmeans_dask.imaging.decode import Band, DecodedImage, _open, _opened, decode, read_size
 from kmeans_dask.imaging.metadata import Metadata
 
 Floats = NDArray[np.float64]
@@ -1119,7 +1119,7 @@ def test_what_one_thread_still_decodes_is_not_warned_of_when_another_is_done(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         before = list(warnings.filters)
-        one, other = _opened(tmp_path / "a.png", 99), _opened(tmp_path / "a.png", 99)
+        one, other = (_opened(tmp_path / "a.png", 99, _open) for _ in range(2))
         one.__enter__()
         other.__enter__()
         one.__exit__(None, None, None)

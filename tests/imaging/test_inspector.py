@@ -177,7 +177,7 @@ def test_headers_and_images_made_to_take_time_or_memory_are_bounded(
     for name, content in files(size):
         path = put(tmp_path, name, content)
         for task in ("size", "decode"):
-            answer = inspector.ask_one(Question(task, path, seconds=60, memory=1 << 30))  # type: ignore[arg-type]
+            answer = inspector.ask_one(Question(task, path, seconds=60, memory=1 << 30))
             sentence(answer)
             assert inspector._process is None or peak(inspector._process.pid) < 1 << 30
         (tmp_path / name).unlink()
@@ -190,7 +190,7 @@ def test_mutated_files_are_decoded_or_refused_in_words_of_ours(
     contents = mutations(saved(kind), 2000 if chaos else 40, seed=7)
     paths = [put(tmp_path, f"{number}.img", content) for number, content in enumerate(contents)]
     for task in ("size", "decode"):
-        asked = [Question(task, path, 1 << 16, 60, 1 << 30) for path in paths]  # type: ignore[arg-type]
+        asked = [Question(task, path, 1 << 16, 60, 1 << 30) for path in paths]
         for answer in inspector.ask(asked):
             sentence(answer)
 

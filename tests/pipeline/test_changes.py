@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kmeans_dask.pipeline.changes import Changes, compare, grown
 from kmeans_dask.pipeline.plan import Failure, Plan, Source, cut, make_plan, numbered
+from kmeans_dask.store.records import PLAN
 from tests.pipeline.strategies import noise, save
 
 FOLDERS = ("/a", "/b")
@@ -30,7 +31,7 @@ def plan_of(
     failures: Iterable[Failure] = (),
 ) -> Plan:
     partitions = numbered(cut(list(images), size))
-    return Plan(tuple(inputs), partitions, tuple(failures), 0, first_free=len(partitions))
+    return Plan(tuple(inputs), partitions, tuple(failures), {}, first_free=len(partitions))
 
 
 def moved_on(before: Plan, now: Plan, size: int = 3) -> Plan:
@@ -188,5 +189,5 @@ def test_a_plan_comes_back_from_its_record(
     plan = replace(
         search[0], failures=(Failure(name, name),), skipped={".md": 7}, generation=3, settled=2
     )
-    kept = json.loads(json.dumps(plan.as_record()))
+    kept = PLAN.decode(json.dumps(plan.as_record()).encode())
     assert Plan.of_record(kept) == plan

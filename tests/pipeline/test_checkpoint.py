@@ -23,7 +23,6 @@ from kmeans_dask.pipeline.checkpoint import Checkpoint
 from kmeans_dask.pipeline.fit import FitResult
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.settings import FitSettings
-from kmeans_dask.storage.files import read_sealed
 from kmeans_dask.store import Store
 from tests.clustering.strategies import (
     SEEDS,
@@ -32,6 +31,7 @@ from tests.clustering.strategies import (
     measure_plainly,
     same_fit,
 )
+from tests.documents import read_sealed
 from tests.pipeline.strategies import (
     StoppedError,
     files_in,

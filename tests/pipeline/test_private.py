@@ -50,7 +50,7 @@ def source(name: str, n_pixels: int = 1) -> Source:
 
 
 def plan_of(*partitions: Sequence[Source]) -> Plan:
-    return Plan(("/in",), numbered(map(tuple, partitions)), (), 0)
+    return Plan(("/in",), numbered(map(tuple, partitions)), (), {})
 
 
 def job_below(output: Path) -> Job:

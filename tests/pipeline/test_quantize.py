@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,9 +19,10 @@ from kmeans_dask.clustering.spaces import Space
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.fit import fit, read_fit
+from kmeans_dask.pipeline.plan import Plan
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.quantize import Quantized, judge, nearest_entries
-from kmeans_dask.settings import FitSettings
+from kmeans_dask.settings import DecodeSettings, FitSettings
 from kmeans_dask.store import Store
 from tests.clustering.strategies import SEEDS, same_fit
 from tests.pipeline.strategies import (
@@ -381,8 +382,8 @@ def test_threads_make_no_difference(space: str) -> None:
 def store_of(path: Path, counts: ColorCounts, transparent: bool, weights: NDArray[Any]) -> Store:
     """A store as counting and weighing leave it; without images."""
     tally = Tally(1, counts.pixels, 1, int(transparent), int(not counts.is_opaque), 0)
-    store = Store.create(path, {"partitions": {}, "generation": 1}, {})
-    store.write_colors(counts, {**asdict(tally), "generation": 1})
+    store = Store.create(path, Plan((), {}, (), {}).as_record(), DecodeSettings().of_result)
+    store.write_colors(counts, tally.as_record(1))
     store.write_weighed(weights)
     return store
 

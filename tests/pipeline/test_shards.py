@@ -60,10 +60,10 @@ def engine() -> Iterator[Engine]:
 
 def total_of(path: Path, counts: ColorCounts, translucent: int = 0) -> Store:
     """A store that holds a total only."""
-    plan = Plan((), {}, (), 0)
-    store = Store.create(path, plan.as_record(), {"decode": DecodeSettings().of_result})
+    plan = Plan((), {}, (), {})
+    store = Store.create(path, plan.as_record(), DecodeSettings().of_result)
     tally = Tally(1, counts.pixels, 1, 0, translucent, 0)
-    store.write_colors(counts, {**vars(tally), "generation": plan.generation})
+    store.write_colors(counts, tally.as_record(plan.generation))
     return store
 
 

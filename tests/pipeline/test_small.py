@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from kmeans_dask.pipeline import small
-from kmeans_dask.pipeline.plan import MAX_IMAGES, Plan, Source
+from kmeans_dask.pipeline.plan import Plan, Source
 from kmeans_dask.pipeline.small import is_quick, is_safe, is_small
 from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings
+from kmeans_dask.store.records import MAX_IMAGES
 from tests.command import run_here
 from tests.pipeline.strategies import noise, save
 
@@ -20,7 +21,7 @@ def plan_of(*n_pixels: int) -> Plan:
     sources = tuple(
         Source(f"/{n}", f"{n}", f"{n}", 1, 1, pixels) for n, pixels in enumerate(n_pixels)
     )
-    return Plan((), {"000000": sources}, (), 0)
+    return Plan((), {"000000": sources}, (), {})
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_what_takes_long_to_write_is_not(effort: int, expected: bool) -> None:
 def test_what_cannot_be_read_ends_no_process(tmp_path: Path) -> None:
     (tmp_path / "0").write_bytes(b"none")
     source = Source(str(tmp_path / "0"), "0", "0", 4, 1, 1)
-    assert is_safe(Plan((), {"000000": (source,)}, (), 0), DecodeSettings())
+    assert is_safe(Plan((), {"000000": (source,)}, (), {}), DecodeSettings())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from kmeans_dask.pipeline import sweep as module
 from kmeans_dask.pipeline.plan import make_plan
 from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.sweep import Sweep, sweep
-from kmeans_dask.settings import EncodeSettings, FitSettings
+from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
 from tests.conftest import photograph
 from tests.pipeline.strategies import job, noise, save
 
@@ -33,7 +33,10 @@ def folder(tmp_path: Path) -> Path:
 
 def swept(folder: Path, store: Path, encode: EncodeSettings) -> Sweep:
     with connect(workers=0) as engine:
-        return sweep(make_plan([folder]), store, engine, Progress(), COLORS, FitSettings(), encode)
+        decode = DecodeSettings(flat=encode.flat)
+        return sweep(
+            make_plan([folder]), store, engine, Progress(), COLORS, FitSettings(), encode, decode
+        )
 
 
 @pytest.mark.parametrize("dither", [0.0, 1.0])

@@ -109,7 +109,7 @@ def writer(output: Path, *names: str, calls: list[str] | None = None) -> Callabl
             pixels=3,
             squared_error=1 << 70,
             failures=(Failure("/in/b", "broken"),),
-            gallery=Gallery.of([row], ((1, 2, 3, 4, 5, 6),)),
+            gallery=Gallery.of([row] * len(names), ((1, 2, 3, 4, 5, 6),)),
             files=tuple(written),
         )
 

@@ -23,6 +23,7 @@ from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.imaging.palette_files import read_entries
 from kmeans_dask.pipeline.gallery import Gallery
 from kmeans_dask.pipeline.plan import Failure
+from kmeans_dask.pipeline.work import _RECORD
 from kmeans_dask.pipeline.write import (
     Encoded,
     Mapped,
@@ -472,4 +473,5 @@ def test_what_was_encoded_comes_back_from_its_record(photo: Sample, tmp_path: Pa
     found = write_image({**record, "kept_as": "\udcff\n.png"}, seen, tmp_path, ALWAYS, None)
     total = found + Encoded(squared_error=1 << 80, failures=(Failure("/a\udcff", "b"),))
     assert found.compressed == len(found.gallery.rows) == len(found.files) == 1
-    assert Encoded.of_record(json.loads(json.dumps(total.as_record()))) == total
+    kept = _RECORD.decode(json.dumps(total.as_record()).encode())
+    assert kept.encoded == total

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from kmeans_dask.imaging import palette_files
-from kmeans_dask.pipeline import plan, record
-from kmeans_dask.storage import files
-from kmeans_dask.store import groups
+from kmeans_dask.pipeline import plan, record, work
+from kmeans_dask.storage.documents import Form
+from kmeans_dask.store import records
+
+FORMS: dict[str, Form[Any]] = {
+    "plans": records.PLAN,
+    "partitions": records.PARTITION,
+    "palettes": records.PALETTE,
+    "stores": records.STORE,
+    "records of images": work._RECORD,
+    "jobs": work._JOB,
+    "`report.json`": record._RECORD,
+}
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "SECURITY.md").read_text()
@@ -26,9 +37,5 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"Beyond {plan.MAX_DEPTH} within each other" in TEXT
     assert palette_files.MAX_BYTES == 1 << 20
     assert "at most 1 MiB" in TEXT
-    assert record._MAX_BYTES == 64 << 20
-    assert "records 64 MiB" in TEXT
-    assert groups._MAX_DOCUMENT == 1 << 30
-    assert "documents of a store 1 GiB" in TEXT
-    assert files._MAX_BYTES == 2 << 30
-    assert "sealed files 2 GiB" in TEXT
+    for kind, form in FORMS.items():
+        assert f"{kind} {form.at_most >> 20} MiB" in TEXT, kind

@@ -14,8 +14,8 @@ from PIL import Image
 
 from kmeans_dask.cluster import connect
 from tests.pipeline.strategies import noise, save
+from tests.reliability.faults import Faults
 from tests.reliability.jobs import started, until
-from tests.reliability.test_hostile import SITE
 
 
 def look() -> tuple[str, list[str]]:
@@ -57,24 +57,18 @@ def test_it_is_below_the_folder_that_dask_is_told_of(tmp_path: Path) -> None:
 
 
 def test_it_is_removed_when_a_worker_was_killed_and_the_job_interrupted(tmp_path: Path) -> None:
-    for folder in ("site", "tmp"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
+    (tmp_path / "tmp").mkdir()
     for number in range(3):
         save(tmp_path / "in" / f"{number}.png", noise(number))
-    Image.new("RGB", (20, 20), "red").save(tmp_path / "in" / "hang.png")
-    log = tmp_path / "log"
-    log.touch()
-    path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
-    environment = {
-        "PYTHONPATH": path, "KILLED_LOG": str(log), "TMPDIR": str(tmp_path / "tmp"),
-    }  # fmt: skip
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "in" / "held.png")
+    faults = Faults(tmp_path)
+    environment = {**faults.environment, "TMPDIR": str(tmp_path / "tmp")}
     words = ("compress", tmp_path / "in", tmp_path / "out", "-k", "4", "--workers", "1")
     with started(*words, "--partition-pixels", "400", environment=environment) as job:
-        assert until(lambda: "hang.png" in log.read_text(), job), job.said()
+        assert until(lambda: bool(faults.workers()), job), job.said()
         assert list((tmp_path / "tmp").glob("kmeans-dask-*/dask-scratch-space/*"))
-        os.kill(int(log.read_text().split()[1]), signal.SIGKILL)
-        assert until(lambda: log.read_text().count("hang.png") == 2, job), job.said()
+        os.kill(faults.workers()[0], signal.SIGKILL)
+        assert until(lambda: len(faults.workers()) == 2, job), job.said()
         job.process.send_signal(signal.SIGTERM)
         assert job.wait() == 143, job.said()
         assert not job.strays()

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.storage import files
-from kmeans_dask.storage.files import DamagedError, read_sealed, write_file, write_sealed
+from kmeans_dask.storage.documents import DamagedError, Form
+from kmeans_dask.storage.files import read_sealed, write_file, write_sealed
 from tests.pipeline.strategies import files_in
 
 # -- whole files ------------------------------------------------------------------------------
@@ -90,18 +90,21 @@ VALUES = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text(st.characters(codec=None, exclude_categories=()), max_size=9),
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters() | st.sampled_from("\uffff\udc80\udcff\\"), max_size=9),
     lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.text(max_size=3), inside),
     max_leaves=6,
 )
+
+
+ANY: Form[Any] = Form(object, 1 << 20)
 
 
 @contextmanager
 def sealed(value: Any) -> Iterator[Path]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.json"
-        write_sealed(path, value)
+        write_sealed(path, value, ANY)
         yield path
 
 
@@ -109,7 +112,7 @@ def sealed(value: Any) -> Iterator[Path]:
 @settings(deadline=None)
 def test_what_was_sealed_comes_back(value: Any) -> None:
     with sealed(value) as path:
-        assert read_sealed(path) == value
+        assert read_sealed(path, ANY) == value
         assert [each.name for each in path.parent.iterdir()] == ["a.json"]
 
 
@@ -123,7 +126,7 @@ def test_any_byte_of_a_sealed_file_that_changes_is_noticed(value: Any, data: st.
         changed[place] ^= data.draw(st.integers(1, 255))
         path.write_bytes(changed)
         with pytest.raises(DamagedError):
-            read_sealed(path)
+            read_sealed(path, ANY)
 
 
 @given(VALUES, st.data())
@@ -136,31 +139,25 @@ def test_a_sealed_file_that_is_cut_or_goes_on_is_noticed(value: Any, data: st.Da
         for damaged in (content[:length], content + more, more + content):
             path.write_bytes(damaged)
             with pytest.raises(DamagedError):
-                read_sealed(path)
+                read_sealed(path, ANY)
 
 
-def test_a_sealed_file_that_is_not_there_or_too_large_is_said_to_be_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sealed_file_that_is_not_there_or_too_large_is_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        read_sealed(tmp_path / "a.json")
-    write_sealed(tmp_path / "a.json", list(range(100)))
+        read_sealed(tmp_path / "a.json", ANY)
+    write_sealed(tmp_path / "a.json", list(range(100)), ANY)
     size = (tmp_path / "a.json").stat().st_size
-    monkeypatch.setattr(files, "_MAX_BYTES", size)
-    assert read_sealed(tmp_path / "a.json") == list(range(100))
-    monkeypatch.setattr(files, "_MAX_BYTES", size - 1)
+    assert read_sealed(tmp_path / "a.json", Form(list[int], size)) == list(range(100))
     with pytest.raises(DamagedError, match="too large"):
-        read_sealed(tmp_path / "a.json")
+        read_sealed(tmp_path / "a.json", Form(list[int], size - 1))
 
 
-def test_what_could_not_be_read_again_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
     path, value = tmp_path / "a.json", list(range(100))
-    write_sealed(path, value)
-    monkeypatch.setattr(files, "_MAX_BYTES", path.stat().st_size)
-    write_sealed(path, value)
+    write_sealed(path, value, ANY)
+    form = Form(list[int], path.stat().st_size)
+    write_sealed(path, value, form)
     before = path.read_bytes()
     with pytest.raises(UsageError, match=r"361 bytes, .* at most 356 .*: name fewer images"):
-        write_sealed(path, [*value, 1000])
+        write_sealed(path, [*value, 1000], form)
     assert files_in(tmp_path) == {"a.json": before}

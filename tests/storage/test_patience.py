@@ -20,7 +20,8 @@ from kmeans_dask.errors import ImageError, StoreError, UnreachableError, UsageEr
 from kmeans_dask.imaging.decode import decode
 from kmeans_dask.storage import Remote, locks, patience, remote
 from kmeans_dask.storage.locks import locked
-from kmeans_dask.store.groups import aside, find_group, open_array, read, write
+from kmeans_dask.store.groups import aside, open_group, read, write
+from kmeans_dask.store.records import FORMS
 from kmeans_dask.watchdog import time_limit
 from tests.storage.server import (
     SECRET,
@@ -373,7 +374,7 @@ def test_an_array_is_written_and_read_while_answers_fail(
                 write(group, "codes", values)
         else:
             np.testing.assert_array_equal(
-                read(open_array(find_group(top / "g", "r"), "codes")), values
+                read(open_group(top / "g", FORMS["weighed"]).open("codes")), values
             )
         assert len(seen) == FAILS
 
@@ -385,7 +386,7 @@ def test_a_store_that_cannot_be_reached_is_not_called_damaged(
     top = Remote(bucket.url("s"))
     with aside(top, "g") as group:
         write(group, "codes", np.arange(50, dtype=np.uint32))
-    array = open_array(find_group(top / "g", "r"), "codes")
+    array = open_group(top / "g", FORMS["weighed"]).open("codes")
     between.change = gone
     with pytest.raises(UnreachableError, match="the object store does not answer"):
         read(array)

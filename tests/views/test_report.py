@@ -15,8 +15,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kmeans_dask.cluster import connect
-from kmeans_dask.errors import ClusterError
 from kmeans_dask.views.report import render_report
 from tests.conftest import Launch, photograph
 from tests.views.pages import Reader, show
@@ -204,25 +202,6 @@ def test_thumbnails_are_scaled_alike_and_each_image_is_shown_once(tmp_path: Path
         assert kind == "data:image/webp;base64"
         with Image.open(io.BytesIO(base64.b64decode(code))) as image:
             assert image.size == (420, 210)
-
-
-def test_workers_that_are_gone_cost_thumbnails_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = [picture(tmp_path, f"{n}.png") for n in range(3)]
-    with connect(workers=0) as engine:
-        arrived: list[Any] = []
-
-        def result(handle: Any) -> Any:
-            if len(arrived) == 2:
-                raise ClusterError("task was given up")
-            arrived.append(handle)
-            return handle
-
-        monkeypatch.setattr(engine, "result", result)
-        page = Reader(render_report(job(worst=rows), tmp_path / "out", engine))
-    assert len(page.pictures) == 2 * 2
-    assert len(page.data["rows"]) == 120
 
 
 def test_files_that_are_gone_broken_huge_or_no_files_cost_their_thumbnail_only(

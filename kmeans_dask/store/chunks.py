@@ -1,0 +1,107 @@
+"""Chunks as they lie in a store: counted where they are, and none larger than it should be.
+
+Nothing is asked for that an array only says it has: the cost goes with what is really there.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore, WrapperStore
+
+from kmeans_dask.errors import StoreError
+from kmeans_dask.storage import Place, Remote
+from kmeans_dask.store.objects import Objects
+from kmeans_dask.store.records import ArrayDocument
+
+_HEADER = 16  # bytes; those from the fifth on say how many there will be (c-blosc, README_HEADER)
+_CHECKSUM = 4
+_DOCUMENT = "zarr.json"
+
+
+def open_chunks(path: Place, data: bytes, document: ArrayDocument) -> zarr.Array[Any]:
+    """The array at `path` to read, of whose document this is the content.
+
+    Raises StoreError where a chunk is missing, or is none.
+    """
+    size = math.prod(document.chunks) * np.dtype(document.data_type).itemsize
+    expected = -(-document.shape[0] // document.chunks[0])
+    tail = len(document.shape) - 1
+    missing = expected - sum(
+        _is_chunk(path, parts, expected, n_bytes, size + _HEADER + _CHECKSUM)
+        for parts, n_bytes in (_remote(path) if isinstance(path, Remote) else _local(path, tail))
+        if parts[1:] == ("0",) * tail
+    )
+    if missing:  # Zarr would read zeros
+        raise StoreError(f"{path} is damaged: {missing} of its chunks are missing")
+    if isinstance(path, Remote):
+        store = CheckedStore(Objects(path.bucket, read_only=True), path, data, size)
+        return zarr.open_array(store, path=path.key, mode="r", zarr_format=3)
+    store = CheckedStore(LocalStore(path, read_only=True), path, data, size)
+    return zarr.open_array(store, mode="r", zarr_format=3)
+
+
+def _is_chunk(path: Place, parts: tuple[str, ...], n: int, n_bytes: int, most: int) -> bool:
+    """Whether that is one of the first `n` chunks. Raises StoreError where it is too large."""
+    number = parts[0]
+    if not (number.isdecimal() and number.isascii() and len(number) < 20 and int(number) < n):
+        return False
+    if n_bytes > most:
+        raise StoreError(f"{path} is damaged: its chunk {number} has {n_bytes:,} bytes")
+    return str(int(number)) == number
+
+
+def _local(path: Path, tail: int) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Names below `c` and sizes of the files that may be chunks; no links, pipes or devices."""
+    folder = path / "c"
+    if path.is_symlink() or folder.is_symlink() or not folder.is_dir():
+        return
+    for name in os.listdir(folder):  # noqa: PTH208 - of names there are many, of paths few
+        parts = (name, *["0"] * tail)
+        with suppress(OSError):
+            status = folder.joinpath(*parts).lstat()
+            if stat.S_ISREG(status.st_mode) and not (folder / name).is_symlink():
+                yield parts, status.st_size
+
+
+def _remote(path: Remote) -> Iterator[tuple[tuple[str, ...], int]]:
+    folder = path / "c"
+    for found in folder.walk():
+        yield found.relative_to(folder).parts, found.stat().st_size
+
+
+class CheckedStore(WrapperStore[Any]):
+    """A store of one array, whose document is known, and whose chunks unpack to what they should.
+
+    place: where the array is; size: bytes of a chunk
+    """
+
+    def __init__(self, store: Any, place: Place, document: bytes, size: int) -> None:
+        super().__init__(store)
+        self.place, self._document, self._size = place, document, size
+
+    def _with_store(self, store: Any) -> CheckedStore:
+        return type(self)(store, self.place, self._document, self._size)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """As `Store` has it. Raises ValueError for what Blosc would make something else of."""
+        if key.endswith(_DOCUMENT):
+            return prototype.buffer.from_bytes(self._document)
+        found: Buffer | None = await self._store.get(key, prototype, byte_range)
+        if found is not None:
+            header = found[:_HEADER].to_bytes()
+            if len(header) < _HEADER or int.from_bytes(header[4:8], "little") != self._size:
+                raise ValueError(f"a chunk of it does not unpack to {self._size:,} bytes")
+        return found
