@@ -427,8 +427,8 @@ def test_an_image_that_comes_too_slowly_fails_by_name_and_ends_no_process(
         )
     else:
         between.change = of_image(lambda request, answer: replace(answer, until=over))
-    late = "takes longer than 1 s to fetch: quarantined"
-    with pytest.raises(ImageError, match=late), time_limit(1.0):
+    late = "takes longer than 3 s to fetch: quarantined"
+    with pytest.raises(ImageError, match=late), time_limit(3.0):
         decode(image)
     over.set()
 
@@ -440,7 +440,7 @@ def test_the_time_of_an_image_is_for_all_that_is_read_of_it(
     over = threading.Event()
     between.change = of_image(lambda request, answer: replace(answer, until=over))
     status = as_listed(image)
-    with pytest.raises(TimeoutError, match="takes longer than 1 s to fetch"), time_limit(1.0):
+    with pytest.raises(TimeoutError, match="takes longer than 3 s to fetch"), time_limit(3.0):
         image.read_range(0, 100, status)
     over.set()
 
@@ -455,7 +455,7 @@ def test_an_image_that_never_comes_whole_fails_by_name(
     change: Change, image: Remote, between: Between
 ) -> None:
     between.change = of_image(change)
-    with pytest.raises(ImageError, match=r"cannot be fetched .*: quarantined"), time_limit(0.5):
+    with pytest.raises(ImageError, match=r"cannot be fetched .*: quarantined"), time_limit(3.0):
         decode(image)
 
 
@@ -475,7 +475,7 @@ def test_an_outage_of_the_store_is_no_fault_of_an_image(
         raise Cut
 
     between.before = away
-    with pytest.raises(UnreachableError), time_limit(0.2):
+    with pytest.raises(UnreachableError), time_limit(3.0):
         decode(image)
     over.set()
 
@@ -484,8 +484,8 @@ def test_what_an_outage_takes_is_not_of_the_time_of_an_image(
     image: Remote, between: Between
 ) -> None:
     seen = list[Request]()
-    between.change = at_first(status(503), seen, fails=400)  # of which all take longer than 1 s
-    with time_limit(1.0):
+    between.change = at_first(status(503), seen, fails=400)  # which take longer than 3 s
+    with time_limit(3.0):
         assert decode(image).width == 80
     assert len(seen) == 400
 
