@@ -52,7 +52,7 @@ from kmeans_dask.imaging.formats import (
     sniff,
 )
 from kmeans_dask.imaging.jpeg import read_deep_jpeg, read_jpeg_header
-from kmeans_dask.imaging.jpeg2000 import read_deep_jpeg2000, read_jpeg2000_header
+from kmeans_dask.imaging.jpeg2000 import read_odd_jpeg2000, read_jpeg2000_header
 from kmeans_dask.imaging.metadata import Metadata, read_metadata
 from kmeans_dask.imaging.samples import Samples, import_codecs
 from kmeans_dask.imaging.tiff import read_layout, read_samples
@@ -357,8 +357,8 @@ def _open_jpeg2000(file: IO[bytes]) -> _Opened:
     samples = partial(_jpeg2000_samples, file, header)
     return _Opened(
         (header.width, header.height),
-        None if header.is_deep else _pillow("JPEG2000", file),
-        samples if header.is_deep else None,
+        _pillow("JPEG2000", file) if header.suits_pillow else None,
+        None if header.suits_pillow else samples,
         lambda: header.profile,
     )
 
@@ -397,7 +397,7 @@ def _png_samples(file: IO[bytes]) -> Samples:
 
 
 def _jpeg2000_samples(file: IO[bytes], header: Any) -> Samples:
-    return read_deep_jpeg2000(_all_of(file), header)
+    return read_odd_jpeg2000(_all_of(file), header)
 
 
 # -- decoding ---------------------------------------------------------------------------------
