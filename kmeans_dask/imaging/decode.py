@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image, ImageFile, ImagePalette
 
 from kmeans_dask.errors import ImageError, NoImageError, UnreachableError
+from kmeans_dask.imaging.bmp import read_bmp_header
 from kmeans_dask.imaging.color import is_srgb, to_rgb
 from kmeans_dask.imaging.color_tags import profile_of_avif, profile_of_bmp, profile_of_png
 from kmeans_dask.imaging.formats import (
@@ -51,9 +52,10 @@ from kmeans_dask.imaging.formats import (
     other_image,
     sniff,
 )
-from kmeans_dask.imaging.jpeg import read_deep_jpeg, read_jpeg_header
-from kmeans_dask.imaging.jpeg2000 import read_odd_jpeg2000, read_jpeg2000_header
+from kmeans_dask.imaging.jpeg import read_deep_jpeg, read_jpeg_header, read_jpeg_tags
+from kmeans_dask.imaging.jpeg2000 import read_jpeg2000_header, read_odd_jpeg2000
 from kmeans_dask.imaging.metadata import Metadata, read_metadata
+from kmeans_dask.imaging.netpbm import refusal_of_netpbm
 from kmeans_dask.imaging.samples import Samples, import_codecs
 from kmeans_dask.imaging.tiff import read_layout, read_samples
 from kmeans_dask.settings import MAX_PIXELS, White
@@ -317,8 +319,19 @@ def _open(kind: str, file: IO[bytes]) -> _Opened:
         header = read_jpeg_header(file)
         _refuse(header.refusal() if header else None)
         if header and header.is_deep:
-            size = header.width, header.height
-            return _Opened(size, None, lambda: read_deep_jpeg(_all_of(file), header))
+            orientation, profile = read_jpeg_tags(file)
+            return _Opened(
+                (header.width, header.height),
+                None,
+                lambda: read_deep_jpeg(_all_of(file), header),
+                lambda: profile,
+                orientation,
+            )
+    if kind == "BMP":
+        bmp = read_bmp_header(file)
+        _refuse(bmp.refusal() if bmp else None)
+    if kind == "PPM":
+        _refuse(refusal_of_netpbm(file))
     image = _pillow(kind, file)
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ImageError(f"{NAMES[kind]} of more than one frame: animations are not supported")

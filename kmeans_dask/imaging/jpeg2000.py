@@ -99,7 +99,9 @@ class Jpeg2000Header:
         if self.bits[0] > 16:
             return f"a JPEG 2000 image of {self.bits[0]} bits a sample, beyond 16"
         if any(spacing != (1, 1) for spacing in self.spacings) or self.color_space == _SYCC:
-            return "a JPEG 2000 image of reduced colours (sYCC) in this layout, which is not supported"
+            return (
+                "a JPEG 2000 image of reduced colours (sYCC) in this layout, which is not supported"
+            )
         return None
 
 

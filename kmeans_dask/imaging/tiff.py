@@ -114,7 +114,9 @@ class Layout:
             return "a TIFF of inks that are not said to be CMYK, which is not supported"
         layout = " and planar" * self.planar + " and an extra band" * bool(self.extra)
         if self.photometric == _LAB and (self.bits[0] != 8 or layout):
-            return f"a TIFF of CIELab colours of {self.bits[0]} bits{layout}, which is not supported"
+            return (
+                f"a TIFF of CIELab colours of {self.bits[0]} bits{layout}, which is not supported"
+            )
         if self.photometric == _YCBCR and not self.suits_pillow:
             return f"a TIFF of YCbCr colours of {self.bits[0]} bits in this layout, which is not supported"
         return None

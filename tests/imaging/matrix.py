@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyvips
 from numpy.typing import NDArray
 
 from kmeans_dask.errors import ImageError
@@ -75,8 +76,7 @@ def _mismatch(case: Case, path: Path, judge: Judge | None) -> str:
 
 
 def difference(found: Pixels, wanted: NDArray[np.generic], tolerance: float) -> str:
-    """How two pictures differ; nothing where they do not. Nobody sees the colours of what is clear.
-    """
+    """How two pictures differ; nothing where they do not. Nobody sees the colours of what is clear."""
     if found.shape != wanted.shape:
         return f"has shape {found.shape} and not {wanted.shape}"
     off = np.abs(found.astype(float) - wanted.astype(float))
@@ -113,8 +113,7 @@ def ramps(channels: int, bits: int, size: tuple[int, int] = (20, 37)) -> NDArray
 
 
 def blocks(channels: int, size: tuple[int, int] = (48, 64), side: int = 16) -> Pixels:
-    """(h, w, channels): large squares of one colour each, which lossy codecs keep within a little.
-    """
+    """(h, w, channels): large squares of one colour each, which lossy codecs keep within a little."""
     rng = np.random.default_rng(3)
     few = rng.integers(16, 240, (size[0] // side + 1, size[1] // side + 1, channels))
     whole = few.repeat(side, axis=0).repeat(side, axis=1)
@@ -123,11 +122,9 @@ def blocks(channels: int, size: tuple[int, int] = (48, 64), side: int = 16) -> P
 
 def by_vips(content: bytes) -> NDArray[np.float64]:
     """(h, w, 4), as libvips has the file, upright; profiles are not applied."""
-    import pyvips
-
+    pyvips.cache_set_max(0)  # else a buffer at the same place is taken for the same file
     image = pyvips.Image.new_from_buffer(content, "").autorot()
-    values = image.numpy()
-    values = values[..., None] if values.ndim == 2 else values
+    values = image.numpy().reshape(image.height, image.width, image.bands)
     full = 65535 if values.dtype == np.uint16 else 255
     n = values.shape[2]
     alphas = values[..., -1] if n in (2, 4) else None
