@@ -7,8 +7,8 @@
   previews, the photograph is taken, as JPEG viewers do; smaller copies of a TIFF's page are none.)
 - EXIF orientation is applied.
 - Colours are converted to sRGB, relative colorimetric with black point compensation, from what
-  the file says they are: an ICC profile, or PNG's cICP, sRGB, gAMA and cHRM, AVIF's `nclx`, the
-  lights of a BMP. A profile that does not fit the image changes nothing. One beyond the limit is
+  the file says they are: an ICC profile, or PNG's cICP, sRGB, gAMA and cHRM, AVIF's `nclx`.
+  A profile that does not fit the image changes nothing. One beyond the limit is
   refused, image and all: without it the colours would be others. So are PQ and HLG.
 - Grey, bilevel and palette images become RGB. CMYK without a profile is converted naively.
 - 16-bit samples are scaled, not clipped: 65535 becomes 255, or the sample that is named as white.

@@ -77,7 +77,7 @@ class Layout:
 
     @property
     def alpha_at(self) -> int | None:
-        """Which of the extra samples is alpha: to all readers, too, a single one of no said kind."""
+        """Which of the extra samples is alpha: to all readers a single one of no kind is, too."""
         said = (i for i, kind in enumerate(self.extra) if kind in (_PREMULTIPLIED, _STRAIGHT))
         return next(said, 0 if self.extra == (_UNSAID,) else None)
 
@@ -118,7 +118,7 @@ class Layout:
                 f"a TIFF of CIELab colours of {self.bits[0]} bits{layout}, which is not supported"
             )
         if self.photometric == _YCBCR and not self.suits_pillow:
-            return f"a TIFF of YCbCr colours of {self.bits[0]} bits in this layout, which is not supported"
+            return f"a TIFF of YCbCr of {self.bits[0]} bits in this layout, which is not supported"
         return None
 
     @property
