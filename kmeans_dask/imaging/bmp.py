@@ -29,11 +29,13 @@ class BmpHeader:
     """A header.
 
     masks: of red, green, blue and alpha in a pixel
+    colors: entries of the palette; 0 for as many as pixels can tell apart
     """
 
     bits: int
     compression: int
     masks: tuple[int, int, int, int]
+    colors: int = 0
 
     def refusal(self) -> str | None:
         """Why it is not decoded; None where nothing speaks against it."""
@@ -42,6 +44,8 @@ class BmpHeader:
         if self.bits not in _DEPTHS.get(self.compression, ()):
             how = f"{self.bits} bits a pixel in compression {self.compression}"
             return f"a BMP of {how}, which is not supported"
+        if self.bits <= 8 and self.colors > 1 << self.bits:
+            return f"a BMP of {self.colors} colours, where {self.bits} bits a pixel are too few"
         if self.compression == _MASKS and self.masks not in _KNOWN_MASKS[self.bits]:
             masks = ", ".join(f"{mask:X}" for mask in self.masks)
             return f"a BMP of the bit masks {masks}, which are not supported"
@@ -60,4 +64,5 @@ def read_bmp_header(file: IO[bytes]) -> BmpHeader | None:
     bits, compression = struct.unpack_from("<HI", header, 14)
     red, green, blue = struct.unpack_from("<3I", header, 40)
     alpha = int.from_bytes(header[52:56], "little") if size >= 56 else 0
-    return BmpHeader(bits, compression, (red, green, blue, alpha))
+    colors = int.from_bytes(header[32:36], "little")
+    return BmpHeader(bits, compression, (red, green, blue, alpha), colors)

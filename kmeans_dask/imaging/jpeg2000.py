@@ -6,6 +6,7 @@ palette, component mapping and channel definition boxes).
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass
 from typing import IO, Literal
@@ -55,23 +56,31 @@ class Jpeg2000Header:
             return "premultiplied"
         if types:
             return "straight" if _STRAIGHT in types else None
-        return "straight" if len(self.bits) in (2, 4) and self.color_space != _CMYK else None
+        return "straight" if len(self.bits) in (2, 4) and not self.is_cmyk else None
+
+    @property
+    def is_cmyk(self) -> bool:
+        """Whether its colours are inks."""
+        return self.color_space == _CMYK or (self.profile or b"")[16:20] == b"CMYK"
 
     @property
     def suits_pillow(self) -> bool:
         """Whether Pillow gives what the file has.
 
         It shifts samples of other than 8 bits, reads of palettes only those of 3 times 8 bits, and
-        takes channels as they come. A single one of 9 to 16 bits it moves up to 16 bits, which
+        takes channels as they come. A single one of 10 to 16 bits it moves up to 16 bits, which
         loses nothing.
         """
         n = len(self.precisions)
-        if self.palette or self.alpha == "premultiplied" or (n == 1 and self.color_space == _SRGB):
+        unnamed_inks = self.is_cmyk and self.color_space != _CMYK
+        if self.palette or self.alpha == "premultiplied" or unnamed_inks:
+            return False
+        if n == 1 and self.color_space == _SRGB:
             return False
         if any(number != i or of != (i + 1 if kind == _COLOR else 0)
                for i, (number, kind, of) in enumerate(self.channels)):  # fmt: skip
             return False
-        is_grey = n == 1 and 8 < self.precisions[0] <= 16
+        is_grey = n == 1 and 9 < self.precisions[0] <= 16
         return is_grey or all(bits == 8 for bits in self.precisions)
 
     def refusal(self) -> str | None:
@@ -81,7 +90,7 @@ class Jpeg2000Header:
             return f"a JPEG 2000 image of {n} components, which is not supported"
         n_colors = n - (self.alpha is not None)
         said = [kind for _, kind, _ in self.channels]
-        if n_colors != (4 if self.color_space == _CMYK else 3 if n_colors > 1 else 1) or any(
+        if n_colors != (4 if self.is_cmyk else 3 if n_colors > 1 else 1) or any(
             kind not in (_COLOR, _STRAIGHT, _PREMULTIPLIED) for kind in said
         ):
             return f"a JPEG 2000 image of {n} components, of which one is no colour and no alpha"
@@ -157,16 +166,28 @@ def _channels_of(header: bytes) -> tuple[tuple[int, int, int], ...]:
     return ()
 
 
+def _without_profile(data: bytes) -> bytes:
+    """The same samples, said to be sRGB: imagecodecs would convert them by a profile."""
+    file = io.BytesIO(data)
+    start = next(at for kind, at, _ in top_boxes(file) if kind == b"jp2h")
+    header = old = read_box(file, b"jp2h")
+    for color in inner_boxes(old, b"colr"):
+        if color[:1] in (b"\x02", b"\x03") and len(color) >= 7:
+            said = b"\x01" + color[1:3] + struct.pack(">I", _SRGB)
+            header = header.replace(color, said + color[7:], 1)
+    return data[:start] + header + data[start + len(old) :]
+
+
 def read_odd_jpeg2000(data: bytes, header: Jpeg2000Header) -> Samples:
     """The samples of an image that Pillow does not read rightly. Raises ImageError."""
     bits = header.bits[0]
     codecs = import_codecs(f"a JPEG 2000 image of {len(header.bits)} x {bits} bits a pixel")
-    values = codecs.jpeg2k_decode(data)
+    values = codecs.jpeg2k_decode(_without_profile(data) if header.profile else data)
     if values.ndim == 2:
         values = values[..., None]
     if values.shape[2] != len(header.bits):
         raise ImageError("a JPEG 2000 image that is damaged: its components are not what it says")
-    if header.color_space == _CMYK:
+    if header.is_cmyk:
         return Samples(values, "cmyk", bits)
     n_colors = len(header.bits) - (header.alpha is not None)
     return Samples(values, "grey" if n_colors == 1 else "rgb", bits, alpha=header.alpha)

@@ -104,7 +104,7 @@ class Layout:
                 f"a TIFF of photometric interpretation {self.photometric}, which is not supported"
             )
         if self.n_colors != _COLORS[self.photometric] or self.extra.count(_UNSAID) > 1:
-            return f"a TIFF of {len(self.bits)} bands, which are no colours"
+            return f"a TIFF of {_counted(len(self.bits), 'band')} that are no colours"
         if self.photometric == _CMYK and self.extra:
             beside = "an alpha channel" if _UNSAID not in self.extra else "another band"
             return f"a TIFF of CMYK and {beside}, which is not supported"
@@ -114,9 +114,7 @@ class Layout:
             return "a TIFF of inks that are not said to be CMYK, which is not supported"
         layout = " and planar" * self.planar + " and an extra band" * bool(self.extra)
         if self.photometric == _LAB and (self.bits[0] != 8 or layout):
-            return (
-                f"a TIFF of CIELab colours of {self.bits[0]} bits{layout}, which is not supported"
-            )
+            return f"a TIFF of CIELab of {self.bits[0]} bits{layout}, which is not supported"
         if self.photometric == _YCBCR and not self.suits_pillow:
             return f"a TIFF of YCbCr of {self.bits[0]} bits in this layout, which is not supported"
         return None
@@ -278,6 +276,10 @@ def _shown(tags: Mapping[int, Any]) -> tuple[int, int] | None:
         found = {name: int(value[:9]) for name, value in _SHOWN.findall(text[: 1 << 12])}
     low, high = found.get(b"min", _first(tags, _SMIN, 0)), found.get(b"max", _first(tags, _SMAX, 0))
     return (int(low), int(high)) if 0 <= low < high < 1 << 16 else None
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" + "s" * (n != 1)
 
 
 def _described(layout: Layout) -> str:

@@ -18,6 +18,7 @@ from kmeans_dask.errors import ImageError
 from kmeans_dask.imaging.decode import decode
 
 Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float64]
 Judge = Callable[[bytes], "NDArray[np.generic]"]  # a file to (h, w, 4), straight alpha, 0 to 255
 
 
@@ -76,7 +77,7 @@ def _mismatch(case: Case, path: Path, judge: Judge | None) -> str:
 
 
 def difference(found: Pixels, wanted: NDArray[np.generic], tolerance: float) -> str:
-    """How two pictures differ; nothing where they do not. Nobody sees the colours of what is clear."""
+    """How two pictures differ, if they do. Nobody sees the colours of what is clear."""
     if found.shape != wanted.shape:
         return f"has shape {found.shape} and not {wanted.shape}"
     off = np.abs(found.astype(float) - wanted.astype(float))
@@ -90,13 +91,24 @@ def difference(found: Pixels, wanted: NDArray[np.generic], tolerance: float) -> 
     )
 
 
-def in_srgb(
-    colors: NDArray[np.generic], alphas: NDArray[np.generic] | None, full: int
-) -> NDArray[np.float64]:
+def in_srgb(colors: NDArray[np.generic], alphas: NDArray[np.generic] | None, full: int) -> Floats:
     """(h, w, 1 or 3) samples up to `full`, and alphas (h, w), to (h, w, 4) levels, not rounded."""
     rgb = np.broadcast_to(colors / full * 255, (*colors.shape[:2], 3))
     clear = np.full(colors.shape[:2], 255.0) if alphas is None else alphas / full * 255
     return np.dstack([rgb, clear])
+
+
+def of_inks(inks: NDArray[np.generic], full: int) -> Floats:
+    """(h, w, 4) to (h, w, 3): each ink, and black over it, takes its part of the light."""
+    light: Floats = full - inks.astype(np.float64)
+    found: Floats = light[..., :3] * light[..., 3:] / full
+    return found
+
+
+def straight(colors: NDArray[np.generic], alphas: NDArray[np.generic], full: int) -> Floats:
+    """(h, w, n) that are multiplied by alphas (h, w), no more."""
+    divided: Floats = np.rint(colors.astype(float) * full / np.maximum(alphas, 1.0)[..., None])
+    return np.minimum(full, divided)
 
 
 def ramps(channels: int, bits: int, size: tuple[int, int] = (20, 37)) -> NDArray[np.uint16]:
@@ -112,19 +124,29 @@ def ramps(channels: int, bits: int, size: tuple[int, int] = (20, 37)) -> NDArray
     return np.dstack(planes).astype(np.uint16)
 
 
+def slopes(channels: int, size: tuple[int, int] = (48, 64)) -> Pixels:
+    """(h, w, channels): so gentle that colours of half the resolution change them little."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    planes = [60 + x * 2 + y, 200 - x - y * 2, 40 + x + y * 3, 255 - x * 3]
+    return np.ascontiguousarray(np.dstack(planes)[..., :channels]).astype(np.uint8)
+
+
 def blocks(channels: int, size: tuple[int, int] = (48, 64), side: int = 16) -> Pixels:
-    """(h, w, channels): large squares of one colour each, which lossy codecs keep within a little."""
+    """(h, w, channels): large squares of one colour each, which lossy codecs keep well."""
     rng = np.random.default_rng(3)
     few = rng.integers(16, 240, (size[0] // side + 1, size[1] // side + 1, channels))
     whole = few.repeat(side, axis=0).repeat(side, axis=1)
     return np.ascontiguousarray(whole[: size[0], : size[1]]).astype(np.uint8)
 
 
-def by_vips(content: bytes) -> NDArray[np.float64]:
+def by_vips(content: bytes) -> Floats:
     """(h, w, 4), as libvips has the file, upright; profiles are not applied."""
     pyvips.cache_set_max(0)  # else a buffer at the same place is taken for the same file
     image = pyvips.Image.new_from_buffer(content, "").autorot()
     values = image.numpy().reshape(image.height, image.width, image.bands)
+    if image.interpretation == "cmyk":
+        full = 65535 if values.dtype == np.uint16 else 255
+        return in_srgb(of_inks(values, full), None, full)
     full = 65535 if values.dtype == np.uint16 else 255
     n = values.shape[2]
     alphas = values[..., -1] if n in (2, 4) else None
