@@ -2,8 +2,8 @@
 
 PNG specification, third edition: 11.3.2 (cHRM, gAMA, sRGB, cICP), 4.3 (which of them wins); code
 points of ITU-T H.273, tables 2 (primaries) and 3 (transfer characteristics), as cICP and AVIF's
-`nclx` have them. Curves of television are taken as displays show them, and a gAMA near 1/2.2 that
-stands alone as sRGB: so do browsers.
+`nclx` have them. As browsers do, curves of television are taken as displays show them in a PNG, and
+as sRGB in an AVIF; and a gAMA near 1/2.2 that stands alone is taken as sRGB.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ _PRIMARIES: Mapping[int, Primaries] = {
     7: Primaries(_D65, (0.630, 0.340), (0.310, 0.595), (0.155, 0.070)),
     8: Primaries(_C, (0.681, 0.319), (0.243, 0.692), (0.145, 0.049)),
     9: Primaries(_D65, (0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
-    10: Primaries(_E, (1.0, 0.0), (0.0, 1.0), (1e-6, 1e-6)),
+    10: Primaries(_E, (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)),
     11: Primaries((0.314, 0.351), (0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
     12: Primaries(_D65, (0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
     22: Primaries(_D65, (0.630, 0.340), (0.295, 0.605), (0.155, 0.077)),
 }
 _TELEVISION = Curve(2.4)  # ITU-R BT.1886: how a display shows it
+_OF_TELEVISION = (1, 6, 11, 14, 15)
+_SRGB_TRANSFER = 13
 _CURVES: Mapping[int, Curve] = {
-    **dict.fromkeys((1, 6, 11, 14, 15), _TELEVISION),
+    **dict.fromkeys(_OF_TELEVISION, _TELEVISION),
     4: Curve(2.2),
     5: Curve(2.8),
     7: Curve(1 / 0.45, 1 / 1.1115, 0.1115 / 1.1115, 1 / 4, 0.0912),
@@ -48,6 +50,7 @@ _CURVES: Mapping[int, Curve] = {
 }
 _HIGH_DYNAMIC_RANGE = {16: "PQ", 18: "HLG"}
 _LIKE_SRGB = 0.05  # how far a gamma may be from 1/2.2: libpng's PNG_GAMMA_THRESHOLD
+_MAX_PROFILE = 1 << 24  # bytes
 
 
 def profile_of_png(file: IO[bytes], info: Mapping[Any, Any]) -> bytes | None:
@@ -83,34 +86,24 @@ def profile_of_avif(file: IO[bytes], info: Mapping[Any, Any]) -> bytes | None:
     meta = read_box(file, b"meta")[4:]  # after its version
     for color in inner_boxes(meta, b"iprp", b"ipco", b"colr"):
         if color[:4] == b"nclx" and len(color) >= 8:
-            return _profile_of(*struct.unpack_from(">HH", color, 4))
+            primaries, transfer = struct.unpack_from(">HH", color, 4)
+            transfer = _SRGB_TRANSFER if transfer in _OF_TELEVISION else transfer
+            return _profile_of(primaries, transfer)
     return None
 
 
 def profile_of_bmp(file: IO[bytes]) -> bytes | None:
-    """The profile that a BMP of version 5 embeds, or a profile of the lights that it names."""
+    """The profile that a BMP of version 5 embeds.
+
+    The lights and gammas of version 4 are shown by nobody, and are as often as not upside down.
+    """
     file.seek(14)
     header = file.read(124)
-    kind = header[56:60] if len(header) >= 108 else b""
-    if kind == b"DEBM" and len(header) == 124:  # PROFILE_EMBEDDED, of little end first
-        start, size = struct.unpack_from("<II", header, 112)
-        file.seek(14 + start)
-        return file.read(size) if size < 1 << 24 else None
-    if kind != b"\0\0\0\0" or struct.unpack_from("<I", header)[0] < 108:  # LCS_CALIBRATED_RGB
+    if len(header) < 124 or header[56:60] != b"DEBM":  # PROFILE_EMBEDDED, of little end first
         return None
-    ends = [value / (1 << 30) for value in struct.unpack_from("<9I", header, 60)]
-    gammas = [value / (1 << 16) for value in struct.unpack_from("<3I", header, 96)]
-    lights = [ends[i : i + 3] for i in (0, 3, 6)]
-    if not all(sum(light) > 0 for light in lights) or not all(0.1 < g < 10 for g in gammas):
-        return None
-    xys = [(x / (x + y + z), y / (x + y + z)) for x, y, z in lights]
-    white = [sum(light[i] for light in lights) for i in range(3)]
-    try:
-        return make_profile(
-            Primaries((white[0] / sum(white), white[1] / sum(white)), *xys), Curve(gammas[1])
-        )
-    except ValueError:
-        return None
+    start, size = struct.unpack_from("<II", header, 112)
+    file.seek(14 + start)
+    return file.read(size) if size < _MAX_PROFILE else None
 
 
 def _profile_of(primaries: int, transfer: int) -> bytes | None:

@@ -7,8 +7,8 @@
   previews, the photograph is taken, as JPEG viewers do; smaller copies of a TIFF's page are none.)
 - EXIF orientation is applied.
 - Colours are converted to sRGB, relative colorimetric with black point compensation, from what
-  the file says they are: an ICC profile, or PNG's cICP, sRGB, gAMA and cHRM, AVIF's `nclx`, the
-  lights of a BMP. A profile that does not fit the image changes nothing. One beyond the limit is
+  the file says they are: an ICC profile, or PNG's cICP, sRGB, gAMA and cHRM, AVIF's `nclx`.
+  A profile that does not fit the image changes nothing. One beyond the limit is
   refused, image and all: without it the colours would be others. So are PQ and HLG.
 - Grey, bilevel and palette images become RGB. CMYK without a profile is converted naively.
 - 16-bit samples are scaled, not clipped: 65535 becomes 255, or the sample that is named as white.
@@ -42,6 +42,7 @@ from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image, ImageFile, ImagePalette
 
 from kmeans_dask.errors import ImageError, NoImageError, UnreachableError
+from kmeans_dask.imaging.bmp import read_bmp_header
 from kmeans_dask.imaging.color import is_srgb, to_rgb
 from kmeans_dask.imaging.color_tags import profile_of_avif, profile_of_bmp, profile_of_png
 from kmeans_dask.imaging.formats import (
@@ -52,9 +53,10 @@ from kmeans_dask.imaging.formats import (
     other_image,
     sniff,
 )
-from kmeans_dask.imaging.jpeg import read_deep_jpeg, read_jpeg_header
-from kmeans_dask.imaging.jpeg2000 import read_deep_jpeg2000, read_jpeg2000_header
+from kmeans_dask.imaging.jpeg import read_deep_jpeg, read_jpeg_header, read_jpeg_tags
+from kmeans_dask.imaging.jpeg2000 import read_jpeg2000_header, read_odd_jpeg2000
 from kmeans_dask.imaging.metadata import Metadata, read_metadata
+from kmeans_dask.imaging.netpbm import refusal_of_netpbm
 from kmeans_dask.imaging.png_chunks import size_of_png
 from kmeans_dask.imaging.samples import Samples, import_codecs
 from kmeans_dask.imaging.tiff import read_layout, read_samples
@@ -377,8 +379,19 @@ def _open_format(kind: str, file: IO[bytes]) -> _Opened:
         header = read_jpeg_header(file)
         _refuse(header.refusal() if header else None)
         if header and header.is_deep:
-            size = header.width, header.height
-            return _Opened(size, None, lambda: read_deep_jpeg(_all_of(file), header))
+            orientation, profile = read_jpeg_tags(file)
+            return _Opened(
+                (header.width, header.height),
+                None,
+                lambda: read_deep_jpeg(_all_of(file), header),
+                lambda: profile,
+                orientation,
+            )
+    if kind == "BMP":
+        bmp = read_bmp_header(file)
+        _refuse(bmp.refusal() if bmp else None)
+    if kind == "PPM":
+        _refuse(refusal_of_netpbm(file))
     image = _pillow(kind, file)
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ImageError(f"{NAMES[kind]} of more than one frame: animations are not supported")
@@ -417,8 +430,8 @@ def _open_jpeg2000(file: IO[bytes]) -> _Opened:
     samples = partial(_jpeg2000_samples, file, header)
     return _Opened(
         (header.width, header.height),
-        None if header.is_deep else _pillow("JPEG2000", file),
-        samples if header.is_deep else None,
+        _pillow("JPEG2000", file) if header.suits_pillow else None,
+        None if header.suits_pillow else samples,
         lambda: header.profile,
     )
 
@@ -458,7 +471,7 @@ def _png_samples(file: IO[bytes]) -> Samples:
 
 
 def _jpeg2000_samples(file: IO[bytes], header: Any) -> Samples:
-    return read_deep_jpeg2000(_all_of(file), header)
+    return read_odd_jpeg2000(_all_of(file), header)
 
 
 # -- decoding ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
@@ -33,7 +34,8 @@ _STARTS = (
 )
 _BRANDS = {b"avif": "AVIF", b"avis": "AVIF"}
 _BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}  # sizes of the second header
-_NETPBM = frozenset(b"123456f7FPy")  # what follows the P
+# A kind, then a number or a comment, as no text has it; PAM says its words in lines.
+_NETPBM = re.compile(rb"P(?:[1-6][ \t\r\n\x0b\x0c]+[0-9#]|[fF][ \t\r\n]+[0-9]|7\n[A-Z#])")
 
 # Images that are not read: by their first bytes, and what people call them.
 _OTHER_STARTS = (
@@ -95,14 +97,7 @@ def sniff(head: bytes) -> str | None:
         return _by_brand(head, _BRANDS)
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
         return "BMP"
-    if (
-        head[:1] == b"P"
-        and len(head) > 3
-        and head[1] in _NETPBM
-        and head[2:3] in b" \t\r\n#\x0b\x0c"
-    ):
-        return "PPM"
-    return None
+    return "PPM" if _NETPBM.match(head) else None
 
 
 def other_image(head: bytes) -> str | None:

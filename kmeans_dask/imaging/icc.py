@@ -76,11 +76,12 @@ def make_profile(primaries: Primaries, curve: Curve) -> bytes:
 
 def _to_d50(primaries: Primaries) -> NDArray[np.float64]:
     """The matrix (3, 3) from linear RGB to XYZ under D50."""
-    white, *lights = (_of_unit_luminance(each) for each in primaries)
-    matrix = np.column_stack(lights)
-    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-6:
+    white = _direction_of(primaries.white)
+    lights = np.column_stack([_direction_of(each) for each in primaries[1:]])
+    if not white[1] > 0 or not abs(np.linalg.det(lights)) > 1e-6:
         raise ValueError("these primaries span no colours")
-    matrix = matrix * np.linalg.solve(matrix, white)
+    white = white / white[1]
+    matrix = lights * np.linalg.solve(lights, white)
     cones = (_BRADFORD @ np.array(_D50)) / (_BRADFORD @ white)
     adapted: NDArray[np.float64] = np.linalg.inv(_BRADFORD) @ np.diag(cones) @ _BRADFORD @ matrix
     if not np.isfinite(adapted).all() or np.abs(adapted).max() >= 1 << 14:
@@ -88,11 +89,10 @@ def _to_d50(primaries: Primaries) -> NDArray[np.float64]:
     return adapted
 
 
-def _of_unit_luminance(xy: tuple[float, float]) -> NDArray[np.float64]:
+def _direction_of(xy: tuple[float, float]) -> NDArray[np.float64]:
+    """Where a chromaticity lies in XYZ, at any luminance."""
     x, y = xy
-    if not y > 0:
-        raise ValueError("a primary has no luminance")
-    return np.array([x / y, 1.0, (1 - x - y) / y])
+    return np.array([x, y, 1 - x - y])
 
 
 def _xyz(values: NDArray[np.float64]) -> bytes:

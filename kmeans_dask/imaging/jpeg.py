@@ -5,17 +5,23 @@ ITU-T T.81, annex B.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
+
+from PIL import Image
 
 from kmeans_dask.errors import ImageError
 from kmeans_dask.imaging.samples import Samples, import_codecs
 
 _MAX_SEGMENTS = 1 << 12
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF markers
-_LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
+_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF markers
+_LOSSLESS, _DIFFERENTIAL, _JPEG_LS = {0xC3, 0xCB}, {0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF}, 0xF7
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _DEEP = 12
+_APP1, _APP2, _ICC = 0xE1, 0xE2, b"ICC_PROFILE\0"
+_MAX_PROFILE = 1 << 23  # bytes; one beyond the limit is seen to be so
+_ORIENTATION = 0x0112  # EXIF tag
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,16 @@ class JpegHeader:
     @property
     def is_deep(self) -> bool:
         """Whether it has 12 bits a sample, which Pillow does not read."""
-        return self.bits == _DEEP and self.marker not in _LOSSLESS
+        return self.bits == _DEEP
 
     def refusal(self) -> str | None:
         """Why it is not decoded; None where nothing speaks against it."""
         if self.marker in _LOSSLESS:
             return "a lossless JPEG, which is not supported"
+        if self.marker in _DIFFERENTIAL:
+            return "a hierarchical JPEG, which is not supported"
+        if self.marker == _JPEG_LS:
+            return "a JPEG-LS image, which is not supported"
         if self.bits not in (8, _DEEP):
             return f"a JPEG of {self.bits} bits a sample, which is not supported"
         if self.components not in (1, 3, 4):
@@ -46,29 +56,60 @@ class JpegHeader:
 
 def read_jpeg_header(file: IO[bytes]) -> JpegHeader | None:
     """The frame header of a JPEG; None where there is none among its first segments."""
-    file.seek(2)
-    for _ in range(_MAX_SEGMENTS):
-        byte = file.read(1)
-        while byte and byte != b"\xff":  # Pillow, too, passes over what is between segments
-            byte = file.read(1)
-        while byte == b"\xff":
-            byte = file.read(1)
-        if not byte:
-            return None
-        marker = byte[0]
-        if marker in _ALONE or marker == 0:
-            continue
-        size = int.from_bytes(file.read(2), "big")
-        if size < 2 or marker in (0xD9, 0xDA):
-            return None
+    for marker, _ in _segments(file):
         if marker in _FRAMES:
             frame = file.read(6)
             if len(frame) < 6:
                 return None
             height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
             return JpegHeader(marker, frame[0], width, height, frame[5])
-        file.seek(size - 2, 1)
     return None
+
+
+def read_jpeg_tags(file: IO[bytes]) -> tuple[int, bytes | None]:
+    """The orientation, and the profile, of a JPEG that Pillow does not open."""
+    orientation, parts, total = 1, dict[int, bytes](), 0
+    for marker, size in _segments(file):
+        if marker not in (_APP1, _APP2) or total > _MAX_PROFILE:
+            continue
+        content = file.read(size)
+        if marker == _APP1 and content.startswith(b"Exif\0\0"):
+            orientation = _orientation_of(content)
+        elif marker == _APP2 and content.startswith(_ICC) and len(content) > len(_ICC) + 2:
+            parts[content[len(_ICC)]] = content[len(_ICC) + 2 :]
+            total += size
+    return orientation, b"".join(part for _, part in sorted(parts.items())) or None
+
+
+def _segments(file: IO[bytes]) -> Iterator[tuple[int, int]]:
+    """Marker and size of each segment before the pixels; the file stands where its content does."""
+    place = 2
+    for _ in range(_MAX_SEGMENTS):
+        file.seek(place)
+        byte = file.read(1)
+        while byte and byte != b"\xff":  # Pillow, too, passes over what is between segments
+            byte = file.read(1)
+        while byte == b"\xff":
+            byte = file.read(1)
+        if not byte or byte[0] in (0xD9, 0xDA):
+            return
+        if byte[0] in _ALONE or byte[0] == 0:
+            place = file.tell()
+            continue
+        size = int.from_bytes(file.read(2), "big")
+        if size < 2:
+            return
+        place = file.tell() + size - 2
+        yield byte[0], size - 2
+
+
+def _orientation_of(content: bytes) -> int:
+    tags = Image.Exif()
+    try:
+        tags.load(content)
+        return int(tags.get(_ORIENTATION, 1))
+    except Exception:  # metadata that does not parse says nothing about orientation
+        return 1
 
 
 def read_deep_jpeg(data: bytes, header: JpegHeader) -> Samples:

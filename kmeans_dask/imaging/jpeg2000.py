@@ -1,13 +1,15 @@
 """JPEG 2000 images: what their headers say, and samples of other than 8 bits.
 
-ITU-T T.800 (ISO/IEC 15444-1), annexes A.5.1 (SIZ) and I.5.3 (JP2 header box).
+ITU-T T.800 (ISO/IEC 15444-1), annexes A.5.1 (SIZ) and I.5.3 (JP2 header box, with its
+palette, component mapping and channel definition boxes).
 """
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Literal
 
 from kmeans_dask.errors import ImageError
 from kmeans_dask.imaging.boxes import inner_boxes, read_box, top_boxes
@@ -15,6 +17,7 @@ from kmeans_dask.imaging.samples import Samples, import_codecs
 
 _SIZ = b"\xff\x4f\xff\x51"  # start of codestream, and of the marker segment
 _SRGB, _GREY, _SYCC, _CMYK = 16, 17, 18, 12  # enumerated colour spaces
+_COLOR, _STRAIGHT, _PREMULTIPLIED = 0, 1, 2  # types of channels
 _MAX_COMPONENTS = 16384
 
 
@@ -26,7 +29,9 @@ class Jpeg2000Header:
     spacings: (x, y) of each component, 1 where it has a sample for each pixel
     color_space: enumerated; None where a profile says it, or nothing does
     profile: embedded, of method 2 or 3
-    has_palette: whether components are entries of a palette
+    palette: bits of each column of a palette that the only component picks from; empty where there
+        is none
+    channels: number, type and colour of each, where the file says so
     """
 
     width: int
@@ -35,42 +40,84 @@ class Jpeg2000Header:
     spacings: tuple[tuple[int, int], ...]
     color_space: int | None = None
     profile: bytes | None = None
-    has_palette: bool = False
+    palette: tuple[int, ...] = ()
+    channels: tuple[tuple[int, int, int], ...] = ()
 
     @property
-    def is_deep(self) -> bool:
-        """Whether Pillow gives other values than the file has: it shifts samples to 8 bits.
+    def bits(self) -> tuple[int, ...]:
+        """Bits of each channel."""
+        return self.palette or self.precisions
 
-        A single component of 9 to 16 bits it moves up to 16, which loses nothing.
+    @property
+    def alpha(self) -> Literal["straight", "premultiplied"] | None:
+        """How colours stand beside alpha, the last channel; without a word it is a 2nd or 4th."""
+        types = [kind for _, kind, _ in self.channels]
+        if _PREMULTIPLIED in types:
+            return "premultiplied"
+        if types:
+            return "straight" if _STRAIGHT in types else None
+        return "straight" if len(self.bits) in (2, 4) and not self.is_cmyk else None
+
+    @property
+    def is_cmyk(self) -> bool:
+        """Whether its colours are inks."""
+        return self.color_space == _CMYK or (self.profile or b"")[16:20] == b"CMYK"
+
+    @property
+    def suits_pillow(self) -> bool:
+        """Whether Pillow gives what the file has.
+
+        It shifts samples of other than 8 bits, reads of palettes only those of 3 times 8 bits, and
+        takes channels as they come. A single one of 10 to 16 bits it moves up to 16 bits, which
+        loses nothing.
         """
-        is_grey = len(self.precisions) == 1 and 8 < self.precisions[0] <= 16
-        if is_grey or self.has_palette:
+        n = len(self.precisions)
+        unnamed_inks = self.is_cmyk and self.color_space != _CMYK
+        if self.palette or self.alpha == "premultiplied" or unnamed_inks:
             return False
-        return any(bits != 8 for bits in self.precisions)
+        if n == 1 and self.color_space == _SRGB:
+            return False
+        if any(number != i or of != (i + 1 if kind == _COLOR else 0)
+               for i, (number, kind, of) in enumerate(self.channels)):  # fmt: skip
+            return False
+        is_grey = n == 1 and 9 < self.precisions[0] <= 16
+        return is_grey or all(bits == 8 for bits in self.precisions)
 
     def refusal(self) -> str | None:
         """Why it is not decoded; None where nothing speaks against it."""
-        n = len(self.precisions)
+        n = len(self.bits)
         if n > 4:
             return f"a JPEG 2000 image of {n} components, which is not supported"
-        if self.is_deep:
-            if len(set(self.precisions)) > 1:
-                return "a JPEG 2000 image whose components differ in bits, which is not supported"
-            if self.precisions[0] < 0:
-                return "a JPEG 2000 image of signed samples, which have no agreed black"
-            if self.precisions[0] > 16:
-                return f"a JPEG 2000 image of {self.precisions[0]} bits a sample, beyond 16"
-            if any(spacing != (1, 1) for spacing in self.spacings) or self.color_space == _SYCC:
-                return "a JPEG 2000 image of more than 8 bits with reduced colours (sYCC)"
+        n_colors = n - (self.alpha is not None)
+        said = [kind for _, kind, _ in self.channels]
+        if n_colors != (4 if self.is_cmyk else 3 if n_colors > 1 else 1) or any(
+            kind not in (_COLOR, _STRAIGHT, _PREMULTIPLIED) for kind in said
+        ):
+            return f"a JPEG 2000 image of {n} components, of which one is no colour and no alpha"
+        if self.palette and len(self.precisions) > 1:
+            return "a JPEG 2000 image of a palette and other components, which is not supported"
         if self.color_space not in (None, 0, 15, _SRGB, _GREY, _SYCC, _CMYK):
             return f"a JPEG 2000 image in colour space {self.color_space}, which is not supported"
+        return None if self.suits_pillow else self._refusal_of_codecs()
+
+    def _refusal_of_codecs(self) -> str | None:
+        if len(set(self.bits)) > 1:
+            return "a JPEG 2000 image whose components differ in bits, which is not supported"
+        if min(*self.bits, *self.precisions) < 0:
+            return "a JPEG 2000 image of signed samples, which have no agreed black"
+        if self.bits[0] > 16:
+            return f"a JPEG 2000 image of {self.bits[0]} bits a sample, beyond 16"
+        if any(spacing != (1, 1) for spacing in self.spacings) or self.color_space == _SYCC:
+            return (
+                "a JPEG 2000 image of reduced colours (sYCC) in this layout, which is not supported"
+            )
         return None
 
 
 def read_jpeg2000_header(file: IO[bytes]) -> Jpeg2000Header:
     """Raises ImageError where there is none."""
     file.seek(0)
-    color_space, profile, has_palette = None, None, False
+    color_space, profile, header = None, None, b""
     if file.read(4) != _SIZ:
         header = read_box(file, b"jp2h")
         for color in inner_boxes(header, b"colr"):
@@ -79,7 +126,6 @@ def read_jpeg2000_header(file: IO[bytes]) -> Jpeg2000Header:
             elif color[:1] in (b"\x02", b"\x03"):
                 profile = color[3:]
             break
-        has_palette = any(True for _ in inner_boxes(header, b"pclr"))
         start = next((at for kind, at, _ in top_boxes(file) if kind == b"jp2c"), None)
         if start is None:
             raise ImageError("a JPEG 2000 image that is damaged: it lacks a codestream")
@@ -99,19 +145,49 @@ def read_jpeg2000_header(file: IO[bytes]) -> Jpeg2000Header:
         tuple(zip(components[1::3], components[2::3], strict=True)),
         color_space,
         profile,
-        has_palette,
+        _palette_of(header),
+        _channels_of(header),
     )
 
 
-def read_deep_jpeg2000(data: bytes, header: Jpeg2000Header) -> Samples:
-    """The samples of an image of other than 8 bits. Raises ImageError."""
-    bits = header.precisions[0]
-    codecs = import_codecs(f"a JPEG 2000 image of {bits} bits a sample")
-    values = codecs.jpeg2k_decode(data)
+def _palette_of(header: bytes) -> tuple[int, ...]:
+    """The bits of each column of a palette, negative where it is signed."""
+    for box in inner_boxes(header, b"pclr"):
+        columns = box[3 : 3 + box[2]] if len(box) > 2 else b""
+        return tuple((-1 if each & 0x80 else 1) * ((each & 0x7F) + 1) for each in columns)
+    return ()
+
+
+def _channels_of(header: bytes) -> tuple[tuple[int, int, int], ...]:
+    """Number, type and colour of each channel, in the order of their numbers."""
+    for box in inner_boxes(header, b"cdef"):
+        n = min(_MAX_COMPONENTS, (len(box) - 2) // 6)
+        return tuple(sorted(struct.unpack_from(">3H", box, 2 + 6 * i) for i in range(n)))
+    return ()
+
+
+def _without_profile(data: bytes) -> bytes:
+    """The same samples, said to be sRGB: imagecodecs would convert them by a profile."""
+    file = io.BytesIO(data)
+    start = next(at for kind, at, _ in top_boxes(file) if kind == b"jp2h")
+    header = old = read_box(file, b"jp2h")
+    for color in inner_boxes(old, b"colr"):
+        if color[:1] in (b"\x02", b"\x03") and len(color) >= 7:
+            said = b"\x01" + color[1:3] + struct.pack(">I", _SRGB)
+            header = header.replace(color, said + color[7:], 1)
+    return data[:start] + header + data[start + len(old) :]
+
+
+def read_odd_jpeg2000(data: bytes, header: Jpeg2000Header) -> Samples:
+    """The samples of an image that Pillow does not read rightly. Raises ImageError."""
+    bits = header.bits[0]
+    codecs = import_codecs(f"a JPEG 2000 image of {len(header.bits)} x {bits} bits a pixel")
+    values = codecs.jpeg2k_decode(_without_profile(data) if header.profile else data)
     if values.ndim == 2:
         values = values[..., None]
-    n = values.shape[2]
-    if header.color_space == _CMYK:
+    if values.shape[2] != len(header.bits):
+        raise ImageError("a JPEG 2000 image that is damaged: its components are not what it says")
+    if header.is_cmyk:
         return Samples(values, "cmyk", bits)
-    alpha = "straight" if n in (2, 4) else None
-    return Samples(values, "grey" if n < 3 else "rgb", bits, alpha=alpha)  # type: ignore[arg-type]
+    n_colors = len(header.bits) - (header.alpha is not None)
+    return Samples(values, "grey" if n_colors == 1 else "rgb", bits, alpha=header.alpha)

@@ -17,7 +17,8 @@ _MODES = {("grey", False): "L", ("rgb", False): "RGB", ("cmyk", False): "CMYK"} 
     ("rgb", True): "RGBA",
 }
 _BAND = 1 << 20  # samples that are worked on at once, so that no image is held as floats
-_RELATIVE_COLORIMETRIC, _BLACK_POINT_COMPENSATION = 1, 0x2000  # of LittleCMS
+# Of LittleCMS. Its shortcut for 16-bit colours, a table of 33 steps, is up to 12 levels off.
+_RELATIVE_COLORIMETRIC, _BLACK_POINT_COMPENSATION, _NO_SHORTCUT, _NO_CACHE = 1, 0x2000, 0x100, 0x40
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Samples:
                 outcolorspace="rgb",
                 outdtype="uint8",
                 intent=_RELATIVE_COLORIMETRIC,
-                flags=_BLACK_POINT_COMPENSATION,
+                flags=_BLACK_POINT_COMPENSATION | _NO_SHORTCUT | _NO_CACHE,
             )
             if alpha:
                 pixels[rows, :, 3] = alphas.take(values[..., -1], mode="clip")

@@ -22,10 +22,14 @@ _MAX_PAGES = 1 << 16
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _DESCRIPTION, _ORIENTATION, _SAMPLES, _PLANAR, _SUBFILE = 270, 274, 277, 284, 254
 _COLOR_MAP, _EXTRA, _FORMAT, _SMIN, _SMAX = 320, 338, 339, 340, 341
+_INK_SET, _COEFFICIENTS, _SUBSAMPLING, _REFERENCE = 332, 529, 530, 532
 _PROFILE, _RAW_CAMERA = 34675, 50706  # the latter is DNG's version
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3, _LAB: 3}
-_PREMULTIPLIED, _STRAIGHT = 1, 2  # extra samples that are alpha
+_UNSAID, _PREMULTIPLIED, _STRAIGHT = 0, 1, 2  # extra samples; the latter two are alpha
+# None, CCITT's three, LZW, JPEG of both kinds, deflate, PackBits, deflate again, LZMA, Zstandard.
+_COMPRESSIONS = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000))
+_FAX = (2, 3, 4)
 _UNSIGNED = (1, 4)  # sample formats: unsigned, and not said
 _REDUCED, _MASK = 1, 4  # bits of the subfile type: of pages that show the first one again
 _KINDS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
@@ -39,8 +43,12 @@ class Layout:
     """The first page of a TIFF, and how many there are that are no smaller copies of it.
 
     bits: of each sample; extra: what is beyond the colours, as the tag ExtraSamples has it
+    is_known: whether Pillow knows such a beginning, and what zero is; of a BigTIFF with its big end
+        first it does not
     shown: the samples to be shown as black and white, where the file says so
     low_palette: whether a palette has entries of 0 to 255, which readers tell by their size
+    other_inks: whether four inks are other ones than cyan, magenta, yellow and black
+    plain_ycbcr: whether YCbCr has a sample for each pixel, and full range
     """
 
     width: int
@@ -54,15 +62,24 @@ class Layout:
     orientation: int
     compression: int
     pages: int
+    is_known: bool
     is_raw: bool
     shown: tuple[int, int] | None
     low_palette: bool
+    other_inks: bool
+    plain_ycbcr: bool
     profile: bytes | None
 
     @property
     def n_colors(self) -> int:
         """Samples a pixel that are no extra ones."""
         return len(self.bits) - len(self.extra)
+
+    @property
+    def alpha_at(self) -> int | None:
+        """Which of the extra samples is alpha: to all readers a single one of no kind is, too."""
+        said = (i for i, kind in enumerate(self.extra) if kind in (_PREMULTIPLIED, _STRAIGHT))
+        return next(said, 0 if self.extra == (_UNSAID,) else None)
 
     def refusal(self) -> str | None:
         """Why it is not decoded; None where nothing speaks against it."""
@@ -86,27 +103,42 @@ class Layout:
             return (
                 f"a TIFF of photometric interpretation {self.photometric}, which is not supported"
             )
-        if self.n_colors != _COLORS[self.photometric] or self.extra.count(0) > 1:
-            return f"a TIFF of {len(self.bits)} bands, which are no colours"
+        if self.n_colors != _COLORS[self.photometric] or self.extra.count(_UNSAID) > 1:
+            return f"a TIFF of {_counted(len(self.bits), 'band')} that are no colours"
+        if self.photometric == _CMYK and self.extra:
+            beside = "an alpha channel" if _UNSAID not in self.extra else "another band"
+            return f"a TIFF of CMYK and {beside}, which is not supported"
         if len(set(self.bits)) > 1:
             return "a TIFF whose samples differ in bits, which is not supported"
+        if self.photometric == _CMYK and self.other_inks:
+            return "a TIFF of inks that are not said to be CMYK, which is not supported"
+        layout = " and planar" * self.planar + " and an extra band" * bool(self.extra)
+        if self.photometric == _LAB and (self.bits[0] != 8 or layout):
+            return f"a TIFF of CIELab of {self.bits[0]} bits{layout}, which is not supported"
+        if self.photometric == _YCBCR and not self.suits_pillow:
+            return f"a TIFF of YCbCr of {self.bits[0]} bits in this layout, which is not supported"
         return None
 
     @property
     def suits_pillow(self) -> bool:
         """Whether Pillow reads it rightly; what is left is for tifffile."""
         n, bits = len(self.bits), self.bits[0]
-        if (self.planar and n > 1) or set(self.sample_format) - set(_UNSIGNED):
+        if self.compression not in _COMPRESSIONS:
+            return False
+        mirrored = self.fill_order != 1 and (bits > 1 or self.photometric == _PALETTE)
+        if not self.is_known or (self.planar and n > 1) or mirrored:
             return False
         if self.photometric == _BLACK_IS_ZERO and n == 1:
-            return bits in (1, 2, 4, 8, 16) or (bits == 12 and self.fill_order == 1)
+            return bits in (1, 2, 4, 8, 16)
         if self.photometric in (_WHITE_IS_ZERO, _PALETTE) and n == 1:
             return bits in (1, 2, 4, 8)
         if self.photometric == _BLACK_IS_ZERO:
-            return bits == 8 and n == 2
+            return bits == 8 and self.extra in ((_STRAIGHT,), (_PREMULTIPLIED,))
         if self.photometric == _RGB:
             plain = self.extra in ((), (_STRAIGHT,))
-            return (bits == 8 and n in (3, 4)) or (bits == 16 and plain)
+            return bits in (8, 16) and (plain or (bits == 8 and self.extra == (_PREMULTIPLIED,)))
+        if self.photometric == _YCBCR and self.compression == 1:
+            return bits == 8 and not self.extra and self.plain_ycbcr
         return bits == 8 and not self.extra and self.photometric in (_CMYK, _YCBCR, _LAB)
 
 
@@ -114,10 +146,12 @@ def read_layout(file: IO[bytes]) -> Layout:
     """The layout of a TIFF, of little or big end first, of 32 or 64 bits. Raises ImageError."""
     file.seek(0)
     head = file.read(8)
-    if head[2:3] == b"+" or head[3:4] == b"+":
-        head += file.read(8)
+    big = b"+" in head[2:4]
+    order = head[:2]
+    if big:  # Pillow looks for the + where it is in a file with its little end first
+        head = b"II+\0" + head[4:] + file.read(8)
     try:
-        directory = ImageFileDirectory_v2(head)
+        directory = ImageFileDirectory_v2(head, prefix=order)
         tags, pages, seen = None, 0, set[int]()
         place = directory.next
         while place and place not in seen and len(seen) < _MAX_PAGES:
@@ -127,21 +161,25 @@ def read_layout(file: IO[bytes]) -> Layout:
             tags = tags or dict(directory)
             pages += not _first(directory, _SUBFILE, 0) & (_REDUCED | _MASK)
             place = directory.next
-        return _layout_of(tags or {}, max(1, pages))
+        return _layout_of(tags or {}, max(1, pages), not (big and order == b"MM"))
     except ImageError:
         raise
     except Exception as error:  # of hostile directories nearly every kind
         raise ImageError("a TIFF that is damaged: its directory cannot be read") from error
 
 
-def _layout_of(tags: Mapping[int, Any], pages: int) -> Layout:
+def _layout_of(tags: Mapping[int, Any], pages: int, known: bool) -> Layout:
     width, height = _first(tags, _WIDTH, 0), _first(tags, _HEIGHT, 0)
     n = _first(tags, _SAMPLES, 1)
     bits = _all(tags, _BITS) or (1,)
     if not (width > 0 and height > 0 and 0 < n < 1 << 16 and all(bit > 0 for bit in bits)):
         raise ImageError("a TIFF that is damaged: it says no size")
     bits = tuple((bits * n)[:n]) if len(bits) < n else bits[:n]
-    photometric = _first(tags, _PHOTOMETRIC, _BLACK_IS_ZERO)
+    compression = _first(tags, _COMPRESSION, 1)
+    photometric = _first(tags, _PHOTOMETRIC, -1)
+    if photometric < 0:  # libtiff's guess; Pillow has another one
+        known = False
+        photometric = _RGB if n > 2 else _WHITE_IS_ZERO if compression in _FAX else _BLACK_IS_ZERO
     extra = _all(tags, _EXTRA)
     missing = n - _COLORS.get(photometric, n) - len(extra)
     if missing > 0:  # a fourth sample of RGB that nothing is said of is alpha to all readers
@@ -159,11 +197,14 @@ def _layout_of(tags: Mapping[int, Any], pages: int) -> Layout:
         _all(tags, _FORMAT) or (1,),
         _first(tags, _FILL_ORDER, 1),
         _first(tags, _ORIENTATION, 1),
-        _first(tags, _COMPRESSION, 1),
+        compression,
         pages,
+        known,
         _RAW_CAMERA in tags,
         _shown(tags),
         photometric == _PALETTE and bool(colors) and max(colors) < 256,
+        _first(tags, _INK_SET, 1) != 1,
+        _all(tags, _SUBSAMPLING) == (1, 1) and not {_COEFFICIENTS, _REFERENCE} & tags.keys(),
         profile if isinstance(profile, bytes) else None,
     )
 
@@ -188,21 +229,13 @@ def read_samples(file: IO[bytes], layout: Layout) -> Samples:
     if layout.planar and n > 1:
         values = np.moveaxis(values, 0, -1)
     values = values.reshape(layout.height, layout.width, n)
+    alphas, alpha = _alphas_of(values, layout)
     if colors is not None:
-        return _through_palette(values, colors, low=layout.low_palette)
+        return _through_palette(values, colors, alphas, layout)
     kind = {1: "grey", 3: "rgb", 4: "cmyk"}[layout.n_colors]
-    alpha_at = next((i for i, each in enumerate(layout.extra) if each in (1, 2)), None)
-    alpha = None
-    if alpha_at is None:
-        values = values[..., : layout.n_colors]
-    else:
-        alpha = "premultiplied" if layout.extra[alpha_at] == _PREMULTIPLIED else "straight"
-        which = [*range(layout.n_colors), layout.n_colors + alpha_at]
-        values = values[..., which]
-    if layout.photometric == _YCBCR and layout.compression != 7:
-        raise ImageError("a TIFF of YCbCr samples in this layout, which is not supported")
+    values = values[..., : layout.n_colors]
     return Samples(
-        np.ascontiguousarray(values),
+        np.ascontiguousarray(values if alpha is None else np.dstack([values, alphas])),
         kind,  # type: ignore[arg-type]
         layout.bits[0],
         layout.photometric == _WHITE_IS_ZERO,
@@ -211,11 +244,27 @@ def read_samples(file: IO[bytes], layout: Layout) -> Samples:
     )
 
 
-def _through_palette(values: Any, colors: Any, *, low: bool) -> Samples:
+def _alphas_of(values: Any, layout: Layout) -> tuple[Any, str | None]:
+    """Alphas (h, w), and how colours stand beside them; None where there are none."""
+    at = layout.alpha_at
+    if at is None:
+        return None, None
+    alphas = values[..., layout.n_colors + at]
+    if layout.extra[at] == _UNSAID and not alphas.any():  # nobody means a picture of nothing
+        return None, None
+    return alphas, "premultiplied" if layout.extra[at] == _PREMULTIPLIED else "straight"
+
+
+def _through_palette(values: Any, colors: Any, alphas: Any, layout: Layout) -> Samples:
     """Palette entries (3, n) in place of their numbers (h, w, 1 or more)."""
+    full, bits = (255, 8) if layout.low_palette else (65535, 16)
     entries = np.asarray(colors, np.uint16).T
     picked = entries.take(values[..., 0], axis=0, mode="clip")
-    return Samples(picked.astype(np.uint8) if low else picked, "rgb", 8 if low else 16)
+    if alphas is None:
+        return Samples(picked, "rgb", bits)
+    scaled = (alphas.astype(np.uint32) * full // ((1 << layout.bits[0]) - 1)).astype(np.uint16)
+    alpha = "premultiplied" if _PREMULTIPLIED in layout.extra else "straight"
+    return Samples(np.dstack([picked, scaled]), "rgb", bits, alpha=alpha)  # type: ignore[arg-type]
 
 
 def _shown(tags: Mapping[int, Any]) -> tuple[int, int] | None:
@@ -227,6 +276,10 @@ def _shown(tags: Mapping[int, Any]) -> tuple[int, int] | None:
         found = {name: int(value[:9]) for name, value in _SHOWN.findall(text[: 1 << 12])}
     low, high = found.get(b"min", _first(tags, _SMIN, 0)), found.get(b"max", _first(tags, _SMAX, 0))
     return (int(low), int(high)) if 0 <= low < high < 1 << 16 else None
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" + "s" * (n != 1)
 
 
 def _described(layout: Layout) -> str:
