@@ -41,7 +41,9 @@ def nothing(portion: Portion[None]) -> tuple[int, list[Failure]]:
 def portion_of(number: int, n_images: int) -> Portion[None]:
     first = number * n_images
     sources = tuple(
-        Source(f"/data/photos/{i:09d}.jpg", f"{i:09d}.jpg", f"{i:09d}", 300_000 + i, i, 1_000_000)
+        Source(
+            f"/data/photos/{i:09d}.jpg", f"{i:09d}.jpg", f"{i:09d}", 300_000 + i, i, 1_000_000, 14
+        )
         for i in range(first, first + n_images)
     )
     return Portion(f"{number:06d}", None, sources)

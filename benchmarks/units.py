@@ -175,7 +175,9 @@ def images(n: int) -> None:
     before = own.memory_info().rss
     names = [f"{i // 1000:06d}/image-{i:09d}" for i in range(n)]
     sources = [
-        Source(f"/data/photos/{name}.jpg", f"{name}.jpg", name, 300_000 + i, (17 << 56) + i, 10**6)
+        Source(
+            f"/data/photos/{name}.jpg", f"{name}.jpg", name, 300_000 + i, (17 << 56) + i, 10**6, 14
+        )
         for i, name in enumerate(names)
     ]
     partitions = numbered(cut(sources, 1 << 24))

@@ -64,7 +64,9 @@ def test_folders_are_searched_in_the_order_of_names(tmp_path: Path) -> None:
 def test_a_source_says_where_it_is_and_how_big(tmp_path: Path) -> None:
     path = draw(tmp_path / "in" / "sub" / "a.jpg", (5, 7))
     assert sources_of(make_plan([tmp_path / "in"])) == [
-        Source(str(path), "sub/a.jpg", "sub/a", path.stat().st_size, path.stat().st_mtime_ns, 35)
+        Source(
+            str(path), "sub/a.jpg", "sub/a", path.stat().st_size, path.stat().st_mtime_ns, 35, 14
+        )
     ]
 
 

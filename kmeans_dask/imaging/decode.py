@@ -28,7 +28,6 @@ from __future__ import annotations
 import importlib
 import io
 import stat
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -57,7 +56,7 @@ from kmeans_dask.imaging.jpeg import read_deep_jpeg, read_jpeg_header, read_jpeg
 from kmeans_dask.imaging.jpeg2000 import read_jpeg2000_header, read_odd_jpeg2000
 from kmeans_dask.imaging.metadata import Metadata, read_metadata
 from kmeans_dask.imaging.netpbm import refusal_of_netpbm
-from kmeans_dask.imaging.png_chunks import size_of_png
+from kmeans_dask.imaging.png_chunks import read_png_header
 from kmeans_dask.imaging.samples import Samples, import_codecs
 from kmeans_dask.imaging.tiff import read_layout, read_samples
 from kmeans_dask.settings import MAX_PIXELS, White
@@ -74,9 +73,10 @@ MAX_PROFILE = 1 << 22  # bytes; those of the largest printers have 3 MB
 _BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 24
 
 # Memory of a pixel, the file's bytes and copies that are made on the way included, at most: see
-# `benchmarks.memory`. The first is that of formats whose decoders hold all of an image themselves.
-DECODING_BYTES, _WITH_ALPHA_BYTES, _PLAIN_BYTES = 25, 22, 14
-_THIRSTY = ("WEBP", "JPEG2000")
+# `benchmarks.memory`. The first two are those of more than 8 bits a sample, and of formats whose
+# decoders hold all of an image themselves.
+_DEEP_BYTES, _THIRSTY_BYTES, _WITH_ALPHA_BYTES, _PLAIN_BYTES = 40, 25, 22, 14
+_THIRSTY = ("WEBP", "JPEG2000", "AVIF")
 
 _PLUGINS = {
     "PNG": "Png", "JPEG": "Jpeg", "WEBP": "WebP", "GIF": "Gif", "TIFF": "Tiff", "BMP": "Bmp",
@@ -163,25 +163,30 @@ class DecodedImage:
         return Band(np.concatenate([band.pixels for band in bands]), alphas)
 
 
-def read_size(path: Place, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height as the file's header has them.
+@dataclass(frozen=True)
+class Header:
+    """What there is to know of an image before it is decoded.
+
+    pixel_bytes: memory of each pixel while it is decoded, at most
+    """
+
+    width: int
+    height: int
+    pixel_bytes: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.width, self.height
+
+
+def read_header(path: Place, max_pixels: int = MAX_PIXELS) -> Header:
+    """The header of the image at `path`, as its file has it turned.
 
     Raises ImageError; NoImageError where neither content nor name is that of an image.
     """
-    with _opened(path, max_pixels, _size_of) as size:
-        return size
-
-
-def decoding_bytes(path: Place) -> int:
-    """Memory that each pixel of an image takes while it is decoded, by its header.
-
-    Raises ImageError.
-    """
-    with _opened(path, sys.maxsize, _open) as opened:
-        image = opened.image
-        if image is None or image.format in _THIRSTY:
-            return DECODING_BYTES
-        return _WITH_ALPHA_BYTES if image.has_transparency_data else _PLAIN_BYTES
+    with _opened(path, max_pixels, _header) as header:
+        return header
 
 
 def decode(
@@ -342,13 +347,31 @@ def _no_image(name: str, reason: str) -> ImageError:
     return ImageError(reason) if is_called_image(name) else NoImageError(reason)
 
 
-def _size_of(kind: str, file: IO[bytes], max_pixels: int) -> tuple[int, int]:
-    """The size of an image: of the two commonest formats without Pillow, which takes longer."""
-    header = read_jpeg_header(file) if kind == "JPEG" else None
-    if header and not header.refusal():
-        return _checked((header.width, header.height), max_pixels)
-    size = size_of_png(file) if kind == "PNG" else None
-    return _checked(size, max_pixels) if size else _open(kind, file, max_pixels).size
+def _header(kind: str, file: IO[bytes], max_pixels: int) -> Header:
+    """The header of an image: of the two commonest formats without Pillow, which takes longer."""
+    jpeg = read_jpeg_header(file) if kind == "JPEG" else None
+    if jpeg and not jpeg.refusal():
+        _checked((jpeg.width, jpeg.height), max_pixels)
+        return Header(jpeg.width, jpeg.height, _DEEP_BYTES if jpeg.is_deep else _PLAIN_BYTES)
+    png = read_png_header(file) if kind == "PNG" else None
+    if png and b"acTL" not in png.chunks and png.width and png.height:
+        _checked((png.width, png.height), max_pixels)
+        if b"cICP" in png.chunks:
+            profile_of_png(file, {})  # which may be refused
+        with_alpha = _WITH_ALPHA_BYTES if png.has_alpha else _PLAIN_BYTES
+        return Header(png.width, png.height, _DEEP_BYTES if png.bits == 16 else with_alpha)
+    opened = _open(kind, file, max_pixels)
+    if kind == "AVIF":
+        opened.profile()
+    return Header(*opened.size, _pixel_bytes(kind, opened))
+
+
+def _pixel_bytes(kind: str, opened: _Opened) -> int:
+    if opened.image is None or opened.samples is not None:
+        return _DEEP_BYTES
+    if kind in _THIRSTY:
+        return _THIRSTY_BYTES
+    return _WITH_ALPHA_BYTES if opened.image.has_transparency_data else _PLAIN_BYTES
 
 
 def _open(kind: str, file: IO[bytes], max_pixels: int) -> _Opened:

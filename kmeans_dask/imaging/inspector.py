@@ -39,7 +39,7 @@ _IN_FLIGHT = 64  # questions that are sent ahead; their answers fit into a pipe
 _START = 60.0  # seconds for a process to begin, on a machine that is busy
 _MOST_ANSWER = 1 << 21  # bytes of an answer: a thumbnail is the largest
 
-Task = Literal["size", "decode", "thumbnail"]
+Task = Literal["header", "decode", "thumbnail"]
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,14 @@ class Answer:
     """What came of a question.
 
     size: width and height, in pixels, as the header has them, or of a thumbnail
+    pixel_bytes: memory of a pixel while the image is decoded, at most
     reason: why there is none; no_image: whether the file neither is nor is called an image
     ended: whether the process was ended by the image
     webp: a thumbnail
     """
 
     size: tuple[int, int] | None = None
+    pixel_bytes: int = 0
     reason: str | None = None
     no_image: bool = False
     unreachable: bool = False
@@ -206,13 +208,16 @@ class Inspector:
         with suppress(subprocess.TimeoutExpired):
             process.wait(1)
         code = process.poll()
-        what = "read its header" if question.task == "size" else "decode"
+        what = "read its header" if question.task == "header" else "decode"
         if code is None or code == EXIT_CODE:
-            return f"takes longer than {question.seconds:g} s to {what}: quarantined"
+            return (
+                f"takes longer than {question.seconds:g} s to {what}: quarantined; --image-timeout "
+                "allows more"
+            )
         if code == -signal.SIGXCPU:
             return f"takes more than {_HEADER_CPU} s of a processor to {what}: quarantined"
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        whose = "reads its header" if question.task == "size" else "decodes it"
+        whose = "reads its header" if question.task == "header" else "decodes it"
         return f"ends the process that {whose} ({how}): quarantined"
 
 
@@ -232,7 +237,7 @@ def ask(questions: Iterable[Question]) -> Iterator[Answer]:
 
 def read_size_safely(path: Place, max_pixels: int) -> tuple[int, int]:
     """Width and height by a file's header, within limits of time and memory. Raises ImageError."""
-    return _inspector.ask_one(Question("size", str(path), max_pixels)).to_size()
+    return _inspector.ask_one(Question("header", str(path), max_pixels)).to_size()
 
 
 def make_thumbnail(path: str, size: tuple[int, int] | None = None) -> tuple[bytes, tuple[int, int]]:
@@ -244,13 +249,13 @@ def make_thumbnail(path: str, size: tuple[int, int] | None = None) -> tuple[byte
     return answer.webp, answer.to_size()
 
 
-def size_question(path: Place, max_pixels: int, seconds: float) -> Question:
-    """What to ask for the size of an image; of an object that was listed, with its first bytes."""
+def header_question(path: Place, max_pixels: int, seconds: float) -> Question:
+    """A question about an image's header; about a listed object's, with its first bytes."""
     head = None
     if isinstance(path, Listed) and path.head:
         status = path.stat()
         head = path.head, status.st_size, status.st_mtime_ns
-    return Question("size", str(path), max_pixels, seconds, head=head)
+    return Question("header", str(path), max_pixels, seconds, head=head)
 
 
 def find_killers(
@@ -283,7 +288,7 @@ def _main() -> None:
 
 def _answer(question: Question) -> dict[str, Any]:
     memory, cpu = question.memory, None
-    if question.task == "size":
+    if question.task == "header":
         memory = _headers_memory()
         cpu = int(time.process_time()) + _HEADER_CPU + 1
     _limit(resource.RLIMIT_DATA, memory)
@@ -303,15 +308,16 @@ def _answer(question: Question) -> dict[str, Any]:
 
 
 def _do(question: Question) -> dict[str, Any]:
-    from kmeans_dask.imaging.decode import decode, read_size
+    from kmeans_dask.imaging.decode import decode, read_header
 
     path = place_of(question.path)
     if question.head:
         data, n_bytes, modified = question.head
         assert isinstance(path, Remote)
         path = Listed(path, Status(n_bytes, modified), data)
-    if question.task == "size":
-        return {"size": read_size(path, question.max_pixels)}
+    if question.task == "header":
+        header = read_header(path, question.max_pixels)
+        return {"size": header.size, "pixel_bytes": header.pixel_bytes}
     decoded = decode(path, question.max_pixels)
     if question.task == "decode":
         return {"size": [decoded.width, decoded.height]}
@@ -322,7 +328,7 @@ def _do(question: Question) -> dict[str, Any]:
 
 
 def _too_much(question: Question) -> str:
-    if question.task == "size":
+    if question.task == "header":
         return "takes more memory to read its header than any image should: quarantined"
     return "takes more memory to decode than a worker has: quarantined"
 

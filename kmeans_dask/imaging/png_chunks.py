@@ -5,7 +5,9 @@ PNG specification, third edition: 5.3 (chunk layout), 11.2.1 (IHDR), 11.3.6.1 (a
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO
 
 _MAX_CHUNKS = 1 << 12
@@ -21,19 +23,30 @@ def read_chunk(file: IO[bytes], kind: bytes) -> bytes:
     return b""
 
 
-def size_of_png(file: IO[bytes]) -> tuple[int, int] | None:
-    """Width and height of a PNG that is no animation; None where that is not to be seen at once."""
-    kinds = set()
-    size = None
-    for kind, place, n_bytes in _chunks(file):
-        kinds.add(kind)
-        if size is None:
-            file.seek(place)
-            header = file.read(8)
-            if kind != b"IHDR" or n_bytes != 13 or len(header) < 8:
-                return None
-            size = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:], "big")
-    return size if size and b"IDAT" in kinds and b"acTL" not in kinds and all(size) else None
+@dataclass(frozen=True)
+class PngHeader:
+    """What a PNG says before its pixels: its size, bits a sample, and the types of its chunks."""
+
+    width: int
+    height: int
+    bits: int
+    color_type: int
+    chunks: frozenset[bytes]
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether some pixel may not be opaque."""
+        return self.color_type in (4, 6) or b"tRNS" in self.chunks
+
+
+def read_png_header(file: IO[bytes]) -> PngHeader | None:
+    """The header of a PNG; None where there is none before the first of its pixels."""
+    chunks = list(_chunks(file))
+    if not chunks or chunks[0][0] != b"IHDR" or chunks[0][2] != 13 or chunks[-1][0] != b"IDAT":
+        return None
+    file.seek(chunks[0][1])
+    width, height, bits, color_type = struct.unpack(">IIBB", file.read(10))
+    return PngHeader(width, height, bits, color_type, frozenset(kind for kind, _, _ in chunks))
 
 
 def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from kmeans_dask.cluster import worker_memory
 from kmeans_dask.errors import ImageError
-from kmeans_dask.imaging.decode import DECODING_BYTES, decoding_bytes
 from kmeans_dask.settings import PROCESS_BYTES
-from kmeans_dask.storage import Place
 
 _HELD_BYTES = 40  # of a pixel that is held while its colours, and others', are counted
 _COUNTED_BYTES = 56  # of a colour in a table that is made, stored or read
@@ -20,9 +18,12 @@ _FITTED_BYTES = 70  # of a colour in a table that a palette is fitted to
 _TRANSLUCENT_BYTES = 180  # the same, where some colours are partly transparent
 
 
-def bytes_to_decode(n_pixels: int, of_pixel: int = DECODING_BYTES) -> int:
-    """Memory of a worker that decodes an image, and counts it into its table."""
-    return PROCESS_BYTES + n_pixels * of_pixel
+def bytes_to_decode(n_pixels: int, pixel_bytes: int) -> int:
+    """Memory of a worker that decodes an image, and counts it into its table.
+
+    pixel_bytes: of each pixel, as `imaging.decode.Header` has it
+    """
+    return PROCESS_BYTES + n_pixels * pixel_bytes
 
 
 def bytes_to_count(n_colors: int) -> int:
@@ -40,14 +41,9 @@ def pixels_within(memory: int | None) -> int | None:
     return None if memory is None else max(0, memory - PROCESS_BYTES) // _HELD_BYTES
 
 
-def check_decoding(path: Place, n_pixels: int) -> None:
-    """From inside a task: raise ImageError where an image takes too much memory to decode.
-
-    Its header is looked at only where the thirstiest format would not do.
-    """
-    memory = worker_memory()
-    if memory is not None and bytes_to_decode(n_pixels) > memory:
-        _check(bytes_to_decode(n_pixels, decoding_bytes(path)), f"{n_pixels:,} pixels")
+def check_decoding(n_pixels: int, pixel_bytes: int) -> None:
+    """From inside a task: raise ImageError where an image takes too much memory to decode."""
+    _check(bytes_to_decode(n_pixels, pixel_bytes), f"{n_pixels:,} pixels")
 
 
 def check_counting(n_colors: int) -> None:

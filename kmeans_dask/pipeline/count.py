@@ -29,6 +29,7 @@ class Tally:
     pixels: of these, transparent ones included
     n_bytes: of their files
     transparent, translucent: images with fully, and with partly transparent pixels
+    dim: images whose 16-bit samples use less than half of their range
     failed: images that could not be read
     """
 
@@ -37,6 +38,7 @@ class Tally:
     n_bytes: int
     transparent: int
     translucent: int
+    dim: int
     failed: int
 
     @classmethod
@@ -49,6 +51,7 @@ class Tally:
             n_bytes=sum(image["n_bytes"] for image in images),
             transparent=sum(image["transparent"] for image in images),
             translucent=sum(image["translucent"] for image in images),
+            dim=sum(image["brightest"] is not None for image in images),
             failed=len(partition.failures),
         )
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kmeans_dask.cluster import Engine
 from kmeans_dask.clustering.codes import N_CODES
-from kmeans_dask.errors import ImageError
-from kmeans_dask.imaging.decode import decoding_bytes
 from kmeans_dask.imaging.quality import psnr, squared_error_of
 from kmeans_dask.pipeline.budget import bytes_to_decode, bytes_to_fit
 from kmeans_dask.pipeline.compress import compress
@@ -22,7 +19,6 @@ from kmeans_dask.pipeline.progress import Progress
 from kmeans_dask.pipeline.summary import Summary
 from kmeans_dask.pipeline.work import Work
 from kmeans_dask.settings import PARTITION_PIXELS
-from kmeans_dask.storage import place_of
 
 _IMAGES = 120  # of a sample, at most
 _SURE = 1.96  # standard errors to either side: 95 of 100 times
@@ -130,15 +126,8 @@ def estimate(
 
 
 def _bytes_to_decode(plan: Plan) -> int:
-    """Memory for any image of a plan. Headers are read of those that could take the most."""
-    needed = bytes_to_decode(0)
-    for source in sorted(plan.sources, key=lambda source: -source.n_pixels):
-        if bytes_to_decode(source.n_pixels) <= needed:
-            break
-        with suppress(ImageError):  # it is gone by now
-            of_pixel = decoding_bytes(place_of(source.path))
-            needed = max(needed, bytes_to_decode(source.n_pixels, of_pixel))
-    return needed
+    """Memory for any image of a plan."""
+    return max(bytes_to_decode(each.n_pixels, each.pixel_bytes) for each in plan.sources)
 
 
 def _bytes_of_colors(summary: Summary, plan: Plan, share: float, settings: JobSettings) -> int:

@@ -122,7 +122,7 @@ def read_image(
     source: Source, settings: DecodeSettings, previews: Path | None = None
 ) -> DecodedImage:
     """Decode an image that was planned, and keep a preview if wanted. Raises ImageError."""
-    check_decoding(place_of(source.path), source.n_pixels)
+    check_decoding(source.n_pixels, source.pixel_bytes)
     with time_limit(settings.seconds):
         decoded = decode(
             place_of(source.path),

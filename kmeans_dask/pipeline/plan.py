@@ -71,6 +71,7 @@ class Source:
     stem: its name there when it is compressed, before `output_name` adds a suffix
     n_bytes, modified: as the file system has them, the latter in nanoseconds since 1970
     n_pixels: as the file's header has them
+    pixel_bytes: memory of each while the image is decoded, at most
     digest: of all its bytes, where that was asked for
     """
 
@@ -80,6 +81,7 @@ class Source:
     n_bytes: int
     modified: int
     n_pixels: int
+    pixel_bytes: int
     digest: str | None = None
 
     @classmethod
@@ -231,7 +233,7 @@ def make_plan(
             raise UsageError(f"{given} does not exist: name a file or folder of images")
 
     readable: list[tuple[PurePosixPath, Source]] = []
-    for name, path, answer in _sizes(found.files, known, max_pixels, seconds):
+    for name, path, answer in _headers(found.files, known, max_pixels, seconds):
         if isinstance(answer, Answer) and answer.no_image and path not in found.named:
             found.skipped[name.suffix.lower()] += 1
             continue
@@ -298,7 +300,7 @@ def describe_skipped(skipped: Mapping[str, int]) -> str:
     return "; ".join([f"{n:,} other file{'s' * (n != 1)}: {listed}", *special])
 
 
-def _sizes(
+def _headers(
     files: Mapping[Place, PurePosixPath],
     known: Mapping[str, Source],
     max_pixels: int,
@@ -332,7 +334,7 @@ def _questions(
         ]
         for path, head in zip(some, heads, strict=True):
             known = head.result() if head else path
-            yield inspector.size_question(known, max_pixels, seconds)
+            yield inspector.header_question(known, max_pixels, seconds)
 
 
 def _with_head(path: Listed) -> Place:
@@ -353,16 +355,17 @@ def _is_as_known(known: Source, path: Place) -> bool:
 def _source(path: Place, found: Source | Answer, *, hashed: bool) -> Source:
     """An image, its names still to be found. Raises ImageError or OSError."""
     if isinstance(found, Source):
-        n_pixels = found.n_pixels
+        n_pixels, pixel_bytes = found.n_pixels, found.pixel_bytes
     else:
         width, height = found.to_size()
-        n_pixels = width * height
+        n_pixels, pixel_bytes = width * height, found.pixel_bytes
     status = path.stat()
     digest = None
     if hashed:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Source(str(path), "", "", status.st_size, status.st_mtime_ns, n_pixels, digest)
+    size, modified = status.st_size, status.st_mtime_ns
+    return Source(str(path), "", "", size, modified, n_pixels, pixel_bytes, digest)
 
 
 def numbered(

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from kmeans_dask.errors import ImageError
-from kmeans_dask.imaging.decode import DecodedImage, read_size
+from kmeans_dask.imaging.decode import DecodedImage, read_header
 from kmeans_dask.imaging.thumbnail import as_webp, shrunk
 from kmeans_dask.pipeline.names import WORK_FOLDER
 from kmeans_dask.pipeline.plan import Plan
@@ -65,7 +65,8 @@ def read_preview(file: Place) -> tuple[bytes, tuple[int, int]] | None:
     """All of it, and its width and height; None where there is none."""
     try:
         data = read_regular(file, _MOST) if isinstance(file, Path) else None
-        return (data, read_size(file)) if data else None
+        header = read_header(file) if data else None
+        return (data, header.size) if data and header else None
     except (OSError, DamagedError, ImageError):
         return None
 

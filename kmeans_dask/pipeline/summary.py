@@ -34,6 +34,8 @@ class Summary:
     composited: of the compressed, those whose partly transparent pixels were laid over white
     reindexed: of the compressed, those whose samples were index numbers, or few greys, which are
         others now: labels, perhaps
+    dim: of the compressed, those whose 16-bit samples use less than half of their range; brightest:
+        a bound that none of these is above
     outgrown: of the compressed, those larger than their input file, which is gone or has changed
     pixels: of the images that could be read
     distinct_colors, colors, iterations, converged, inertia: of the shared palette and its fit;
@@ -61,6 +63,8 @@ class Summary:
     composited: int
     reindexed: int
     outgrown: int
+    dim: int
+    brightest: int
     pixels: int
     distinct_colors: int | None
     colors: int | None
@@ -134,6 +138,7 @@ class IngestSummary:
             "skipped": sum(self.plan.skipped.values()),
             "skipped_by_suffix": dict(self.plan.skipped),
             "translucent": self.tally.translucent,
+            "dim": self.tally.dim,
             "pixels": self.tally.pixels,
             "distinct_colors": self.distinct_colors,
             "input_bytes": self.tally.n_bytes,
@@ -195,6 +200,8 @@ def summarize(
         composited=encoded.composited,
         reindexed=encoded.reindexed,
         outgrown=encoded.outgrown,
+        dim=encoded.dim,
+        brightest=encoded.brightest,
         pixels=encoded.all_pixels,
         distinct_colors=fitted.distinct_colors if fitted else None,
         colors=len(fitted.palette) if fitted else None,

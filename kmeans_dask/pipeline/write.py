@@ -42,7 +42,15 @@ _OF_NAME = {
 }  # fmt: skip
 
 ASIDE = PurePosixPath(WORK_FOLDER, "aside")  # in the output: files before they are put in place
-_NOT_ADDED_UP = ("colors_bytes", "largest_error", "largest_in", "failures", "gallery", "files")
+_NOT_ADDED_UP = (
+    "colors_bytes",
+    "brightest",
+    "largest_error",
+    "largest_in",
+    "failures",
+    "gallery",
+    "files",
+)
 Written = tuple[Name, Count, Count]  # a file's name below the output, its size and its CRC-32
 
 
@@ -57,6 +65,8 @@ class Encoded:
     composited: of the compressed, those whose partly transparent pixels were laid over white
     reindexed: of the compressed, those whose samples were index numbers, or few greys, which are
         others now: labels, perhaps
+    dim: of the compressed, those whose 16-bit samples use less than half of their range; brightest:
+        a bound that none of these is above
     outgrown: of the compressed, those larger than their input file, which is gone or has changed
     nine_patches: of the kept, Android's nine-patches whose frame would not have stayed as it is
     input_bytes, output_bytes: of the compressed and the kept
@@ -76,6 +86,8 @@ class Encoded:
     composited: Count = 0
     reindexed: Count = 0
     outgrown: Count = 0
+    dim: Count = 0
+    brightest: Count = 0
     nine_patches: Count = 0
     input_bytes: Count = 0
     output_bytes: Count = 0
@@ -107,6 +119,7 @@ class Encoded:
             largest_error=-largest,
             largest_in=name,
             colors_bytes=max(part.colors_bytes for part in parts),
+            brightest=max(part.brightest for part in parts),
             failures=failures,
             gallery=gallery,
             files=written,
@@ -302,6 +315,8 @@ def _write_compressed(
         private=mapped.private,
         composited=record["composited"],
         reindexed=record.get("indexed", False),
+        dim=record["brightest"] is not None,
+        brightest=record["brightest"] or 0,
         input_bytes=record["n_bytes"],
         output_bytes=len(file),
         all_pixels=mapped.indices.size,

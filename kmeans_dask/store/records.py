@@ -23,8 +23,9 @@ _Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 _PartitionId = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{6,18}\Z")]
 _Document = Annotated[str, msgspec.Meta(pattern=r"\A([a-z]+/)?zarr\.json\Z")]
 
-# Path, name when kept, stem, bytes, time of change, pixels, digest: `pipeline.plan.Source`
-SourceRecord = tuple[Name, Name, Name, Count, int, Count, _Sha256 | None]
+# `pipeline.plan.Source`: path, name when kept, stem, bytes, time of change, pixels, bytes of memory
+# for each of these, digest
+SourceRecord = tuple[Name, Name, Name, Count, int, Count, Count, _Sha256 | None]
 _Sources = Annotated[tuple[SourceRecord, ...], msgspec.Meta(max_length=MAX_IMAGES)]
 
 
@@ -101,6 +102,7 @@ class TotalRecord(TypedDict):
     n_bytes: Count
     transparent: Count
     translucent: Count
+    dim: Count
     failed: Count
     generation: Count
 

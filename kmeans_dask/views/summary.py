@@ -35,6 +35,11 @@ def show_summary(summary: Summary) -> RenderableType:
         (summary.nine_patches, "nine-patches", "of the kept: their frame has to stay as it is"),
         (summary.private, "own palette", "of the compressed"),
         (summary.reindexed, "renumbered", "indexed, or of few greys: leave label masks out"),
+        (
+            summary.dim,
+            "dark",
+            f"of 16-bit samples, none above {summary.brightest} of 65535: add --white auto",
+        ),
         (summary.outgrown, "larger", "than the input file, which is gone or has changed"),
         (summary.composited, "over white", "images with partial transparency"),
     )  # fmt: skip
@@ -173,6 +178,8 @@ def _tally(tally: Tally, distinct_colors: int) -> list[Row]:
         ("images", f"{tally.images:,} of {tally.pixels:,} pixels, {size(tally.n_bytes)}"),
         ("colours", f"{distinct_colors:,} distinct"),
     ]
+    if tally.dim:
+        rows.append(("dark", f"{tally.dim:,} images of dark 16-bit samples: add --white auto"))
     if tally.translucent:
         rows.append(("translucent", f"{tally.translucent:,} images with partial transparency"))
     return rows

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from kmeans_dask.errors import ImageError, NoImageError
-from kmeans_dask.imaging.decode import Band, DecodedImage, _open, _opened, decode, read_size
+from kmeans_dask.imaging.decode import Band, DecodedImage, _open, _opened, decode, read_header
 from kmeans_dask.imaging.metadata import Metadata
 
 Floats = NDArray[np.float64]
@@ -354,7 +354,7 @@ def test_the_suffix_of_the_name_does_not_matter(tmp_path: Path, photograph: Pixe
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "JPEG2000"])
 def test_the_size_is_read_from_the_header(tmp_path: Path, kind: str) -> None:
     path = written(tmp_path, saved(Image.new("RGB", (7, 3)), kind))
-    assert read_size(path) == (7, 3)
+    assert read_header(path).size == (7, 3)
 
 
 # -- orientation ------------------------------------------------------------------------------
@@ -428,7 +428,7 @@ def test_oriented_tiff_is_turned_once(
     tags = {274: orientation}
     path = written(tmp_path, saved(image, "TIFF", tiffinfo=tags, compression=compression))
     np.testing.assert_array_equal(pixels_of(decode(path)), asymmetric)
-    width, height = read_size(path)
+    width, height = read_header(path).size
     assert width * height == asymmetric.shape[0] * asymmetric.shape[1]
 
 
@@ -932,7 +932,7 @@ def test_what_is_no_image_in_a_named_format_is_refused(
     wanted = "not supported" if name.endswith(".ico") else "not an image"
     assert wanted in refusal(path)
     with pytest.raises(ImageError) as caught:
-        read_size(path)
+        read_header(path)
     # only what is called an image has failed to be one
     assert isinstance(caught.value, NoImageError) == name.endswith(".svg")
 
@@ -949,7 +949,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     assert refusal(tmp_path / "pipe.png") == "not a regular file"
     with pytest.raises(ImageError):
-        read_size(tmp_path / "pipe.png")
+        read_header(tmp_path / "pipe.png")
 
 
 def test_a_link_to_a_device_is_refused(tmp_path: Path) -> None:
@@ -967,7 +967,7 @@ def test_more_pixels_than_the_limit_are_refused_before_decoding(tmp_path: Path) 
     without_pixels = written(tmp_path, png[:60])
     assert "limit of 10000" in refusal(without_pixels, 10_000)
     with pytest.raises(ImageError, match="limit of 10000"):
-        read_size(without_pixels, 10_000)
+        read_header(without_pixels, 10_000)
     assert "limit" not in refusal(without_pixels, 10_100)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kmeans_dask.imaging.decode import FEW_GREYS, decode, decoding_bytes
+from kmeans_dask.imaging.decode import FEW_GREYS, decode, read_header
 
 
 def greys(n: int) -> Image.Image:
@@ -50,4 +50,4 @@ def test_what_decoding_takes_is_told_by_format_and_alpha(
     name: str, mode: str, of_pixel: int, tmp_path: Path
 ) -> None:
     Image.new(mode, (30, 20)).save(tmp_path / name)
-    assert decoding_bytes(tmp_path / name) == of_pixel
+    assert read_header(tmp_path / name).pixel_bytes == of_pixel

@@ -44,20 +44,20 @@ def test_questions_are_answered_in_order_and_by_one_process(
     tmp_path: Path, inspector: Inspector
 ) -> None:
     paths = draw(tmp_path, *(f"{number}.png" for number in range(200)))
-    answers = list(inspector.ask(Question("size", path) for path in paths))
+    answers = list(inspector.ask(Question("header", path) for path in paths))
     assert [answer.size for answer in answers] == [(number, 10) for number in range(1, 201)]
     process = inspector._process
-    assert inspector.ask_one(Question("size", paths[0])).to_size() == (1, 10)
+    assert inspector.ask_one(Question("header", paths[0])).to_size() == (1, 10)
     assert inspector._process is process
 
 
 def test_what_is_no_image_and_what_is_damaged_are_told_apart(
     tmp_path: Path, inspector: Inspector
 ) -> None:
-    text = inspector.ask_one(Question("size", put(tmp_path, "a.txt", b"no image")))
+    text = inspector.ask_one(Question("header", put(tmp_path, "a.txt", b"no image")))
     with pytest.raises(NoImageError):
         text.to_size()
-    cut = inspector.ask_one(Question("size", put(tmp_path, "a.png", saved("PNG")[:20])))
+    cut = inspector.ask_one(Question("header", put(tmp_path, "a.png", saved("PNG")[:20])))
     with pytest.raises(ImageError) as caught:
         cut.to_size()
     assert not isinstance(caught.value, NoImageError)
@@ -89,7 +89,7 @@ def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                         return read(path, *args, **kwargs)
                     return look
                 decode.decode = patched(decode.decode)
-                decode.read_size = patched(decode.read_size)
+                decode.read_header = patched(decode.read_header)
             """
         )
     )
@@ -97,7 +97,7 @@ def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("task", ["size", "decode"])
+@pytest.mark.parametrize("task", ["header", "decode"])
 def test_who_ends_the_process_is_named_and_the_others_are_looked_at(
     task: module.Task, killing: Path, inspector: Inspector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,10 +116,12 @@ def test_who_ends_the_process_is_named_and_the_others_are_looked_at(
 def test_who_takes_too_long_is_named(killing: Path, inspector: Inspector, chaos: bool) -> None:
     """By the clock, or by the processor's; what is good has all the time that it needs."""
     hang, spin, good = draw(killing, "hang.png", "spin.png", "good.png")
-    assert "longer than 1 s" in (inspector.ask_one(Question("size", hang, seconds=1)).reason or "")
+    assert "longer than 1 s" in (
+        inspector.ask_one(Question("header", hang, seconds=1)).reason or ""
+    )
     if chaos:  # it takes as long
-        assert "10 s of a processor" in (inspector.ask_one(Question("size", spin)).reason or "")
-    assert inspector.ask_one(Question("size", good)).size == (3, 10)
+        assert "10 s of a processor" in (inspector.ask_one(Question("header", spin)).reason or "")
+    assert inspector.ask_one(Question("header", good)).size == (3, 10)
 
 
 def test_killers_are_those_whose_decoding_ends_the_process(killing: Path) -> None:
@@ -135,26 +137,26 @@ def test_a_process_that_is_killed_from_outside_is_replaced(
     tmp_path: Path, inspector: Inspector
 ) -> None:
     [path] = draw(tmp_path, "a.png")
-    assert inspector.ask_one(Question("size", path)).size
+    assert inspector.ask_one(Question("header", path)).size
     assert inspector._process
     os.kill(inspector._process.pid, signal.SIGKILL)
     inspector._process.wait()
-    assert inspector.ask_one(Question("size", path)).ended
-    assert inspector.ask_one(Question("size", path)).size == (1, 10)
+    assert inspector.ask_one(Question("header", path)).ended
+    assert inspector.ask_one(Question("header", path)).size == (1, 10)
 
 
 def test_answers_that_nobody_waits_for_are_not_taken_for_others(
     tmp_path: Path, inspector: Inspector
 ) -> None:
     paths = draw(tmp_path, "a.png", "b.png", "c.png")
-    asking = inspector.ask([Question("size", path) for path in paths])
+    asking = inspector.ask([Question("header", path) for path in paths])
     assert next(asking).size == (1, 10)
     asking.close()  # type: ignore[attr-defined]
-    assert inspector.ask_one(Question("size", paths[2])).size == (3, 10)
+    assert inspector.ask_one(Question("header", paths[2])).size == (3, 10)
 
 
 def test_a_question_is_the_same_on_the_other_side() -> None:
-    question = Question("size", "s3://b/\udcff.png", 7, 1.5, 9, (b"\0\xff", 4, 5), (3, 4))
+    question = Question("header", "s3://b/\udcff.png", 7, 1.5, 9, (b"\0\xff", 4, 5), (3, 4))
     assert Question.from_line(question.to_line()) == question
     assert Question.from_line(Question("decode", "a").to_line()) == Question("decode", "a")
 
@@ -176,7 +178,7 @@ def test_headers_and_images_made_to_take_time_or_memory_are_bounded(
     size = 8_000_000 if chaos else 60_000
     for name, content in files(size):
         path = put(tmp_path, name, content)
-        for task in ("size", "decode"):
+        for task in ("header", "decode"):
             answer = inspector.ask_one(Question(task, path, seconds=60, memory=1 << 30))
             sentence(answer)
             assert inspector._process is None or peak(inspector._process.pid) < 1 << 30
@@ -189,7 +191,7 @@ def test_mutated_files_are_decoded_or_refused_in_words_of_ours(
 ) -> None:
     contents = mutations(saved(kind), 2000 if chaos else 40, seed=7)
     paths = [put(tmp_path, f"{number}.img", content) for number, content in enumerate(contents)]
-    for task in ("size", "decode"):
+    for task in ("header", "decode"):
         asked = [Question(task, path, 1 << 16, 60, 1 << 30) for path in paths]
         for answer in inspector.ask(asked):
             sentence(answer)
@@ -212,7 +214,7 @@ def test_this_process_reads_no_header_by_itself_when_it_plans(
 
     module._inspector.close()
     draw(killing, "a.png", "crash.png")
-    monkeypatch.setattr("kmeans_dask.imaging.decode.read_size", sys.exit)
+    monkeypatch.setattr("kmeans_dask.imaging.decode.read_header", sys.exit)
     monkeypatch.setattr("kmeans_dask.imaging.decode.decode", decode)
     plan = make_plan([killing])
     module._inspector.close()

@@ -21,7 +21,7 @@ FOLDERS = ("/a", "/b")
 def image(path: str, version: int = 0, n_pixels: int = 1, digest: str | None = None) -> Source:
     """Versions differ in size, time or both."""
     name = path.removeprefix("/").replace("/", " ")
-    return Source(path, f"{name}.gif", name, 10 + version // 2, version, n_pixels, digest)
+    return Source(path, f"{name}.gif", name, 10 + version // 2, version, n_pixels, 14, digest)
 
 
 def plan_of(

@@ -112,7 +112,7 @@ def test_memory_is_that_of_the_colours_where_these_take_more(scope: str, tmp_pat
     of_all = len(np.unique(np.concatenate(pixels).reshape(-1, 3), axis=0))
     found, _ = estimated(tmp_path / "in", tmp_path / "out", 24, scope)
     n = max(distinct) if scope == "image" else of_all
-    assert found.worker_bytes == bytes_to_fit(n, opaque=True) > bytes_to_decode(3000)
+    assert found.worker_bytes == bytes_to_fit(n, opaque=True) > bytes_to_decode(3000, 25)
 
 
 def test_colours_of_a_collection_are_at_most_as_many_times_those_of_a_sample(

@@ -46,7 +46,7 @@ each_fit = pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
 
 
 def source(name: str, n_pixels: int = 1) -> Source:
-    return Source(f"/in/{name}", name, name.removesuffix(".png"), 1, 1, n_pixels)
+    return Source(f"/in/{name}", name, name.removesuffix(".png"), 1, 1, n_pixels, 14)
 
 
 def plan_of(*partitions: Sequence[Source]) -> Plan:

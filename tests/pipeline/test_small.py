@@ -19,7 +19,7 @@ HERE, WORKERS = "", "local worker processes"
 
 def plan_of(*n_pixels: int) -> Plan:
     sources = tuple(
-        Source(f"/{n}", f"{n}", f"{n}", 1, 1, pixels) for n, pixels in enumerate(n_pixels)
+        Source(f"/{n}", f"{n}", f"{n}", 1, 1, pixels, 14) for n, pixels in enumerate(n_pixels)
     )
     return Plan((), {"000000": sources}, (), {})
 
@@ -45,7 +45,7 @@ def test_what_takes_long_to_write_is_not(effort: int, expected: bool) -> None:
 
 def test_what_cannot_be_read_ends_no_process(tmp_path: Path) -> None:
     (tmp_path / "0").write_bytes(b"none")
-    source = Source(str(tmp_path / "0"), "0", "0", 4, 1, 1)
+    source = Source(str(tmp_path / "0"), "0", "0", 4, 1, 1, 14)
     assert is_safe(Plan((), {"000000": (source,)}, (), {}), DecodeSettings())
 
 

@@ -136,7 +136,7 @@ def test_odd_files_have_an_outcome_each(
 
 REASONS = {
     "crash": "ends the process that decodes it (SIGSEGV): quarantined",
-    "hang": "takes longer than 600 s to decode: quarantined",
+    "hang": "takes longer than 600 s to decode: quarantined; --image-timeout allows more",
     "greedy": "takes more memory to decode than a worker has: quarantined",
 }
 DEATHS = 4  # of workers, for a piece of work with such images

@@ -13,7 +13,7 @@ from PIL import Image
 
 from kmeans_dask.errors import ImageError
 from kmeans_dask.imaging import decode as decoding
-from kmeans_dask.imaging.decode import decode, read_size
+from kmeans_dask.imaging.decode import decode, read_header
 from tests.security.memory import peak_of
 
 LIMIT = 256  # MiB, of which the imports take about a third
@@ -23,8 +23,8 @@ READ = """
 import sys
 from pathlib import Path
 from kmeans_dask.errors import ImageError
-from kmeans_dask.imaging.decode import decode, read_size
-for read in (read_size, lambda path: decode(path, keep_metadata=True)):
+from kmeans_dask.imaging.decode import decode, read_header
+for read in (read_header, lambda path: decode(path, keep_metadata=True)):
     try:
         read(Path(sys.argv[1]))
         print("read")
@@ -158,7 +158,7 @@ def test_these_bombs_are_refused_for_their_size_and_no_other_damage(
     path = tmp_path / "image"
     path.write_bytes(BOMBS[kind]())
     with pytest.raises(ImageError, match=r"limit|exceeds|could be decompression bomb"):
-        read_size(path)
+        read_header(path)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")

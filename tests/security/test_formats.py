@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from kmeans_dask.errors import ImageError
-from kmeans_dask.imaging.decode import decode, read_size
+from kmeans_dask.imaging.decode import decode, read_header
 from tests.command import run, summary
 
 MARKER = "was-run"
@@ -63,7 +63,7 @@ def test_a_format_that_is_not_named_is_refused_under_any_name(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(FILES[kind])
-    for read in (read_size, decode):
+    for read in (read_header, decode):
         with pytest.raises(ImageError, match=r"not an image|is not supported"):
             read(path)
 
