@@ -158,7 +158,7 @@ def planned(n_partitions: int, generation: int = 1) -> dict[str, Any]:
         "inputs": ("/images",),
         "partitions": dict.fromkeys(names, ()),
         "failures": (),
-        "n_skipped": 0,
+        "skipped": {},
         "generation": generation,
         "settled": 0,
         "first_free": n_partitions,
@@ -174,6 +174,7 @@ def total(counts: ColorCounts, generation: int = 1) -> TotalRecord:
         "n_bytes": 100,
         "transparent": 0,
         "translucent": 0,
+        "dim": 0,
         "failed": 0,
         "generation": generation,
     }

@@ -43,6 +43,8 @@ _OF_NAME = {
 
 ASIDE = PurePosixPath(WORK_FOLDER, "aside")  # in the output: files before they are put in place
 _NOT_ADDED_UP = (
+    "colors_bytes", "brightest", "largest_error", "largest_in", "failures", "gallery", "files",
+)  # fmt: skip
     "colors_bytes",
     "brightest",
     "largest_error",

@@ -381,7 +381,7 @@ def test_threads_make_no_difference(space: str) -> None:
 
 def store_of(path: Path, counts: ColorCounts, transparent: bool, weights: NDArray[Any]) -> Store:
     """A store as counting and weighing leave it; without images."""
-    tally = Tally(1, counts.pixels, 1, int(transparent), int(not counts.is_opaque), 0)
+    tally = Tally(1, counts.pixels, 1, int(transparent), int(not counts.is_opaque), 0, 0)
     store = Store.create(path, Plan((), {}, (), {}).as_record(), DecodeSettings().of_result)
     store.write_colors(counts, tally.as_record(1))
     store.write_weighed(weights)

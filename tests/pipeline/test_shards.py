@@ -62,7 +62,7 @@ def total_of(path: Path, counts: ColorCounts, translucent: int = 0) -> Store:
     """A store that holds a total only."""
     plan = Plan((), {}, (), {})
     store = Store.create(path, plan.as_record(), DecodeSettings().of_result)
-    tally = Tally(1, counts.pixels, 1, 0, translucent, 0)
+    tally = Tally(1, counts.pixels, 1, 0, translucent, 0, 0)
     store.write_colors(counts, tally.as_record(plan.generation))
     return store
 

@@ -57,6 +57,7 @@ def record_of(path: Path, pixels: NDArray[np.uint8], **more: Any) -> dict[str, A
         "translucent": False,
         "composited": False,
         "indexed": False,
+        "brightest": None,
         "metadata": None,
         **more,
     }

@@ -47,7 +47,7 @@ def one_color_each(before: Counted | None, partition_ids: Sequence[str]) -> Coun
     parts = [before] if before else []
     for number in map(int, partition_ids):
         codes, weights = np.array([number % 5000], np.uint32), np.ones(1, np.int64)
-        parts.append((ColorCounts(codes, weights), Tally(1, 1, 1, 0, 0, 0)))
+        parts.append((ColorCounts(codes, weights), Tally(1, 1, 1, 0, 0, 0, 0)))
     return merge(parts)
 
 
