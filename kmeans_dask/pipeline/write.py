@@ -45,14 +45,6 @@ ASIDE = PurePosixPath(WORK_FOLDER, "aside")  # in the output: files before they 
 _NOT_ADDED_UP = (
     "colors_bytes", "brightest", "largest_error", "largest_in", "failures", "gallery", "files",
 )  # fmt: skip
-    "colors_bytes",
-    "brightest",
-    "largest_error",
-    "largest_in",
-    "failures",
-    "gallery",
-    "files",
-)
 Written = tuple[Name, Count, Count]  # a file's name below the output, its size and its CRC-32
 
 

@@ -104,7 +104,7 @@ except DamagedError:
     print("damaged")
 """
 PLANNED = (
-    '{"inputs":["/in"],"failures":[],"n_skipped":0,"generation":1,"settled":0,"first_free":1,'
+    '{"inputs":["/in"],"failures":[],"skipped":{},"generation":1,"settled":0,"first_free":1,'
     '"partition_pixels":9,"partitions":'
 )
 
