@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ class Bmp:
     head: what else stands in a header of version 4 or 5, 52 bytes, from the colour space on
     """
 
-    values: NDArray[np.generic]
+    values: NDArray[Any]
     bits: int
     colors: NDArray[np.uint8] | None = None
     compression: int = RAW
@@ -69,7 +70,7 @@ class Bmp:
         whole = header + colors + data + self.profile
         return b"BM" + struct.pack("<IHHI", 14 + len(whole), 0, 0, start) + whole
 
-    def _row(self, row: NDArray[np.generic]) -> bytes:
+    def _row(self, row: NDArray[Any]) -> bytes:
         if self.compression == RLE8:  # a run for each pixel, then what stands for itself
             runs = b"".join(bytes((1, each)) for each in row[:-4].tolist())
             return runs + b"\0\4" + bytes(row[-4:].tolist()) + b"\0\0"

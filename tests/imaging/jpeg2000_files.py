@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -13,7 +14,7 @@ SRGB, GREY, SYCC, CMYK = 16, 17, 18, 12  # enumerated colour spaces
 COLOR, ALPHA, PREMULTIPLIED, UNSAID = 0, 1, 2, 65535  # types of channels
 
 
-def codestream(values: NDArray[np.generic], bits: int, *, reversible: bool = True) -> bytes:
+def codestream(values: NDArray[Any], bits: int, *, reversible: bool = True) -> bytes:
     """(h, w, channels), or (h, w), without any box."""
     level = {"reversible": True} if reversible else {"level": 60, "reversible": False}
     kind = np.uint8 if bits <= 8 else np.uint16
@@ -35,7 +36,7 @@ def boxed(
     *,
     profile: bytes = b"",
     channels: Sequence[tuple[int, int, int]] = (),
-    palette: NDArray[np.uint8] | None = None,
+    palette: NDArray[Any] | None = None,
 ) -> bytes:
     """A JP2 file of a codestream.
 

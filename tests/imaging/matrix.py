@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyvips
@@ -19,7 +20,7 @@ from kmeans_dask.imaging.decode import decode
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
-Judge = Callable[[bytes], "NDArray[np.generic]"]  # a file to (h, w, 4), straight alpha, 0 to 255
+Judge = Callable[[bytes], "NDArray[Any]"]  # a file to (h, w, 4), straight alpha, 0 to 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Case:
 
     name: str
     content: bytes
-    pixels: NDArray[np.generic] | None = None
+    pixels: NDArray[Any] | None = None
     refusal: str = ""
     tolerance: float = 1
     unjudged: str = ""
@@ -76,7 +77,7 @@ def _mismatch(case: Case, path: Path, judge: Judge | None) -> str:
     return said
 
 
-def difference(found: Pixels, wanted: NDArray[np.generic], tolerance: float) -> str:
+def difference(found: Pixels, wanted: NDArray[Any], tolerance: float) -> str:
     """How two pictures differ, if they do. Nobody sees the colours of what is clear."""
     if found.shape != wanted.shape:
         return f"has shape {found.shape} and not {wanted.shape}"
@@ -91,21 +92,21 @@ def difference(found: Pixels, wanted: NDArray[np.generic], tolerance: float) -> 
     )
 
 
-def in_srgb(colors: NDArray[np.generic], alphas: NDArray[np.generic] | None, full: int) -> Floats:
+def in_srgb(colors: NDArray[Any], alphas: NDArray[Any] | None, full: int) -> Floats:
     """(h, w, 1 or 3) samples up to `full`, and alphas (h, w), to (h, w, 4) levels, not rounded."""
     rgb = np.broadcast_to(colors / full * 255, (*colors.shape[:2], 3))
     clear = np.full(colors.shape[:2], 255.0) if alphas is None else alphas / full * 255
     return np.dstack([rgb, clear])
 
 
-def of_inks(inks: NDArray[np.generic], full: int) -> Floats:
+def of_inks(inks: NDArray[Any], full: int) -> Floats:
     """(h, w, 4) to (h, w, 3): each ink, and black over it, takes its part of the light."""
     light: Floats = full - inks.astype(np.float64)
     found: Floats = light[..., :3] * light[..., 3:] / full
     return found
 
 
-def straight(colors: NDArray[np.generic], alphas: NDArray[np.generic], full: int) -> Floats:
+def straight(colors: NDArray[Any], alphas: NDArray[Any], full: int) -> Floats:
     """(h, w, n) that are multiplied by alphas (h, w), no more."""
     divided: Floats = np.rint(colors.astype(float) * full / np.maximum(alphas, 1.0)[..., None])
     return np.minimum(full, divided)

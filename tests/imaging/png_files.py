@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Png:
     chunks: between header and pixels
     """
 
-    values: NDArray[np.generic]
+    values: NDArray[Any]
     bits: int = 8
     kind: int = RGB
     interlaced: bool = False
@@ -52,7 +53,7 @@ class Png:
         ]  # fmt: skip
         return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*each) for each in all_chunks)
 
-    def _rows(self, values: NDArray[np.generic]) -> bytes:
+    def _rows(self, values: NDArray[Any]) -> bytes:
         if not values.size:
             return b""
         rows = values.reshape(len(values), -1)

@@ -294,7 +294,8 @@ def test_other_codecs_within(tmp_path: Path) -> None:
     rgb = blocks(3)
     wide = rgb.astype(np.uint16) * 257
     cases = []
-    for codec, values in product(("jpeg2000", "jpegxl", "lerc", "png"), (rgb, wide)):
+    depths: tuple[Any, ...] = (rgb, wide)
+    for codec, values in product(("jpeg2000", "jpegxl", "lerc", "png"), depths):
         content = by_tifffile(values, photometric="rgb", compression=codec)
         cases.append(
             Case(name=f"{codec} {values.dtype}", content=content, pixels=in_srgb(rgb, None, 255))
@@ -330,7 +331,8 @@ def ycbcr(values: Any) -> Floats:
     y, cb, cr = (values[..., i].astype(float) for i in range(3))
     cb, cr = cb - 128, cr - 128
     rgb = [y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb]
-    return np.clip(np.dstack(rgb), 0, 255)
+    found: Floats = np.clip(np.dstack(rgb), 0, 255)
+    return found
 
 
 def test_ycbcr(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -14,7 +16,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6,
 NONE, LZW, JPEG, DEFLATE, PACKBITS, OLD_DEFLATE, LZMA, ZSTD, WEBP = (
     *(1, 5, 7, 8, 32773, 32946, 34925, 50000, 50001),
 )
-ENCODERS = {
+ENCODERS: dict[int, Callable[[bytes], Any]] = {
     NONE: bytes,
     LZW: imagecodecs.lzw_encode,
     DEFLATE: zlib.compress,
@@ -37,7 +39,7 @@ class Tiff:
     tags: more of them, type and values, or others than what follows from the rest
     """
 
-    values: NDArray[np.generic]
+    values: NDArray[Any]
     bits: int = 8
     photometric: int = BLACK_IS_ZERO
     extra: tuple[int, ...] | None = ()
@@ -50,14 +52,14 @@ class Tiff:
     big: bool = False
     fill_order: int = 1
     sample_format: int = 1
-    palette: NDArray[np.uint16] | None = None
+    palette: NDArray[Any] | None = None
     segments: tuple[bytes, ...] = ()
     tags: tuple[tuple[int, int, tuple[int, ...]], ...] = ()
 
     def encode(self) -> bytes:
         return pages(self)
 
-    def planes(self) -> list[NDArray[np.generic]]:
+    def planes(self) -> list[NDArray[Any]]:
         n = self.values.shape[2]
         return [self.values[..., i : i + 1] for i in range(n)] if self.planar else [self.values]
 
@@ -78,7 +80,7 @@ class Tiff:
                 found += [plane[top : top + self.rows] for top in range(0, height, self.rows)]
         return [self._compressed(part) for part in found]
 
-    def _compressed(self, part: NDArray[np.generic]) -> bytes:
+    def _compressed(self, part: NDArray[Any]) -> bytes:
         wide = part.astype(np.int64)
         if self.predictor:
             wide[:, 1:] -= wide[:, :-1].copy()
