@@ -36,7 +36,7 @@ from kmeans_dask.watchdog import EXIT_CODE, time_limit
 _HEADER_CPU = 10  # seconds of processor time that a header may take: a hundred times what any does
 _HEADER_MEMORY = 1 << 28  # bytes that it may take beside the process itself
 _IN_FLIGHT = 64  # questions that are sent ahead; their answers fit into a pipe
-_START = 60.0  # seconds for a process to begin, on a machine that is busy
+_START = 150.0  # seconds for a process to begin, or an object store to come back
 _MOST_ANSWER = 1 << 21  # bytes of an answer: a thumbnail is the largest
 
 Task = Literal["header", "decode", "thumbnail"]
