@@ -112,15 +112,18 @@ def read_record(output: Place) -> dict[str, Any]:
     path = output / RECORD_FILE
     try:
         data = read_regular(path, _RECORD.at_most)
-        if data is None:
-            raise UsageError(f"{path} is too large to be a job's record")
+    except DamagedError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(
+            f"{output} has no {RECORD_FILE}: name the output of a job, or a store"
+        ) from error
+    if data is None:
+        raise UsageError(f"{path} is too large to be a job's record")
+    try:
         record: Any = _RECORD.decode(data)
         if type(record["summary"].get("failed")) is not int:
             raise DamagedError("it does not say how many images failed")
     except DamagedError as error:
         raise UsageError(f"{path} is no record of a job: run the job again") from error
-    except OSError as error:
-        raise UsageError(
-            f"{output} has no {RECORD_FILE}: name the output of a job, or a store"
-        ) from error
     return dict(record)

@@ -37,5 +37,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"Beyond {plan.MAX_DEPTH} within each other" in TEXT
     assert palette_files.MAX_BYTES == 1 << 20
     assert "at most 1 MiB" in TEXT
+    assert records.SEALS.at_most == records.ARRAY.at_most == 64 << 10
+    assert "seals and arrays 64 KiB" in TEXT
     for kind, form in FORMS.items():
         assert f"{kind} {form.at_most >> 20} MiB" in TEXT, kind

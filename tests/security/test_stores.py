@@ -25,6 +25,7 @@ from kmeans_dask.arrays import open_indices
 from kmeans_dask.errors import StoreError
 from kmeans_dask.pipeline.fit import plain_settings
 from kmeans_dask.settings import FitSettings
+from kmeans_dask.storage.files import remove
 from kmeans_dask.store import Store, groups
 from kmeans_dask.store.health import damage_of, damaged_roots, places
 from kmeans_dask.store.store import PLANS
@@ -426,6 +427,40 @@ def test_runs_of_a_hostile_checkpoint_are_one_line_or_as_good_as_none(
     done = run("fit", crafted, "-k", "3", "--resume", *IN_PROCESS, code=None)
     assert done.stderr.count("\n") <= 1
     assert "a defect" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"centroids": [[65026.0, 2, 3, 4]] * 2}, {"centroids": [[-65026.0, 2, 3, 4]] * 2},
+        {"centroids": [[1, 2, 3]] * 2}, {"centroids": [[1, 2, 3, 4]] * 3, "weights": [1] * 3},
+        {"centroids": [], "weights": []}, {"weights": [1]}, {"history": [-1.0]}, {"inertia": -1.0},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["done", "begun"])
+def test_runs_that_cannot_be_are_as_good_as_none(
+    kind: str, change: dict[str, Any], crafted: Path
+) -> None:
+    """The palette is the one that a fit comes to that begins anew."""
+    store = Store.open(crafted)
+    fit(store, "--resume")
+    expected = store.read_palette("k3").entries.tolist()
+    remove(crafted / "palettes" / "k3")
+    identity = {
+        "settings": plain_settings(FitSettings(3)),
+        "generation": store.total["generation"],
+    }
+    runs = {RUN: FIT | change} if kind == "done" else {**BEGUN, **change}
+    for name in ("weights", "inertia") if kind == "begun" else ():
+        runs.pop(name, None)
+    kept = {"identity": identity, "done": {}, "begun": None, kind: runs}
+    write_sealed(store.fit_file("k3"), kept)
+    fit(store, "--resume")
+    assert store.read_palette("k3").entries.tolist() == expected
+
+
+def fit(store: Store, *words: str) -> None:
+    run("fit", str(store.path), "-k", "3", *words, *IN_PROCESS)
 
 
 # -- documents --------------------------------------------------------------------------------

@@ -207,6 +207,21 @@ def test_a_hostile_plan_is_made_again_or_told_from_the_images(
     whole(crafted)
 
 
+def test_a_plan_of_images_that_nobody_asked_for_counts_as_none(done: Path, crafted: Path) -> None:
+    """None of them is written, whatever it would be called, though all others are as they were."""
+    other = save(done / "other.png", noise(5))
+    status, path = other.stat(), crafted / WORK_FOLDER / "plan.json"
+    plan = read_sealed(path)
+    name, sources = next(iter(plan["partitions"].items()))
+    more = [str(other), "evil.png", "evil", status.st_size, status.st_mtime_ns, 480, None]
+    write_sealed(path, {**plan, "partitions": {**plan["partitions"], name: [*sources, more]}})
+    for record in records(crafted):
+        record.unlink()
+    assert resume(done, crafted) == ""
+    whole(crafted)
+    assert not (crafted / "evil.png").exists()
+
+
 def change(record: dict[str, Any], where: str, value: Any) -> None:
     *way, last = where.split("/")
     at: Any = record
