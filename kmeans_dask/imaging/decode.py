@@ -130,8 +130,10 @@ class DecodedImage:
             yield _band(np.asarray(self.image))
             return
         for top in range(0, self.height, rows):
-            box = (0, top, self.width, min(top + rows, self.height))
-            yield _band(np.asarray(self.image.crop(box)))
+            size = self.width, min(rows, self.height - top)
+            part = Image.new(self.image.mode, size)  # to crop is subject to a limit of the process
+            part.paste(self.image, (0, -top))
+            yield _band(np.asarray(part))
 
     def whole(self) -> Band:
         """All of it at once. Put together of bands: Pillow is slow to hand out large images."""
@@ -255,6 +257,8 @@ def _opened(path: Place, max_pixels: int, *, whole: bool = False) -> Iterator[_O
             kind = _kind(path.name, file.read(HEAD))
             opened = _open(kind, file)
             width, height = opened.size
+            if not width or not height:
+                raise ImageError(f"{NAMES[kind]} that is damaged: it says no size")
             if width * height > max_pixels:
                 raise ImageError(
                     f"{width} x {height} pixels are more than the limit of {max_pixels}: raise "
@@ -426,7 +430,7 @@ def _to_srgb(opened: _Opened, white: White) -> tuple[Image.Image, int | None]:
         assert opened.image is not None
         image = opened.image
         _mend_color_key(image)
-        image.load()
+        _load(image)
         _clear_uncovered(image)
         return to_rgb(image, profile), _brightest_of(opened, image)
     brightest = samples.brightest if samples.bits == 16 and samples.colors != "cmyk" else _DIM
@@ -441,7 +445,10 @@ def _deep_samples(opened: _Opened, profile: bytes | None, white: White) -> Sampl
     image = opened.image
     if image is None:
         assert opened.samples is not None
-        return opened.samples()
+        samples = opened.samples()
+        if samples.values.shape[1::-1] != opened.size:
+            raise ImageError("an image that is damaged: its size is not what its header says")
+        return samples
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         if opened.samples and profile and not is_srgb(profile, "L"):
             return opened.samples()
@@ -458,9 +465,9 @@ def _deep_samples(opened: _Opened, profile: bytes | None, white: White) -> Sampl
     return opened.samples() if changes or is_keyed or white is not None else None
 
 
-def _grey_samples(image: Image.Image, shown: tuple[int, int] | None) -> Samples:
+def _grey_samples(image: ImageFile.ImageFile, shown: tuple[int, int] | None) -> Samples:
     """The samples of a grey image of 12 or 16 bits."""
-    image.load()
+    _load(image)
     values = np.asarray(image)
     values = (values.clip(0, 65535) if values.dtype != np.uint16 else values).astype(np.uint16)
     bits = 12 if image.format == "TIFF" and _bits_of(image) == 12 else 16
@@ -498,7 +505,9 @@ def _reason(error: Exception, kind: str | None) -> str:
     if isinstance(error, MemoryError):
         return "takes more memory to decode than there is"
     if isinstance(error, Image.DecompressionBombError):
-        return "more pixels than twice the limit PIL.Image.MAX_IMAGE_PIXELS of this process"
+        return "more pixels than twice MAX_IMAGE_PIXELS, which this process has set for Pillow"
+    if "MAX_TEXT_CHUNK" in str(error):
+        return f"a PNG whose colour profile or text has more than {ImageFile.SAFEBLOCK} bytes"
     if isinstance(error, OSError) and error.errno and error.strerror:
         return error.strerror
     return f"{NAMES[kind] if kind else 'a file'} that is damaged or cut off"
@@ -513,6 +522,16 @@ def _upright(decoded: Image.Image, opened: _Opened) -> Image.Image:
         except Exception:  # metadata that does not parse says nothing about orientation
             return decoded
     return decoded.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else decoded
+
+
+def _load(image: ImageFile.ImageFile) -> None:
+    """Decode an image, of a size that is known to be within our limit.
+
+    Where a TIFF has no memory yet, Pillow looks at the limit that is the whole process's.
+    """
+    if image.format == "TIFF":
+        image.im = Image.core.new(image.mode, image._tile_size)  # type: ignore[attr-defined]
+    image.load()
 
 
 def _mend_color_key(image: ImageFile.ImageFile) -> None:
