@@ -53,12 +53,16 @@ _MAX_CHUNKS = 1 << 12  # before the pixels of a PNG
 _MAX_PROFILE = 1 << 24  # bytes
 
 
-def profile_of_png(file: IO[bytes], info: Mapping[Any, Any]) -> bytes | None:
+def read_code_points(file: IO[bytes]) -> bytes:
+    """The code points of a PNG; none where it has none before its pixels."""
+    return _png_chunk(file, b"cICP")
+
+
+def profile_of_png(code_points: bytes, info: Mapping[Any, Any]) -> bytes | None:
     """A profile of a PNG's colours; None where they are sRGB, or nothing is said.
 
     info: of the file, as Pillow has it. Raises ImageError for colours of a high dynamic range.
     """
-    code_points = _png_chunk(file, b"cICP")
     if len(code_points) == 4:
         return _profile_of(code_points[0], code_points[1])
     embedded: bytes | None = info.get("icc_profile")

@@ -43,7 +43,12 @@ from PIL import GifImagePlugin, Image, ImageFile, ImagePalette
 from kmeans_dask.errors import ImageError, NoImageError, UnreachableError
 from kmeans_dask.imaging.bmp import read_bmp_header
 from kmeans_dask.imaging.color import is_srgb, to_rgb
-from kmeans_dask.imaging.color_tags import profile_of_avif, profile_of_bmp, profile_of_png
+from kmeans_dask.imaging.color_tags import (
+    profile_of_avif,
+    profile_of_bmp,
+    profile_of_png,
+    read_code_points,
+)
 from kmeans_dask.imaging.formats import (
     HEAD,
     NAMES,
@@ -336,12 +341,14 @@ def _open(kind: str, file: IO[bytes]) -> _Opened:
         _refuse(bmp.refusal() if bmp else None)
     if kind == "PPM":
         _refuse(refusal_of_netpbm(file))
+    # before Pillow has moved on: a file is buffered where it begins
+    code_points = read_code_points(file) if kind == "PNG" else b""
     image = _pillow(kind, file)
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ImageError(f"{NAMES[kind]} of more than one frame: animations are not supported")
     opened = _Opened(image.size, image, profile=lambda: image.info.get("icc_profile"))
     if kind == "PNG":
-        opened.profile = partial(profile_of_png, file, image.info)
+        opened.profile = partial(profile_of_png, code_points, image.info)
         if image.tile and str(image.tile[0].args).endswith(";16B"):
             opened.samples = partial(_png_samples, file)
     if kind == "AVIF":

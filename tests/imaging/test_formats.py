@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
+from kmeans_dask.imaging import formats
 from kmeans_dask.imaging.formats import (
     FORMATS,
     HEAD,
@@ -70,6 +72,13 @@ def test_images_that_are_not_read_are_named(head: bytes, name: str | None) -> No
 @given(st.binary(max_size=HEAD))
 def test_any_bytes_have_one_format_or_none(head: bytes) -> None:
     assert sniff(head) in (*FORMATS, None)
+
+
+@given(st.text(st.sampled_from("aB./ "), max_size=8))
+def test_a_suffix_is_that_of_pathlib(name: str) -> None:
+    assume(not name.endswith("/"))
+    assume(name.rpartition("/")[2] not in ("", ".", ".."))
+    assert formats._suffix(name) == PurePosixPath(name).suffix.lower()
 
 
 def test_names_say_what_a_file_is_called() -> None:

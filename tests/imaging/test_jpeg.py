@@ -40,6 +40,15 @@ def test_bytes_between_segments_are_passed_over() -> None:
     assert read_jpeg_header(io.BytesIO(padded)) == read_jpeg_header(io.BytesIO(content))
 
 
+@pytest.mark.parametrize("n", range(240, 270))
+def test_fill_bytes_of_any_number_are_passed_over(n: int) -> None:
+    content = jpeg()
+    padded = content[:2] + b"\xff" * n + content[2:]
+    assert read_jpeg_header(io.BytesIO(padded)) == read_jpeg_header(io.BytesIO(content))
+    garbage = content[:2] + bytes(n) + content[2:]
+    assert read_jpeg_header(io.BytesIO(garbage)) == read_jpeg_header(io.BytesIO(content))
+
+
 @pytest.mark.parametrize("bits", [2, 9, 10, 16])
 def test_other_bits_are_refused(bits: int) -> None:
     reason = JpegHeader(0xC1, bits, 5, 3, 3).refusal()
