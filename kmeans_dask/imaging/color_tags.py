@@ -21,7 +21,6 @@ from kmeans_dask.imaging.icc import (
     Primaries,
     make_profile,
 )
-from kmeans_dask.imaging.png_chunks import read_chunk
 
 _D65, _C, _E = (0.3127, 0.3290), (0.310, 0.316), (1 / 3, 1 / 3)
 _PRIMARIES: Mapping[int, Primaries] = {
@@ -53,12 +52,16 @@ _LIKE_SRGB = 0.05  # how far a gamma may be from 1/2.2: libpng's PNG_GAMMA_THRES
 _MAX_PROFILE = 1 << 24  # bytes
 
 
-def profile_of_png(file: IO[bytes], info: Mapping[Any, Any]) -> bytes | None:
+def read_code_points(file: IO[bytes]) -> bytes:
+    """The code points of a PNG; none where it has none before its pixels."""
+    return read_chunk(file, b"cICP")
+
+
+def profile_of_png(code_points: bytes, info: Mapping[Any, Any]) -> bytes | None:
     """A profile of a PNG's colours; None where they are sRGB, or nothing is said.
 
     info: of the file, as Pillow has it. Raises ImageError for colours of a high dynamic range.
     """
-    code_points = read_chunk(file, b"cICP")
     if len(code_points) == 4:
         return _profile_of(code_points[0], code_points[1])
     embedded: bytes | None = info.get("icc_profile")

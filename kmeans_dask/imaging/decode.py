@@ -43,7 +43,12 @@ from PIL import GifImagePlugin, Image, ImageFile, ImagePalette
 from kmeans_dask.errors import ImageError, NoImageError, UnreachableError
 from kmeans_dask.imaging.bmp import read_bmp_header
 from kmeans_dask.imaging.color import is_srgb, to_rgb
-from kmeans_dask.imaging.color_tags import profile_of_avif, profile_of_bmp, profile_of_png
+from kmeans_dask.imaging.color_tags import (
+    profile_of_avif,
+    profile_of_bmp,
+    profile_of_png,
+    read_code_points,
+)
 from kmeans_dask.imaging.formats import (
     HEAD,
     NAMES,
@@ -143,8 +148,10 @@ class DecodedImage:
             yield _band(np.asarray(self.image))
             return
         for top in range(0, self.height, rows):
-            box = (0, top, self.width, min(top + rows, self.height))
-            yield _band(np.asarray(self.image.crop(box)))
+            size = self.width, min(rows, self.height - top)
+            part = Image.new(self.image.mode, size)  # to crop is subject to a limit of the process
+            part.paste(self.image, (0, -top))
+            yield _band(np.asarray(part))
 
     def whole(self) -> Band:
         """All of it at once. Put together of bands: Pillow is slow to hand out large images."""
@@ -351,13 +358,13 @@ def _header(kind: str, file: IO[bytes], max_pixels: int) -> Header:
     """The header of an image: of the two commonest formats without Pillow, which takes longer."""
     jpeg = read_jpeg_header(file) if kind == "JPEG" else None
     if jpeg and not jpeg.refusal():
-        _checked((jpeg.width, jpeg.height), max_pixels)
+        _check_size(kind, (jpeg.width, jpeg.height), max_pixels)
         return Header(jpeg.width, jpeg.height, _DEEP_BYTES if jpeg.is_deep else _PLAIN_BYTES)
     png = read_png_header(file) if kind == "PNG" else None
-    if png and b"acTL" not in png.chunks and png.width and png.height:
-        _checked((png.width, png.height), max_pixels)
+    if png and b"acTL" not in png.chunks:
+        _check_size(kind, (png.width, png.height), max_pixels)
         if b"cICP" in png.chunks:
-            profile_of_png(file, {})  # which may be refused
+            profile_of_png(read_code_points(file), {})  # which may be refused
         with_alpha = _WITH_ALPHA_BYTES if png.has_alpha else _PLAIN_BYTES
         return Header(png.width, png.height, _DEEP_BYTES if png.bits == 16 else with_alpha)
     opened = _open(kind, file, max_pixels)
@@ -380,17 +387,18 @@ def _open(kind: str, file: IO[bytes], max_pixels: int) -> _Opened:
     Raises ImageError where the image is not supported, or has more pixels than `max_pixels`.
     """
     opened = _open_format(kind, file)
-    _checked(opened.size, max_pixels)
+    _check_size(kind, opened.size, max_pixels)
     return opened
 
 
-def _checked(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
+def _check_size(kind: str, size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
+    if not width or not height:
+        raise ImageError(f"{NAMES[kind]} that is damaged: it says no size")
     if width * height > max_pixels:
         raise ImageError(
             f"{width} x {height} pixels are more than the limit of {max_pixels}: raise --max-pixels"
         )
-    return size
 
 
 def _open_format(kind: str, file: IO[bytes]) -> _Opened:
@@ -415,12 +423,14 @@ def _open_format(kind: str, file: IO[bytes]) -> _Opened:
         _refuse(bmp.refusal() if bmp else None)
     if kind == "PPM":
         _refuse(refusal_of_netpbm(file))
+    # before Pillow has moved on: a file is buffered where it begins
+    code_points = read_code_points(file) if kind == "PNG" else b""
     image = _pillow(kind, file)
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ImageError(f"{NAMES[kind]} of more than one frame: animations are not supported")
     opened = _Opened(image.size, image, profile=lambda: image.info.get("icc_profile"))
     if kind == "PNG":
-        opened.profile = partial(profile_of_png, file, image.info)
+        opened.profile = partial(profile_of_png, code_points, image.info)
         if image.tile and str(image.tile[0].args).endswith(";16B"):
             opened.samples = partial(_png_samples, file)
     if kind == "AVIF":
@@ -510,7 +520,7 @@ def _to_srgb(opened: _Opened, white: White) -> tuple[Image.Image, int | None]:
         assert opened.image is not None
         image = opened.image
         _mend_color_key(image)
-        image.load()
+        _load(image)
         _clear_uncovered(image)
         return to_rgb(image, profile), _brightest_of(opened, image)
     brightest = samples.brightest if samples.bits == 16 and samples.colors != "cmyk" else _DIM
@@ -525,7 +535,10 @@ def _deep_samples(opened: _Opened, profile: bytes | None, white: White) -> Sampl
     image = opened.image
     if image is None:
         assert opened.samples is not None
-        return opened.samples()
+        samples = opened.samples()
+        if samples.values.shape[1::-1] != opened.size:
+            raise ImageError("an image that is damaged: its size is not what its header says")
+        return samples
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         if opened.samples and profile and not is_srgb(profile, "L"):
             return opened.samples()
@@ -542,9 +555,9 @@ def _deep_samples(opened: _Opened, profile: bytes | None, white: White) -> Sampl
     return opened.samples() if changes or is_keyed or white is not None else None
 
 
-def _grey_samples(image: Image.Image, shown: tuple[int, int] | None) -> Samples:
+def _grey_samples(image: ImageFile.ImageFile, shown: tuple[int, int] | None) -> Samples:
     """The samples of a grey image of 12 or 16 bits."""
-    image.load()
+    _load(image)
     values = np.asarray(image)
     values = (values.clip(0, 65535) if values.dtype != np.uint16 else values).astype(np.uint16)
     bits = 12 if image.format == "TIFF" and _bits_of(image) == 12 else 16
@@ -583,6 +596,8 @@ def _reason(error: Exception, kind: str | None) -> str:
         return "takes more memory to decode than there is"
     if isinstance(error, Image.DecompressionBombError):
         return "more pixels than Pillow's own limit in this process allows"
+    if "MAX_TEXT_CHUNK" in str(error):
+        return f"a PNG whose colour profile or text has more than {ImageFile.SAFEBLOCK} bytes"
     if isinstance(error, OSError) and error.errno and error.strerror:
         return error.strerror
     return f"{NAMES[kind] if kind else 'a file'} that is damaged or cut off"
@@ -597,6 +612,16 @@ def _upright(decoded: Image.Image, opened: _Opened) -> Image.Image:
         except Exception:  # metadata that does not parse says nothing about orientation
             return decoded
     return decoded.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else decoded
+
+
+def _load(image: ImageFile.ImageFile) -> None:
+    """Decode an image, of a size that is known to be within our limit.
+
+    Where a TIFF has no memory yet, Pillow looks at the limit that is the whole process's.
+    """
+    if image.format == "TIFF":
+        image.im = Image.core.new(image.mode, image._tile_size)  # type: ignore[attr-defined]
+    image.load()
 
 
 def _mend_color_key(image: ImageFile.ImageFile) -> None:

@@ -78,7 +78,8 @@ def _to_d50(primaries: Primaries) -> NDArray[np.float64]:
     """The matrix (3, 3) from linear RGB to XYZ under D50."""
     white = _direction_of(primaries.white)
     lights = np.column_stack([_direction_of(each) for each in primaries[1:]])
-    if not white[1] > 0 or not abs(np.linalg.det(lights)) > 1e-6:
+    given = np.isfinite(lights).all() and np.isfinite(white).all() and white[1] > 0
+    if not given or abs(np.linalg.det(lights)) <= 1e-6:
         raise ValueError("these primaries span no colours")
     white = white / white[1]
     matrix = lights * np.linalg.solve(lights, white)

@@ -5,6 +5,7 @@ ITU-T T.81, annex B.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
@@ -17,7 +18,8 @@ from kmeans_dask.imaging.samples import Samples, import_codecs
 _MAX_SEGMENTS = 1 << 12
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF markers
 _LOSSLESS, _DIFFERENTIAL, _JPEG_LS = {0xC3, 0xCB}, {0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF}, 0xF7
-_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
+_ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # markers without a length, and what is none
+_MARKER, _LOOK = re.compile(rb"\xff+([^\xff])", re.DOTALL), 1 << 8
 _DEEP = 12
 _APP1, _APP2, _ICC = 0xE1, 0xE2, b"ICC_PROFILE\0"
 _MAX_PROFILE = 1 << 23  # bytes; one beyond the limit is seen to be so
@@ -56,8 +58,9 @@ class JpegHeader:
 
 def read_jpeg_header(file: IO[bytes]) -> JpegHeader | None:
     """The frame header of a JPEG; None where there is none among its first segments."""
-    for marker, _ in _segments(file):
+    for marker, place, _ in _segments(file):
         if marker in _FRAMES:
+            file.seek(place)
             frame = file.read(6)
             if len(frame) < 6:
                 return None
@@ -69,9 +72,10 @@ def read_jpeg_header(file: IO[bytes]) -> JpegHeader | None:
 def read_jpeg_tags(file: IO[bytes]) -> tuple[int, bytes | None]:
     """The orientation, and the profile, of a JPEG that Pillow does not open."""
     orientation, parts, total = 1, dict[int, bytes](), 0
-    for marker, size in _segments(file):
+    for marker, place, size in _segments(file):
         if marker not in (_APP1, _APP2) or total > _MAX_PROFILE:
             continue
+        file.seek(place)
         content = file.read(size)
         if marker == _APP1 and content.startswith(b"Exif\0\0"):
             orientation = _orientation_of(content)
@@ -81,26 +85,35 @@ def read_jpeg_tags(file: IO[bytes]) -> tuple[int, bytes | None]:
     return orientation, b"".join(part for _, part in sorted(parts.items())) or None
 
 
-def _segments(file: IO[bytes]) -> Iterator[tuple[int, int]]:
-    """Marker and size of each segment before the pixels; the file stands where its content does."""
+def _segments(file: IO[bytes]) -> Iterator[tuple[int, int, int]]:
+    """Marker, place and size of the content of each segment before the pixels."""
     place = 2
     for _ in range(_MAX_SEGMENTS):
         file.seek(place)
-        byte = file.read(1)
-        while byte and byte != b"\xff":  # Pillow, too, passes over what is between segments
-            byte = file.read(1)
-        while byte == b"\xff":
-            byte = file.read(1)
-        if not byte or byte[0] in (0xD9, 0xDA):
-            return
-        if byte[0] in _ALONE or byte[0] == 0:
-            place = file.tell()
+        head = file.read(_LOOK)
+        found = _MARKER.search(head)  # Pillow, too, passes over what is between segments
+        if not found:
+            if len(head) < _LOOK:
+                return
+            place += _LOOK - 1
             continue
-        size = int.from_bytes(file.read(2), "big")
+        marker = found[1][0]
+        place += found.end()
+        if marker in (0xD9, 0xDA):
+            return
+        if marker in _ALONE:
+            continue
+        said = head[found.end() : found.end() + 2]
+        if len(said) < 2:  # cut by the end of what was looked at: looked at once more
+            place -= 2
+            if len(head) < _LOOK:
+                return
+            continue
+        size = int.from_bytes(said, "big")
         if size < 2:
             return
-        place = file.tell() + size - 2
-        yield byte[0], size - 2
+        yield marker, place + 2, size - 2
+        place += size
 
 
 def _orientation_of(content: bytes) -> int:
