@@ -21,6 +21,7 @@ from kmeans_dask.imaging.icc import (
     Primaries,
     make_profile,
 )
+from kmeans_dask.imaging.png_chunks import read_chunk
 
 _D65, _C, _E = (0.3127, 0.3290), (0.310, 0.316), (1 / 3, 1 / 3)
 _PRIMARIES: Mapping[int, Primaries] = {
