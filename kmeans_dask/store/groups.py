@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.errors import JobError, StoreError
 from kmeans_dask.storage import Place, Remote
-from kmeans_dask.storage.documents import DamagedError, Form
+from kmeans_dask.storage.documents import DamagedError, Form, typed
 from kmeans_dask.storage.files import (
     AT_WORK,
     is_passing,
@@ -249,13 +249,14 @@ class _Format(TypedDict):
     format_version: int
 
 
-_FORMAT = Form(GroupDocument[_Format], STORE.at_most)
+_ANY = Form(GroupDocument[dict[str, Any]], STORE.at_most)  # also of versions that say other things
 
 
 def format_of(path: Place) -> tuple[str, int] | None:
     """Format and version that the group at `path` says it has; None where nobody can read it."""
     try:
-        said = _FORMAT.decode(_read_document(path, _METADATA, _FORMAT.at_most)).attributes
+        document = _ANY.decode(_read_document(path, _METADATA, _ANY.at_most))
+        said: _Format = typed(document.attributes, _Format)
     except (StoreError, DamagedError, OSError):
         return None
     return said["format"], said["format_version"]

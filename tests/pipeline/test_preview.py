@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from kmeans_dask.imaging.decode import decode
+from kmeans_dask.imaging.inspector import make_thumbnail
 from kmeans_dask.imaging.thumbnail import as_webp, shrunk
 from kmeans_dask.pipeline import preview
 from kmeans_dask.pipeline.names import WORK_FOLDER
@@ -111,9 +112,9 @@ def test_a_report_decodes_no_large_image_again_and_is_the_same(
         monkeypatch.setattr("kmeans_dask.pipeline.compress.is_small", lambda plan: False)
     decoded = []
 
-    def noted(path: Path) -> object:
-        decoded.append(path)
-        return decode(path)
+    def noted(path: str, size: tuple[int, int] | None = None) -> object:
+        decoded.append(Path(path))
+        return make_thumbnail(path, size)
 
     def page(name: str) -> str:
         decoded.clear()
@@ -122,7 +123,7 @@ def test_a_report_decodes_no_large_image_again_and_is_the_same(
         assert not (tmp_path / name / WORK_FOLDER / "previews").exists()
         return (tmp_path / name / "report.html").read_text()
 
-    monkeypatch.setattr(report, "decode", noted)
+    monkeypatch.setattr(report, "make_thumbnail", noted)
     with_it = page("out")
     assert large not in decoded
     assert small in decoded

@@ -448,10 +448,12 @@ def test_failures_are_lines_of_json_and_those_of_an_earlier_run_go(tmp_path: Pat
 
 def test_sums_of_encoded_are_field_by_field() -> None:
     numbers = [name for name, value in vars(Encoded()).items() if value == 0]
-    numbers = [name for name in numbers if name not in ("largest_error", "colors_bytes")]
+    largest = ("largest_error", "colors_bytes", "brightest")
+    numbers = [name for name in numbers if name not in largest]
     some: dict[str, Any] = {name: number for number, name in enumerate(numbers, 1)}
     a = Encoded(
-        **some, largest_error=7, largest_in="a.png", colors_bytes=5, failures=(Failure("a", "b"),),
+        **some, largest_error=7, largest_in="a.png", colors_bytes=5, brightest=4,
+        failures=(Failure("a", "b"),),
         files=(("a.png", 1, 2),),
     )  # fmt: skip
     tens: dict[str, Any] = {name: 10 * number for name, number in some.items()}
@@ -460,7 +462,13 @@ def test_sums_of_encoded_are_field_by_field() -> None:
     failures, files = (Failure("a", "b"), Failure("c", "d")), (("a.png", 1, 2),)
     sums: dict[str, Any] = {name: 11 * number for name, number in some.items()}
     assert total == Encoded(
-        **sums, largest_error=8, largest_in="b.png", colors_bytes=5, failures=failures, files=files
+        **sums,
+        largest_error=8,
+        largest_in="b.png",
+        colors_bytes=5,
+        brightest=4,
+        failures=failures,
+        files=files,
     )
     assert total.images == a.images + b.images == 33
     alike = Encoded(largest_error=8, largest_in="0.png")
