@@ -525,6 +525,7 @@ def encode(
         "encode", store=str(opened.path), palette=hexes_of(fitted.palette.entries), encode=settings
     )
     checks.check_originals(plan, output)
+    checks.check_partitions(opened)
     with Run(as_json) as run:
         with open_work(output, asked, resume=resume, overwrite=overwrite) as work:
             run.keeps = lambda error: work.is_kept

@@ -31,6 +31,15 @@ def check_encoding(store: Store, fitted: FitResult, settings: EncodeSettings) ->
         raise UsageError(f"{store.path} was ingested without --keep-metadata: ingest it again")
 
 
+def check_partitions(store: Store) -> None:
+    """Raise StoreError where a partition of `store`, which may be anyone's, is damaged or crafted.
+
+    Its documents are read, not its pixels.
+    """
+    for partition_id in store.partition_ids:
+        store.partition(partition_id)
+
+
 def check_originals(plan: Plan, output: Place) -> None:
     """Raise UsageError where an image of `plan` is, by a link, a file below `output`."""
     resolved = output.resolve()

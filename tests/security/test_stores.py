@@ -324,7 +324,7 @@ def test_a_seal_is_looked_at_before_what_it_seals(crafted: Path) -> None:
 
 
 NEEDING_PLANS = ("info", "encode", "ingest", "repair")
-SOURCE = ["/in/a.png", "a.png", "a", 100, 1, 480, None]
+SOURCE = ["/in/a.png", "a.png", "a", 100, 1, 480, 14, None]
 PARTITIONS: list[Any] = [
     None, 5, "000000", [], ["000000"], {"../../precious": []}, {"../../precious/000000": []},
     {"/tmp": []}, {"": []}, {".": []}, {"x": []}, {"-00001": []}, {"00000\u0661": []},
@@ -332,7 +332,7 @@ PARTITIONS: list[Any] = [
     {"000000": 5}, {"000000": {}}, {"000000": ["abcdefg"]}, {"000000": [[]]},
     {"000000": [[*SOURCE, 1]]}, {"000000": [SOURCE[:3]]}, {},
     *({"000000": [[*SOURCE[:i], wrong, *SOURCE[i + 1 :]]]}
-      for i in range(7) for wrong in (True, [1], 1.5, -1, 10**30, "\ud800", "../../x", "a\0b")),
+      for i in range(8) for wrong in (True, [1], 1.5, -1, 10**30, "\ud800", "../../x", "a\0b")),
 ]  # fmt: skip
 VALUES: list[Any] = [
     None, True, "x", [], [5], {"a": 1}, -1, 10**400, 1.5, [{"path": 1, "reason": 2}],
