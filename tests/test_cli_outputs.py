@@ -309,7 +309,10 @@ def test_each_image_gets_the_fewest_colours_that_reach_the_target(
     assert len(set(used.values())) > 1
     for name in ("astronaut.png", "coffee.webp"):
         words = ("--palette", "image", "-k", str(used[name] - 1))
-        image = compress(photos / name, tmp_path / name, *words).out / f"{Path(name).stem}.png"
+        image = (
+            compress(photos / name, tmp_path / Path(name).stem, *words).out
+            / f"{Path(name).stem}.png"
+        )
         assert len(colors_of(image)) == used[name] - 1
         assert psnr([(photos / name, image)]) < 31
 
