@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--figures", metavar="FILE", help="Write there, too, what that measures.")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def chaos(request: pytest.FixtureRequest) -> bool:
     """Whether tests run in their long form."""
     return bool(request.config.getoption("--chaos"))

@@ -595,7 +595,7 @@ def _reason(error: Exception, kind: str | None) -> str:
     if isinstance(error, MemoryError):
         return "takes more memory to decode than there is"
     if isinstance(error, Image.DecompressionBombError):
-        return "more pixels than Pillow's own limit in this process allows"
+        return "more pixels than twice the limit of this process for Pillow, MAX_IMAGE_PIXELS"
     if "MAX_TEXT_CHUNK" in str(error):
         return f"a PNG whose colour profile or text has more than {ImageFile.SAFEBLOCK} bytes"
     if isinstance(error, OSError) and error.errno and error.strerror:

@@ -134,6 +134,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
         struct.pack(">II", 2, 2), struct.pack(">II", 1 << 30, 1 << 30)
     ),
 }  # fmt: skip
+NO_PART_OF_THE_SIZE = {"png iCCP"}  # who asks for that need not unpack it
 HARMLESS = {"png zTXt", "png iTXt", "tiff tags"}  # what is too large may be left out
 
 
@@ -148,7 +149,9 @@ def test_a_bomb_is_refused_within_memory(kind: str, tmp_path: Path) -> None:
     assert len(answers) == 2
     assert peak < LIMIT
     if kind not in HARMLESS:
-        assert all(answer.startswith("refused:") for answer in answers), said
+        header, decoded = (answer.startswith("refused:") for answer in answers)
+        assert decoded, said
+        assert header or kind in NO_PART_OF_THE_SIZE, said
 
 
 @pytest.mark.parametrize("kind", ["webp header", "jpeg header", "bmp header", "jpeg2000 header"])
