@@ -80,7 +80,7 @@ _BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 24
 # Memory of a pixel, the file's bytes and copies that are made on the way included, at most: see
 # `benchmarks.memory`. The first two are those of more than 8 bits a sample, and of formats whose
 # decoders hold all of an image themselves.
-_DEEP_BYTES, _THIRSTY_BYTES, _WITH_ALPHA_BYTES, _PLAIN_BYTES = 40, 25, 22, 14
+_DEEP_BYTES, _THIRSTY_BYTES, _WITH_ALPHA_BYTES, _PLAIN_BYTES = 44, 25, 22, 14
 _THIRSTY = ("WEBP", "JPEG2000", "AVIF")
 
 _PLUGINS = {
