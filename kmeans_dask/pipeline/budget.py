@@ -15,7 +15,7 @@ from kmeans_dask.settings import PROCESS_BYTES
 from kmeans_dask.storage import Place
 
 _HELD_BYTES = 40  # of a pixel that is held while its colours, and others', are counted
-_COUNTED_BYTES = 56  # of a colour in a table that is made, stored or read
+_COUNTED_BYTES = 64  # of a colour in a table that is made, stored or read
 _FITTED_BYTES = 70  # of a colour in a table that a palette is fitted to
 _TRANSLUCENT_BYTES = 180  # the same, where some colours are partly transparent
 

@@ -177,7 +177,8 @@ def _picture(
     height, width = shape
     palette = mapper.palette
     indices = mapper.map(pixels, alphas, width)
-    mapped = Mapped.of({"height": height, "width": width}, pixels, alphas, indices, palette)
+    record = {"kept_as": name, "height": height, "width": width}
+    mapped = Mapped.of(record, pixels, alphas, indices, palette)
     opaque = np.full(len(pixels), 255, np.uint8)
     rgba = np.column_stack([pixels, opaque if alphas is None else alphas])
     return Picture(
