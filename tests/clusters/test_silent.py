@@ -17,6 +17,7 @@ from tests.clusters.tasks import hold, leave
 from tests.command import tree
 
 SHORT = 8  # seconds of --timeout, after which a worker is missed
+LOST = "the connection to the scheduler is lost: is it still running?"
 OUT_OF_WORKERS = "do they hang, or are they suspended?"
 
 
@@ -122,6 +123,10 @@ def restarted_process(cluster: Cluster) -> None:
     assert cluster.address == address
 
 
+def killed(cluster: Cluster) -> None:
+    cluster.kill_scheduler()
+
+
 def restarted_by_someone(cluster: Cluster) -> None:
     with Client(cluster.address, set_as_default=False) as client:
         client.restart(wait_for_workers=False)
@@ -130,11 +135,12 @@ def restarted_by_someone(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("restart", "what"),
     [
-        (restarted_process, "the connection to the scheduler is lost: is it still running?"),
+        (killed, LOST),
+        (restarted_process, LOST),
         (restarted_by_someone, "the cluster was restarted by someone, and has forgotten"),
     ],
 )
-def test_a_job_whose_scheduler_begins_anew_ends_in_one_line(
+def test_a_job_whose_scheduler_is_gone_or_begins_anew_ends_in_one_line(
     restart: Callable[[Cluster], None],
     what: str,
     lonely: Cluster,
