@@ -61,7 +61,7 @@ def check_interrupted() -> None:
 
 
 def is_interrupted() -> bool:
-    """Whether a signal has come: what is done from then on is to tidy up."""
+    """Return whether a signal has come: what is done from then on is to tidy up."""
     return _received is not None
 
 

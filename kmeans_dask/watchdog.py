@@ -34,7 +34,7 @@ class Limit:
 
     @property
     def is_over(self) -> bool:
-        """Whether decoding has taken longer."""
+        """Return whether decoding has taken longer."""
         stopwatch = self.stopwatch
         return stopwatch is not None and self.decoded + stopwatch.read() > self.seconds
 
@@ -57,7 +57,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def is_limited() -> bool:
-    """Whether this thread is in such a block: at work on an image."""
+    """Return whether this thread is in such a block: at work on an image."""
     return threading.get_ident() in _limits
 
 

@@ -79,7 +79,7 @@ def _main(given: Sequence[str] | None = None, obj: object = None) -> int:
 
 
 def _said(error: typer.TyperException, words: Sequence[str]) -> str:
-    """What typer says; but of two places, of which one is missing, it says that it is the first."""
+    """Return typer's message; of two places it takes the missing one to be the first."""
     message = error.format_message()
     last = _LAST.get(words[0]) if words else None
     return last if last and message.startswith("Missing argument 'INPUT") else message

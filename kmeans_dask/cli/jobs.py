@@ -323,7 +323,7 @@ def _is_small(
 
 
 def _can_ask(error: BaseException) -> bool:
-    """Whether a store can be asked what it has, after that error."""
+    """Return whether a store can be asked what it has, after that error."""
     return not isinstance(error, UnreachableError)
 
 

@@ -55,7 +55,7 @@ class Questions:
                 raise UsageError(f"the worker at {address} ({host}) {missing}: {SAME_FILES}")
 
     def _asked_workers(self, **ask: Any) -> dict[str, Any]:
-        """What each worker answers; one that has gone by now, or is silent, is left out.
+        """Return what each worker answers; one that has gone by now, or is silent, is left out.
 
         Such a one is asked again by its first task. Raises UsageError of one that cannot do what is
         asked, and where all are silent.
@@ -105,7 +105,7 @@ class Questions:
         return {address: answer for each in given for address, answer in each.items()}
 
     def _asked(self, ask: Callable[..., Any], **words: Any) -> Any:
-        """What the scheduler answers. Raises UsageError where it does not."""
+        """Return what the scheduler answers. Raises UsageError where it does not."""
         try:
             return self._client.sync(within, self._timeout, ask, **words)
         except OSError as error:  # a timeout is one too

@@ -28,7 +28,7 @@ _RESTART = 10.0  # seconds in which a nanny must have ended its worker
 
 
 class Workers:
-    """Of the scheduler that `client` is connected to; without one for `timeout` seconds it ends."""
+    """Workers of the scheduler of `client`; a job without any for `timeout` seconds ends."""
 
     def __init__(self, client: Client, timeout: float) -> None:
         self._client = client
@@ -40,7 +40,7 @@ class Workers:
         self._silent: list[str] = []  # that were given up
 
     def asked(self, ask: Callable[..., Any], **words: Any) -> Any:
-        """What the scheduler answers. Raises ClusterError where it does not."""
+        """Return what the scheduler answers. Raises ClusterError where it does not."""
         try:
             return self._client.sync(within, self._timeout, ask, **words)
         except OSError as error:  # a timeout is one too

@@ -41,7 +41,7 @@ class FewPoints:
     def fit(
         self, start: NDArray[np.float64], *, max_iter: int, tol: float, fixed: int = 0
     ) -> Fit | None:
-        """As `lloyd.fit`; None where that sees to it: a cluster runs empty, or there is no end."""
+        """Return the fit of `lloyd.fit`; None where a cluster runs empty, or there is no end."""
         history = np.empty(min(max_iter, _HISTORY) + 1)
         centroids, counts = start.copy(), np.zeros(len(start), np.int64)
         n, converged = _fit(

@@ -46,7 +46,7 @@ class KernelCache(FunctionCache):
 
 
 class _Results(CompileResultCacheImpl):
-    """What is kept; made as numba does it, but for the choice of the folder."""
+    """Numba's cache, but for the choice of its folder."""
 
     def __init__(self, function: Callable[..., Any], folder: Path) -> None:
         source = Path(function.__code__.co_filename)
@@ -58,7 +58,7 @@ class _Results(CompileResultCacheImpl):
 
 
 class _Locator(_SourceFileBackedLocatorMixin, _CacheLocator):
-    """Where that is, and which source it is of."""
+    """The folder of a cache, and the source that it belongs to."""
 
     def __init__(self, source: Path, line: int, folder: Path) -> None:
         self._py_file, self._lineno, self._folder = str(source), line, str(folder)

@@ -114,7 +114,7 @@ def fit(
 
 
 def is_mark(number: int) -> bool:
-    """Whether later iterations are compared with this one: a power of two."""
+    """Return whether later iterations are compared with this one: a power of two."""
     return number & (number - 1) == 0
 
 

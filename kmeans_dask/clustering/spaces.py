@@ -40,7 +40,7 @@ class Space:
         return UNIT if self.name == "oklab" else _OPAQUE**2 if self.alpha else _OPAQUE
 
     def holds(self, centroids: NDArray[np.float64]) -> bool:
-        """Whether (k, C) are places that means of colours can have."""
+        """Return whether (k, C) are places that means of colours can have."""
         return centroids.shape[1:] == (self.channels,) and bool(
             (np.abs(centroids) <= self.largest).all()  # which no NaN is
         )

@@ -1,4 +1,4 @@
-"""What the header of a BMP says: which of them Pillow reads rightly.
+"""Headers of BMP files, and which of these Pillow reads rightly.
 
 Windows' BITMAPCOREHEADER, BITMAPINFOHEADER, BITMAPV4HEADER and BITMAPV5HEADER.
 """

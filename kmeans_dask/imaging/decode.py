@@ -172,7 +172,7 @@ class DecodedImage:
 
 @dataclass(frozen=True)
 class Header:
-    """What there is to know of an image before it is decoded.
+    """The header of an image: all that is known of it before it is decoded.
 
     pixel_bytes: memory of each pixel while it is decoded, at most
     """
@@ -350,7 +350,7 @@ def _kind(name: str, head: bytes) -> str:
 
 
 def _no_image(name: str, reason: str) -> ImageError:
-    """What to say of a file that holds no image: it matters where it is called one."""
+    """Return what to say of a file that holds no image: it matters where it is called one."""
     return ImageError(reason) if is_called_image(name) else NoImageError(reason)
 
 
@@ -574,7 +574,7 @@ def _bits_of(image: Image.Image) -> int:
 
 
 def _fits(profile: bytes, samples: Samples) -> bool:
-    """Whether a profile can be applied to samples, and changes them."""
+    """Return whether a profile can be applied to samples, and changes them."""
     spaces = (b"GRAY", b"RGB ") if samples.colors == "grey" else (b"RGB ",)
     return profile[16:20] in spaces and not is_srgb(
         profile, "L" if samples.colors == "grey" else "RGB"

@@ -112,7 +112,7 @@ def other_image(head: bytes) -> str | None:
 
 
 def is_called_image(name: str) -> bool:
-    """Whether a file's name says that it is an image.
+    """Return whether a file's name says that it is an image.
 
     >>> is_called_image("a.JPG"), is_called_image("a.json"), is_called_image("b.jpg~")
     (True, False, False)
@@ -121,7 +121,7 @@ def is_called_image(name: str) -> bool:
 
 
 def is_called_raw(name: str) -> bool:
-    """Whether a file's name says that it holds the raw data of a camera.
+    """Return whether a file's name says that it holds the raw data of a camera.
 
     >>> is_called_raw("DSC_0001.NEF")
     True
@@ -130,7 +130,7 @@ def is_called_raw(name: str) -> bool:
 
 
 def _suffix(name: str) -> str:
-    """As pathlib has it, in lower case, and ten times as fast."""
+    """Return the suffix of a name in lower case, ten times as fast as pathlib does."""
     stem, dot, end = name.rpartition("/")[2].rpartition(".")
     return f".{end.lower()}" if stem and dot and end else ""
 

@@ -91,7 +91,7 @@ def _to_d50(primaries: Primaries) -> NDArray[np.float64]:
 
 
 def _direction_of(xy: tuple[float, float]) -> NDArray[np.float64]:
-    """Where a chromaticity lies in XYZ, at any luminance."""
+    """Return the place of a chromaticity in XYZ, at any luminance."""
     x, y = xy
     return np.array([x, y, 1 - x - y])
 

@@ -44,7 +44,7 @@ Task = Literal["header", "decode", "thumbnail"]
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be done with the image at `path`.
+    """A task that an inspector does with the image at `path`.
 
     seconds: that it may take; memory: bytes that decoding may take, None for as many as there are
     head: the first bytes of an object, with its size and time of change, where they are at hand
@@ -79,7 +79,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a question.
+    """The result of a question.
 
     size: width and height, in pixels, as the header has them, or of a thumbnail
     pixel_bytes: memory of a pixel while the image is decoded, at most
@@ -261,7 +261,7 @@ def header_question(path: Place, max_pixels: int, seconds: float) -> Question:
 def find_killers(
     paths: Sequence[str], settings: DecodeSettings, memory: int | None = None
 ) -> dict[str, str]:
-    """Of images at `paths` those whose decoding ends its process, each with the reason.
+    """Find images whose decoding ends its process; returns their paths with the reasons.
 
     memory: bytes that a process may take; None for as many as there are
     """

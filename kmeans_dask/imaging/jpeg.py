@@ -1,4 +1,4 @@
-"""What the header of a JPEG says that Pillow does not read, and those of 12 bits a sample.
+"""Headers of JPEG files beyond what Pillow reads of them, and JPEGs of 12 bits a sample.
 
 ITU-T T.81, annex B.
 """
@@ -38,7 +38,7 @@ class JpegHeader:
 
     @property
     def is_deep(self) -> bool:
-        """Whether it has 12 bits a sample, which Pillow does not read."""
+        """Return whether it has 12 bits a sample, which Pillow does not read."""
         return self.bits == _DEEP
 
     def refusal(self) -> str | None:

@@ -60,12 +60,12 @@ class Jpeg2000Header:
 
     @property
     def is_cmyk(self) -> bool:
-        """Whether its colours are inks."""
+        """Return whether its colours are inks."""
         return self.color_space == _CMYK or (self.profile or b"")[16:20] == b"CMYK"
 
     @property
     def suits_pillow(self) -> bool:
-        """Whether Pillow gives what the file has.
+        """Return whether Pillow gives what the file has.
 
         It shifts samples of other than 8 bits, reads of palettes only those of 3 times 8 bits, and
         takes channels as they come. A single one of 10 to 16 bits it moves up to 16 bits, which
@@ -167,7 +167,7 @@ def _channels_of(header: bytes) -> tuple[tuple[int, int, int], ...]:
 
 
 def _without_profile(data: bytes) -> bytes:
-    """The same samples, said to be sRGB: imagecodecs would convert them by a profile."""
+    """Return the file, said to be sRGB: imagecodecs would convert its samples by a profile."""
     file = io.BytesIO(data)
     start = next(at for kind, at, _ in top_boxes(file) if kind == b"jp2h")
     header = old = read_box(file, b"jp2h")

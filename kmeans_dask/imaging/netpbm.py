@@ -1,4 +1,4 @@
-"""What the header of a Netpbm image says that Pillow does not look at.
+"""Headers of Netpbm images beyond what Pillow looks at.
 
 Netpbm's manual: the formats PBM, PGM, PPM, PAM and PFM.
 """
@@ -35,7 +35,7 @@ def refusal_of_netpbm(file: IO[bytes]) -> str | None:
 
 
 def _end_of_raw(head: bytes) -> int | None:
-    """Where the first image of a raw file ends; None where its header does not say."""
+    """Return the end of the first image of a raw file; None where its header does not say."""
     numbers, place = [], 2
     for _ in range(2 if head[1:2] == b"4" else 3):
         found = _NUMBER.match(head, place)

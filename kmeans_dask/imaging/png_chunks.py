@@ -25,7 +25,7 @@ def read_chunk(file: IO[bytes], kind: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class PngHeader:
-    """What a PNG says before its pixels: its size, bits a sample, and the types of its chunks."""
+    """The header of a PNG: its size, bits a sample, and the types of chunks before its pixels."""
 
     width: int
     height: int
@@ -35,7 +35,7 @@ class PngHeader:
 
     @property
     def has_alpha(self) -> bool:
-        """Whether some pixel may not be opaque."""
+        """Return whether some pixel may not be opaque."""
         return self.color_type in (4, 6) or b"tRNS" in self.chunks
 
 

@@ -121,7 +121,7 @@ class Layout:
 
     @property
     def suits_pillow(self) -> bool:
-        """Whether Pillow reads it rightly; what is left is for tifffile."""
+        """Return whether Pillow reads it rightly; what is left is for tifffile."""
         n, bits = len(self.bits), self.bits[0]
         if self.compression not in _COMPRESSIONS:
             return False

@@ -1,4 +1,4 @@
-"""What work takes of a worker's memory: the one model that `--memory` and `estimate` go by.
+"""Memory that work takes of a worker: the one model that `--memory` and `estimate` go by.
 
 Work that would take more than there is, is refused by name: else the worker would be killed, and
 what it was doing with it. Bytes are bounds, measured as peak resident sizes with

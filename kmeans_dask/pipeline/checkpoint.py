@@ -56,7 +56,7 @@ class _Done(TypedDict):
 
 
 class _Left(TypedDict):
-    """What `Begun` has, and of which run."""
+    """The fields of `Begun`, and the run that they belong to."""
 
     run: str
     centroids: _Places
@@ -70,7 +70,7 @@ class _Kept(TypedDict):
 
 
 def most_bytes(settings: FitSettings) -> int:
-    """Of what is kept of a fit."""
+    """Return the largest size, in bytes, of the checkpoint of a fit."""
     numbers = _BISECTIONS if settings.min_psnr else 1
     runs = sum(len(settings.seeds(settings.colors >> shift)) for shift in range(numbers))
     iterations = min(settings.most_iterations, _MOST_ITERATIONS) + 1

@@ -71,5 +71,5 @@ def check_outside(inputs: Sequence[Place], path: Place, what: str) -> None:
 
 
 def _resolved(path: Place) -> Place:
-    """The same with links followed, as far as they lead: `Path.resolve` raises of a circle."""
+    """Return `path` with links followed; unlike `Path.resolve` it raises nothing for a circle."""
     return Path(os.path.realpath(path)) if isinstance(path, Path) else path

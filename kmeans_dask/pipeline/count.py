@@ -67,7 +67,7 @@ class Tally:
         return cls(**{name: total[name] for name in cls.__dataclass_fields__})
 
     def as_record(self, generation: int) -> TotalRecord:
-        """As a store of that generation keeps it."""
+        """Return the tally as a store of that generation keeps it."""
         return cast(TotalRecord, {**asdict(self), "generation": generation})
 
 
@@ -152,7 +152,7 @@ def image_weight(images: int) -> int:
 
 
 def most_weight(tally: Tally) -> int:
-    """Of all images together: no colour of an image weighs less than 1."""
+    """Return the weight of all images together; no colour of an image weighs less than 1."""
     return _WEIGHT + tally.pixels
 
 

@@ -161,7 +161,7 @@ def fit(
 
 
 def has_checkpoint(store: Store, settings: FitSettings) -> bool:
-    """Whether a fit that broke off has left something to go on from."""
+    """Return whether a fit that broke off has left something to go on from."""
     return (store.path / "fits" / f"{name_of(settings)}.json").is_file()
 
 
@@ -333,7 +333,7 @@ def _opaque_hexes(colors: NDArray[np.uint8]) -> list[str]:
 def _weights(
     store: Store, settings: FitSettings, start: int = 0, stop: int | None = None
 ) -> NDArray[np.int64] | None:
-    """What colours weigh in the fit, where that is not their pixels. Raises StoreError."""
+    """Return what colours weigh in the fit, where that is not their pixels. Raises StoreError."""
     if settings.weight != "images":
         return None
     weights = store.read_weighed(start, stop)

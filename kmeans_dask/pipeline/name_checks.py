@@ -44,7 +44,7 @@ def check_name(name: str) -> None:
 
 
 def may_be_kept(name: str, path: str) -> bool:
-    """Whether a copy of the image file at `path` may have that name.
+    """Return whether a copy of the image file at `path` may have that name.
 
     >>> may_be_kept("a/b.JPG", "/in/x"), may_be_kept("a/photo", "/in/a/photo")
     (True, True)

@@ -112,7 +112,7 @@ def _numbered(name: PurePosixPath) -> Iterator[str]:
 
 
 def folded(name: str) -> str:
-    """The same for all names that any file system takes for one.
+    """Return a key that is equal for all names that any file system takes for one.
 
     >>> folded("Photo.JPG") == folded("photo.jpg")
     True

@@ -43,7 +43,7 @@ class Search:
     exclude: tuple[str, ...] = ()
 
     def wants(self, name: PurePosixPath) -> bool:
-        """Whether the file of that path below the input is wanted.
+        """Return whether the file of that path below the input is wanted.
 
         >>> search = Search(include=("*.png",), exclude=("thumbs", "old/*"))
         >>> [search.wants(PurePosixPath(name)) for name in ("a/b.png", "a.jpg", "old/a/b.png")]
@@ -53,7 +53,7 @@ class Search:
         return included and not self.excludes(name)
 
     def excludes(self, name: PurePosixPath) -> bool:
-        """Whether a file or folder of that path is excluded."""
+        """Return whether a file or folder of that path is excluded."""
         return any(_matches(name, each) for each in self.exclude)
 
 
@@ -86,7 +86,7 @@ class Source:
 
     @classmethod
     def of_record(cls, record: SourceRecord) -> Source:
-        """What was all these. Raises StoreError where its names lead out of the output."""
+        """Return the source of a record. Raises StoreError where its names leave the output."""
         source = cls(*record)
         check_name(source.kept_as)
         check_name(source.stem)
@@ -178,7 +178,7 @@ class Plan:
 
     @classmethod
     def of_record(cls, record: PlanRecord) -> Plan:
-        """What was such a record. Raises StoreError as `Source.of_record` does."""
+        """Return the plan of a record. Raises StoreError as `Source.of_record` does."""
         partitions = {
             name: tuple(map(Source.of_record, sources))
             for name, sources in record["partitions"].items()
@@ -273,7 +273,7 @@ def _absolute(given: Place) -> Place:
 
 
 def _nothing(inputs: Sequence[Place], found: _Found) -> str:
-    """What to say where there is no image."""
+    """Return the message for inputs without an image."""
     first = found.failures[0] if found.failures else None
     why = f" ({Path(first.path).name}: {first.reason})" if first else ""
     if not first and found.skipped:
@@ -283,7 +283,7 @@ def _nothing(inputs: Sequence[Place], found: _Found) -> str:
 
 
 def describe_skipped(skipped: Mapping[str, int]) -> str:
-    """What was passed over, in words.
+    """Describe in words which files were skipped.
 
     >>> describe_skipped({".json": 5, ".txt": 1, "hidden": 2})
     '6 other files: 5 .json, 1 .txt; 2 hidden'
@@ -376,7 +376,7 @@ def numbered(
 
 
 class _Found:
-    """What searching the inputs comes upon: files with their names below the output.
+    """Files that a search of the inputs has found, with their names below the output.
 
     named: those that were named themselves, not found in a folder
     """

@@ -216,7 +216,7 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
 
 
 def _is_full(job: Job) -> bool:
-    """Whether the palette has no room for a clear entry."""
+    """Return whether the palette has no room for a clear entry."""
     if job.palette:
         return len(job.palette.with_clear()) > MAX_COLORS
     return len(job.fit.fixed) >= job.fit.colors
@@ -227,7 +227,7 @@ def _failures(pictures: Sequence[_Picture], reason: str) -> tuple[Failure, ...]:
 
 
 class _Known(NamedTuple):
-    """Of an image: the entry of each of its colours, and what that makes of them."""
+    """The palette entry of each colour of an image, and the errors that these make."""
 
     entries: Indices
     judged: Judged

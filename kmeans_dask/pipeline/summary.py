@@ -182,7 +182,7 @@ def summarize(
     *,
     one_palette: bool,
 ) -> Summary:
-    """Of what was encoded, and of the time it took.
+    """Summarise what was encoded, and the time it took.
 
     one_palette: whether all images were to have the same
     """

@@ -128,7 +128,7 @@ def _scaled(of_sample: int, of_all: int, part: int) -> int:
 
 @dataclass(frozen=True)
 class Tried:
-    """What became of images that were encoded and not written.
+    """Sums over images that were encoded and not written.
 
     kept: images that a job would keep; input_bytes, output_bytes: of all
     pixels, squared_error: of the others, as `pipeline.write.Encoded` has them

@@ -74,7 +74,7 @@ class _Record(Encoded):
 
     @property
     def encoded(self) -> Encoded:
-        """What came of it."""
+        """Return what came of it."""
         return Encoded(**{each.name: getattr(self, each.name) for each in fields(Encoded)})
 
 
@@ -121,7 +121,7 @@ class Work:
 
     @property
     def is_kept(self) -> bool:
-        """Whether there is something that a next run can go on with."""
+        """Return whether there is something that a next run can go on with."""
         return self.began or not self.begins
 
     def sweep(self) -> None:

@@ -195,7 +195,7 @@ def keeps_frame(
     indices: Indices,
     palette: Palette,
 ) -> bool:
-    """Whether the outermost pixels of a nine-patch stay exactly what they are; else True."""
+    """Return whether the outermost pixels of a nine-patch stay exactly what they are; else True."""
     if not is_nine_patch(record):
         return True
     frame = np.ones((record["height"], record["width"]), np.bool_)
@@ -405,7 +405,7 @@ def write_below(output: Place, name: str, data: bytes) -> Written:
 
 
 def _holds(path: Place, data: bytes) -> bool:
-    """Whether a local file, which no other name leads to, has these bytes."""
+    """Return whether a local file, which no other name leads to, has these bytes."""
     if isinstance(path, Remote):  # to ask would cost as much as to write
         return False
     try:

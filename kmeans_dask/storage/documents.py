@@ -42,7 +42,7 @@ class DamagedError(ValueError):
 
 @dataclass(frozen=True)
 class Form(Generic[T]):
-    """What a kind of document holds, and in how many bytes at most.
+    """The type of a kind of document, and the bytes that it may have at most.
 
     kind: a dataclass, or any other type that msgspec knows
     """

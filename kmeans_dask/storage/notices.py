@@ -1,4 +1,4 @@
-"""What a user should know though the job goes on: one line on stderr, in every process once."""
+"""Notices to the user while a job goes on: one line on stderr, once in every process."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Attempts:
         self._is_farewell = interrupts.is_interrupted()
 
     def ask(self, call: Callable[[], T], seconds: float = float("inf")) -> T:
-        """What `call` returns. Raises as `waited` does."""
+        """Return what `call` returns. Raises as `waited` does."""
         stopwatch = Stopwatch(_SLICE)
         try:
             return waited(call, seconds, stopwatch)
@@ -165,7 +165,7 @@ def persistently(ask: Callable[[], T]) -> T:
 
 
 def fetched(ask: Callable[[], T], is_there: Callable[[], bool], where: str) -> T:
-    """What `ask` returns of an image, within its time.
+    """Return what `ask` returns of an image, within its time.
 
     is_there: whether the store answers what it is asked otherwise
 

@@ -247,7 +247,7 @@ class Remote:
         return self.read_with_status(size)[0]
 
     def read_with_status(self, size: int) -> tuple[bytes | None, Status]:
-        """The same, and the status of what was read."""
+        """Return what `read_at_most` does, and the status of what was read."""
         name = self._named()
 
         def read(bucket: ObjectStore) -> tuple[bytes | None, Status]:
@@ -453,7 +453,7 @@ class Remote:
         return persistently(once)
 
     def _fetch(self, ask: Callable[[ObjectStore], T]) -> T:
-        """The same of an image, which has a time of its own."""
+        """Return what `ask` returns of an image, which has a time limit of its own."""
         bucket = _bucket(self._bucket)
 
         def once() -> T:
@@ -627,7 +627,7 @@ def _aws_profile() -> Mapping[str, Any]:
 
 
 def _endpoint() -> str:
-    """Where S3 is, if that is not Amazon's."""
+    """Return the address of S3, if that is not Amazon's."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
 
 
@@ -661,7 +661,7 @@ def _changed(remote: Remote) -> OSError:
 
 
 def _failure(remote: Remote, error: Exception) -> Exception:
-    """What is raised of an answer that is none, or none of an object store."""
+    """Return what is raised of an answer that is none, or none of an object store."""
     from obstore import exceptions
 
     text = _text(error)
@@ -695,7 +695,7 @@ def _refusals(exceptions: Any) -> tuple[type[Exception], ...]:
 
 
 def _text(error: Exception) -> str:
-    """What an error says, without names of objects, which may be any words.
+    """Return what an error says, without names of objects, which may be any words.
 
     Where it is about a machine's own server of credentials, that word is in it.
     """

@@ -66,6 +66,6 @@ def exists(path: Path) -> bool:
 
 
 def in_the_way(folder: Path) -> Path | None:
-    """What is no folder, of `folder` and those that it is in."""
+    """Return the first of `folder` and its parents that is no folder."""
     there = (path for path in (folder, *folder.parents) if os.path.lexists(path))
     return next((path for path in there if not path.is_dir()), None)

@@ -96,7 +96,7 @@ class CheckedStore(WrapperStore[Any]):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """As `Store` has it. Raises ValueError for what Blosc would make something else of."""
+        """Return a value of the store. Raises ValueError for a chunk of another size."""
         if key.endswith(_DOCUMENT):
             return prototype.buffer.from_bytes(self._document)
         found: Buffer | None = await self._store.get(key, prototype, byte_range)

@@ -90,7 +90,7 @@ class Group(Generic[T]):
         return name in self.documents
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """That of an array, which need not be whole. Raises StoreError where there is none."""
+        """Return the shape of an array, whole or not. Raises StoreError where there is none."""
         if name not in self.documents:
             raise StoreError(f"{self.path} is damaged: it has lost {name}")
         return self.documents[name][1].shape
@@ -346,7 +346,7 @@ def read_root(path: Place, form: Form[GroupDocument[T]]) -> T:
 
 
 def _is_ours(name: str, document: ArrayDocument) -> bool:
-    """Whether an array of that name is laid out as `create_array` does it."""
+    """Return whether an array of that name is laid out as `create_array` does it."""
     if name not in _layouts():
         return False
     dtypes, tail, whole = _layouts()[name]

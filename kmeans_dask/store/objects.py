@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Objects(Store):
-    """What is in a bucket, by keys.
+    """The objects of a bucket, by keys.
 
     bucket: all of it; a pickle of it names the bucket, and nothing that opens it
     """
@@ -33,7 +33,7 @@ class Objects(Store):
         self.bucket = bucket
 
     def with_read_only(self, read_only: bool = False) -> Objects:
-        """The same bucket, to be read only or to be written to."""
+        """Return the same bucket, to be read only or to be written to."""
         return Objects(self.bucket, read_only=read_only)
 
     def __eq__(self, other: object) -> bool:
@@ -69,7 +69,7 @@ class Objects(Store):
         return list(await asyncio.gather(*asked))
 
     async def exists(self, key: str) -> bool:
-        """Whether there is an object of that key."""
+        """Return whether there is an object of that key."""
         return await _in_thread((self.bucket / key).is_file)
 
     async def set(self, key: str, value: Buffer) -> None:
@@ -108,7 +108,7 @@ def _slice(part: ByteRequest | None) -> slice:
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
-    """What `call` returns. A KeyboardInterrupt would end the loop of all that Zarr does."""
+    """Return what `call` returns. A KeyboardInterrupt would end the loop of all that Zarr does."""
 
     def uninterrupted() -> T:
         try:

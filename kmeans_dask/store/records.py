@@ -37,7 +37,7 @@ class FailureRecord(TypedDict):
 
 
 class StoreRecord(TypedDict):
-    """What a whole store says of itself."""
+    """Attributes of a whole store."""
 
     format: str
     format_version: int
@@ -60,7 +60,7 @@ class PlanRecord(TypedDict):
 
 
 class MetadataRecord(TypedDict):
-    """What `imaging.metadata` keeps of an image."""
+    """Metadata of an image, as `imaging.metadata` keeps them."""
 
     exif: Annotated[str, msgspec.Meta(max_length=_EXIF)]
     density: tuple[_Density, _Density] | None
@@ -88,7 +88,7 @@ class ImageRecord(TypedDict):
 
 
 class PartitionRecord(TypedDict):
-    """What a partition says of its images, in order, and of those that could not be read."""
+    """Images of a partition, in order, and those that could not be read."""
 
     images: Annotated[list[ImageRecord], msgspec.Meta(max_length=MAX_IMAGES)]
     failures: Annotated[list[FailureRecord], msgspec.Meta(max_length=MAX_IMAGES)]

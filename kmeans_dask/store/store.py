@@ -342,7 +342,7 @@ class Store:
 
     @property
     def total(self) -> TotalRecord:
-        """What was added up beside the colours."""
+        """Sums over all partitions, beside the colours."""
         return self._colors.says
 
     @property

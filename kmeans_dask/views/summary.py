@@ -59,12 +59,12 @@ def show_summary(summary: Summary) -> RenderableType:
 
 
 def _skipped(skipped: Mapping[str, int]) -> list[Row]:
-    """What was passed over, where anything was."""
+    """Return what was passed over, where anything was."""
     return [("skipped", printable(describe_skipped(skipped)))] if skipped else []
 
 
 def _quality(summary: Summary) -> list[Row]:
-    """What was lost of the compressed images: on the whole, and where most."""
+    """Return what was lost of the compressed images: on the whole, and where most."""
     rows = [("PSNR", decibels(summary.psnr))]
     if summary.max_error_in is not None:
         where = printable(summary.max_error_in)
