@@ -29,6 +29,7 @@ from typing import Any, Literal
 
 from kmeans_dask.errors import ImageError, NoImageError, UnreachableError
 from kmeans_dask.settings import IMAGE_SECONDS, MAX_PIXELS, DecodeSettings
+from kmeans_dask.stopwatch import Stopwatch, pace_of
 from kmeans_dask.storage import Place, Remote, place_of
 from kmeans_dask.storage.remote import Listed, Status
 from kmeans_dask.watchdog import EXIT_CODE, time_limit
@@ -192,13 +193,17 @@ class Inspector:
         """A line of answer; nothing where the process dies, or says nothing for so long."""
         process = self._running()
         assert process.stdout
-        deadline = time.monotonic() + seconds
+        pace = pace_of(seconds)
+        waited = Stopwatch(pace)  # a job that is suspended has not waited
         while b"\n" not in self._unread:
-            ready, _, _ = select.select([process.stdout], [], [], deadline - time.monotonic())
-            data = os.read(process.stdout.fileno(), 1 << 16) if ready else b""
-            if not data or len(self._unread) > _MOST_ANSWER:
+            ready, _, _ = select.select([process.stdout], [], [], pace)
+            if ready:
+                data = os.read(process.stdout.fileno(), 1 << 16)
+                if not data or len(self._unread) > _MOST_ANSWER:
+                    return b""
+                self._unread += data
+            if waited.read() > seconds and b"\n" not in self._unread:
                 return b""
-            self._unread += data
         line, _, self._unread = self._unread.partition(b"\n")
         return line
 

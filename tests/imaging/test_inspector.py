@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +64,15 @@ def test_what_is_no_image_and_what_is_damaged_are_told_apart(
         cut.to_size()
     assert not isinstance(caught.value, NoImageError)
     assert str(caught.value) == "a PNG that is damaged or cut off"
+
+
+def test_a_job_that_was_suspended_has_not_waited_so_long_for_its_inspector(
+    tmp_path: Path, inspector: Inspector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = itertools.count(0, 3600)
+    monkeypatch.setattr(time, "monotonic", lambda: next(hours))
+    (path,) = draw(tmp_path, "a.png")
+    assert inspector.ask_one(Question("header", path)).to_size() == (1, 10)
 
 
 @pytest.fixture
