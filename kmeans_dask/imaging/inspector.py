@@ -107,12 +107,19 @@ class Answer:
         raise NoImageError(reason) if self.no_image else ImageError(reason)
 
 
+def _credentials() -> dict[str, str]:
+    """What the environment says about object stores, which a notebook may change at any time."""
+    named = ("AWS_", "AZURE_", "GOOGLE_", "HOME")
+    return {name: value for name, value in os.environ.items() if name.startswith(named)}
+
+
 class Inspector:
     """Asks a process that can be spared; another one where it has died. Any thread may ask."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._unread = b""
+        self._environment: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -125,6 +132,8 @@ class Inspector:
         waiting = iter(questions)
         asked: deque[Question] = deque()
         with self._lock:
+            if self._process and self._environment != _credentials():
+                self.close()  # it has those that the environment said before
             try:
                 while True:
                     fresh = list(islice(waiting, _IN_FLIGHT - len(asked)))
@@ -156,6 +165,7 @@ class Inspector:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
+            self._environment = _credentials()
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "kmeans_dask.imaging.inspector"],
                 stdin=subprocess.PIPE,

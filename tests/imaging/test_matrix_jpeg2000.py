@@ -171,7 +171,7 @@ def test_what_is_refused_is_refused_by_name(tmp_path: Path) -> None:
             "components differ in bits": mixed,
             "components differ in bits, which": signed,
             "it says no size": eight[:30],
-            "it has no codestream": boxed(eight)[:70],
+            "it lacks a codestream": boxed(eight)[:70],
         }.items()
     ]
     wrong = mismatches(cases, tmp_path)
