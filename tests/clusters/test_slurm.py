@@ -132,7 +132,7 @@ def test_a_job_is_queued_again_at_the_end_of_its_time(
         until((tmp_path / "out" / ".kmeans-dask" / "lock").exists, "the job")
         script.send_signal(number)
         check_end(tmp_path, script, 143, queued=queued)
-    assert "--resume goes on from there" in (tmp_path / "log").read_text()
+    assert "kmeans-dask: interrupted" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize(("number", "queued"), SIGNALS)
