@@ -197,7 +197,11 @@ class _Scheduled:
             raise ClusterError(_why_lost(error)) from error
 
     def _gathered(self, future: Future[Any]) -> Any:
-        """What a task that is done returned, fetched from who has it, or done again by others."""
+        """Return the result of a finished task, fetched from a worker that holds it.
+
+        A worker that does not send it within the timeout is given up, and others run the task
+        again. Raises ClusterError where the result does not arrive after that either.
+        """
         loop: Any = self._client.loop
         fetching = asyncio.run_coroutine_threadsafe(
             self._client.gather(future, asynchronous=True), loop.asyncio_loop

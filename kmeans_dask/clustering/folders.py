@@ -1,7 +1,8 @@
-"""Folders of compiled kernels, which are code: taken only where nobody else can have written it.
+"""Folders that compiled kernels are cached in, and the check that no other user can write there.
 
-They are numba's own places, but for those that a file or a path of the current folder would name:
-images may have brought it. Nothing here imports numba, which takes long.
+A cached kernel is machine code, and whoever writes it is run. The folders are the ones that numba
+uses, in numba's order, without those that a relative path or a file in the current folder would
+name: that folder may hold images from anywhere. This module does not import numba, which is slow.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ _PACKAGE = Path(os.path.realpath(__file__)).parent
 
 
 def kernel_folder(source: Path) -> Path | None:
-    """The folder that keeps the kernels of the file `source`, made if need be; None if none is fit.
+    """Return the folder for the cached kernels of the file `source`, or None where none is safe.
 
-    It is private, and can be written to unless it is the one that an image brings.
+    The folder is private (see `is_private`) and is created where it does not exist. It is writable,
+    unless it is the one that a container image was built with (`KMEANS_DASK_KERNELS`).
     """
     for place in _places(source):
         folder = _made(place)
@@ -36,10 +38,12 @@ def kernel_folder(source: Path) -> Path | None:
 
 
 def is_private(folder: Path) -> bool:
-    """Whether nobody but this user and root can write in `folder`, or put another in its place.
+    """Return whether only this user and root can write in `folder` or replace it.
 
-    folder: without links. Those above it count as well, up to this user's home, or to this package:
-    who can write there need not go by way of kernels.
+    folder: an absolute path without symbolic links
+
+    The parent folders are checked as well, up to this user's home or to this package: whoever can
+    write in one of these two can already change the code that is run.
     """
     try:
         if not is_own(folder):
@@ -58,9 +62,10 @@ def is_private(folder: Path) -> bool:
 
 
 def is_own(path: Path) -> bool:
-    """Whether `path` is a file or folder of this user's or root's that nobody else can write.
+    """Return whether `path` is owned by this user or root, and writable by nobody else.
 
-    Raises OSError where there is none.
+    A symbolic link, or anything but a file or a folder, is never own. Raises OSError where
+    nothing is at `path`.
     """
     status = path.lstat()
     is_plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
@@ -68,10 +73,13 @@ def is_own(path: Path) -> bool:
 
 
 def bring_kernels(source: str | None, cache: str | None) -> None:
-    """Copy the kernels that an image brings, compiled, to numba's cache, if there is none yet.
+    """Copy the kernels that a container image was built with to numba's cache, if that is absent.
 
-    Numba adds to its cache, and the image may be read-only. Whole or not at all: several processes
-    may begin at once. Without them kernels are compiled as ever.
+    source: the folder of the kernels; cache: the folder of numba's cache, an absolute path
+
+    The copy is needed because numba adds files to its cache, and the image may be read-only. It
+    appears whole or not at all, since several processes may start at once. Where it cannot be made,
+    kernels are compiled when they are first called.
     """
     if not source or not cache or not Path(cache).is_absolute() or Path(cache).exists():
         return
@@ -87,7 +95,7 @@ def bring_kernels(source: str | None, cache: str | None) -> None:
 
 
 def _places(source: Path) -> Iterator[Path]:
-    """Where numba keeps what it compiles of `source`, in its order."""
+    """Yield the folders where numba would cache the kernels of `source`, first choice first."""
     cache = os.environ.get("NUMBA_CACHE_DIR")
     if cache:
         yield Path(cache, _name(source))
@@ -97,14 +105,14 @@ def _places(source: Path) -> Iterator[Path]:
 
 
 def _name(source: Path) -> str:
-    """Numba's, of the folder of a source in a cache of many."""
+    """Return the name that numba gives to the folder of `source` in a cache of many sources."""
     folder = str(source.parent)
     return f"{source.parent.name}_{hashlib.sha1(folder.encode()).hexdigest()}"  # noqa: S324
 
 
 @functools.cache  # there are dozens of kernels in a few folders
 def _made(place: Path) -> Path | None:
-    """The folder at `place`, if it is private and can be written to."""
+    """Return the folder `place`, created if need be, or None if it is not private and writable."""
     folder = _real(place)
     if not folder:
         return None
@@ -121,12 +129,12 @@ def _made(place: Path) -> Path | None:
 
 
 def _real(place: Path) -> Path | None:
-    """The folder without links; None of a path that is another one in each current folder."""
+    """Return `place` without symbolic links, or None where the path is relative."""
     return Path(os.path.realpath(place)) if place.is_absolute() else None
 
 
 def _keeps_names(folder: Path) -> bool:
-    """Whether nobody can rename in `folder` what is not theirs, though all may write there."""
+    """Return whether users can rename only their own files in `folder`: it is sticky, as /tmp."""
     status = folder.lstat()
     return bool(status.st_mode & stat.S_ISVTX) and status.st_uid in _trusted()
 
@@ -136,5 +144,5 @@ def _trusted() -> tuple[int, int]:
 
 
 def _strange(folder: str, names: list[str]) -> list[str]:
-    """Of the files in a folder those that somebody else could have written."""
+    """Return those of the files `names` in `folder` that another user could have written."""
     return [name for name in names if not is_own(Path(folder, name))]

@@ -29,7 +29,12 @@ def to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def is_srgb(profile: bytes, mode: str) -> bool:
-    """Whether colours of `mode`, L or RGB, stay as they are, or the profile does not fit these."""
+    """Return whether colours need no conversion from `profile` to sRGB.
+
+    mode: L or RGB, of the colours
+
+    True also for a profile that is damaged, or is for another kind of colours: it is ignored.
+    """
     for each in ("L", "RGB") if mode == "L" else (mode,):
         try:
             return _transform(profile, each) is None

@@ -121,7 +121,7 @@ class DecodedImage:
     metadata: where it was asked for
     brightest: of 16-bit samples a bound that none is above, where all are in the lower half of
         their range, and no white was named
-    indexed: whether the file's samples are index numbers, or few greys: labels, perhaps
+    indexed: whether the file has palette indices, or so few greys that they may be class labels
     """
 
     image: Image.Image
@@ -228,7 +228,7 @@ def decode(
 
 
 def _is_indexed(image: Image.Image | None) -> bool:
-    """Whether the samples of an image may be numbers of classes: see `DecodedImage.indexed`."""
+    """Return whether samples may be labels of classes: see `DecodedImage.indexed`."""
     if image and image.mode == "L":
         return image.getcolors(FEW_GREYS) is not None
     return image is not None and image.mode in ("P", "PA", "1")
