@@ -23,7 +23,7 @@ from kmeans_dask.clustering.keys import Packing, count_keys
 
 # From this many pixels on, one pass over a dense table of all 2^24 colours is cheaper than sorting.
 DENSE_FROM = 1 << 20
-_SORTED_FROM = 1 << 21  # translucent pixels that are sorted together
+_SORTED_FROM = 1 << 21  # translucent pixels that are sorted in one batch
 
 _Table = tuple[NDArray[Any], NDArray[np.int64]]  # keys, ascending, and weights
 # Sums of 8-bit channels, weighted by pixels, stay below 2^63 up to here.
@@ -148,9 +148,10 @@ def merge_point_counts(tables: Sequence[PointCounts]) -> PointCounts:
 
 
 class ColorCounter:
-    """Counts pixels as they come: by sorting while there are few, then in a dense table.
+    """Counter of distinct colours in pixels that are added piece by piece.
 
-    Translucent ones are sorted always, some at a time.
+    Opaque pixels are counted by sorting while there are few, and then in a dense table. Translucent
+    pixels are always sorted, in batches.
 
     The dense table is 64 MiB and belongs to the counter, which can be used again after `counts`.
     """
@@ -172,7 +173,7 @@ class ColorCounter:
                 self._translucent.append(encode_translucent(pixels[some], alphas[some]))
                 self._n_translucent += len(self._translucent[-1])
                 if self._n_translucent > _SORTED_FROM:
-                    self._sort_lists()
+                    self._sort_translucent()
             pixels = pixels[alphas == 255]
         if self._n_table == 0 and self._n_few + len(pixels) < DENSE_FROM:
             codes = np.empty(len(pixels), np.uint32)
@@ -191,7 +192,11 @@ class ColorCounter:
         self._few, self._n_few = [], 0
 
     def count_distinct(self) -> int:
-        """Distinct colours of what was added since the last call of `counts`."""
+        """Return the number of distinct colours that were added since the last call of `counts`.
+
+        The number is an upper bound: a colour that was sorted in one batch and is in the dense
+        table too counts twice.
+        """
         self._sort_lists()
         in_table = np.count_nonzero(self._table) if self._n_table and self._table is not None else 0
         return int(in_table) + sum(map(len, self._done))
@@ -208,6 +213,9 @@ class ColorCounter:
         if self._n_few:
             self._add_done(count_keys(np.concatenate(self._few), CODE_BITS))
             self._few, self._n_few = [], 0
+        self._sort_translucent()
+
+    def _sort_translucent(self) -> None:
         if self._translucent:
             codes = np.concatenate(self._translucent)
             self._add_done(count_keys(codes, codes.itemsize * 8))
