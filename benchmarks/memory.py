@@ -1,11 +1,11 @@
-"""The most memory that a worker takes for one image, beside what the model says.
+"""Benchmark of the most memory that a worker takes for one image.
 
-    python -m benchmarks.memory [--megapixels 1,10,30] [--kinds NAME,...] [--steps NAME,...]
+    python -m benchmarks.memory [--megapixels 1,10,30] [--kinds "NAME;..."] [--steps NAME,...]
 
-Images of every kind that Pillow writes, of noise, where each pixel has a colour of its own, and
-photographs. Each step runs in a worker process of its own, whose peak resident size (VmHWM) is
-read when it is done: `start` (no image), `ingest`, `encode`, `image` (a palette of its own, all in
-one task), and `fit`. The model is that of `pipeline.budget`, which `--memory` and `estimate` go by.
+The images are photographs and random noise, in several formats. Each step runs in a worker process
+of its own, whose peak resident size (VmHWM) is read when the step is done: `start` (no image),
+`ingest`, `encode`, `image` (a palette of its own, all in one task), and `fit`. The figures are for
+comparison with the model in `pipeline.budget`, which `--memory` and `estimate` use.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
 
 STEPS = ("start", "ingest", "encode", "image", "fit")
 _FIT = FitSettings(16, max_iter=3, starts=1)
-_ALL = FitSettings(256, max_iter=3, starts=1)  # of which a fit keeps most beside each colour
+_ALL = FitSettings(256, max_iter=3, starts=1)  # most entries: most memory for each colour
 
 
 def photo(side: int) -> Image.Image:
-    """A photograph, made large."""
+    """Return a photograph, scaled to `side` by `side` pixels."""
     path = ELEPHANTS if ELEPHANTS.exists() else photographs("none")[0]
     with Image.open(path) as image:
         return image.convert("RGB").resize((side, side))
 
 
 def noise(side: int, channels: int = 3) -> Image.Image:
-    """Of each pixel a colour of its own."""
+    """Return an image of `side` by `side` pixels with random samples, 1 to 254."""
     samples = np.random.default_rng(0).integers(1, 255, (side, side, channels), np.uint8)
     return Image.fromarray(samples)
 
@@ -87,13 +87,16 @@ KINDS: dict[str, tuple[str, Callable[[int], Image.Image], dict[str, Any]]] = {
 
 
 def peak_mib(_: object = None) -> float:
-    """Not ru_maxrss: a process inherits that from the one that started it."""
+    """Return the peak resident size of this process, in MiB.
+
+    Not from `ru_maxrss`, which a process inherits from the process that started it.
+    """
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def measure(step: str, path: Path) -> float:
-    """Of a new worker, when it has done a step."""
+    """Return the peak resident size, in MiB, of a new worker that has done `step` with an image."""
     folder, progress, decode = path.parent, Progress(), DecodeSettings(max_pixels=1 << 30)
     plan = make_plan([path], max_pixels=decode.max_pixels)
     if step in ("encode", "fit"):

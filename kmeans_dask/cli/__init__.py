@@ -40,8 +40,9 @@ def main(words: Sequence[str] | None = None, obj: object = None) -> None:
     # Else Python files that lie in the current folder, among images that came from anywhere, would
     # be imported by processes that we start.
     os.environ["PYTHONSAFEPATH"] = "1"
+    # Without a home folder, Dask and Zarr would read settings from a folder "~" in the current one.
     if not os.path.isabs(os.path.expanduser("~")):  # noqa: PTH111, PTH117 - Path's raises then
-        os.environ["HOME"] = os.sep  # else Dask and Zarr took settings from here, of a folder "~"
+        os.environ["HOME"] = os.sep
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -79,7 +80,10 @@ def _main(given: Sequence[str] | None = None, obj: object = None) -> int:
 
 
 def _said(error: typer.TyperException, words: Sequence[str]) -> str:
-    """Return typer's message; of two places it takes the missing one to be the first."""
+    """Return the message of a command line error, which names both paths where one is missing.
+
+    Typer alone would name INPUT, although either of the two may be missing.
+    """
     message = error.format_message()
     last = _LAST.get(words[0]) if words else None
     return last if last and message.startswith("Missing argument 'INPUT") else message

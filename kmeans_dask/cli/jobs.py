@@ -323,7 +323,7 @@ def _is_small(
 
 
 def _can_ask(error: BaseException) -> bool:
-    """Return whether a store can be asked what it has, after that error."""
+    """Return False where `error` means that a store cannot be reached, else True."""
     return not isinstance(error, UnreachableError)
 
 

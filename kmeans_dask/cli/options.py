@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:  # typer takes no union, but what its parser returns
     from pathlib import Path as Place
 
-# Panels of the help.
+# Names of the panels in the help text.
 READING, PALETTE, WRITING, RUNNING = "Input", "Palette", "Output", "Where and how it runs"
 
 Inputs = Annotated[
@@ -240,7 +240,7 @@ def fixed_colors(hexes: str) -> tuple[tuple[int, int, int], ...]:
 
 
 def parse_white(text: str | None) -> int | Literal["auto"] | None:
-    """The sample of --white. Raises UsageError."""
+    """Return the value of `--white`: a 16-bit sample, "auto" or None. Raises UsageError."""
     if text is None or text == "auto":
         return text  # type: ignore[return-value]
     if not text.isdecimal() or not 0 < int(text) <= MAX_WHITE:

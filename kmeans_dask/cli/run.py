@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """Its progress on stderr, its engine, its summary on stdout.
+    """Run of one command: its progress on stderr, its engine, and its summary on stdout.
 
-    keeps: asked when it breaks off, with the error, whether it leaves something that `--resume`
-        goes on from
-    leaves: what that said of the last run
+    keeps: called with the error where the run breaks off; returns whether the run leaves work
+        that `--resume` continues from
+    leaves: the value that `keeps` returned for the last run, False where that run succeeded
     """
 
     leaves: ClassVar[bool] = False
 
     def __init__(self, as_json: bool, *, reads: bool = False) -> None:
-        """Begin; with `reads`, images will be looked at."""
+        """Prepare the progress display; with `reads`, start the process that inspects images."""
         from rich.console import Console
 
         from kmeans_dask.imaging import inspector

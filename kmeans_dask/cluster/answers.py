@@ -1,4 +1,4 @@
-"""Answers that must come in time, and those that have not given any."""
+"""Time limits on the answers of a scheduler and its workers, and lists of silent workers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 from kmeans_dask.stopwatch import Stopwatch, pace_of
 
-_LAST = 1.0  # second for what is given up to end
+_LAST = 1.0  # seconds for a cancelled call to end
 _NAMED = 3
 
 Answer = TypeVar("Answer")
 
 
 async def within(seconds: float, ask: Callable[..., Awaitable[Answer]], **words: Any) -> Answer:
-    """The answer to `ask(**words)`. Raises TimeoutError where it takes longer than `seconds`."""
+    """Return the answer to `ask(**words)`. Raises TimeoutError after `seconds` without any."""
     asking = asyncio.ensure_future(ask(**words))
     pace = pace_of(seconds)
     stopwatch = Stopwatch(pace)
@@ -28,11 +28,11 @@ async def within(seconds: float, ask: Callable[..., Awaitable[Answer]], **words:
     finally:
         if not asking.done():
             asking.cancel()
-            await asyncio.wait([asking], timeout=_LAST)  # it may have something to close
+            await asyncio.wait([asking], timeout=_LAST)  # the call may have to close a connection
 
 
 def listed(addresses: Iterable[str]) -> str:
-    """A few of them, for a message."""
+    """Return the first few addresses as text for a message, and the number of the others."""
     all_of_them = sorted(addresses)
     more = len(all_of_them) - _NAMED
     return ", ".join(all_of_them[:_NAMED]) + (f" and {more} more" if more > 0 else "")

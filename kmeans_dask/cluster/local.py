@@ -40,8 +40,8 @@ def local_client(workers: int, timeout: float, memory: int | None) -> Iterator[C
         # A worker that died, and is just starting again so long afterwards as it had died another
         # time, would be given up. Its nanny is of this process, and starts it however often.
         "distributed.deploy.lost-worker-timeout": "1000 days",
-        # The engine looks after silent workers. Dask would end all of them when they and their
-        # scheduler, which is in this process, are continued after some minutes of standing still.
+        # The engine looks after silent workers. Dask itself would end all workers where they and
+        # the scheduler, which is in this process, resume after some minutes of suspension.
         "distributed.scheduler.worker-ttl": None,
     }
     with (
@@ -56,10 +56,12 @@ def local_client(workers: int, timeout: float, memory: int | None) -> Iterator[C
 
 @contextmanager
 def _scratch(parent: str | None) -> Iterator[str]:
-    """A folder of this user's and this job's alone, for scheduler, nannies and workers.
+    """Yield a new temporary folder for the scheduler, nannies and workers of this job alone.
 
-    By default they share one of a known name with whoever else uses Dask on this machine, and each
-    looks for modules there before all other places.
+    parent: the folder to create it in; None for the system's folder of temporary files
+
+    By default, Dask uses one folder of a known name for all users of a machine, and its processes
+    import modules from there before all other folders.
     """
     if parent:
         os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - as Dask does

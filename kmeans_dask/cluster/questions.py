@@ -16,11 +16,11 @@ from kmeans_dask.errors import UsageError
 if TYPE_CHECKING:
     from distributed import Client
 
-_SOON = 5.0  # seconds for a worker to answer, when it has had the whole time before
+_SOON = 5.0  # seconds for a worker to answer alone, after the whole timeout for all together
 
 
 class Questions:
-    """To the servers of a cluster, which must answer within `timeout` seconds."""
+    """Questions to a scheduler and its workers, which must answer within `timeout` seconds."""
 
     def __init__(self, client: Client, timeout: float) -> None:
         self._client = client
@@ -55,10 +55,10 @@ class Questions:
                 raise UsageError(f"the worker at {address} ({host}) {missing}: {SAME_FILES}")
 
     def _asked_workers(self, **ask: Any) -> dict[str, Any]:
-        """Return what each worker answers; one that has gone by now, or is silent, is left out.
+        """Return the answers by worker address, without workers that are silent or have left.
 
-        Such a one is asked again by its first task. Raises UsageError of one that cannot do what is
-        asked, and where all are silent.
+        A worker that is left out is checked again by its first task. Raises UsageError where a
+        worker cannot do what it is asked, and where all workers are silent.
         """
         from distributed.protocol.pickle import loads
 
@@ -76,7 +76,11 @@ class Questions:
         return found
 
     def _answers(self, ask: dict[str, Any]) -> dict[str, Any]:
-        """By the workers' addresses; an error is pickled."""
+        """Return the answers by worker address, with a pickled error for a worker that fails.
+
+        All workers are asked at once and, where that takes too long, each alone. Raises UsageError
+        where no worker answers.
+        """
         scheduler: Any = self._client.scheduler
         words = {"msg": ask, "on_error": "return_pickle"}
         try:
@@ -84,7 +88,7 @@ class Questions:
                 within, self._timeout, scheduler.broadcast, **words
             )
             return together
-        except OSError:  # one that is silent holds up the answers of all
+        except OSError:  # a silent worker holds up the answers of all
             addresses = list(self._asked(scheduler.ncores))
 
         def asked_alone(address: str) -> Awaitable[dict[str, Any]]:
@@ -105,7 +109,7 @@ class Questions:
         return {address: answer for each in given for address, answer in each.items()}
 
     def _asked(self, ask: Callable[..., Any], **words: Any) -> Any:
-        """Return what the scheduler answers. Raises UsageError where it does not."""
+        """Return the scheduler's answer to `ask(**words)`. Raises UsageError where it has none."""
         try:
             return self._client.sync(within, self._timeout, ask, **words)
         except OSError as error:  # a timeout is one too

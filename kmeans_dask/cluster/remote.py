@@ -49,7 +49,7 @@ def remote_client(address: str, timeout: float, tls: Tls | None) -> Iterator[Cli
 
 
 def _await_worker(client: Client, address: str, timeout: float) -> None:
-    """Wait until there is a worker. Raises UsageError where there is none in time."""
+    """Wait for the first worker. Raises UsageError where none is there after `timeout` seconds."""
     scheduler: Any = client.scheduler
     pace = pace_of(timeout)
     stopwatch = Stopwatch(pace)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _IN_FLIGHT_PER_THREAD = 3  # enough to keep a thread busy, few enough to hold little
 _ATTEMPTS = 6  # at a task, each of them until some workers have died with it
-_WHY_LOST = {  # by Dask's reasons to cancel a task
+_WHY_LOST = {  # messages by Dask's reasons to cancel a task
     "scheduler-connection-lost": LOST,
     "scheduler-restart": "the cluster was restarted by someone, and has forgotten the job's tasks",
 }
@@ -104,7 +104,7 @@ class _Scheduled:
         waiting = ((item, 1) for item in items)
         running: dict[Future[Any], tuple[Item, int]] = {}
         while True:
-            threads = self._workers.look()  # they may have come or gone
+            threads = self._workers.look()  # workers may have come or gone
             room = _IN_FLIGHT_PER_THREAD * threads - len(running)
             for _, (item, attempt) in zip(range(room), waiting, strict=False):
                 running[self.submit(name, function, item)] = item, attempt
@@ -170,7 +170,11 @@ class _Scheduled:
         self._announcements.close()
 
     def _wait(self, handles: Collection[Future[Any]]) -> set[Future[Any]]:
-        """Wait until one of `handles` is done, for as long as there are workers."""
+        """Wait until at least one of `handles` is done, and return all that are.
+
+        Raises ClusterError where the tasks are cancelled, where the scheduler is lost or silent,
+        and where there are no workers.
+        """
         from distributed import CancelledError, wait
 
         while True:
@@ -211,7 +215,7 @@ class _Scheduled:
             while not futures.wait([fetching], PACE).done:
                 check_interrupted()
                 self._workers.look()
-                if future.status == "pending":  # who had it is gone, and it is done again
+                if future.status == "pending":  # its worker is gone: the task runs again
                     stopwatch = Stopwatch()
                 elif stopwatch.read() > self._timeout:
                     holding = self._workers.holding(future.key)
@@ -227,8 +231,8 @@ class _Scheduled:
 
 
 def _why_lost(error: CancelledError) -> str:
-    """Why a task was cancelled, in words."""
-    groups = getattr(error, "error_groups", [error])  # of several tasks, or of one
+    """Return a message that says why tasks were cancelled."""
+    groups = getattr(error, "error_groups", [error])  # an error of several tasks, or of one
     reasons = [getattr(each, "reason", None) for each in groups]
     return next((_WHY_LOST[each] for each in reasons if each in _WHY_LOST), _CANCELLED)
 

@@ -1,4 +1,4 @@
-"""The workers of a cluster while a job waits for them: those that fall silent lose their work."""
+"""Supervision of a cluster's workers during a job: tasks of silent workers go to others."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 
 LOST = "the connection to the scheduler is lost: is it still running?"
 _LOOK_AGAIN = 2.0  # seconds between looks at the cluster's health
-_LISTENINGS = 8  # for the sign of life of a worker, before it is taken for silent
-# A worker gives a sign of life every half second, or every second or two where there are many, and
-# is late where its machine is busy. Dask, too, waits for ten of them at least.
+_LISTENINGS = 8  # checks of a worker's heartbeat within the time after which it counts as silent
+# Workers send a heartbeat every half second, or every one or two seconds where there are many, and
+# later where a machine is busy. Dask, too, waits for at least ten heartbeats.
 _SHORTEST, _PER_WORKER = 5.0, 0.1  # seconds
 _RESTART = 10.0  # seconds in which a nanny must have ended its worker
 
 
 class Workers:
-    """Workers of the scheduler of `client`; a job without any for `timeout` seconds ends."""
+    """Workers of the scheduler of `client`, and their heartbeats.
+
+    timeout: seconds without a worker, or without an answer of the scheduler, until a job ends
+    """
 
     def __init__(self, client: Client, timeout: float) -> None:
         self._client = client
@@ -37,10 +40,10 @@ class Workers:
         self._looked_at = self._listened_at = -math.inf
         self._lacking = Stopwatch(_LOOK_AGAIN)
         self._pulses: dict[str, _Pulse] = {}
-        self._silent: list[str] = []  # that were given up
+        self._silent: list[str] = []  # addresses of the workers that were given up last
 
     def asked(self, ask: Callable[..., Any], **words: Any) -> Any:
-        """Return what the scheduler answers. Raises ClusterError where it does not."""
+        """Return the scheduler's answer to `ask(**words)`. Raises ClusterError without any."""
         try:
             return self._client.sync(within, self._timeout, ask, **words)
         except OSError as error:  # a timeout is one too
@@ -51,12 +54,12 @@ class Workers:
             ) from error
 
     def threads(self) -> int:
-        """Threads of all workers, or 1 where none is there yet."""
+        """Return the number of threads of all workers, or 1 where there is no worker yet."""
         self._count()
         return max(1, self._threads)
 
     def memory(self) -> int | None:
-        """Bytes for a task on any worker; None where that is not limited."""
+        """Return the least memory per thread of any worker, in bytes; None without a limit."""
         limits = [
             each["memory_limit"] // each["nthreads"]
             for each in self._identities().values()
@@ -65,10 +68,10 @@ class Workers:
         return min(limits, default=None)
 
     def look(self) -> int:
-        """Look after them, if it is time to; returns how many threads they had the last time.
+        """Check the workers, at most every two seconds; return their number of threads, at least 1.
 
-        A worker that is silent loses its work to others. Raises ClusterError where nobody is left,
-        or where the scheduler does not answer.
+        Tasks of a silent worker go to others. Raises ClusterError where there has been no worker,
+        or no worker that answers, for too long, and where the scheduler does not answer.
         """
         if time.monotonic() - self._looked_at > _LOOK_AGAIN:
             self._count()
@@ -86,15 +89,16 @@ class Workers:
         return max(1, self._threads)
 
     def holding(self, key: Key) -> list[str]:
-        """The workers that hold the result called `key`."""
+        """Return the addresses of the workers that hold the result of the task `key`."""
         found = self.asked(self._scheduler.who_has, keys=[key])
         return list(found.get(key, ()))
 
     def give_up(self, addresses: Collection[str]) -> bool:
-        """Have others do again what these workers do and hold; returns False where none are left.
+        """Restart the workers at `addresses`, so that others redo their tasks and results.
 
-        A worker's nanny starts it again. One without a nanny is struck off, and ends should it
-        ever wake up: so it stays where there are no others.
+        A nanny restarts its worker. A worker without a nanny is removed from the scheduler for
+        good, so it is kept where there are no other workers. Returns whether any other worker is
+        there, or any was restarted.
         """
         found = self._identities()
         others = found.keys() - set(addresses)
@@ -102,7 +106,7 @@ class Workers:
         if not lost:
             return bool(others)
         ends: dict[str, str] = {}
-        with suppress(Exception):  # of a scheduler that does not do it the next look will tell
+        with suppress(Exception):  # the next look notices a scheduler that fails
             ends = self._client.sync(
                 within,
                 3 * _RESTART,
@@ -122,7 +126,7 @@ class Workers:
 
     @property
     def _pause(self) -> float:
-        """Seconds between two times of listening for signs of life."""
+        """Return the seconds between two checks of the workers' heartbeats."""
         return max(_LOOK_AGAIN, min(self._timeout, WORKER_TIMEOUT) / _LISTENINGS)
 
     def _count(self) -> None:
@@ -135,7 +139,7 @@ class Workers:
         return found
 
     def _listen(self) -> None:
-        """Give up those that are silent. Raises ClusterError where all are, and stay so."""
+        """Give up silent workers. Raises ClusterError where all workers stay silent."""
         found = self._identities()
         for address, about in found.items():
             pulse = self._pulses.get(address)
@@ -160,7 +164,10 @@ class Workers:
 
 @dataclass
 class _Pulse:
-    """A worker's last sign of life, and for how long there has been no other."""
+    """Last heartbeat of a worker, and the time since then.
+
+    sign: when the scheduler received the heartbeat, in seconds since 1970
+    """
 
     sign: float
     _since: Stopwatch = field(repr=False)

@@ -26,8 +26,9 @@ from kmeans_dask.clustering.points import color_points
 from kmeans_dask.clustering.seeding import kmeans_plus_plus
 
 _STEP = "_step_boxed"
-# Seconds for another process to compile it; then this one does. It takes half a minute, or minutes
-# on a busy machine, where to begin anew would take as long: so only one that hangs is given up.
+# Seconds until another process that compiles the step is given up, and this process compiles it.
+# That takes half a minute, or minutes on a busy machine, where a second attempt would take as long:
+# so the limit is only for a process that hangs.
 _LONGEST = 600.0
 
 
@@ -67,7 +68,7 @@ def _is_worthwhile() -> bool:
     if not folder or not os.access(folder, os.W_OK):
         return False
     written = source.stat().st_mtime
-    # as numba names it, of a source that it was compiled from
+    # numba's names for the index files of kernels that were compiled from this source
     found = folder.glob(f"{source.stem}.{_STEP}-*.nbi")
     return not any(is_own(file) and file.stat().st_mtime >= written for file in found)
 

@@ -21,12 +21,14 @@ _thread = threading.local()  # tables of all opaque codes: one of each type per 
 
 
 class ColorMap:
-    """The index of each colour that occurs, to be looked up for pixels of these colours.
+    """Index of each distinct colour, for looking up pixels of these colours.
 
-    codes: (u,) uint32, ascending, see `codes`
-    indices: (u,) uint8 or uint16, one for each; clear: that of fully transparent pixels
+    codes: (u,) uint32, colour codes in ascending order, see the module `codes`
+    indices: (u,) uint8 or uint16, the index of each code
+    clear: the index of fully transparent pixels
 
-    A thread's maps share one table of all opaque codes, into which the one in use fills its own.
+    The maps of a thread share one table of all opaque codes. The map in use writes its own indices
+    into that table.
 
     >>> from kmeans_dask.clustering.counts import count_colors
     >>> pixels = np.array([[9, 9, 9], [0, 0, 1], [9, 9, 9]], np.uint8)
@@ -41,7 +43,7 @@ class ColorMap:
     def look_up(
         self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None = None
     ) -> Indices:
-        """Indices (n,) of pixels (n, 3) with alphas (n,); `clear` where these are 0."""
+        """Return indices (n,) of pixels (n, 3) with alphas (n,); `clear` where alpha is 0."""
         found = np.empty(len(pixels), self._indices.dtype)
         _look_up(pixels, self._table(), found)
         if alphas is not None:
@@ -79,7 +81,7 @@ def weights_of(indices: NDArray[Any], weights: NDArray[np.int64], n: int) -> NDA
 
 
 class Error(NamedTuple):
-    """Squared differences of pixels, in 1 / `ERROR_UNITS`: their sum, and the largest of them."""
+    """Sum and maximum of the squared differences of pixels, in units of 1 / `ERROR_UNITS`."""
 
     total: int
     largest: int
@@ -91,9 +93,12 @@ def squared_error(
     indices: Indices,
     entries: NDArray[np.uint8],
 ) -> Error:
-    """Squared differences of pixels (n, 3), n < 2^29, to `entries[indices]`.
+    """Return sum and maximum of the squared differences of pixels to `entries[indices]`.
 
-    Colours are multiplied by their alphas, and alpha is compared too.
+    pixels: (n, 3) uint8, n < 2^29; alphas: (n,) uint8, None where all pixels are opaque
+    entries: (k, 4) uint8, straight colours and alphas
+
+    Colours are multiplied by their alphas, and alpha counts as a fourth channel.
     """
     if alphas is None:
         over = entries[:, 3:].astype(np.int64)
@@ -110,7 +115,12 @@ def squared_errors(
     *,
     added_up: bool = False,
 ) -> NDArray[np.int64]:
-    """The squared difference of each pixel, (n,); `added_up`: their sum and the largest, (2,)."""
+    """Return the squared difference of each pixel to `entries[indices]`, (n,) int64.
+
+    added_up: return only the sum and the maximum of the differences, (2,) int64
+
+    Arguments and units are those of `squared_error`.
+    """
     errors = np.zeros(2 if added_up else len(pixels), np.int64)
     opaque = alphas is None
     over = np.zeros(1, np.uint8) if alphas is None else alphas
@@ -133,7 +143,10 @@ def _add_weights(indices, weights, total):  # type: ignore[no-untyped-def]
 
 @jit
 def _sum_opaque(pixels, indices, colors, of_alphas):  # type: ignore[no-untyped-def]
-    """Sum and largest error of opaque pixels, to colours multiplied by their alphas (k, 3)."""
+    """Return sum and maximum of the squared differences of opaque pixels (n, 3).
+
+    colors: (k, 3), multiplied by their alphas; of_alphas: (k,), squared differences of alpha
+    """
     total = largest = np.int64(0)
     for i in range(pixels.shape[0]):
         entry = indices[i]

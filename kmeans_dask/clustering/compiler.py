@@ -1,7 +1,7 @@
-"""Numba, whose settings come from the environment alone.
+"""Import of numba with settings from environment variables alone, for use by the whole package.
 
-By itself it reads `.numba_config.yaml` of the current folder, among images that came from anywhere,
-when it is imported and again whenever it compiles: so all import it from here.
+Numba by itself reads `.numba_config.yaml` in the current folder, both when it is imported and
+whenever it compiles. That folder may hold files from anywhere, beside images.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from typing import Any
 
 _SETTINGS = "numba.core.config"
 _FILE = ".numba_config.yaml"
-_NONE = ""  # the name of a file that is never there
+_NONE = ""  # a file name that never exists
 _importing = threading.Lock()
 
 
 def import_numba() -> Any:
-    """Numba, without the settings of any file: where others imported it, from now on."""
+    """Return the module numba, without settings from a file.
+
+    Where other code has imported numba before, its settings are reloaded without the file.
+    """
     if _SETTINGS not in sys.modules:
         with _importing:
             if _finder not in sys.meta_path:
-                # It stays: while it is taken out, other threads' imports would miss a finder.
+                # The finder stays: its removal could make imports of other threads skip a finder.
                 sys.meta_path.insert(0, _finder)
     import numba
 
@@ -37,7 +40,7 @@ def import_numba() -> Any:
 
 
 class _Finder(MetaPathFinder):
-    """Finds numba's settings, and nothing else."""
+    """Import finder for the module of numba's settings, which is loaded by `_Loader`."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -51,7 +54,10 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(SourceFileLoader):
-    """Loads them with another name for their file: they are read while they are loaded."""
+    """Import loader that replaces the name of the settings file in the module of numba's settings.
+
+    The name is replaced in the code of the module, which reads the file while it is loaded.
+    """
 
     def get_code(self, fullname: str) -> CodeType | None:
         code = super().get_code(fullname)

@@ -14,7 +14,7 @@ from kmeans_dask.clustering.partial import Partial
 from kmeans_dask.clustering.points import Points
 
 FEW = 1 << 12
-_HISTORY = 1 << 14  # iterations that are noted here: few points end long before
+_HISTORY = 1 << 14  # iterations that are recorded here at most: few points end long before
 
 
 class FewPoints:
@@ -41,7 +41,10 @@ class FewPoints:
     def fit(
         self, start: NDArray[np.float64], *, max_iter: int, tol: float, fixed: int = 0
     ) -> Fit | None:
-        """Return the fit of `lloyd.fit`; None where a cluster runs empty, or there is no end."""
+        """Return the fit that `lloyd.fit` returns, or None where that has to be called instead.
+
+        This is so where a cluster runs empty, and where the fit needs more than 16,384 iterations.
+        """
         history = np.empty(min(max_iter, _HISTORY) + 1)
         centroids, counts = start.copy(), np.zeros(len(start), np.int64)
         n, converged = _fit(
@@ -91,7 +94,7 @@ def _fit(whole, values, weights, squares, smallest, fixed, centroids, counts, hi
                     shift += difference * difference
         converged = shift <= smallest or np.array_equal(centroids, mark)
         done += 1
-        if done & (done - 1) == 0:  # as lloyd.is_mark
+        if done & (done - 1) == 0:  # the same test as lloyd.is_mark
             mark[:] = centroids
 
 

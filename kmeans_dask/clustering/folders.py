@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
-_MODE = 0o755  # of what is made here: whatever the umask is, nobody else writes there
+_MODE = 0o755  # of new folders: no other user can write in them, whatever the umask is
 _PACKAGE = Path(os.path.realpath(__file__)).parent
 
 
@@ -56,7 +56,7 @@ def is_private(folder: Path) -> bool:
                 return False
             if above == home:
                 return True
-    except OSError:  # it is not there, or not for us to see
+    except OSError:  # a folder is missing, or cannot be looked at
         return False
     return folder.is_absolute()
 

@@ -58,7 +58,7 @@ class Kernel:
                 if folder and not numba.config.DISABLE_JIT:
                     from kmeans_dask.clustering.kernel_cache import KernelCache
 
-                    # where `cache=True` puts one that loads from wherever numba is told to
+                    # instead of the cache of `cache=True`, which loads from any folder
                     dispatcher._cache = KernelCache(self.py_func, folder)
                 self.dispatcher = dispatcher
         return self.dispatcher

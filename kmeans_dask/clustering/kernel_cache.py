@@ -1,6 +1,7 @@
-"""Numba's cache of one kernel, on disk: of its files those that nobody else can have written.
+"""Numba's cache of one kernel on disk, which reads only files that no other user can have written.
 
-They are pickles, which run what they hold. Not imported before it is needed, as numba is not.
+The files are pickles, and loading a pickle can run any code. This module imports numba, which is
+slow, so it is imported only where it is needed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from kmeans_dask.clustering.folders import is_own
 
 import_numba()
 
-from numba.core.caching import (  # noqa: E402 - not before it is without settings of a file
+from numba.core.caching import (  # noqa: E402 - after `import_numba`: without a settings file
     CompileResultCacheImpl,
     FunctionCache,
     IndexDataCacheFile,
@@ -29,7 +30,7 @@ from numba.core.caching import (  # noqa: E402 - not before it is without settin
 
 
 class KernelCache(FunctionCache):
-    """Keeps a kernel in a folder that is given, whatever numba is told of others."""
+    """Cache of a kernel in a given folder, whatever folder numba's settings name."""
 
     def __init__(self, function: Callable[..., Any], folder: Path) -> None:
         self._impl_class = functools.partial(_Results, folder=folder)  # type: ignore[assignment]
@@ -40,13 +41,13 @@ class KernelCache(FunctionCache):
         )
 
     def save_overload(self, *what: Any) -> None:
-        """Keep what was compiled, if that can be: it is as good if not."""
-        with suppress(OSError):  # a folder that is read-only, or full
+        """Write a compiled kernel to the cache, or do nothing where the folder is not writable."""
+        with suppress(OSError):  # the folder is read-only, or the disk is full
             super().save_overload(*what)
 
 
 class _Results(CompileResultCacheImpl):
-    """Numba's cache, but for the choice of its folder."""
+    """Numba's cache of compile results, in a given folder instead of one that numba chooses."""
 
     def __init__(self, function: Callable[..., Any], folder: Path) -> None:
         source = Path(function.__code__.co_filename)
@@ -58,7 +59,7 @@ class _Results(CompileResultCacheImpl):
 
 
 class _Locator(_SourceFileBackedLocatorMixin, _CacheLocator):
-    """The folder of a cache, and the source that it belongs to."""
+    """Folder of a cache, and the source file whose kernels are cached there."""
 
     def __init__(self, source: Path, line: int, folder: Path) -> None:
         self._py_file, self._lineno, self._folder = str(source), line, str(folder)
@@ -68,7 +69,7 @@ class _Locator(_SourceFileBackedLocatorMixin, _CacheLocator):
 
 
 class _Files(IndexDataCacheFile):
-    """An index and what it names: nothing of them that is not our own is read."""
+    """Index file and data files of a cache, read only where no other user can have written them."""
 
     def _load_index(self) -> dict[Any, str]:
         return dict(super()._load_index()) if _is_own(self._index_path) else {}
@@ -76,7 +77,7 @@ class _Files(IndexDataCacheFile):
     def _load_data(self, name: str) -> Any:
         path = self._data_path(name)
         if not _is_own(path):
-            raise FileNotFoundError(path)  # so it is compiled anew, and written over
+            raise FileNotFoundError(path)  # numba then compiles anew, and replaces the file
         return super()._load_data(name)
 
     @contextmanager

@@ -70,13 +70,16 @@ def fit(
     on_iteration: Callable[[Iteration], None] | None = None,
     history: Sequence[float] = (),
 ) -> Fit:
-    """Lloyd's algorithm (Lloyd 1982, "Least squares quantization in PCM", IEEE Trans. IT 28(2)).
+    """Return the fit that Lloyd's algorithm reaches from `centroids`, (k, C) float64.
 
-    Stops when the squared shift of all centroids together is at most `tol` times the mean
-    variance of the points' channels, as scikit-learn does; with `tol=0` at the fixed point. Sums
-    are exact, but distances are rounded: should centroids ever come back to what they were, that
-    is the end as well. The first `fixed` centroids never move. With the `history` of iterations
-    that were made already, `centroids` are what they came to.
+    Lloyd 1982, "Least squares quantization in PCM", IEEE Trans. IT 28(2).
+
+    The algorithm converges when the squared shift of all centroids together is at most `tol` times
+    the mean variance of the points' channels, as in scikit-learn; with `tol=0`, at the fixed point.
+    Sums are exact, but distances are rounded, so centroids could return to earlier ones: such a
+    cycle counts as converged too. The first `fixed` centroids never move.
+
+    history: the inertias of earlier iterations, of which `centroids` are the result
 
     >>> from kmeans_dask.clustering.plain import plain_partial
     >>> points, weights = np.array([[0, 0, 0], [2, 0, 0], [9, 9, 9]]), np.array([3, 1, 1])
@@ -114,7 +117,7 @@ def fit(
 
 
 def is_mark(number: int) -> bool:
-    """Return whether later iterations are compared with this one: a power of two."""
+    """Return whether iteration `number` is a power of two: later ones are compared with it."""
     return number & (number - 1) == 0
 
 

@@ -40,9 +40,9 @@ class Space:
         return UNIT if self.name == "oklab" else _OPAQUE**2 if self.alpha else _OPAQUE
 
     def holds(self, centroids: NDArray[np.float64]) -> bool:
-        """Return whether (k, C) are places that means of colours can have."""
+        """Return whether `centroids` have shape (k, C) and lie within the bounds of this space."""
         return centroids.shape[1:] == (self.channels,) and bool(
-            (np.abs(centroids) <= self.largest).all()  # which no NaN is
+            (np.abs(centroids) <= self.largest).all()  # False for NaN
         )
 
     def coordinates(

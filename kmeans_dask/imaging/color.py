@@ -1,4 +1,4 @@
-"""Colours of any kind to sRGB: profiles are judged by what they do, not by what they are called."""
+"""Conversion of colours to sRGB; ICC profiles are judged by their effect, not by their names."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-_SAME = 2  # levels: a profile that moves no colour by more is sRGB's, in other figures
-_STEPS = (0, 64, 128, 192, 255)  # of each channel, of colours that a profile is tried with
+_SAME = 2  # levels of 256: a profile that moves no colour by more counts as sRGB
+_STEPS = (0, 64, 128, 192, 255)  # levels of each channel, of the colours to try a profile with
 
 
 def to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """`image` in mode RGB, or RGBA where it has alpha, in sRGB.
+    """Return `image` in sRGB, in mode RGB, or RGBA where the image has alpha.
 
-    profile: of its colours, ICC; None where they are sRGB. One that does not fit the image, or
-        cannot be read, changes nothing
+    profile: ICC profile of the image; None for sRGB. A profile that does not fit the image, or
+        cannot be read, is ignored
     """
     if image.mode == "RGBA" and not profile:
-        return image  # it can be large: nothing to do is nothing to copy
+        return image  # no copy: the image can be large
     colors, alpha = _separate(image)
     converted = _to_srgb(colors, profile)
     if alpha:
@@ -33,7 +33,7 @@ def is_srgb(profile: bytes, mode: str) -> bool:
 
     mode: L or RGB, of the colours
 
-    True also for a profile that is damaged, or is for another kind of colours: it is ignored.
+    True also for a profile that is damaged, or is for another mode: such a profile is ignored.
     """
     for each in ("L", "RGB") if mode == "L" else (mode,):
         try:
@@ -44,8 +44,11 @@ def is_srgb(profile: bytes, mode: str) -> bool:
 
 
 def _separate(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Colours, of mode L, RGB, CMYK or LAB, and alpha, of mode L, where there is any."""
-    if image.mode == "La":  # Pillow converts it to LA only
+    """Return the colours, in mode L, RGB, CMYK or LAB, and the alpha channel, in mode L.
+
+    The alpha channel is None where the image has none.
+    """
+    if image.mode == "La":  # Pillow converts mode La to LA only
         image = image.convert("LA")
     if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA", "RGBa"):
         grey = image.mode in ("L", "LA")
@@ -58,11 +61,11 @@ def _separate(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _to_srgb(colors: Image.Image, profile: bytes | None) -> Image.Image:
-    """Colours in mode RGB, in sRGB."""
+    """Return `colors` converted from `profile` to sRGB, in mode RGB."""
     if colors.mode == "LAB":
         return _apply(colors, _lab_transform())
     if profile:
-        # a grey image may carry an RGB profile
+        # A grey image may carry an RGB profile.
         for mode in ("L", "RGB") if colors.mode == "L" else (colors.mode,):
             try:
                 transform = _transform(profile, mode)
@@ -82,7 +85,12 @@ def _apply(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.I
 
 @functools.lru_cache(maxsize=16)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """A transform from `profile` to sRGB; None where it changes nothing that can be seen."""
+    """Return a transform from `profile` to sRGB, or None where it changes no colour visibly.
+
+    mode: mode of the image to be transformed; None is returned for L and RGB only
+
+    Raises PyCMSError, OSError or ValueError where the profile is damaged or for another mode.
+    """
     transform = ImageCms.buildTransform(
         ImageCms.ImageCmsProfile(io.BytesIO(profile)),
         ImageCms.createProfile("sRGB"),
@@ -102,7 +110,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 @functools.lru_cache(maxsize=1)
 def _trial() -> NDArray[np.uint8]:
-    """A ramp of greys and a grid of colours, (1, n, 3)."""
+    """Return colours to try a profile with, (1, n, 3) uint8: a ramp of greys, then a grid."""
     ramp = np.repeat(np.arange(256), 3).reshape(-1, 3)
     grid = np.stack(np.meshgrid(_STEPS, _STEPS, _STEPS), axis=-1).reshape(-1, 3)
     return np.concatenate([ramp, grid]).astype(np.uint8)[None]

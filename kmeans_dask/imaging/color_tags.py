@@ -1,9 +1,9 @@
-"""How a file says by other means than an embedded profile what its samples mean as colours.
+"""ICC profiles of PNG, AVIF and BMP files, embedded or made from other tags for colour spaces.
 
-PNG specification, third edition: 11.3.2 (cHRM, gAMA, sRGB, cICP), 4.3 (which of them wins); code
-points of ITU-T H.273, tables 2 (primaries) and 3 (transfer characteristics), as cICP and AVIF's
-`nclx` have them. As browsers do, curves of television are taken as displays show them in a PNG, and
-as sRGB in an AVIF; and a gAMA near 1/2.2 that stands alone is taken as sRGB.
+PNG specification, third edition: 11.3.2 (cHRM, gAMA, sRGB, cICP), 4.3 (precedence of these chunks);
+code points of ITU-T H.273, tables 2 (primaries) and 3 (transfer characteristics), which cICP and
+AVIF's `nclx` use. As in browsers, transfer curves of television are read as those of a television
+display in a PNG, and as sRGB in an AVIF; and a gAMA near 1/2.2 without cHRM is read as sRGB.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _PRIMARIES: Mapping[int, Primaries] = {
     12: Primaries(_D65, (0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
     22: Primaries(_D65, (0.630, 0.340), (0.295, 0.605), (0.155, 0.077)),
 }
-_TELEVISION = Curve(2.4)  # ITU-R BT.1886: how a display shows it
+_TELEVISION = Curve(2.4)  # ITU-R BT.1886, the curve of a television display
 _OF_TELEVISION = (1, 6, 11, 14, 15)
 _SRGB_TRANSFER = 13
 _CURVES: Mapping[int, Curve] = {
@@ -49,19 +49,25 @@ _CURVES: Mapping[int, Curve] = {
     17: Curve(2.6, (52.37 / 48) ** (1 / 2.6)),
 }
 _HIGH_DYNAMIC_RANGE = {16: "PQ", 18: "HLG"}
-_LIKE_SRGB = 0.05  # how far a gamma may be from 1/2.2: libpng's PNG_GAMMA_THRESHOLD
+_LIKE_SRGB = 0.05  # relative distance of a gamma to 1/2.2: libpng's PNG_GAMMA_THRESHOLD
 _MAX_PROFILE = 1 << 24  # bytes
 
 
 def read_code_points(file: IO[bytes]) -> bytes:
-    """The code points of a PNG; none where it has none before its pixels."""
+    """Return the content of a PNG's chunk cICP, empty where there is none before the pixels."""
     return read_chunk(file, b"cICP")
 
 
 def profile_of_png(code_points: bytes, info: Mapping[Any, Any]) -> bytes | None:
-    """A profile of a PNG's colours; None where they are sRGB, or nothing is said.
+    """Return an ICC profile of a PNG's colours, or None for sRGB.
 
-    info: of the file, as Pillow has it. Raises ImageError for colours of a high dynamic range.
+    Colours are sRGB where the file names no valid colour space. An embedded profile is returned as
+    it is, unless the file has a chunk cICP.
+
+    code_points: content of the chunk cICP; empty where there is none
+    info: Pillow's `Image.info` of the file
+
+    Raises ImageError for a high dynamic range (PQ or HLG).
     """
     if len(code_points) == 4:
         return _profile_of(code_points[0], code_points[1])
@@ -78,16 +84,23 @@ def profile_of_png(code_points: bytes, info: Mapping[Any, Any]) -> bytes | None:
     x, y = chromaticities[::2], chromaticities[1::2]
     try:
         return make_profile(Primaries(*zip(x, y, strict=True)), Curve(1 / gamma))
-    except ValueError:  # no colours are meant by that
+    except ValueError:  # the primaries span no colours
         return None
 
 
 def profile_of_avif(file: IO[bytes], info: Mapping[Any, Any]) -> bytes | None:
-    """A profile of an AVIF's colours, as `profile_of_png` has it."""
+    """Return an ICC profile of an AVIF's colours, or None for sRGB.
+
+    Colours are sRGB where the file names no colour space. An embedded profile is returned as it is.
+
+    info: Pillow's `Image.info` of the file
+
+    Raises ImageError for a high dynamic range (PQ or HLG) without an embedded profile.
+    """
     embedded: bytes | None = info.get("icc_profile")
     if embedded:
         return embedded
-    meta = read_box(file, b"meta")[4:]  # after its version
+    meta = read_box(file, b"meta")[4:]  # after version and flags
     for color in inner_boxes(meta, b"iprp", b"ipco", b"colr"):
         if color[:4] == b"nclx" and len(color) >= 8:
             primaries, transfer = struct.unpack_from(">HH", color, 4)
@@ -97,13 +110,15 @@ def profile_of_avif(file: IO[bytes], info: Mapping[Any, Any]) -> bytes | None:
 
 
 def profile_of_bmp(file: IO[bytes]) -> bytes | None:
-    """The profile that a BMP of version 5 embeds.
+    """Return the ICC profile embedded in a BMP of version 5, or None where there is none.
 
-    The lights and gammas of version 4 are shown by nobody, and are as often as not upside down.
+    A profile of 16 MiB or more is not read: None is returned, too.
+    The primaries and gammas of version 4 are ignored: viewers do not apply them, and they are often
+    wrong.
     """
     file.seek(14)
     header = file.read(124)
-    if len(header) < 124 or header[56:60] != b"DEBM":  # PROFILE_EMBEDDED, of little end first
+    if len(header) < 124 or header[56:60] != b"DEBM":  # PROFILE_EMBEDDED, little-endian
         return None
     start, size = struct.unpack_from("<II", header, 112)
     file.seek(14 + start)
@@ -111,7 +126,10 @@ def profile_of_bmp(file: IO[bytes]) -> bytes | None:
 
 
 def _profile_of(primaries: int, transfer: int) -> bytes | None:
-    """A profile of what two code points say; None for sRGB, and for what nobody knows."""
+    """Return an ICC profile for two code points of ITU-T H.273, or None for sRGB.
+
+    An unknown code point counts as that of sRGB. Raises ImageError for PQ and HLG.
+    """
     if transfer in _HIGH_DYNAMIC_RANGE:
         raise ImageError(
             f"a picture of high dynamic range ({_HIGH_DYNAMIC_RANGE[transfer]}), which 8 bits a "

@@ -1,26 +1,30 @@
-"""From an image file to upright 8-bit sRGB pixels, by one written policy.
+"""Decoder of image files to upright 8-bit sRGB pixels, by one written policy.
 
-- Formats are the ones named in `FORMATS`, told by a file's first bytes, not by its name.
-- More pixels than the limit, or more bytes than so many pixels can need: refused before anything
-  is decoded.
-- More than one frame or page: refused; no frame is lost silently. (Of an MPO, a photograph with
-  previews, the photograph is taken, as JPEG viewers do; smaller copies of a TIFF's page are none.)
-- EXIF orientation is applied.
-- Colours are converted to sRGB, relative colorimetric with black point compensation, from what
-  the file says they are: an ICC profile, or PNG's cICP, sRGB, gAMA and cHRM, AVIF's `nclx`.
-  A profile that does not fit the image changes nothing. One beyond the limit is
-  refused, image and all: without it the colours would be others. So are PQ and HLG.
-- Grey, bilevel and palette images become RGB. CMYK without a profile is converted naively.
-- 16-bit samples are scaled, not clipped: 65535 becomes 255, or the sample that is named as white.
-  With a profile they go through it as they are. (Of plain 16-bit colour the high byte is taken.)
-  Signed, 32-bit and float samples have no agreed black and white and are refused.
-- Alpha: a fully transparent pixel loses its colour, which nobody sees. Partly transparent ones
-  stay so, or are composited over white for a format without partial alpha. What a GIF's only frame
-  does not cover is transparent.
-- Metadata is dropped, unless it is asked for.
+- Formats: those named in `FORMATS`, recognised by the first bytes of a file, not by its name.
+- Limits: an image of more pixels than the limit is refused before it is decoded, and so is a file
+  of more bytes than so many pixels can need.
+- Frames: a file of more than one frame or page is refused, so that no frame is lost silently. Of an
+  MPO, a photograph with previews, the photograph is decoded, as JPEG viewers do. Smaller copies of
+  a TIFF's page do not count as pages.
+- Orientation: the EXIF orientation is applied.
+- Colours: they are converted to sRGB, relative colorimetric with black point compensation, from the
+  colour space that the file names: by an ICC profile, by cICP, sRGB, gAMA and cHRM of a PNG, or by
+  `nclx` of an AVIF. A profile that does not fit the image is ignored. An image is refused where its
+  profile is larger than `MAX_PROFILE`, since its colours would be wrong without the profile, and
+  where its transfer function is PQ or HLG.
+- Modes: grey, bilevel and palette images become RGB. CMYK without a profile is converted by
+  Pillow's simple formula.
+- Bit depth: 16-bit samples are scaled, not clipped: 65535 becomes 255, or the sample that is named
+  as white does. With a profile, samples are converted at full bit depth. Of 16-bit colour without
+  a profile and without a named white, the high bytes are taken. Signed, 32-bit and float samples
+  have no agreed black and white and are refused.
+- Alpha: the colour of a fully transparent pixel, which cannot be seen, is dropped. Partly
+  transparent pixels stay so, or are composited over white for a format without partial alpha. The
+  part of a GIF that its only frame does not cover is transparent.
+- Metadata: it is dropped, unless it is asked for.
 
-Pillow decodes what it reads rightly; imagecodecs and tifffile, an extra, decode what it does not.
-No setting of these libraries is changed.
+Pillow decodes the files that it reads correctly; imagecodecs and tifffile, an extra, decode the
+others. No setting of these libraries is changed.
 """
 
 from __future__ import annotations
@@ -69,7 +73,7 @@ from kmeans_dask.storage import Place, Remote
 
 T = TypeVar("T")
 
-FEW_GREYS = 32  # of a grey image: no more are labels rather than shades
+FEW_GREYS = 32  # levels; a grey image of no more of them may hold class labels, not shades
 
 MAX_PROFILE = 1 << 22  # bytes; those of the largest printers have 3 MB
 
@@ -77,9 +81,9 @@ MAX_PROFILE = 1 << 22  # bytes; those of the largest printers have 3 MB
 # 8 bytes each, of 16-bit RGBA; beside them there is room for metadata and previews.
 _BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 24
 
-# Memory of a pixel, the file's bytes and copies that are made on the way included, at most: see
-# `benchmarks.memory`. The first two are those of more than 8 bits a sample, and of formats whose
-# decoders hold all of an image themselves.
+# Bytes of memory for each pixel at most, with the bytes of the file and intermediate copies: see
+# `benchmarks.memory`. Deep images have more than 8 bits a sample, or are not decoded by Pillow;
+# the decoders of thirsty formats hold a whole image themselves.
 _DEEP_BYTES, _THIRSTY_BYTES, _WITH_ALPHA_BYTES, _PLAIN_BYTES = 44, 25, 22, 14
 _THIRSTY = ("WEBP", "JPEG2000", "AVIF")
 
@@ -98,7 +102,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_DIM = 1 << 15  # 16-bit samples all below this use less than half of their range
+_DIM = 1 << 15  # 16-bit samples that are all below this use less than half of their range
 
 
 @dataclass(frozen=True)
@@ -115,13 +119,13 @@ class Band:
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """An upright sRGB image, mode RGB, or RGBA where some pixel is not opaque.
+    """Decoded image: upright, sRGB, in mode RGB, or RGBA where some pixel is not opaque.
 
-    transparent, translucent: whether some pixel is fully, or partly, transparent
-    metadata: where it was asked for
-    brightest: of 16-bit samples a bound that none is above, where all are in the lower half of
-        their range, and no white was named
-    indexed: whether the file has palette indices, or so few greys that they may be class labels
+    transparent, translucent: whether some pixel is fully, or partly, transparent in the file
+    metadata: metadata of the file, or None where they were not asked for
+    brightest: upper bound of the file's 16-bit samples, where all of them are in the lower half of
+        their range and no white was named; else None
+    indexed: whether Pillow decoded palette indices, or so few greys that they may be class labels
     """
 
     image: Image.Image
@@ -149,7 +153,7 @@ class DecodedImage:
             return
         for top in range(0, self.height, rows):
             size = self.width, min(rows, self.height - top)
-            part = Image.new(self.image.mode, size)  # to crop is subject to a limit of the process
+            part = Image.new(self.image.mode, size)  # `crop` checks a limit of the process
             part.paste(self.image, (0, -top))
             yield _band(np.asarray(part))
 
@@ -172,9 +176,10 @@ class DecodedImage:
 
 @dataclass(frozen=True)
 class Header:
-    """The header of an image: all that is known of it before it is decoded.
+    """Header of an image file: the size of the image and the memory that decoding takes.
 
-    pixel_bytes: memory of each pixel while it is decoded, at most
+    width, height: pixels, before the EXIF orientation is applied
+    pixel_bytes: bytes of memory for each pixel while the image is decoded, at most
     """
 
     width: int
@@ -183,14 +188,16 @@ class Header:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height."""
+        """Return width and height in pixels, before the EXIF orientation is applied."""
         return self.width, self.height
 
 
 def read_header(path: Place, max_pixels: int = MAX_PIXELS) -> Header:
-    """The header of the image at `path`, as its file has it turned.
+    """Return the header of the image at `path`, without decoding its pixels.
 
-    Raises ImageError; NoImageError where neither content nor name is that of an image.
+    Raises ImageError where the image is damaged, not supported, or larger than `max_pixels`;
+    NoImageError where neither the content nor the name of the file is that of an image, or the name
+    is that of a camera's raw file; UnreachableError where an object store cannot be reached.
     """
     with _opened(path, max_pixels, _header) as header:
         return header
@@ -204,11 +211,15 @@ def decode(
     keep_metadata: bool = False,
     white: White = None,
 ) -> DecodedImage:
-    """Decode the image at `path` by the policy above. Raises ImageError with the reason.
+    """Decode the image at `path` to upright 8-bit sRGB, by the policy of the module `decode`.
 
     flat: composite partly transparent pixels over white; the image still counts as translucent
-    white: the 16-bit sample that becomes white; "auto" for what the file says, or the largest of
-        the fewest bits that hold all samples; None for 65535
+    keep_metadata: return the metadata of the file, too
+    white: the 16-bit sample that becomes white; "auto" for the white that the file names, or else
+        the largest sample of the fewest bits that hold all samples; None for 65535
+
+    Raises ImageError, NoImageError and UnreachableError as `read_header` does; ImageError also
+    where the pixels are damaged, or a library that decodes them is not installed.
     """
     with _opened(path, max_pixels, _open, whole=True) as opened:
         decoded, brightest = _to_srgb(opened, white)
@@ -228,7 +239,7 @@ def decode(
 
 
 def _is_indexed(image: Image.Image | None) -> bool:
-    """Return whether samples may be labels of classes: see `DecodedImage.indexed`."""
+    """Return whether `image` has palette indices, or so few greys that they may be class labels."""
     if image and image.mode == "L":
         return image.getcolors(FEW_GREYS) is not None
     return image is not None and image.mode in ("P", "PA", "1")
@@ -239,12 +250,13 @@ def _is_indexed(image: Image.Image | None) -> bool:
 
 @dataclass
 class _Opened:
-    """An image file of which the header is read.
+    """Image file that is open and whose header has been read.
 
-    image: as Pillow has it; None where Pillow does not read it rightly
-    samples: reads samples as they are, where they have more than 8 bits or Pillow is wrong
-    profile: says what the samples mean as colours
-    orientation: of a file that Pillow does not read
+    size: width and height in pixels, before the EXIF orientation is applied
+    image: Pillow's image; None where Pillow does not read the file correctly
+    samples: function that decodes the samples at full bit depth; None where only `image` can
+    profile: function that returns the ICC profile of the colours, or None for sRGB
+    orientation: EXIF orientation, 1 to 8, for a file without `image`
     shown: the samples that the file says are to be shown as black and as white
     """
 
@@ -294,12 +306,13 @@ def _opened(
     *,
     whole: bool = False,
 ) -> Iterator[T]:
-    """Open a file, and `read` its header; what goes wrong is an ImageError.
+    """Open the file at `path` and yield what `read` returns for its header.
 
-    read: given the format, the file and the limit on pixels
-    whole: whether all of it will be read, so that an object is fetched at once
+    read: function of the format, the file and the limit on pixels
+    whole: whether all of the file will be read, so that a remote object is fetched by one request
 
-    Decoders raise nearly every kind of exception on hostile files, so all are caught.
+    Raises ImageError in place of every exception but UnreachableError, also of those in the `with`
+    block: decoders raise nearly every kind on hostile files.
     """
     kind = None
     try:
@@ -313,7 +326,11 @@ def _opened(
 
 
 def _file(path: Place, max_pixels: int, *, whole: bool) -> IO[bytes]:
-    """All bytes of a file, to be read. Raises ImageError for what should not be read."""
+    """Return the file at `path`, open for reading; a remote one that is read whole is in memory.
+
+    Raises ImageError or NoImageError where the file is not a regular one, is empty, or has more
+    bytes than `max_pixels` pixels can need.
+    """
     most = max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE
     data = path.read_at_most(most) if whole and isinstance(path, Remote) else None
     if data:  # by one request, where to ask for its size would be another
@@ -337,7 +354,11 @@ def _file(path: Place, max_pixels: int, *, whole: bool) -> IO[bytes]:
 
 
 def _kind(name: str, head: bytes) -> str:
-    """The format of a file. Raises ImageError for one that is not read."""
+    """Return the format of a file, one of `FORMATS`, from its name and its first bytes.
+
+    Raises ImageError for a format that is not supported; NoImageError for a camera's raw file, and
+    for a file that is no image by content and by name.
+    """
     kind = sniff(head)
     if is_called_raw(name):
         raise NoImageError("the raw data of a camera, which are not supported: develop them first")
@@ -350,12 +371,15 @@ def _kind(name: str, head: bytes) -> str:
 
 
 def _no_image(name: str, reason: str) -> ImageError:
-    """Return what to say of a file that holds no image: it matters where it is called one."""
+    """Return an ImageError for a file whose name is that of an image, else a NoImageError."""
     return ImageError(reason) if is_called_image(name) else NoImageError(reason)
 
 
 def _header(kind: str, file: IO[bytes], max_pixels: int) -> Header:
-    """The header of an image: of the two commonest formats without Pillow, which takes longer."""
+    """Return the header of an image file; most JPEGs and PNGs without Pillow, which is slower.
+
+    Raises ImageError where the image is not supported, or has more pixels than `max_pixels`.
+    """
     jpeg = read_jpeg_header(file) if kind == "JPEG" else None
     if jpeg and not jpeg.refusal():
         _check_size(kind, (jpeg.width, jpeg.height), max_pixels)
@@ -364,7 +388,7 @@ def _header(kind: str, file: IO[bytes], max_pixels: int) -> Header:
     if png and b"acTL" not in png.chunks:
         _check_size(kind, (png.width, png.height), max_pixels)
         if b"cICP" in png.chunks:
-            profile_of_png(read_code_points(file), {})  # which may be refused
+            profile_of_png(read_code_points(file), {})  # raises ImageError for PQ and HLG
         with_alpha = _WITH_ALPHA_BYTES if png.has_alpha else _PLAIN_BYTES
         return Header(png.width, png.height, _DEEP_BYTES if png.bits == 16 else with_alpha)
     opened = _open(kind, file, max_pixels)
@@ -382,7 +406,7 @@ def _pixel_bytes(kind: str, opened: _Opened) -> int:
 
 
 def _open(kind: str, file: IO[bytes], max_pixels: int) -> _Opened:
-    """Read the header of an image, after which all that is left is to decode it.
+    """Return an image file with its header read, so that only decoding is left.
 
     Raises ImageError where the image is not supported, or has more pixels than `max_pixels`.
     """
@@ -423,7 +447,7 @@ def _open_format(kind: str, file: IO[bytes]) -> _Opened:
         _refuse(bmp.refusal() if bmp else None)
     if kind == "PPM":
         _refuse(refusal_of_netpbm(file))
-    # before Pillow has moved on: a file is buffered where it begins
+    # Read before Pillow moves on in the file, while the beginning is still in the buffer.
     code_points = read_code_points(file) if kind == "PNG" else b""
     image = _pillow(kind, file)
     if getattr(image, "is_animated", False) and image.format != "MPO":
@@ -475,13 +499,14 @@ def _refuse(reason: str | None) -> None:
 
 
 def _pillow(kind: str, file: IO[bytes]) -> ImageFile.ImageFile:
-    """The image as Pillow opens it, by that format's own class.
+    """Return the image in `file`, opened by Pillow's own class for the format `kind`.
 
-    `Image.open` would look at a limit on pixels that is the whole process's, and not ours to set.
+    `Image.open` would check a limit on pixels that belongs to the whole process, and that this
+    package does not set.
     """
     importlib.import_module(f"PIL.{_PLUGINS[kind]}ImagePlugin")
     file.seek(0)
-    name = getattr(file, "name", "")  # by which Pillow maps what is not compressed
+    name = getattr(file, "name", "")  # Pillow memory-maps uncompressed pixels by this
     image = Image.OPEN[kind][0](file, name if isinstance(name, str) else "")
     assert isinstance(image, ImageFile.ImageFile)
     return image
@@ -493,7 +518,7 @@ def _all_of(file: IO[bytes]) -> bytes:
 
 
 def _png_samples(file: IO[bytes]) -> Samples:
-    """All samples of a PNG of 16 bits; a transparent colour is alpha."""
+    """Return all samples of a 16-bit PNG at full depth; a transparent colour becomes alpha."""
     codecs = import_codecs("a PNG of 16 bits a sample that is not plain sRGB")
     values = codecs.png_decode(_all_of(file))
     values = values[..., None] if values.ndim == 2 else values
@@ -511,7 +536,10 @@ def _jpeg2000_samples(file: IO[bytes], header: Any) -> Samples:
 
 
 def _to_srgb(opened: _Opened, white: White) -> tuple[Image.Image, int | None]:
-    """The image in mode RGB or RGBA, as its file has it turned, and its brightest sample."""
+    """Return an image as sRGB, mode RGB or RGBA, and the bound in `DecodedImage.brightest`.
+
+    The EXIF orientation is not applied yet. Raises ImageError where the profile is too large.
+    """
     profile = opened.profile()
     if profile and len(profile) > MAX_PROFILE:
         raise ImageError(f"its colour profile has more than {MAX_PROFILE} bytes")
@@ -531,7 +559,10 @@ def _to_srgb(opened: _Opened, white: White) -> tuple[Image.Image, int | None]:
 
 
 def _deep_samples(opened: _Opened, profile: bytes | None, white: White) -> Samples | None:
-    """Samples as they are, where 8 bits of each, as Pillow has them, would not do."""
+    """Return the samples at full bit depth, or None where Pillow's 8-bit samples suffice.
+
+    Raises ImageError for samples of 32 bits, and where size and header do not agree.
+    """
     image = opened.image
     if image is None:
         assert opened.samples is not None
@@ -550,13 +581,13 @@ def _deep_samples(opened: _Opened, profile: bytes | None, white: White) -> Sampl
     if opened.samples is None:
         return None
     mode = "L" if image.mode in ("L", "LA") else "RGB"
-    is_keyed = isinstance(image.info.get("transparency"), tuple)  # a colour of 16 bits a sample
+    is_keyed = isinstance(image.info.get("transparency"), tuple)  # of RGB of 16 bits a sample
     changes = profile is not None and image.mode != "CMYK" and not is_srgb(profile, mode)
     return opened.samples() if changes or is_keyed or white is not None else None
 
 
 def _grey_samples(image: ImageFile.ImageFile, shown: tuple[int, int] | None) -> Samples:
-    """The samples of a grey image of 12 or 16 bits."""
+    """Return the samples of a grey image of 12 or 16 bits; a transparent grey becomes alpha."""
     _load(image)
     values = np.asarray(image)
     values = (values.clip(0, 65535) if values.dtype != np.uint16 else values).astype(np.uint16)
@@ -574,7 +605,7 @@ def _bits_of(image: Image.Image) -> int:
 
 
 def _fits(profile: bytes, samples: Samples) -> bool:
-    """Return whether a profile can be applied to samples, and changes them."""
+    """Return whether `profile` can be applied to `samples` and changes their colours."""
     spaces = (b"GRAY", b"RGB ") if samples.colors == "grey" else (b"RGB ",)
     return profile[16:20] in spaces and not is_srgb(
         profile, "L" if samples.colors == "grey" else "RGB"
@@ -582,7 +613,10 @@ def _fits(profile: bytes, samples: Samples) -> bool:
 
 
 def _brightest_of(opened: _Opened, image: Image.Image) -> int | None:
-    """A bound of 16-bit samples of which Pillow has the high bytes, where it is low."""
+    """Return an upper bound of 16-bit samples from their high bytes, which are Pillow's samples.
+
+    Return None where the bound is not in the lower half of the range, or the samples have 8 bits.
+    """
     if opened.samples is None or image.mode == "CMYK":
         return None
     extrema = [image.getchannel(band).getextrema()[1] for band in image.getbands() if band != "A"]
@@ -591,7 +625,10 @@ def _brightest_of(opened: _Opened, image: Image.Image) -> int | None:
 
 
 def _reason(error: Exception, kind: str | None) -> str:
-    """One short line, of ours: what libraries say is for those who know them."""
+    """Return the message of an ImageError for another exception: one short line for a user.
+
+    The messages of libraries are left out, since only those who know a library understand them.
+    """
     if isinstance(error, MemoryError):
         return "takes more memory to decode than there is"
     if isinstance(error, Image.DecompressionBombError):
@@ -604,7 +641,7 @@ def _reason(error: Exception, kind: str | None) -> str:
 
 
 def _upright(decoded: Image.Image, opened: _Opened) -> Image.Image:
-    """`decoded`, turned as the metadata of its file say."""
+    """Return `decoded`, turned upright by the EXIF orientation of its file."""
     orientation = opened.orientation
     if opened.image:
         try:
@@ -615,9 +652,9 @@ def _upright(decoded: Image.Image, opened: _Opened) -> Image.Image:
 
 
 def _load(image: ImageFile.ImageFile) -> None:
-    """Decode an image, of a size that is known to be within our limit.
+    """Decode `image` in place; its size must be known to be within the limit on pixels.
 
-    Where a TIFF has no memory yet, Pillow looks at the limit that is the whole process's.
+    A TIFF gets its memory first: otherwise Pillow checks a limit that belongs to the whole process.
     """
     if image.format == "TIFF":
         image.im = Image.core.new(image.mode, image._tile_size)  # type: ignore[attr-defined]
@@ -625,9 +662,9 @@ def _load(image: ImageFile.ImageFile) -> None:
 
 
 def _mend_color_key(image: ImageFile.ImageFile) -> None:
-    """Bring a PNG's transparent grey to the 8 bits that Pillow brings its samples to.
+    """Scale the transparent grey of a PNG of 2 or 4 bits to 8 bits, as Pillow scales its samples.
 
-    Must run before the image is loaded: then the file's own sample size is forgotten.
+    Must run before the image is loaded, which drops the bit depth of the file.
     """
     key = image.info.get("transparency")
     raw_mode = image.tile[0].args if image.format == "PNG" and image.tile else None
@@ -636,7 +673,10 @@ def _mend_color_key(image: ImageFile.ImageFile) -> None:
 
 
 def _clear_uncovered(image: Image.Image) -> None:
-    """Make what a GIF's frame leaves uncovered transparent; Pillow gives it palette entry 0."""
+    """Make the part of a GIF that its frame does not cover transparent, in place.
+
+    Pillow fills that part with palette entry 0.
+    """
     if not isinstance(image, GifImagePlugin.GifImageFile):
         return
     left, top, right, bottom = image.dispose_extent or (0, 0, *image.size)

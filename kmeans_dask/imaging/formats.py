@@ -1,13 +1,13 @@
-"""Which format a file has, told by its first bytes, and which files are no images at all."""
+"""Recognition of image formats by the first bytes of a file, and of images by file names."""
 
 from __future__ import annotations
 
 import re
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "JPEG2000", "AVIF")
-HEAD = 64  # bytes by which a format is told
+HEAD = 64  # bytes at the beginning of a file by which its format is recognised
 
-# Spelled as people write them, with their article.
+# Names of the formats in messages, with their articles.
 NAMES = {
     "PNG": "a PNG",
     "JPEG": "a JPEG",
@@ -32,11 +32,12 @@ _STARTS = (
     (b"\xff\x4f\xff\x51", "JPEG2000"),
 )
 _BRANDS = {b"avif": "AVIF", b"avis": "AVIF"}
-_BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}  # sizes of the second header
-# A kind, then a number or a comment, as no text has it; PAM says its words in lines.
+_BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}  # sizes of the DIB header, in bytes
+# Magic number, white space, then a number or a comment, which tells an image from a text; the
+# header of a PAM (P7) is lines of words.
 _NETPBM = re.compile(rb"P(?:[1-6][ \t\r\n\x0b\x0c]+[0-9#]|[fF][ \t\r\n]+[0-9]|7\n[A-Z#])")
 
-# Images that are not read: by their first bytes, and what people call them.
+# Formats that are recognised but not supported: first bytes, and names in messages.
 _OTHER_STARTS = (
     (b"8BPS", "a Photoshop document"),
     (b"\xff\x0a", "a JPEG XL image"),
@@ -60,7 +61,7 @@ _OTHER_STARTS = (
 _OTHER_BRANDS = dict.fromkeys(
     (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), "a HEIC image"
 )
-# Image files by their suffixes; what is called so, and is none, is a damaged image.
+# Suffixes of image files; a file that has one of them, but is no image, is a damaged image.
 _SUFFIXES = frozenset(
     (
         *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".webp", ".gif"),
@@ -71,7 +72,7 @@ _SUFFIXES = frozenset(
         *(".xbm", ".xpm", ".fits", ".bpg", ".flif", ".pam"),
     )
 )
-# Raw files of cameras hold small previews that would pass for the photograph.
+# Suffixes of cameras' raw files, whose small previews would pass for the photograph.
 _RAW = frozenset(
     (
         *(".3fr", ".ari", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq"),
@@ -82,7 +83,9 @@ _RAW = frozenset(
 
 
 def sniff(head: bytes) -> str | None:
-    """One of `FORMATS`, by a file's first `HEAD` bytes; None where it is none of them.
+    """Return the format in `FORMATS` of a file that begins with `head`, or None for any other file.
+
+    head: the first `HEAD` bytes of the file
 
     >>> sniff(b"GIF89a..."), sniff(b"P6 2 2 255"), sniff(b"PK...")
     ('GIF', 'PPM', None)
@@ -100,7 +103,9 @@ def sniff(head: bytes) -> str | None:
 
 
 def other_image(head: bytes) -> str | None:
-    """What people call an image of a format that is not read; None where it is no such image.
+    """Return the name of the unsupported image format of a file that begins with `head`.
+
+    Return None where the format is not known, or is supported.
 
     >>> other_image(b"8BPS...")
     'a Photoshop document'
@@ -136,7 +141,10 @@ def _suffix(name: str) -> str:
 
 
 def _by_brand(head: bytes, known: dict[bytes, str]) -> str | None:
-    """By the brands of an ISO base media file: its own first, then those it is compatible with."""
+    """Return the value in `known` of the first brand of an ISO base media file that is in it.
+
+    The major brand comes first, then the compatible brands. Return None where none is in `known`.
+    """
     size = min(int.from_bytes(head[:4], "big"), len(head))
     brands = [head[8:12], *(head[place : place + 4] for place in range(16, size - 3, 4))]
     return next((known[brand] for brand in brands if brand in known), None)

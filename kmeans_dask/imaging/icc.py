@@ -1,4 +1,4 @@
-"""ICC profiles made from what a file says of its colours in other words: primaries and a curve.
+"""ICC profiles made from the primaries and the transfer curve of an RGB colour space.
 
 ICC.1:2010 (profile version 4.3), sections 7.2 (header), 8.3.3 (three-component matrix-based
 display profiles), 10.16 (parametricCurveType); chromatic adaptation to D50 by Bradford's matrix, as
@@ -21,7 +21,7 @@ _BRADFORD = np.array(
 
 
 class Primaries(NamedTuple):
-    """Chromaticities (x, y), CIE 1931, of the three lights and of their white."""
+    """Chromaticities (x, y), CIE 1931, of the white point and the primaries of an RGB space."""
 
     white: tuple[float, float]
     red: tuple[float, float]
@@ -31,7 +31,10 @@ class Primaries(NamedTuple):
 
 @dataclass(frozen=True)
 class Curve:
-    """Light y of a sample x, both 0 to 1: (a x + b)^gamma from x = d on, below it c x."""
+    """Transfer curve from a sample x to light y, both 0 to 1.
+
+    y = (a x + b)^gamma where x >= d, and y = c x where x < d.
+    """
 
     gamma: float
     a: float = 1.0
@@ -45,9 +48,9 @@ SRGB_CURVE = Curve(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 
 
 def make_profile(primaries: Primaries, curve: Curve) -> bytes:
-    """An RGB profile with `curve` for each channel.
+    """Return an ICC profile of an RGB space, with `curve` for each channel.
 
-    Raises ValueError where these primaries span no colours.
+    Raises ValueError where the primaries span no colours.
 
     >>> len(make_profile(SRGB_PRIMARIES, SRGB_CURVE))
     328
@@ -75,7 +78,10 @@ def make_profile(primaries: Primaries, curve: Curve) -> bytes:
 
 
 def _to_d50(primaries: Primaries) -> NDArray[np.float64]:
-    """The matrix (3, 3) from linear RGB to XYZ under D50."""
+    """Return the matrix (3, 3) float64 from linear RGB to XYZ under D50.
+
+    Raises ValueError where the primaries span no colours.
+    """
     white = _direction_of(primaries.white)
     lights = np.column_stack([_direction_of(each) for each in primaries[1:]])
     given = np.isfinite(lights).all() and np.isfinite(white).all() and white[1] > 0
@@ -91,7 +97,7 @@ def _to_d50(primaries: Primaries) -> NDArray[np.float64]:
 
 
 def _direction_of(xy: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the place of a chromaticity in XYZ, at any luminance."""
+    """Return XYZ (3,) float64 of a chromaticity (x, y), scaled so that X + Y + Z = 1."""
     x, y = xy
     return np.array([x, y, 1 - x - y])
 

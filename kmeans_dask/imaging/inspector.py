@@ -1,9 +1,10 @@
-"""A process that can be spared looks at images first: at their headers, and how they decode.
+"""Inspector: a separate process that reads headers and decodes images first, and may crash.
 
     python -m kmeans_dask.imaging.inspector
 
-answers each line of its input, a question about one image, by a line: both are JSON. A file that
-crashes it, hangs it or takes too much memory costs this process, and is known by its death.
+The process answers each line of its input, a question about one image, by one line of output; both
+are JSON. An image that crashes the process, hangs it or takes too much memory ends no other
+process, and is recognised by the end of this one.
 """
 
 from __future__ import annotations
@@ -34,22 +35,26 @@ from kmeans_dask.storage import Place, Remote, place_of
 from kmeans_dask.storage.remote import Listed, Status
 from kmeans_dask.watchdog import EXIT_CODE, time_limit
 
-_HEADER_CPU = 10  # seconds of processor time that a header may take: a hundred times what any does
-_HEADER_MEMORY = 1 << 28  # bytes that it may take beside the process itself
-_IN_FLIGHT = 64  # questions that are sent ahead; their answers fit into a pipe
-_START = 150.0  # seconds for a process to begin, or an object store to come back
-_MOST_ANSWER = 1 << 21  # bytes of an answer: a thumbnail is the largest
+_HEADER_CPU = 10  # seconds of processor time for one header: a hundred times what any needs
+_HEADER_MEMORY = 1 << 28  # bytes that a header may take, beside the memory of the process itself
+_IN_FLIGHT = 64  # questions that are sent ahead; their answers fit into the buffer of a pipe
+_START = 150.0  # seconds for the process to start, or for an object store to respond again
+_MOST_ANSWER = 1 << 21  # bytes of an answer at most; one with a thumbnail is the largest
 
 Task = Literal["header", "decode", "thumbnail"]
 
 
 @dataclass(frozen=True)
 class Question:
-    """A task that an inspector does with the image at `path`.
+    """Question to an inspector: a task to do with the image at `path`.
 
-    seconds: that it may take; memory: bytes that decoding may take, None for as many as there are
-    head: the first bytes of an object, with its size and time of change, where they are at hand
-    size: that a thumbnail is brought to
+    task: read the header, decode the image, or make a thumbnail
+    max_pixels: limit on the pixels of the image
+    seconds: limit on the time that the task may take
+    memory: limit on the data memory of the process while it decodes, bytes; None for no limit
+    head: first bytes of a remote object, its size in bytes, and its modification time in
+        nanoseconds, where these are known
+    size: width and height of the thumbnail, pixels; None for the size that `shrunk` chooses
     """
 
     task: Task
@@ -61,7 +66,7 @@ class Question:
     size: tuple[int, int] | None = None
 
     def to_line(self) -> bytes:
-        """The question as a line of JSON."""
+        """Return the question as a line of JSON."""
         fields = {name: value for name, value in vars(self).items() if value is not None}
         if self.head:
             data, n_bytes, modified = self.head
@@ -70,7 +75,7 @@ class Question:
 
     @classmethod
     def from_line(cls, line: bytes) -> Question:
-        """The question of a line."""
+        """Return the question that a line of JSON from `to_line` holds."""
         fields = json.loads(line)
         if "head" in fields:
             data, n_bytes, modified = fields["head"]
@@ -80,13 +85,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of a question.
+    """Answer of an inspector to one question.
 
-    size: width and height, in pixels, as the header has them, or of a thumbnail
-    pixel_bytes: memory of a pixel while the image is decoded, at most
-    reason: why there is none; no_image: whether the file neither is nor is called an image
-    ended: whether the process was ended by the image
-    webp: a thumbnail
+    size: width and height in pixels, in the header, of the decoded image, or of the thumbnail;
+        None where the task failed
+    pixel_bytes: bytes of memory for each pixel while the image is decoded, at most; 0 where the
+        question was not about a header
+    reason: message that says why the task failed; None where it did not
+    no_image: whether neither the content nor the name of the file is that of an image
+    unreachable: whether an object store could not be reached
+    ended: whether the image ended the process, or took more memory than allowed
+    webp: the thumbnail as a WebP file
     """
 
     size: tuple[int, int] | None = None
@@ -98,7 +107,10 @@ class Answer:
     webp: bytes = b""
 
     def to_size(self) -> tuple[int, int]:
-        """The size. Raises ImageError, NoImageError or UnreachableError where there is none."""
+        """Return width and height in pixels.
+
+        Raises ImageError, NoImageError or UnreachableError, with the reason, where the task failed.
+        """
         if self.size:
             return self.size
         reason = self.reason or "it cannot be read"
@@ -108,13 +120,19 @@ class Answer:
 
 
 def _credentials() -> dict[str, str]:
-    """What the environment says about object stores, which a notebook may change at any time."""
+    """Return the environment variables that hold credentials and settings of object stores.
+
+    A notebook may change these variables at any time.
+    """
     named = ("AWS_", "AZURE_", "GOOGLE_", "HOME")
     return {name: value for name, value in os.environ.items() if name.startswith(named)}
 
 
 class Inspector:
-    """Asks a process that can be spared; another one where it has died. Any thread may ask."""
+    """Client of an inspector process, which is started when needed, and again after it has ended.
+
+    Any thread may ask; a thread waits until the answers of another have all been read.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -123,17 +141,17 @@ class Inspector:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Start the process now: it takes a moment until it can answer."""
+        """Start the inspector process ahead of the first question: starting takes a moment."""
         with self._lock:
             self._running()
 
     def ask(self, questions: Iterable[Question]) -> Iterator[Answer]:
-        """Answers, in the order of `questions`, of which some are sent ahead."""
+        """Yield the answers in the order of `questions`, of which up to 64 are sent ahead."""
         waiting = iter(questions)
         asked: deque[Question] = deque()
         with self._lock:
             if self._process and self._environment != _credentials():
-                self.close()  # it has those that the environment said before
+                self.close()  # the process has the old credentials
             try:
                 while True:
                     fresh = list(islice(waiting, _IN_FLIGHT - len(asked)))
@@ -145,16 +163,16 @@ class Inspector:
                     while asked and b"\n" in self._unread:
                         yield self._receive(asked)
             finally:
-                if asked:  # nobody waits for these answers any more
+                if asked:  # the caller stopped early: these answers are not read
                     self.close()
 
     def ask_one(self, question: Question) -> Answer:
-        """The answer to one question."""
+        """Return the answer to one question."""
         [answer] = self.ask([question])
         return answer
 
     def close(self) -> None:
-        """End the process; the next question starts another one."""
+        """End the inspector process; the next question starts another one."""
         process, self._process, self._unread = self._process, None, b""
         if process:
             process.kill()
@@ -181,12 +199,15 @@ class Inspector:
         stdin = self._running().stdin
         assert stdin
         data = memoryview(b"".join(question.to_line() for question in questions))
-        with suppress(BrokenPipeError):  # its death is noticed when the answer is read
+        with suppress(BrokenPipeError):  # the process has ended: noticed when an answer is read
             while data:
                 data = data[stdin.write(data) :]
 
     def _receive(self, asked: deque[Question]) -> Answer:
-        """The answer to the first of the questions, which is taken off."""
+        """Return the answer to the first question in `asked`, and remove that question.
+
+        Where the process has ended, another one is started and given the remaining questions.
+        """
         question = asked.popleft()
         line = self._read_line(question.seconds + _START)
         if line:
@@ -200,11 +221,15 @@ class Inspector:
         return Answer(reason=reason, ended=True)
 
     def _read_line(self, seconds: float) -> bytes:
-        """A line of answer; nothing where the process dies, or says nothing for so long."""
+        """Return one line of the inspector's output, or nothing where no line comes.
+
+        No line comes where the process ends, writes more than an answer can have, or takes longer
+        than `seconds`.
+        """
         process = self._running()
         assert process.stdout
         pace = pace_of(seconds)
-        waited = Stopwatch(pace)  # a job that is suspended has not waited
+        waited = Stopwatch(pace)  # the time of a suspension does not count
         while b"\n" not in self._unread:
             ready, _, _ = select.select([process.stdout], [], [], pace)
             if ready:
@@ -218,7 +243,7 @@ class Inspector:
         return line
 
     def _reason(self, question: Question) -> str:
-        """Why the process has ended, or is as good as ended."""
+        """Return why the inspector process ended, or hangs, while it answered `question`."""
         process = self._running()
         with suppress(subprocess.TimeoutExpired):
             process.wait(1)
@@ -241,31 +266,40 @@ atexit.register(_inspector.close)
 
 
 def start() -> None:
-    """Start this process's inspector, which is soon needed."""
+    """Start the inspector of this process ahead of the first question."""
     _inspector.start()
 
 
 def ask(questions: Iterable[Question]) -> Iterator[Answer]:
-    """Answers of this process's inspector, in order."""
+    """Yield the answers of this process's inspector, in the order of `questions`."""
     return _inspector.ask(questions)
 
 
 def read_size_safely(path: Place, max_pixels: int) -> tuple[int, int]:
-    """Width and height by a file's header, within limits of time and memory. Raises ImageError."""
+    """Return width and height in pixels from an image's header, read by the inspector.
+
+    The inspector has limits of time and memory. Raises ImageError, NoImageError or
+    UnreachableError where the header cannot be read.
+    """
     return _inspector.ask_one(Question("header", str(path), max_pixels)).to_size()
 
 
 def make_thumbnail(path: str, size: tuple[int, int] | None = None) -> tuple[bytes, tuple[int, int]]:
-    """A WebP file of the image at `path`, made small, and its width and height.
+    """Return a thumbnail of the image at `path` as a WebP file, and its width and height in pixels.
 
-    size: that it is brought to. Raises ImageError.
+    size: width and height of the thumbnail, pixels; None for the size that `shrunk` chooses
+
+    Raises ImageError, NoImageError or UnreachableError where the image cannot be decoded.
     """
     answer = _inspector.ask_one(Question("thumbnail", path, size=size))
     return answer.webp, answer.to_size()
 
 
 def header_question(path: Place, max_pixels: int, seconds: float) -> Question:
-    """A question about an image's header; about a listed object's, with its first bytes."""
+    """Return a question about the header of the image at `path`.
+
+    The question carries the first bytes of a listed object, where these are known.
+    """
     head = None
     if isinstance(path, Listed) and path.head:
         status = path.stat()
@@ -276,9 +310,11 @@ def header_question(path: Place, max_pixels: int, seconds: float) -> Question:
 def find_killers(
     paths: Sequence[str], settings: DecodeSettings, memory: int | None = None
 ) -> dict[str, str]:
-    """Find images whose decoding ends its process; returns their paths with the reasons.
+    """Return the paths of the images whose decoding ends the inspector process, with the reasons.
 
-    memory: bytes that a process may take; None for as many as there are
+    Images whose decoding takes more memory than allowed are included.
+
+    memory: limit on the data memory of the inspector process, bytes; None for no limit
     """
     questions = (
         Question("decode", path, settings.max_pixels, settings.seconds, memory) for path in paths
@@ -294,7 +330,7 @@ def find_killers(
 
 
 def _main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the process that asks
     for line in iter(sys.stdin.buffer.readline, b""):
         answer = _answer(Question.from_line(line))
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
@@ -348,7 +384,7 @@ def _too_much(question: Question) -> str:
     return "takes more memory to decode than a worker has: quarantined"
 
 
-@functools.lru_cache(maxsize=2)  # most questions have the limits of those before them
+@functools.lru_cache(maxsize=2)  # most questions have the same limits as the one before
 def _limit(what: int, soft: int | None) -> None:
     hard = resource.getrlimit(what)[1]
     wanted = hard if soft is None else soft
@@ -357,11 +393,11 @@ def _limit(what: int, soft: int | None) -> None:
 
 @functools.cache
 def _headers_memory() -> int:
-    """Bytes of data that this process may have while it reads headers."""
+    """Return the limit on the data memory of this process while it reads headers, in bytes."""
     try:
         with open("/proc/self/statm", "rb") as file:  # noqa: PTH123
             own = int(file.read().split()[5]) * resource.getpagesize()
-    except OSError:  # not Linux: then it is hardly more than that
+    except OSError:  # not Linux: the process itself hardly takes more than 1 GiB
         own = 1 << 30
     return own + _HEADER_MEMORY
 

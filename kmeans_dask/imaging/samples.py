@@ -1,4 +1,4 @@
-"""Samples as a file has them, of 1 to 16 bits, and how 8-bit images are made of them."""
+"""Samples of an image at its own bit depth, 1 to 16, and their conversion to 8-bit images."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ _MODES = {("grey", False): "L", ("rgb", False): "RGB", ("cmyk", False): "CMYK"} 
     ("grey", True): "LA",
     ("rgb", True): "RGBA",
 }
-_BAND = 1 << 20  # samples that are worked on at once, so that no image is held as floats
-# Of LittleCMS. Its shortcut for 16-bit colours, a table of 33 steps, is up to 12 levels off.
+_BAND = 1 << 20  # samples that are converted at once, so that no whole image is held as floats
+# Constants of LittleCMS, whose shortcut for 16-bit colours, a table of 33 steps, errs by up to 12
+# levels.
 _RELATIVE_COLORIMETRIC, _BLACK_POINT_COMPENSATION, _NO_SHORTCUT, _NO_CACHE = 1, 0x2000, 0x100, 0x40
 
 
 @dataclass(frozen=True)
 class Samples:
-    """An image that is decoded, and not yet brought to 8 bits a sample.
+    """Samples of a decoded image, not yet converted to 8 bits.
 
-    values: (h, w, c) uint8 or uint16; colours, then alpha where there is one
-    bits: of a sample, so that 2^bits - 1 is full scale
+    values: (h, w, c) uint8 or uint16; colours, then alpha where there is any
+    bits: bit depth of a sample, so that 2^bits - 1 is full scale
     inverted: whether 0 is white
-    alpha: how colours stand beside it; None where there is none
-    shown: the samples that the file says are to be shown as black and as white, if it does
+    alpha: whether colours are straight or premultiplied by alpha; None where there is no alpha
+    shown: range of samples, lowest and highest, that the file says is to be displayed; None where
+        the file names no range
     """
 
     values: NDArray[Any]
@@ -41,12 +43,12 @@ class Samples:
 
     @property
     def full_scale(self) -> int:
-        """The largest sample that so many bits hold."""
+        """Return the largest sample that `bits` bits can hold."""
         return (1 << self.bits) - 1
 
     @property
     def brightest(self) -> int:
-        """The largest sample of a colour that there is."""
+        """Return the largest sample of a colour in `values`, even where 0 is white."""
         return int(self.values[..., : self._n_colors].max(initial=0))
 
     @property
@@ -54,10 +56,12 @@ class Samples:
         return int(self.values.shape[2]) - (self.alpha is not None)
 
     def window(self, white: int | str | None) -> tuple[int, int]:
-        """The samples that become black and white.
+        """Return the lowest and the highest sample of the range that is scaled to 8 or 16 bits.
 
-        white: the one that becomes white; "auto" for what the file says, or else for the largest
-            of the fewest bits that hold all samples; None for full scale
+        The lowest becomes black and the highest white, or the other way round where `inverted`.
+
+        white: the highest sample; "auto" for the range in `shown`, or else for the largest sample
+            of the fewest bits that hold all; None, and any value for CMYK, for full scale
         """
         if white is None or self.colors == "cmyk":
             return 0, self.full_scale
@@ -68,7 +72,12 @@ class Samples:
         return 0, max(1, (1 << self.brightest.bit_length()) - 1)
 
     def to_image(self, white: int | str | None = None) -> Image.Image:
-        """With 8 bits a sample, in mode L, LA, RGB, RGBA or CMYK, straight alpha."""
+        """Return the image at 8 bits a sample, in mode L, LA, RGB, RGBA or CMYK, straight alpha.
+
+        white: as in `window`
+
+        Raises ImageError for CMYK with alpha.
+        """
         table = self._table(white, 255).astype(np.uint8)
         alphas = _scale(self.full_scale, 255).astype(np.uint8)
         alpha = self.alpha is not None
@@ -88,7 +97,14 @@ class Samples:
         return Image.frombuffer(mode, shape[1::-1], np.ascontiguousarray(pixels), "raw", mode, 0, 1)
 
     def to_srgb(self, profile: bytes, white: int | str | None = None) -> Image.Image:
-        """Through `profile` at full precision, in mode RGB or RGBA; grey or RGB samples only."""
+        """Return the image in 8-bit sRGB, mode RGB or RGBA, converted from `profile` at 16 bits.
+
+        Only grey and RGB samples can be converted.
+
+        white: as in `window`
+
+        Raises ImageError where imagecodecs is not installed.
+        """
         codecs = import_codecs("a picture of 16 bits a sample with a colour profile")
         table = self._table(white, 65535).astype(np.uint16)
         alphas = _scale(self.full_scale, 255).astype(np.uint8)
@@ -126,12 +142,15 @@ class Samples:
         return to - table if self.inverted else table
 
     def _straight(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Some of the samples, with colours that are not multiplied by alpha."""
+        """Return `values` (h, w, c) with straight alpha; divide premultiplied colours by alpha.
+
+        Samples that are not premultiplied are returned as they are.
+        """
         if self.alpha != "premultiplied":
             return values
         alpha = values[..., -1:].astype(np.float32)
         full = self.full_scale
-        if self.inverted:  # what is multiplied is light
+        if self.inverted:  # alpha multiplies light, not its complement
             lights = (full - values[..., :-1]).astype(np.float32)
         else:
             lights = values[..., :-1].astype(np.float32)
@@ -147,7 +166,7 @@ class Samples:
 
 
 def _scale(full: int, to: int, low: int = 0, high: int | None = None) -> NDArray[np.int64]:
-    """What each sample up to `full` becomes, where `low` becomes 0 and `high` becomes `to`."""
+    """Return a table (full + 1,) int64 that scales `low` to 0 and `high` to `to`, clipped."""
     high = full if high is None else high
     span = max(1, high - low)
     samples = np.clip(np.arange(full + 1, dtype=np.int64) - low, 0, span)
@@ -156,9 +175,11 @@ def _scale(full: int, to: int, low: int = 0, high: int | None = None) -> NDArray
 
 
 def import_codecs(what: str) -> Any:
-    """The library imagecodecs. Raises ImageError where it is not installed.
+    """Return the module imagecodecs.
 
-    what: what needs it
+    what: the image that needs imagecodecs, for the message
+
+    Raises ImageError where imagecodecs is not installed.
     """
     try:
         import imagecodecs

@@ -1,7 +1,7 @@
-"""TIFF files: what their directories say, which of them Pillow reads rightly, and the rest.
+"""Reader of the directories of TIFF files, and of the samples that Pillow does not read correctly.
 
-TIFF, revision 6.0 (1992), sections 2 and 8; TIFF Technical Note 1 (trees). What Pillow reads
-rightly was found out by comparing it with libtiff, over all layouts that are written here.
+TIFF, revision 6.0 (1992), sections 2 and 8; TIFF Technical Note 1 (trees). The layouts that Pillow
+reads correctly were found by comparing Pillow with libtiff over all layouts in this module.
 """
 
 from __future__ import annotations
@@ -23,32 +23,38 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258,
 _DESCRIPTION, _ORIENTATION, _SAMPLES, _PLANAR, _SUBFILE = 270, 274, 277, 284, 254
 _COLOR_MAP, _EXTRA, _FORMAT, _SMIN, _SMAX = 320, 338, 339, 340, 341
 _INK_SET, _COEFFICIENTS, _SUBSAMPLING, _REFERENCE = 332, 529, 530, 532
-_PROFILE, _RAW_CAMERA = 34675, 50706  # the latter is DNG's version
+_PROFILE, _RAW_CAMERA = 34675, 50706  # ICC profile; DNGVersion
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3, _LAB: 3}
-_UNSAID, _PREMULTIPLIED, _STRAIGHT = 0, 1, 2  # extra samples; the latter two are alpha
-# None, CCITT's three, LZW, JPEG of both kinds, deflate, PackBits, deflate again, LZMA, Zstandard.
+_UNSAID, _PREMULTIPLIED, _STRAIGHT = 0, 1, 2  # values of ExtraSamples; the last two are alpha
+# None, three of CCITT, LZW, old and new JPEG, deflate, PackBits, old deflate, LZMA, Zstandard:
+# the compressions that Pillow reads.
 _COMPRESSIONS = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000))
 _FAX = (2, 3, 4)
-_UNSIGNED = (1, 4)  # sample formats: unsigned, and not said
-_REDUCED, _MASK = 1, 4  # bits of the subfile type: of pages that show the first one again
+_UNSIGNED = (1, 4)  # values of SampleFormat: unsigned, and undefined
+_REDUCED, _MASK = 1, 4  # bits of NewSubfileType: a smaller copy, or a mask, of another page
 _KINDS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
-_SHOWN = re.compile(rb"^(min|max)=(\d+)(?:\.\d*)?\s*$", re.MULTILINE)  # as ImageJ writes them
+_SHOWN = re.compile(rb"^(min|max)=(\d+)(?:\.\d*)?\s*$", re.MULTILINE)  # by ImageJ
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else it writes to stderr
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else warnings go to stderr
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The first page of a TIFF, and how many there are that are no smaller copies of it.
+    """Layout of the first page of a TIFF file, and the number of pages in the file.
 
-    bits: of each sample; extra: what is beyond the colours, as the tag ExtraSamples has it
-    is_known: whether Pillow knows such a beginning, and what zero is; of a BigTIFF with its big end
-        first it does not
-    shown: the samples to be shown as black and white, where the file says so
-    low_palette: whether a palette has entries of 0 to 255, which readers tell by their size
+    bits: bits of each sample of a pixel
+    planar: whether each channel is stored apart from the others
+    extra: kinds of the samples beyond the colours, values of the tag ExtraSamples
+    pages: number of pages that are not smaller copies or masks of another page
+    is_known: whether Pillow reads the header of the file and the tag PhotometricInterpretation is
+        there; false for a big-endian BigTIFF
+    is_raw: whether the file is the raw data of a camera (DNG)
+    shown: the samples to be shown as black and as white; None where the file does not name them
+    low_palette: whether the palette has entries of 0 to 255, which readers tell by the largest one
     other_inks: whether four inks are other ones than cyan, magenta, yellow and black
-    plain_ycbcr: whether YCbCr has a sample for each pixel, and full range
+    plain_ycbcr: whether YCbCr is not subsampled, and has full range
+    profile: ICC profile of the colours; None where there is none
     """
 
     width: int
@@ -72,17 +78,20 @@ class Layout:
 
     @property
     def n_colors(self) -> int:
-        """Samples a pixel that are no extra ones."""
+        """Return the number of samples of a pixel that are colours, without the extra samples."""
         return len(self.bits) - len(self.extra)
 
     @property
     def alpha_at(self) -> int | None:
-        """Which of the extra samples is alpha: to all readers a single one of no kind is, too."""
+        """Return the index in `extra` of the alpha sample, or None where no sample is alpha.
+
+        A single extra sample of unspecified kind is alpha, too, as it is to all readers.
+        """
         said = (i for i, kind in enumerate(self.extra) if kind in (_PREMULTIPLIED, _STRAIGHT))
         return next(said, 0 if self.extra == (_UNSAID,) else None)
 
     def refusal(self) -> str | None:
-        """Why it is not decoded; None where nothing speaks against it."""
+        """Return the reason why the image cannot be decoded, or None where it can."""
         if self.is_raw:
             return "the raw data of a camera (DNG), which are not supported: develop them first"
         if self.pages > 1:
@@ -121,7 +130,7 @@ class Layout:
 
     @property
     def suits_pillow(self) -> bool:
-        """Return whether Pillow reads it rightly; what is left is for tifffile."""
+        """Return whether Pillow reads the image correctly; if not, tifffile is used."""
         n, bits = len(self.bits), self.bits[0]
         if self.compression not in _COMPRESSIONS:
             return False
@@ -143,12 +152,15 @@ class Layout:
 
 
 def read_layout(file: IO[bytes]) -> Layout:
-    """The layout of a TIFF, of little or big end first, of 32 or 64 bits. Raises ImageError."""
+    """Return the layout of a TIFF or BigTIFF file of either byte order.
+
+    Raises ImageError where the directory is damaged.
+    """
     file.seek(0)
     head = file.read(8)
     big = b"+" in head[2:4]
     order = head[:2]
-    if big:  # Pillow looks for the + where it is in a file with its little end first
+    if big:  # Pillow looks for the + in the place that it has in a little-endian file
         head = b"II+\0" + head[4:] + file.read(8)
     try:
         directory = ImageFileDirectory_v2(head, prefix=order)
@@ -164,7 +176,7 @@ def read_layout(file: IO[bytes]) -> Layout:
         return _layout_of(tags or {}, max(1, pages), not (big and order == b"MM"))
     except ImageError:
         raise
-    except Exception as error:  # of hostile directories nearly every kind
+    except Exception as error:  # damaged directories raise nearly every kind
         raise ImageError("a TIFF that is damaged: its directory cannot be read") from error
 
 
@@ -177,12 +189,12 @@ def _layout_of(tags: Mapping[int, Any], pages: int, known: bool) -> Layout:
     bits = tuple((bits * n)[:n]) if len(bits) < n else bits[:n]
     compression = _first(tags, _COMPRESSION, 1)
     photometric = _first(tags, _PHOTOMETRIC, -1)
-    if photometric < 0:  # libtiff's guess; Pillow has another one
+    if photometric < 0:  # no tag: guessed as libtiff does; Pillow guesses otherwise
         known = False
         photometric = _RGB if n > 2 else _WHITE_IS_ZERO if compression in _FAX else _BLACK_IS_ZERO
     extra = _all(tags, _EXTRA)
     missing = n - _COLORS.get(photometric, n) - len(extra)
-    if missing > 0:  # a fourth sample of RGB that nothing is said of is alpha to all readers
+    if missing > 0:  # a fourth sample of RGB without ExtraSamples is alpha to all readers
         alone = missing == 1 and photometric == _RGB and not extra
         extra = (_STRAIGHT,) if alone else (*extra, *(0,) * missing)
     colors = _all(tags, _COLOR_MAP)
@@ -210,7 +222,10 @@ def _layout_of(tags: Mapping[int, Any], pages: int, known: bool) -> Layout:
 
 
 def read_samples(file: IO[bytes], layout: Layout) -> Samples:
-    """All samples of the first page, by tifffile. Raises ImageError."""
+    """Return all samples of the first page of a TIFF file, decoded by tifffile.
+
+    Raises ImageError where imagecodecs is not installed, or the compression is not supported.
+    """
     import_codecs(_described(layout))
     import tifffile
 
@@ -245,18 +260,26 @@ def read_samples(file: IO[bytes], layout: Layout) -> Samples:
 
 
 def _alphas_of(values: Any, layout: Layout) -> tuple[Any, str | None]:
-    """Alphas (h, w), and how colours stand beside them; None where there are none."""
+    """Return the alpha samples (h, w) in `values` (h, w, c), and their kind.
+
+    The kind is "straight" or "premultiplied". Both are None where there is no alpha.
+    """
     at = layout.alpha_at
     if at is None:
         return None, None
     alphas = values[..., layout.n_colors + at]
-    if layout.extra[at] == _UNSAID and not alphas.any():  # nobody means a picture of nothing
+    if layout.extra[at] == _UNSAID and not alphas.any():  # not alpha: nothing would be seen
         return None, None
     return alphas, "premultiplied" if layout.extra[at] == _PREMULTIPLIED else "straight"
 
 
 def _through_palette(values: Any, colors: Any, alphas: Any, layout: Layout) -> Samples:
-    """Palette entries (3, n) in place of their numbers (h, w, 1 or more)."""
+    """Return the samples of a palette image as RGB, with alpha where there is any.
+
+    values: (h, w, c) palette indices, then extra samples
+    colors: (3, n) palette entries
+    alphas: (h, w), or None
+    """
     full, bits = (255, 8) if layout.low_palette else (65535, 16)
     entries = np.asarray(colors, np.uint16).T
     picked = entries.take(values[..., 0], axis=0, mode="clip")
@@ -268,7 +291,10 @@ def _through_palette(values: Any, colors: Any, alphas: Any, layout: Layout) -> S
 
 
 def _shown(tags: Mapping[int, Any]) -> tuple[int, int] | None:
-    """What ImageJ notes in the description, or the tags SMinSampleValue and SMaxSampleValue do."""
+    """Return the samples to be shown as black and as white, or None where no valid ones are named.
+
+    ImageJ's min and max in the description come first, then SMinSampleValue and SMaxSampleValue.
+    """
     text = tags.get(_DESCRIPTION, b"")
     text = text.encode("latin-1", "replace") if isinstance(text, str) else text
     found: dict[bytes, int] = {}

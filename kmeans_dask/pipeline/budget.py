@@ -1,9 +1,9 @@
-"""Memory that work takes of a worker: the one model that `--memory` and `estimate` go by.
+"""Model of the memory that a task takes in its worker, used by `--memory` and by `estimate`.
 
-Work that would take more than there is, is refused by name: else the worker would be killed, and
-what it was doing with it. Bytes are bounds, measured as peak resident sizes with
-`python -m benchmarks.memory`, over formats and sizes, on photographs and on noise, in which every
-pixel has a colour of its own.
+A task that would take more memory than there is raises ImageError instead: otherwise the worker
+would be killed, and its other tasks with it. The bytes are upper bounds, measured as peak resident
+sizes with `python -m benchmarks.memory`: over formats and sizes, on photographs and on random
+noise, which has the most distinct colours.
 """
 
 from __future__ import annotations
@@ -12,47 +12,50 @@ from kmeans_dask.cluster import worker_memory
 from kmeans_dask.errors import ImageError
 from kmeans_dask.settings import PROCESS_BYTES
 
-_HELD_BYTES = 40  # of a pixel that is held while its colours, and others', are counted
-_COUNTED_BYTES = 64  # of a colour in a table that is made, stored or read
-_FITTED_BYTES = 70  # of a colour in a table that a palette is fitted to
-_TRANSLUCENT_BYTES = 180  # the same, where some colours are partly transparent
+_HELD_BYTES = 40  # per pixel, where a task holds all its pixels and counts their colours
+_COUNTED_BYTES = 64  # per distinct colour of a table that is made, stored or read
+_FITTED_BYTES = 70  # per distinct colour of a table that a palette is fitted to
+_TRANSLUCENT_BYTES = 180  # the same, where some of the colours are partly transparent
 
 
 def bytes_to_decode(n_pixels: int, pixel_bytes: int) -> int:
-    """Memory of a worker that decodes an image, and counts it into its table.
+    """Return the memory, in bytes, of a worker that decodes an image and counts its colours.
 
-    pixel_bytes: of each pixel, as `imaging.decode.Header` has it
+    pixel_bytes: bytes of memory per pixel, as `imaging.decode.Header` has them
     """
     return PROCESS_BYTES + n_pixels * pixel_bytes
 
 
 def bytes_to_count(n_colors: int) -> int:
-    """Memory of a worker that puts together a table of so many distinct colours."""
+    """Return the memory, in bytes, of a worker that makes a table of `n_colors` colours."""
     return PROCESS_BYTES + n_colors * _COUNTED_BYTES
 
 
 def bytes_to_fit(n_colors: int, *, opaque: bool) -> int:
-    """Memory of a worker that fits a palette to so many distinct colours."""
+    """Return the memory, in bytes, of a worker that fits a palette to `n_colors` colours."""
     return PROCESS_BYTES + n_colors * (_FITTED_BYTES if opaque else _TRANSLUCENT_BYTES)
 
 
 def pixels_within(memory: int | None) -> int | None:
-    """Pixels that a thread with so many bytes can hold and count; None for any number."""
+    """Return the number of pixels that a task can hold and count; None where `memory` is None.
+
+    memory: bytes that the task may take; None where there is no limit
+    """
     return None if memory is None else max(0, memory - PROCESS_BYTES) // _HELD_BYTES
 
 
 def check_decoding(n_pixels: int, pixel_bytes: int) -> None:
-    """From inside a task: raise ImageError where an image takes too much memory to decode."""
+    """Raise ImageError where decoding an image needs more memory than the calling task may take."""
     _check(bytes_to_decode(n_pixels, pixel_bytes), f"{n_pixels:,} pixels")
 
 
 def check_counting(n_colors: int) -> None:
-    """From inside a task: raise ImageError where a table of colours takes too much memory."""
+    """Raise ImageError where a colour table needs more memory than the calling task may take."""
     _check(bytes_to_count(n_colors), f"{n_colors:,} distinct colours")
 
 
 def check_colors(n_colors: int, *, opaque: bool) -> None:
-    """From inside a task: raise ImageError where a fit takes too much memory."""
+    """Raise ImageError where fitting a palette needs more memory than the calling task may take."""
     _check(bytes_to_fit(n_colors, opaque=opaque), f"{n_colors:,} distinct colours")
 
 

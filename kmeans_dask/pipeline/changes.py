@@ -56,10 +56,10 @@ def compare(before: Plan, now: Plan) -> Changes:
 
 
 def grown(before: Plan, now: Plan, changes: Changes) -> Plan:
-    """A plan of the images of `now`, and those of `before` that were not searched now.
+    """Return the plan of the images of `now`, and of those in `before` that were not searched now.
 
-    Partitions whose images are all as they were stay what they are; what else there is makes new
-    ones.
+    A partition of `before` stays as it is where none of its images has changed or is gone. All
+    other images are put into new partitions.
     """
     other = {*changes.changed, *changes.gone}
     kept = {

@@ -24,10 +24,10 @@ from kmeans_dask.storage import Place
 from kmeans_dask.storage.documents import Count, DamagedError, Form, Measure
 from kmeans_dask.storage.files import read_sealed, write_sealed
 
-_MOST_ITERATIONS = 1 << 18  # of one run to a fixed point: a thousand times what any has taken
+_MOST_ITERATIONS = 1 << 18  # of one run to a fixed point: a thousand times as many as any took
 _PAUSE = 0.5  # seconds between writes: an iteration may take a millisecond, and so may a write
-_BISECTIONS = 17  # numbers of colours that are tried, at most, before the fewest are found
-_CENTROID, _ITERATION = 160, 32  # bytes of one, at most
+_BISECTIONS = 17  # numbers of colours, at most, that the search for the fewest tries
+_CENTROID, _ITERATION = 160, 32  # bytes of one in the file, at most
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ _Places = tuple[tuple[float, ...], ...]
 
 
 class _Done(TypedDict):
-    """A `Fit`."""
+    """Finished run in a checkpoint file: the fields of `clustering.lloyd.Fit`."""
 
     centroids: _Places
     weights: tuple[Count, ...]
@@ -56,7 +56,7 @@ class _Done(TypedDict):
 
 
 class _Left(TypedDict):
-    """The fields of `Begun`, and the run that they belong to."""
+    """Unfinished run in a checkpoint file: the fields of `Begun`, and the name of the run."""
 
     run: str
     centroids: _Places
@@ -70,20 +70,22 @@ class _Kept(TypedDict):
 
 
 def most_bytes(settings: FitSettings) -> int:
-    """Return the largest size, in bytes, of the checkpoint of a fit."""
+    """Return the largest size, in bytes, that the checkpoint of a fit with `settings` can have."""
     numbers = _BISECTIONS if settings.min_psnr else 1
     runs = sum(len(settings.seeds(settings.colors >> shift)) for shift in range(numbers))
     iterations = min(settings.most_iterations, _MOST_ITERATIONS) + 1
     run = settings.colors * _CENTROID + iterations * _ITERATION
-    return (runs + 1) * run + (1 << 20)  # of settings
+    return (runs + 1) * run + (1 << 20)  # bytes for the settings
 
 
 class Checkpoint:
-    """The runs of one fit, in a file if there is one.
+    """Checkpoint of one fit: its finished runs and the unfinished one, in a file if it has a path.
 
-    identity: what the runs hang on; runs of another identity are forgotten
-    at_most: bytes of the file; space: that all centroids are in
-    resume: whether runs that the file has count
+    identity: all that the runs depend on; runs of another identity in the file are ignored
+    at_most: the largest size of the file, in bytes
+    space: the colour space in which all centroids must lie
+    resume: whether to go on with the runs in the file
+    pause: seconds between two writes while a run is under way
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class Checkpoint:
         self._history: list[float] = []
         self._written = time.monotonic()
         if path and resume:
-            with suppress(OSError, DamagedError):  # nothing to go on with
+            with suppress(OSError, DamagedError):  # nothing that can be resumed
                 kept = read_sealed(path, self._form)
                 if kept["identity"] == identity:
                     done = {run: _fit_of(run, each, space) for run, each in kept["done"].items()}
@@ -143,7 +145,7 @@ class Checkpoint:
                 "done": {name: _plain(fit) for name, fit in self._done.items()},
                 "begun": begun and {"run": run, **_plain(begun)},
             }
-            with suppress(UsageError):  # too large to be kept: then it would be done again
+            with suppress(UsageError):  # too large to write: a resumed fit repeats the rest
                 write_sealed(self._path, kept, self._form)
         self._written = time.monotonic()
 
@@ -174,7 +176,10 @@ def _begun_of(kept: _Left | None, space: Space | None) -> tuple[str, Begun] | No
 
 
 def _centroids_of(run: str, places: _Places, space: Space | None) -> NDArray[np.float64]:
-    """Centroids (k, C) of a run, whose name begins with what k is at most."""
+    """Return the centroids of a run, (k, C) float64; the name of the run begins with the largest k.
+
+    Raises DamagedError where there are more centroids, or they are no coordinates in `space`.
+    """
     try:
         centroids = np.array(places, np.float64)
     except ValueError as error:

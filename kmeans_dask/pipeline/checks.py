@@ -32,9 +32,9 @@ def check_encoding(store: Store, fitted: FitResult, settings: EncodeSettings) ->
 
 
 def check_partitions(store: Store) -> None:
-    """Raise StoreError where a partition of `store`, which may be anyone's, is damaged or crafted.
+    """Raise StoreError where a partition of `store` is damaged or crafted.
 
-    Its documents are read, not its pixels.
+    The store may come from anyone. The documents of its partitions are read, not their pixels.
     """
     for partition_id in store.partition_ids:
         store.partition(partition_id)
@@ -71,5 +71,5 @@ def check_outside(inputs: Sequence[Place], path: Place, what: str) -> None:
 
 
 def _resolved(path: Place) -> Place:
-    """Return `path` with links followed; unlike `Path.resolve` it raises nothing for a circle."""
+    """Return `path` with symbolic links followed; a loop of links raises no error here."""
     return Path(os.path.realpath(path)) if isinstance(path, Path) else path

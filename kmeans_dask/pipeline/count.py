@@ -23,11 +23,11 @@ _WEIGHT = 1 << 46  # of all images together: times any coordinate it stays below
 
 @dataclass(frozen=True)
 class Tally:
-    """Sums over partitions.
+    """Sums over the images of partitions.
 
-    images: that were read
-    pixels: of these, transparent ones included
-    n_bytes: of their files
+    images: number of images that were read
+    pixels: number of their pixels, transparent ones included
+    n_bytes: bytes of their files
     transparent, translucent: images with fully, and with partly transparent pixels
     dim: images whose 16-bit samples use less than half of their range
     failed: images that could not be read
@@ -67,7 +67,7 @@ class Tally:
         return cls(**{name: total[name] for name in cls.__dataclass_fields__})
 
     def as_record(self, generation: int) -> TotalRecord:
-        """Return the tally as a store of that generation keeps it."""
+        """Return the tally as a store keeps it, with the `generation` of its plan."""
         return cast(TotalRecord, {**asdict(self), "generation": generation})
 
 
@@ -152,7 +152,10 @@ def image_weight(images: int) -> int:
 
 
 def most_weight(tally: Tally) -> int:
-    """Return the weight of all images together; no colour of an image weighs less than 1."""
+    """Return the largest sum of weights of all colours where every image weighs the same.
+
+    No colour of an image weighs less than 1, so the sum may exceed the weight of the images.
+    """
     return _WEIGHT + tally.pixels
 
 

@@ -103,9 +103,11 @@ def encode_partition(
     private: FitSettings | None,
     planned: tuple[str, Sequence[Source]],
 ) -> Encoded:
-    """One task: map, deflate and write the images of a partition, unless that is done.
+    """Map, encode and write the images of a partition, as one task, unless that is done already.
 
-    planned: its id, and of which images it was made. Raises StoreError where it is of others.
+    planned: the id of the partition, and the images that it was planned for
+
+    Raises StoreError where the partition has other images.
     """
     partition_id, sources = planned
     partition = Store.open(store_path).partition(partition_id)
@@ -119,7 +121,7 @@ def encode_partition(
 
 
 def _check_planned(partition: Partition, sources: Sequence[Source]) -> None:
-    """Raise StoreError unless all images of a partition, in order, are some of `sources`."""
+    """Raise StoreError unless all images of `partition` are among `sources`, in the same order."""
     expected = iter(sources)
     for image in partition.images:
         source = next((each for each in expected if each.path == image["path"]), None)

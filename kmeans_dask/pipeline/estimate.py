@@ -26,14 +26,18 @@ _SURE = 1.96  # standard errors to either side: 95 of 100 times
 
 @dataclass(frozen=True)
 class Estimate:
-    """Predictions, with what they may be off by 95 of 100 times.
+    """Prediction of the result of a job, with the limits of error that hold 95 times of 100.
 
-    images, pixels, input_bytes: of the whole collection; sampled: images that were compressed
-    output_bytes, bytes_off: of the whole collection
-    psnr, psnr_off: over the pixels of all images that are compressed, as the summary of a job has
-        it, in dB; None where nothing is lost
-    seconds: of the whole job, on as many workers as the sample had, start-up left out
-    worker_bytes: memory that a worker takes at most, by the model that --memory goes by
+    images, pixels, input_bytes: of the whole collection
+    sampled: number of images that were compressed for the prediction
+    output_bytes: predicted bytes of the whole output; bytes_off: its error, in bytes
+    psnr: predicted over the pixels of all compressed images, in dB, as in the summary of a job;
+        None where nothing is lost
+    psnr_off: its error, in dB
+    seconds: predicted for the whole job, on as many workers as the sample had, start-up left out
+    worker_bytes: bytes of memory that a worker takes at most, by the model that `--memory` uses
+    failures: images of the collection without a readable header, and images of the sample that
+        failed
     """
 
     images: int
@@ -126,15 +130,17 @@ def estimate(
 
 
 def _bytes_to_decode(plan: Plan) -> int:
-    """Memory for any image of a plan."""
+    """Return the memory, in bytes, that a worker takes at most to decode any image of `plan`."""
     return max(bytes_to_decode(each.n_pixels, each.pixel_bytes) for each in plan.sources)
 
 
 def _bytes_of_colors(summary: Summary, plan: Plan, share: float, settings: JobSettings) -> int:
-    """Memory for the colours of what shares a palette.
+    """Return the memory, in bytes, that a worker takes at most to fit the palettes of a job.
 
-    A collection has at most as many times the distinct colours as it has pixels, compared with a
-    sample of it; of images with palettes of their own, all of the largest are in the sample.
+    share: how many times as many pixels the collection has as its sample
+
+    A collection is taken to have at most `share` times the distinct colours of its sample. Where
+    each image has its own palette, the sample has all of the largest images: nothing is scaled.
     """
     needed, fitted = summary.colors_bytes, summary.fitted
     if fitted:
@@ -143,7 +149,7 @@ def _bytes_of_colors(summary: Summary, plan: Plan, share: float, settings: JobSe
         if opaque:
             n_colors = min(n_colors, N_CODES)
         needed = max(needed, bytes_to_fit(n_colors, opaque=opaque))
-    elif settings.scope == "folder":  # of whose images some were tried
+    elif settings.scope == "folder":  # the sample has only some images of each folder
         alone = bytes_to_fit(0, opaque=True)
         needed = alone + math.ceil(share * max(0, needed - alone))
     return needed
@@ -165,10 +171,11 @@ def _scaled(rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int)
 def _quality(
     rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int
 ) -> tuple[float | None, float]:
-    """PSNR over all compressed images, and what that may be off.
+    """Return the PSNR over all compressed images and its error, in dB; None where nothing is lost.
 
-    Squared errors and pixels are those of the images that were taken for sure, and of the others
-    by their means for a byte; off is their ratio, as such ratios are (Cochran 1977, section 6.4).
+    Squared errors and pixels are known of the images that were taken for sure; those of the others
+    are estimated from their means per input byte. The error is that of a ratio estimator (Cochran
+    1977, section 6.4).
     """
     errors = {row.name: squared_error_of(row.psnr, row.pixels) for row in rows}
     known = [row for row in rows if row.name in certain]

@@ -142,7 +142,7 @@ def fit(
             )
             found = engine.result(task)
     else:
-        store.check_colors()  # no task looks at all of them
+        store.check_colors()  # each task reads only a part of the colours
         colors = _ColorsInRounds(store, settings, engine, opaque=tally.translucent == 0)
         found = quantize(
             colors,
@@ -161,7 +161,7 @@ def fit(
 
 
 def has_checkpoint(store: Store, settings: FitSettings) -> bool:
-    """Return whether a fit that broke off has left something to go on from."""
+    """Return whether `store` has a checkpoint of a fit with as many colours as `settings` has."""
     return (store.path / "fits" / f"{name_of(settings)}.json").is_file()
 
 
@@ -333,7 +333,11 @@ def _opaque_hexes(colors: NDArray[np.uint8]) -> list[str]:
 def _weights(
     store: Store, settings: FitSettings, start: int = 0, stop: int | None = None
 ) -> NDArray[np.int64] | None:
-    """Return what colours weigh in the fit, where that is not their pixels. Raises StoreError."""
+    """Return the weights of colours `start` to `stop` in the fit, (n,) int64.
+
+    Return None where the weight of a colour is the number of its pixels. Raises StoreError where
+    the stored weights are damaged.
+    """
     if settings.weight != "images":
         return None
     weights = store.read_weighed(start, stop)

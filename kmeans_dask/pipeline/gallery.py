@@ -33,16 +33,19 @@ _Pair = Annotated[
 ]
 _OfRatios = Annotated[Histogram, msgspec.Meta(min_length=_N_RATIOS, max_length=_N_RATIOS)]
 _OfDecibels = Annotated[Histogram, msgspec.Meta(min_length=_N_DECIBELS, max_length=_N_DECIBELS)]
-Cloud = tuple[_Pair, ...]  # r, g, b before, and r, g, b after
+Cloud = tuple[_Pair, ...]  # of each pixel r, g, b before, and r, g, b after
 
 
 class ImageRow(NamedTuple):
-    """An image of the output.
+    """Row of a report: one image of the output.
 
-    name: in the input; output: the file's name below the output folder; path: of the input file
-    status: "compressed", "kept" (as it was) or "below target" (kept for its quality)
-    psnr: in dB; None where nothing was lost, or nothing was changed
-    pixels: that it is over, if any: those of a compressed image which are not clear
+    name: name of the image below the output folder where it is copied as it is (`Source.kept_as`)
+    output: name of the file that was written, below the output folder
+    path: path of the input file
+    status: "compressed", "kept" (copied as it was) or "below target" (copied for its quality)
+    psnr: in dB; None where nothing was lost, or the image was copied
+    pixels: number of pixels that the PSNR is over: those of a compressed image that are not fully
+        transparent; 0 where the image was copied
     """
 
     name: Name

@@ -75,7 +75,7 @@ def ingest_partition(
             return len(done.images), [Failure(**failure) for failure in done.failures]
     try:
         return _write_partition(store, settings, portion, previews)
-    except ImageError as error:  # of all its images together
+    except ImageError as error:  # all images together have too many colours
         sources = portion.safe(portion.sources)
         failures = [*portion.quarantined, *(Failure(s.path, str(error)) for s in sources)]
         with store.writing_partition(partition_id, 0) as writer:
@@ -87,7 +87,11 @@ def ingest_partition(
 def _write_partition(
     store: Store, settings: DecodeSettings, portion: Portion[None], previews: Path | None
 ) -> tuple[int, list[Failure]]:
-    """Decode, count and store; raises ImageError where the colours are too many for the memory."""
+    """Decode the images of `portion`, count their colours, and store both as a partition.
+
+    Return the number of images that were decoded, and the failures. Raises ImageError where the
+    table of all their colours takes too much memory.
+    """
     counter = empty_counter()
     images: list[ImageRecord] = []
     failures = list(portion.quarantined)

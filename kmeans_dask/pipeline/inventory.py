@@ -16,11 +16,12 @@ from kmeans_dask.store import Store
 
 @dataclass(frozen=True)
 class Inventory:
-    """A store in figures, and to look at.
+    """Contents of a store: its figures, failures, palettes, and a sample of its pixels.
 
-    inputs: files and folders that were searched; skipped: files in these that were passed over
-    fits: of its palettes, the one that is looked at first, then the latest first
-    cloud: pixels, and what they become with that palette
+    inputs: files and folders that were searched
+    skipped: number of files in these that were passed over
+    fits: palettes of the store, first the one to show, then the others, the latest first
+    cloud: sample of pixels, and the colours that they get with the first palette of `fits`
     """
 
     info: Info

@@ -42,9 +42,11 @@ class Mapper:
     def map(
         self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None, width: int
     ) -> NDArray[Any]:
-        """Entries (n,) of pixels (n, 3) with alphas (n,), in rows of `width` if they are dithered.
+        """Return the palette entry of each pixel, (n,); pixels are (n, 3) uint8, alphas (n,) uint8.
 
-        Those of fully transparent pixels are the clear one.
+        width: pixels of a row, which dithering needs
+
+        Fully transparent pixels get the transparent entry.
         """
         if self._map:
             return self._map.look_up(pixels, alphas)

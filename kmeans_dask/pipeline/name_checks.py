@@ -1,7 +1,8 @@
-"""Names below the output, of which a store or a plan from elsewhere may have any.
+"""Checks of the names of output files, which may come from a store or plan of someone else.
 
-An image that is compressed ends in what it is. One that is kept is a copy of a file of the input,
-under a name that an image has or that this file has: never one that is run, or shown as a page.
+The name of a compressed image ends with the suffix of its format. An image that is kept is a copy
+of its input file: the name of the copy must have the suffix of an image format, or be the name of
+the input file. It may never be that of a program, or of a page that a browser shows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _OF_IMAGES = {
     ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pfm", ".pgm", ".png",
     ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 }  # fmt: skip
-# Of what a system runs, a browser shows as a page, or a job writes itself.
+# Suffixes of files that a system runs, that a browser shows as a page, or that a job writes.
 _ACTIVE = {
     ".app", ".bash", ".bat", ".cgi", ".cmd", ".com", ".command", ".css", ".desktop", ".dll",
     ".exe", ".hta", ".htm", ".html", ".jar", ".js", ".json", ".jsonl", ".jsp", ".lnk", ".lua",
@@ -29,13 +30,13 @@ _ACTIVE = {
 
 
 def check_name(name: str) -> None:
-    """Raise StoreError where a file of that name would not be an image's below the output.
+    """Raise StoreError where the file `name` would be outside the output, or in a hidden folder.
 
-    No plan has a hidden folder: those of an input are passed over.
+    Hidden folders of an input are passed over, so no plan of ours has one.
     """
     within = f"/{name}/"
     if not ("//" in within or "/." in within or "\0" in name):
-        return  # as nearly all are, of millions
+        return  # the quick way for nearly all names, of millions
     *folders, last = name.split("/")
     if not last or any(part in ("", ".", "..") for part in (*folders, last)) or "\0" in name:
         raise StoreError(f"the store names an output outside the output folder: {name!r}")
@@ -44,7 +45,7 @@ def check_name(name: str) -> None:
 
 
 def may_be_kept(name: str, path: str) -> bool:
-    """Return whether a copy of the image file at `path` may have that name.
+    """Return whether a copy of the image file at `path` may have the name `name` in the output.
 
     >>> may_be_kept("a/b.JPG", "/in/x"), may_be_kept("a/photo", "/in/a/photo")
     (True, True)
@@ -59,11 +60,12 @@ def may_be_kept(name: str, path: str) -> bool:
 
 
 def check_distinct(outputs: Iterable[Iterable[str]], reserved: Iterable[str]) -> None:
-    """Raise StoreError where names of two images are one, or one is the folder of the other.
+    """Raise StoreError where two images have the same name, or one has that of a folder.
 
-    Names count as one that any file system could take for one.
+    Names that any file system could treat as the same count as the same, see `names.folded`.
 
-    outputs: of each image all names that it may get; reserved: names that none may have
+    outputs: for each image all names that it may get
+    reserved: names that no image may have
     """
     taken = set(map(folded, reserved))
     folders: set[str] = set()

@@ -1,15 +1,16 @@
-"""How outputs are called: each image gets names that no other image, folder or file of ours has.
+"""Names of output files, chosen so that no two images, folders or files of a job share one.
 
-The rule, the same for any file system and any order of the inputs' files:
+The rule is the same for any file system:
 
-1. An image keeps its name where it is copied as it is; where two inputs have one of that name, or
-   it is that of a file of ours, the later one gets `-2` (`-3`, ...) before its suffix.
-2. Compressed, it is called as it is without its suffix, `b.jpg` as `b.png`; where several in a
-   folder differ in the suffix only, each keeps it: `b.jpg.png`, `b.gif.png`, and a PNG its name.
-3. Where another image is, or could be, called so in any format, `-2`, `-3`, ... are added.
+1. An image that is copied as it is keeps its name. Where another input has the same name, or a
+   folder or a file of the job has it, the later image gets `-2` (`-3`, ...) before its suffix.
+2. A compressed image gets the suffix of its format: `b.jpg` becomes `b.png`. Where images of a
+   folder differ only in the suffix, each keeps its own too: `b.jpg.png`, `b.gif.png`; a PNG keeps
+   its name.
+3. Where another image has that name, or could have it in any format, `-2`, `-3`, ... are added.
 
-Names that differ only in capitals, or in how Unicode spells them, count as one: some file systems
-take them for one.
+Names that differ only in capitals, or in their form of Unicode, count as the same, because some
+file systems treat them as the same.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ PALETTE_FILE = "palette.json"
 FAILURES_FILE = "failures.jsonl"
 RECORD_FILE = "report.json"
 REPORT_FILE = "report.html"
-WORK_FOLDER = ".kmeans-dask"  # in the output: what a job knows of itself
+WORK_FOLDER = ".kmeans-dask"  # in the output: settings, plan and records of the job
 OUR_FILES = (PALETTE_FILE, FAILURES_FILE, RECORD_FILE, REPORT_FILE, WORK_FOLDER)
 _SUFFIXES = tuple(f".{name}" for name in FORMATS if name != "tokens")
 
 
 def output_name(kept_as: str, stem: str, suffix: str) -> str:
-    """The name of a compressed image: `a/b.jpg` becomes `a/b.png`.
+    """Return the name of a compressed image: `a/b.jpg` becomes `a/b.png`.
 
-    `b.jpg` beside `b.png` becomes `b.jpg.png`, and `b.png` keeps its name.
+    Beside a `b.png`, `b.jpg` has the stem `b.jpg` and becomes `b.jpg.png`; `b.png` keeps its name.
 
     >>> output_name("b.jpg", "b", ".png"), output_name("b.jpg", "b.jpg", ".png")
     ('b.png', 'b.jpg.png')
@@ -45,7 +46,7 @@ def output_name(kept_as: str, stem: str, suffix: str) -> str:
 
 
 def names_of(kept_as: str, stem: str) -> list[str]:
-    """All names below the output that an image may get: as it is, or in any format.
+    """Return all names below the output that an image may get: copied as it is, or in any format.
 
     >>> names_of("a.jpg", "a")
     ['a.gif', 'a.jpg', 'a.png', 'a.webp']
@@ -56,8 +57,9 @@ def names_of(kept_as: str, stem: str) -> list[str]:
 def assign_names(
     names: Sequence[PurePosixPath], taken: Iterable[str] = ()
 ) -> list[tuple[str, str]]:
-    """For each image, by its name below the input, what it is kept as, and its stem.
+    """Return two names for each image: its name where it is copied, and its stem where compressed.
 
+    names: of the images, below the input
     taken: names that other images have already
 
     >>> assign_names([PurePosixPath(name) for name in ("b.jpg", "b.gif", "c.gif")])
@@ -75,7 +77,7 @@ def assign_names(
 
 
 def _free(name: PurePosixPath, used: set[str]) -> str:
-    """A name that is free, and is taken by that."""
+    """Return `name`, with a number where it is used already, and add the result to `used`."""
     for candidate in _numbered(name):
         if folded(candidate) not in used:
             used.add(folded(candidate))
@@ -84,7 +86,7 @@ def _free(name: PurePosixPath, used: set[str]) -> str:
 
 
 def _stem(kept_as: str, alike: Counter[str], used: set[str]) -> str:
-    """A stem whose names in any format are free, and are taken by that."""
+    """Return a stem whose names in all formats are unused, and add these names to `used`."""
     bare = str(PurePosixPath(kept_as).with_suffix(""))
     own = folded(kept_as)
     first = bare if alike[folded(bare)] == 1 else kept_as
@@ -105,14 +107,14 @@ def _take(kept_as: str, stem: str, own: str, used: set[str]) -> bool:
 
 
 def _numbered(name: PurePosixPath) -> Iterator[str]:
-    """The name itself, then with numbers."""
+    """Yield `name` itself, then `name` with `-2`, `-3`, ... before its suffix."""
     yield str(name)
     for number in count(2):
         yield str(name.with_name(f"{name.stem}-{number}{name.suffix}"))
 
 
 def folded(name: str) -> str:
-    """Return a key that is equal for all names that any file system takes for one.
+    """Return a key that is equal for all names that any file system treats as the same.
 
     >>> folded("Photo.JPG") == folded("photo.jpg")
     True

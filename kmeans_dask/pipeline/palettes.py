@@ -58,7 +58,11 @@ def convert_palette(palette: NamedPalette, target: Place, *, overwrite: bool) ->
 
 
 def read_palette_file(path: Place) -> Palette:
-    """A palette for images, each entry where the file has it. Raises UsageError."""
+    """Return the palette in the file at `path`, with its entries in the order of the file.
+
+    Raises UsageError where the file cannot be read, has more entries than an image holds, or has no
+    colour that is not transparent.
+    """
     palette = Palette.of_entries(read_entries(path))
     if len(palette) > MAX_COLORS:
         raise UsageError(f"{path.name} has {len(palette)} colours, an image holds {MAX_COLORS}")

@@ -1,4 +1,4 @@
-"""Which images there are, and how they are partitioned."""
+"""Plan of a job: the images that its inputs have, and their division into partitions."""
 
 from __future__ import annotations
 
@@ -25,25 +25,28 @@ from kmeans_dask.store.records import MAX_IMAGES, PlanRecord, SourceRecord
 
 MAX_DEPTH = 256  # folders within folders
 _AT_ONCE = 32  # objects whose beginnings are fetched
-_SPECIAL = ("hidden", "links", "excluded")  # among what is skipped; the rest are suffixes
-_NAMED = 6  # suffixes in a message
+_SPECIAL = ("hidden", "links", "excluded")  # keys of `Plan.skipped` that are no suffixes
+_NAMED = 6  # suffixes that a message names, at most
 
 
 @dataclass(frozen=True)
 class Search:
-    """Which files in folders are wanted, by patterns as `*.png`, `thumbs` or `2024/*/a?.jpg`.
+    """Patterns that choose files in folders, such as `*.png`, `thumbs` or `2024/*/a?.jpg`.
 
-    include: of which a file must match one, if there are any; exclude: of which it must match none
+    include: patterns of which a file must match one, if there are any
+    exclude: patterns that neither a file nor a folder on the way to the file may match
 
-    A pattern without a slash is matched with names, also with those of folders on the way to
-    exclude all in them; one with a slash, with the whole path below the input.
+    A pattern without a slash is compared with the name of a file or folder; a pattern with a slash
+    is compared with the whole path below the input.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
     def wants(self, name: PurePosixPath) -> bool:
-        """Return whether the file of that path below the input is wanted.
+        """Return whether the patterns choose the file at path `name` below the input.
+
+        Folders on the way are not compared: a search passes over folders that are excluded.
 
         >>> search = Search(include=("*.png",), exclude=("thumbs", "old/*"))
         >>> [search.wants(PurePosixPath(name)) for name in ("a/b.png", "a.jpg", "old/a/b.png")]
@@ -53,7 +56,7 @@ class Search:
         return included and not self.excludes(name)
 
     def excludes(self, name: PurePosixPath) -> bool:
-        """Return whether a file or folder of that path is excluded."""
+        """Return whether a pattern excludes the file or folder at path `name` below the input."""
         return any(_matches(name, each) for each in self.exclude)
 
 
@@ -64,15 +67,16 @@ def _matches(name: PurePosixPath, pattern: str) -> bool:
 
 @dataclass(frozen=True)
 class Source:
-    """One image of the input.
+    """Image of the input, as it was found when the plan was made.
 
-    path: where it is
-    kept_as: its name below the output folder when it is copied as it is
-    stem: its name there when it is compressed, before `output_name` adds a suffix
-    n_bytes, modified: as the file system has them, the latter in nanoseconds since 1970
-    n_pixels: as the file's header has them
-    pixel_bytes: memory of each while the image is decoded, at most
-    digest: of all its bytes, where that was asked for
+    path: absolute path, or address of an object
+    kept_as: name below the output folder where the image is copied as it is
+    stem: name below the output folder where it is compressed, before `output_name` adds a suffix
+    n_bytes: size of the file
+    modified: time of its last change, in nanoseconds since 1970
+    n_pixels: number of pixels, by the header of the file
+    pixel_bytes: bytes of memory per pixel while the image is decoded, at most
+    digest: SHA-256 of the file, in hexadecimal digits; None where it was not asked for
     """
 
     path: str
@@ -86,7 +90,7 @@ class Source:
 
     @classmethod
     def of_record(cls, record: SourceRecord) -> Source:
-        """Return the source of a record. Raises StoreError where its names leave the output."""
+        """Return the source of a record. Raises StoreError where `check_name` refuses its names."""
         source = cls(*record)
         check_name(source.kept_as)
         check_name(source.stem)
@@ -103,17 +107,18 @@ class Failure:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done.
+    """Plan of a job: its images in partitions, and the files that are left out.
 
     inputs: the files and folders that were searched
-    partitions: by their ids, images that are ingested and encoded together; a unit of work
-    failures: what can be seen already to be unreadable
-    skipped: how many files were passed over, by their suffix, which may be none; "hidden" files and
-        folders, "links" to folders, and what was "excluded"
-    generation: how many plans there were before it for the same store, and one
+    partitions: images by the id of their partition; those of a partition are ingested and encoded
+        together, as a unit of work
+    failures: files and folders that are known to be unreadable
+    skipped: numbers of files that were passed over, by suffix ("" for none); also of "hidden" files
+        and folders, of "links" to folders, and of files and folders that are "excluded"
+    generation: number of this plan among the plans of its store, from 1
     settled: partitions with smaller numbers were finished before this plan was made
-    first_free: the number of the next partition: none is used twice
-    partition_pixels: of a partition, at most, but for one image
+    first_free: number of the next new partition; no number is used twice
+    partition_pixels: pixels of a partition, at most, unless one image alone has more
     """
 
     inputs: tuple[str, ...]
@@ -178,7 +183,7 @@ class Plan:
 
     @classmethod
     def of_record(cls, record: PlanRecord) -> Plan:
-        """Return the plan of a record. Raises StoreError as `Source.of_record` does."""
+        """Return the plan of a record. Raises StoreError where `check_name` refuses a name."""
         partitions = {
             name: tuple(map(Source.of_record, sources))
             for name, sources in record["partitions"].items()
@@ -208,16 +213,16 @@ def make_plan(
     known: Mapping[str, Source] | None = None,
     hashed: bool = False,
 ) -> Plan:
-    """Find the images in files and folders, and read their headers.
+    """Return the plan of all images in files and folders, from the headers of the images.
 
-    seconds: that reading one header may take
-    known: images by their paths; of those whose size and time of change are as they were, the
+    seconds: time limit for reading one header
+    known: images of an earlier plan, by path; where size and time of change are the same, the
         header is not read again
-    hashed: read all files, too, so that changes show that change neither
+    hashed: read every file for its digest, so that changes show that leave size and time the same
 
-    Paths become absolute: workers may run in another folder. Folders are searched recursively,
-    in the order of names; a file found twice is taken once, as found first. Raises UsageError
-    where an input is missing, or none holds an image.
+    Paths become absolute, because workers may run in another folder. Folders are searched
+    recursively, in the order of names; a file that is found twice is taken once, as it was found
+    first. Raises UsageError where an input is missing, or there is no readable image.
     """
     known = known or {}
     found = _Found(search)
@@ -306,9 +311,10 @@ def _headers(
     max_pixels: int,
     seconds: float,
 ) -> Iterator[tuple[PurePosixPath, Place, Source | Answer]]:
-    """Files by name and place, with what is known of them or what their headers say.
+    """Yield for each file its name, its path, and its known source or else its header.
 
-    Of objects, the beginnings of many are fetched at once.
+    A source counts as known while its size and time of change are the same. The beginnings of
+    several objects of an object store are fetched at the same time.
     """
     unknown: list[Place] = []
     same: dict[Place, Source] = {}
@@ -340,7 +346,7 @@ def _questions(
 def _with_head(path: Listed) -> Place:
     try:
         return path.with_head()
-    except OSError:  # who is asked for its header will say why
+    except OSError:  # the inspector will fail as well, and report why
         return path
 
 
@@ -376,9 +382,9 @@ def numbered(
 
 
 class _Found:
-    """Files that a search of the inputs has found, with their names below the output.
+    """Files that a search of the inputs has found, by path, with their names below the input.
 
-    named: those that were named themselves, not found in a folder
+    named: files that are inputs themselves, not found in a folder
     """
 
     def __init__(self, search: Search) -> None:
@@ -428,7 +434,10 @@ class _Found:
         self.skipped.update(passed.values())
 
     def _passed_over(self, parts: Sequence[str]) -> tuple[int, str] | None:
-        """How deep the first part is that is hidden, or a folder that is excluded, and which."""
+        """Return the depth of the first part to pass over, and the reason: "hidden" or "excluded".
+
+        Return None where no part is hidden, and no folder on the way is excluded.
+        """
         for depth, part in enumerate(parts, 1):
             if part.startswith("."):
                 return depth, "hidden"
@@ -437,14 +446,14 @@ class _Found:
         return None
 
     def add(self, path: Place, name: PurePosixPath) -> None:
-        """A file, unless it was found before, or is not wanted."""
+        """Add a file that was found in a folder, or count it as excluded; add no file twice."""
         if self._search.wants(name):
             self.files.setdefault(path, name)
         else:
             self.skipped["excluded"] += 1
 
     def name(self, path: Place, name: PurePosixPath) -> None:
-        """A file that was named itself: it is wanted, and meant to be an image."""
+        """Add a file that is an input itself: no pattern excludes it, and it must be an image."""
         self.files.setdefault(path, name)
         self.named.add(path)
 

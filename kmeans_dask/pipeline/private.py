@@ -88,7 +88,7 @@ class Job:
 
 
 def groups_by_folder(plan: Plan) -> list[Group]:
-    """The images of each folder."""
+    """Return one group for each folder of the output, with all images in the folder."""
     folders: dict[str, list[Source]] = defaultdict(list)
     for source in plan.sources:
         folders[str(PurePosixPath(source.kept_as).parent)].append(source)
@@ -216,7 +216,7 @@ def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
 
 
 def _is_full(job: Job) -> bool:
-    """Return whether the palette has no room for a clear entry."""
+    """Return whether the palette of `job` has no room for a transparent entry."""
     if job.palette:
         return len(job.palette.with_clear()) > MAX_COLORS
     return len(job.fit.fixed) >= job.fit.colors
@@ -227,7 +227,7 @@ def _failures(pictures: Sequence[_Picture], reason: str) -> tuple[Failure, ...]:
 
 
 class _Known(NamedTuple):
-    """The palette entry of each colour of an image, and the errors that these make."""
+    """Palette entry of each distinct colour of an image, and the errors that these entries make."""
 
     entries: Indices
     judged: Judged

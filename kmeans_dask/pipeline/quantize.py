@@ -25,18 +25,18 @@ from kmeans_dask.pipeline.checkpoint import Begun, Checkpoint
 from kmeans_dask.rounds import in_threads
 from kmeans_dask.settings import FitSettings
 
-_SEARCHED = 1 << 20  # colours whose nearest entries are looked for together
+_SEARCHED = 1 << 20  # colours of one search for nearest entries
 
 OnIteration = Callable[[Iteration], None]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What a palette makes of colours.
+    """Errors that a palette makes on a table of colours, and the pixels of each entry.
 
-    weights: (entries,) int64, pixels of each entry, the clear one's left out
-    squared_error: of all pixels, in `clustering.colormap.ERROR_UNITS`
-    largest_error: of one pixel, likewise
+    weights: (entries,) int64, pixels of each entry, without fully transparent pixels
+    squared_error: of all pixels, in 1 / `clustering.colormap.ERROR_UNITS` of a squared 8-bit value
+    largest_error: squared error of the worst pixel, in the same unit
     """
 
     weights: NDArray[np.int64]
@@ -228,10 +228,11 @@ def start_of(
 
 
 def nearest_entries(counts: ColorCounts, palette: Palette, space: str) -> Indices:
-    """The entry of `palette` for each of the colours `counts`, (u,) uint8 or uint16.
+    """Return the index of the palette entry nearest to each colour of `counts`, (u,).
 
-    The nearest; but what is opaque stays so, if the palette has opaque colours at all. Some colours
-    at a time: a search takes ten times the memory of a table.
+    The indices are uint8, or uint16 for more than 256 entries. An opaque colour gets an opaque
+    entry if the palette has any. The colours are searched in parts, because a search takes ten
+    times the memory of the table.
     """
     entries = np.empty(len(counts), _dtype_of(palette))
     n = counts.n_opaque

@@ -33,7 +33,7 @@ class _Palette(TypedDict):
 
 
 class _Row(TypedDict):
-    """An image: `gallery.ImageRow`."""
+    """Row of a report: the fields of `gallery.ImageRow`, except `pixels`."""
 
     name: str
     output: str
@@ -55,7 +55,7 @@ class _Cloud(TypedDict):
 
 
 class Record(TypedDict):
-    """All that a report shows."""
+    """Contents of the report of a job, as its record file holds them."""
 
     version: str
     versions: dict[str, str]

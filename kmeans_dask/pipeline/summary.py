@@ -17,38 +17,42 @@ from kmeans_dask.pipeline.write import Encoded
 from kmeans_dask.store import Store
 
 _GIGABYTE = 10**9
-_LOOKED_AT = ("gallery", "fitted", "colors_bytes")  # what a report shows, and the figures do not
+_LOOKED_AT = ("gallery", "fitted", "colors_bytes")  # fields that are not among the figures
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a job did. Sizes and quality are of the images in the output, as written.
+    """Summary of a job. Sizes and quality are those of the images in the output, as written.
 
-    images: found in the input: compressed, kept as they were, or failed
-    below_target: of the kept, those that no palette tried brings to the quality asked for
-    nine_patches: of the kept, Android's nine-patches whose frame would not have stayed as it is
-    without_palette: of the kept, those that are smaller so, and for which there was one palette for
-        all; they have other colours
-    private: of the compressed, those with a palette of their own
-    skipped: how many files were passed over, by suffix, as `pipeline.plan.Plan` has it
-    composited: of the compressed, those whose partly transparent pixels were laid over white
-    reindexed: of the compressed, those whose samples were index numbers, or few greys, which are
-        others now: labels, perhaps
-    dim: of the compressed, those whose 16-bit samples use less than half of their range; brightest:
-        a bound that none of these is above
-    outgrown: of the compressed, those larger than their input file, which is gone or has changed
-    pixels: of the images that could be read
+    images: number of images found in the input: compressed, kept or failed
+    compressed, kept, failed: images written with a palette, copied as they were, and neither
+    below_target: kept images that would be worse than asked for with every palette tried
+    nine_patches: kept images that are Android nine-patches, whose frame would have changed
+    without_palette: kept images that are smaller as they were, in a job with one palette for all
+        images; they have other colours than the palette
+    private: compressed images with a palette of their own
+    skipped: numbers of files that were passed over, by suffix, as in `pipeline.plan.Plan`
+    composited: compressed images whose partly transparent pixels were laid over white
+    reindexed: compressed images whose file had palette indices or few greys, which may be class
+        labels: the numbers have been replaced by others
+    dim: compressed images whose 16-bit samples use less than half of their range
+    brightest: a bound that no sample of these images is above
+    outgrown: compressed images larger than their input file, which is gone or has changed
+    pixels: number of pixels of the images in the output
     distinct_colors, colors, iterations, converged, inertia: of the shared palette and its fit;
-        None where there is none
+        None where no palette was fitted for all images
     psnr: over the compressed images, without fully transparent pixels, in dB; None where nothing
         was lost
-    max_error: of one of these pixels, of 255: the root mean square over its three values
-    max_error_in: the image that it is in; None where nothing was lost
+    max_error: root mean square error of the worst of these pixels over its channels, 0 to 255
+    max_error_in: the image with this pixel; None where nothing was lost
     input_bytes, output_bytes: of the compressed and kept images
-    changes: of the images since an earlier run, where the store was kept
-    colors_bytes: memory of a worker that fitting a palette took at most, by the model of `budget`
-    gallery: images to look at
-    fitted: the shared palette and its fit, where there is one
+    seconds: of each step
+    failures: files that could not be read or written
+    colors_bytes: bytes of memory that fitting a palette to an image or folder took in a worker, at
+        most, by the model in `pipeline.budget`
+    gallery: images and figures for the report
+    fitted: the shared palette and its fit; None where no palette was fitted for all images
+    changes: changes of the images since an earlier run, where the store was kept
     """
 
     images: int
@@ -182,9 +186,9 @@ def summarize(
     *,
     one_palette: bool,
 ) -> Summary:
-    """Summarise what was encoded, and the time it took.
+    """Return the summary of a job, from the result of encoding and the times of the steps.
 
-    one_palette: whether all images were to have the same
+    one_palette: whether all images were to have the same palette
     """
     smaller = encoded.kept - encoded.below_target - encoded.nine_patches
     return Summary(

@@ -31,14 +31,18 @@ _SAMPLE_IMAGES = 12  # at least, where there are so many
 
 @dataclass(frozen=True)
 class Point:
-    """One palette of a sweep.
+    """Point of a sweep: one palette, with its size in bytes and its quality.
 
-    psnr: in dB, of the compressed images of a sample, as the summary of a job has it of all; None
+    colors: number of colours asked for
+    entries: number of entries of the palette, a transparent one included
+    iterations: of the fit
+    psnr: over the compressed images of a sample, in dB, as in the summary of a job; None where
+        nothing is lost, or no image is compressed
+    palette_psnr: over all pixels of all images, each with its nearest entry, in dB, exact; None
         where nothing is lost
-    palette_psnr: in dB, of all pixels of all images to their nearest colours, exact; None likewise
-    oklab: mean distance of all pixels to their colours in Oklab, where white is 1 from black
-    n_bytes: of all images as a job would leave them, from those of a sample
-    kept: images of the sample that a job would keep as they are
+    oklab: mean distance of all pixels to their entries in Oklab, where white is 1 from black
+    n_bytes: bytes of all images as a job would leave them, predicted from those of the sample
+    kept: number of images of the sample that a job would keep as they are
     """
 
     colors: int
@@ -122,16 +126,20 @@ def sweep(
 
 
 def _scaled(of_sample: int, of_all: int, part: int) -> int:
-    """What a sample amounts to, made that of all, of which it is a part; to the nearest integer."""
+    """Return a sum over a sample, scaled from the size `part` of the sample to that of all images.
+
+    The result is rounded to the nearest integer.
+    """
     return (2 * of_sample * of_all + part) // (2 * part) if part else 0
 
 
 @dataclass(frozen=True)
 class Tried:
-    """Sums over images that were encoded and not written.
+    """Sums over images that were encoded for a sample, and not written.
 
-    kept: images that a job would keep; input_bytes, output_bytes: of all
-    pixels, squared_error: of the others, as `pipeline.write.Encoded` has them
+    kept: images that a job would keep as they are
+    input_bytes, output_bytes: of all images
+    pixels, squared_error: of the images that are not kept, as in `pipeline.write.Encoded`
     """
 
     kept: int = 0
@@ -142,7 +150,7 @@ class Tried:
 
     @classmethod
     def total(cls, parts: Iterable[Tried]) -> Tried:
-        """All of them together."""
+        """Return the sums over all parts."""
         return cls(*map(sum, zip(*map(astuple, [cls(), *parts]), strict=True)))
 
 
@@ -167,7 +175,7 @@ def encode_sample(
     settings: EncodeSettings,
     chosen: tuple[str, tuple[int, ...]],
 ) -> Tried:
-    """One task: some images of a partition, encoded as a job would."""
+    """Encode some images of a partition as a job would, as one task, and return sums over them."""
     partition_id, places = chosen
     partition = Store.open(store_path).partition(partition_id)
     mapper = Mapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither)

@@ -52,15 +52,18 @@ from kmeans_dask.storage.locks import held
 from kmeans_dask.storage.targets import beginning
 from kmeans_dask.store.records import MAX_IMAGES, PLAN
 
-_JOB = Form(dict[str, Any], 1 << 22)  # of settings, with a palette
-_MOST = 1 << 200  # of a sum of squares over images
+_JOB = Form(dict[str, Any], 1 << 22)  # bytes of the settings, with a palette, at most
+_MOST = 1 << 200  # a bound that no sum of squared errors reaches
 _LOCK = "lock"
 _VERSIONS_OF = ("kmeans-dask", "numpy", "numba", "pillow", "deflate", "zarr")
 
 
 @dataclass(frozen=True)
 class _Record(Encoded):
-    """What came of a piece of work, and of what it was made. Raises ValueError for nonsense."""
+    """Result of a piece of work, and the digest of what it was made of.
+
+    Raises ValueError where its numbers contradict each other.
+    """
 
     of: str | None = None
 
@@ -74,7 +77,7 @@ class _Record(Encoded):
 
     @property
     def encoded(self) -> Encoded:
-        """Return what came of it."""
+        """Return the result without the digest."""
         return Encoded(**{each.name: getattr(self, each.name) for each in fields(Encoded)})
 
 
@@ -109,7 +112,7 @@ class Work:
         if not self.begins:
             (self.output / ASIDE).mkdir(exist_ok=True)
             return
-        planned = sealed(plan.as_record(), PLAN) if plan else None  # which may be refused
+        planned = sealed(plan.as_record(), PLAN) if plan else None  # may raise, before any removal
         with beginning(str(self.output)):
             clear(self.path, _LOCK)
             self.began = True
@@ -121,7 +124,7 @@ class Work:
 
     @property
     def is_kept(self) -> bool:
-        """Return whether there is something that a next run can go on with."""
+        """Return whether there is something that a later run can resume."""
         return self.began or not self.begins
 
     def sweep(self) -> None:
@@ -147,7 +150,7 @@ class Work:
             return make_plan({})
         plan = make_plan({source.path: source for source in before.sources})
         changes = compare(before, plan)
-        if not changes and before.n_images != plan.n_images:  # it names some that nobody asked for
+        if not changes and before.n_images != plan.n_images:  # `before` has images besides these
             self.begins = True
             return plan
         if changes or before.inputs != plan.inputs:

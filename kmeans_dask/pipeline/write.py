@@ -50,27 +50,31 @@ Written = tuple[Name, Count, Count]  # a file's name below the output, its size 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What encoding amounted to, over an image, a partition or all.
+    """Result of encoding one image, a partition, or all: counts, errors, failures and files.
 
-    compressed, kept: images written with a palette; copied, because that would have been larger
-        or worse than asked for
-    below_target: of the kept, those that no palette tried brings to the quality asked for
-    private: of the compressed, those with a palette of their own
-    composited: of the compressed, those whose partly transparent pixels were laid over white
-    reindexed: of the compressed, those whose samples were index numbers, or few greys, which are
-        others now: labels, perhaps
-    dim: of the compressed, those whose 16-bit samples use less than half of their range; brightest:
-        a bound that none of these is above
-    outgrown: of the compressed, those larger than their input file, which is gone or has changed
-    nine_patches: of the kept, Android's nine-patches whose frame would not have stayed as it is
-    input_bytes, output_bytes: of the compressed and the kept
-    all_pixels: of the compressed and the kept
-    gallery: of the compressed and the kept
-    files: that were written: their names below the output, sizes and CRC-32
-    pixels, squared_error: of the compressed images, without fully transparent pixels; the
-        squared differences in `clustering.colormap.ERROR_UNITS`
-    largest_error: of one of these pixels, likewise; largest_in: the image that it is in
-    colors_bytes: memory that fitting a palette to one image, or a folder, takes at most
+    compressed: images written with a palette
+    kept: images copied as they were, because compression would make them larger, or worse than
+        asked for
+    below_target: kept images that would be worse than asked for with every palette tried
+    private: compressed images with a palette of their own
+    composited: compressed images whose partly transparent pixels were laid over white
+    reindexed: compressed images whose file had palette indices or few greys, which may be class
+        labels: the numbers have been replaced by others
+    outgrown: compressed images larger than their input file, which is gone or has changed
+    dim: compressed images whose 16-bit samples use less than half of their range
+    brightest: a bound that no sample of these images is above
+    nine_patches: kept images that are Android nine-patches, whose frame would have changed
+    input_bytes, output_bytes: of the compressed and kept images
+    all_pixels: number of pixels of the compressed and kept images
+    pixels: number of pixels of the compressed images, without fully transparent ones
+    squared_error: of these pixels, in 1 / `clustering.colormap.ERROR_UNITS` of a squared 8-bit
+        value
+    largest_error: squared error of the worst of these pixels, in the same unit
+    largest_in: the image with this pixel; empty where nothing was lost
+    colors_bytes: bytes of memory that fitting a palette to an image or folder takes, at most
+    failures: images that could not be read or written
+    gallery: the compressed and kept images, for the report
+    files: the files that were written: names below the output, sizes in bytes and CRC-32
     """
 
     compressed: Count = 0
@@ -141,13 +145,13 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Mapped:
-    """An image as indices into a palette.
+    """Image as indices into a palette, and the errors that the indices make.
 
     indices: (h, w) uint8
-    pixels, squared_error, largest_error: as `Encoded` has them
+    pixels, squared_error, largest_error: as in `Encoded`
     private: whether the palette is the image's own
-    cloud: some of its pixels, where they are at hand
-    has_frame: whether the frame of a nine-patch, if it is one, is what it was
+    cloud: sample of its pixels, with their colours before and after; may be empty
+    has_frame: False where the image is a nine-patch whose frame has changed, else True
     """
 
     indices: NDArray[np.uint8]
@@ -184,7 +188,7 @@ class Mapped:
 
 
 def is_nine_patch(record: Mapping[str, Any]) -> bool:
-    """Whether an image is one of Android's nine-patches: its frame says how it may be stretched."""
+    """Return whether an image is an Android nine-patch, whose frame says how to stretch it."""
     return str(record["kept_as"]).lower().endswith(".9.png")
 
 
@@ -195,7 +199,7 @@ def keeps_frame(
     indices: Indices,
     palette: Palette,
 ) -> bool:
-    """Return whether the outermost pixels of a nine-patch stay exactly what they are; else True."""
+    """Return whether the outermost pixels of a nine-patch stay the same; True for other images."""
     if not is_nine_patch(record):
         return True
     frame = np.ones((record["height"], record["width"]), np.bool_)
@@ -212,9 +216,11 @@ def write_image(
     settings: EncodeSettings,
     min_psnr: float | None,
 ) -> Encoded:
-    """Write an image, or the file that it was where `better_file` says so.
+    """Write an image with its palette, or a copy of its input file where `better_file` says so.
 
-    Where the input file is gone by now, or has changed, and only then, a larger one is written.
+    Where the input file is gone or has changed, no copy can be made: then the image is written with
+    its palette although it is larger, unless its quality is too low or its frame would change. An
+    ImageError becomes a failure in the result.
     """
     try:
         return _write_image(record, mapped, output, settings, min_psnr)
@@ -225,9 +231,10 @@ def write_image(
 def better_file(
     record: Mapping[str, Any], mapped: Mapped, settings: EncodeSettings, min_psnr: float | None
 ) -> bytes | None:
-    """The file of an image with its palette; None where the input file is to be kept.
+    """Return the file of an image with its palette, or None where the input file is to be kept.
 
-    That is where the palette is too far off, or makes it no smaller.
+    The input file is kept where the image would not reach `min_psnr` (dB), where the frame of a
+    nine-patch would change, or where the new file would be larger and `settings.always` is not set.
     """
     if not mapped.reaches(min_psnr) or not mapped.has_frame:
         return None
@@ -324,16 +331,16 @@ def _write_compressed(
 
 
 def outputs_of(source: Source, settings: EncodeSettings) -> tuple[str, ...]:
-    """Names below the output that an image may get."""
+    """Return the names below the output that an image may get, compressed or copied."""
     name = output_name(source.kept_as, source.stem, settings.suffix)
     return (name, source.kept_as) if may_be_kept(source.kept_as, source.path) else (name,)
 
 
 def _original(record: Mapping[str, Any]) -> bytes | None:
-    """The input file, if it is the one that was read; None where it is gone or has changed.
+    """Return the content of the input file, or None where the file is gone or has changed.
 
-    Told by its bytes where their digest was asked for, else by size and time. A store may come
-    from elsewhere and name any file here: none but an image is ever copied.
+    The file is compared by its digest where the record has one, else by size and time of change. A
+    store may come from elsewhere and name any file of this machine, so only images are ever copied.
     """
     path, n_pixels = place_of(record["path"]), record["height"] * record["width"]
     if not may_be_kept(record["kept_as"], record["path"]):
@@ -352,9 +359,10 @@ def _original(record: Mapping[str, Any]) -> bytes | None:
 
 
 def _read_with_status(path: Place, size: int) -> tuple[bytes | None, os.stat_result | Status]:
-    """All of a file, None where it has more than `size` bytes; and its status after that.
+    """Return the content of a file, or None if it has more than `size` bytes, and its status.
 
-    Of what was opened, whatever has its name by now; what changes while it is read has a new time.
+    The status is that of the open file after reading: its time is new if the file has changed
+    meanwhile, and another file that has been given the same name does not matter.
     """
     if isinstance(path, Remote):
         return path.read_with_status(size)
@@ -389,9 +397,11 @@ def check_below(output: Place, name: str) -> None:
 
 
 def write_below(output: Place, name: str, data: bytes) -> Written:
-    """Write `data` to `name` below `output`. Raises ImageError where that name cannot be had.
+    """Write `data` to the file `name` below `output`, and return its name, size and CRC-32.
 
-    A local file that has these very bytes already is left as it is, with its time.
+    A local file with the same content is left as it is, with its time of change. Raises ImageError
+    where the file system refuses the name, or a link in it leads out of the output; StoreError
+    where the name itself does.
     """
     path = below(output, name)
     try:
@@ -405,8 +415,8 @@ def write_below(output: Place, name: str, data: bytes) -> Written:
 
 
 def _holds(path: Place, data: bytes) -> bool:
-    """Return whether a local file, which no other name leads to, has these bytes."""
-    if isinstance(path, Remote):  # to ask would cost as much as to write
+    """Return whether `path` is a local file with the content `data` and no other name."""
+    if isinstance(path, Remote):  # a request costs as much as writing
         return False
     try:
         status = path.lstat()

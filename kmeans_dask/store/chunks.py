@@ -1,6 +1,7 @@
-"""Chunks as they lie in a store: counted where they are, and none larger than it should be.
+"""Arrays of a store with checked chunks: none is missing, and none is larger than it should be.
 
-Nothing is asked for that an array only says it has: the cost goes with what is really there.
+Only chunks that exist are looked at, so the cost of the check depends on the stored chunks, and not
+on the shape that the metadata of an array claim.
 """
 
 from __future__ import annotations
@@ -24,15 +25,17 @@ from kmeans_dask.storage import Place, Remote
 from kmeans_dask.store.objects import Objects
 from kmeans_dask.store.records import ArrayDocument
 
-_HEADER = 16  # bytes; those from the fifth on say how many there will be (c-blosc, README_HEADER)
+_HEADER = 16  # bytes; bytes 4 to 7 hold the unpacked size (c-blosc, README_HEADER)
 _CHECKSUM = 4
 _DOCUMENT = "zarr.json"
 
 
 def open_chunks(path: Place, data: bytes, document: ArrayDocument) -> zarr.Array[Any]:
-    """The array at `path` to read, of whose document this is the content.
+    """Open the array at `path` for reading.
 
-    Raises StoreError where a chunk is missing, or is none.
+    data: the content of the array's zarr.json; document: the same, parsed
+
+    Raises StoreError where a chunk is missing or too large.
     """
     size = math.prod(document.chunks) * np.dtype(document.data_type).itemsize
     expected = -(-document.shape[0] // document.chunks[0])
@@ -42,7 +45,7 @@ def open_chunks(path: Place, data: bytes, document: ArrayDocument) -> zarr.Array
         for parts, n_bytes in (_remote(path) if isinstance(path, Remote) else _local(path, tail))
         if parts[1:] == ("0",) * tail
     )
-    if missing:  # Zarr would read zeros
+    if missing:  # Zarr would read zeros in their place
         raise StoreError(f"{path} is damaged: {missing} of its chunks are missing")
     if isinstance(path, Remote):
         store = CheckedStore(Objects(path.bucket, read_only=True), path, data, size)
@@ -52,7 +55,10 @@ def open_chunks(path: Place, data: bytes, document: ArrayDocument) -> zarr.Array
 
 
 def _is_chunk(path: Place, parts: tuple[str, ...], n: int, n_bytes: int, most: int) -> bool:
-    """Whether that is one of the first `n` chunks. Raises StoreError where it is too large."""
+    """Return whether `parts`, a path below `c`, names one of the first `n` chunks of an array.
+
+    Raises StoreError where that chunk has more than `most` bytes.
+    """
     number = parts[0]
     if not (number.isdecimal() and number.isascii() and len(number) < 20 and int(number) < n):
         return False
@@ -62,11 +68,14 @@ def _is_chunk(path: Place, parts: tuple[str, ...], n: int, n_bytes: int, most: i
 
 
 def _local(path: Path, tail: int) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Names below `c` and sizes of the files that may be chunks; no links, pipes or devices."""
+    """Yield the path below `c` and the size in bytes of each regular file that may be a chunk.
+
+    Symbolic links, pipes and devices are left out.
+    """
     folder = path / "c"
     if path.is_symlink() or folder.is_symlink() or not folder.is_dir():
         return
-    for name in os.listdir(folder):  # noqa: PTH208 - of names there are many, of paths few
+    for name in os.listdir(folder):  # noqa: PTH208 - there may be many, and names are cheap
         parts = (name, *["0"] * tail)
         with suppress(OSError):
             status = folder.joinpath(*parts).lstat()
@@ -81,9 +90,10 @@ def _remote(path: Remote) -> Iterator[tuple[tuple[str, ...], int]]:
 
 
 class CheckedStore(WrapperStore[Any]):
-    """A store of one array, whose document is known, and whose chunks unpack to what they should.
+    """Zarr store of one array with known metadata, which checks the unpacked size of each chunk.
 
-    place: where the array is; size: bytes of a chunk
+    place: where the array is; document: the content of its zarr.json, which is not read again
+    size: bytes of an unpacked chunk
     """
 
     def __init__(self, store: Any, place: Place, document: bytes, size: int) -> None:
@@ -96,7 +106,10 @@ class CheckedStore(WrapperStore[Any]):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """Return a value of the store. Raises ValueError for a chunk of another size."""
+        """Return the value of `key`, or None where there is none.
+
+        Raises ValueError where a chunk does not unpack to `size` bytes.
+        """
         if key.endswith(_DOCUMENT):
             return prototype.buffer.from_bytes(self._document)
         found: Buffer | None = await self._store.get(key, prototype, byte_range)

@@ -42,14 +42,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CHUNK_PIXELS = 1 << 22  # 12 MiB of RGB
+CHUNK_PIXELS = 1 << 22  # rows of a chunk: 12 MiB of RGB
 CHUNK_COLORS = 1 << 20
 
 
 class _Layout(NamedTuple):
-    """How an array is laid out: its types, its shape after the first axis, None for 3 or 4 columns.
+    """Layout of an array: its data types, its shape and its chunks.
 
-    chunk: rows of a chunk; there are fewer only where it is the only one
+    dtypes: the data types that the array may have
+    tail: the shape after the first axis; None where there may be 3 or 4 columns
+    chunk: the number of rows of a chunk; an array of only one chunk may have fewer
     """
 
     dtypes: tuple[str, ...]
@@ -69,7 +71,7 @@ def _layouts() -> dict[str, _Layout]:
     }
 
 
-# What Zarr raises of what is not as it should be.
+# Errors that Zarr raises where data are not as they should be.
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError)
 SEAL = "seal.json"
 _METADATA = "zarr.json"
@@ -77,9 +79,10 @@ _METADATA = "zarr.json"
 
 @dataclass(frozen=True)
 class Group(Generic[T]):
-    """A group that was committed, as it was sealed.
+    """Committed group of a store, with metadata that match its seal.
 
-    says: its attributes; documents: of its arrays, by their names, with what they say
+    says: the attributes of the group
+    documents: by the name of each array, the content of its zarr.json, and the same parsed
     """
 
     path: Place
@@ -90,13 +93,16 @@ class Group(Generic[T]):
         return name in self.documents
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of an array, whole or not. Raises StoreError where there is none."""
+        """Return the shape that the metadata of the array `name` say; chunks may be missing.
+
+        Raises StoreError where the group has no such array.
+        """
         if name not in self.documents:
             raise StoreError(f"{self.path} is damaged: it has lost {name}")
         return self.documents[name][1].shape
 
     def open(self, name: str) -> zarr.Array[Any]:
-        """An array with all its chunks. Raises StoreError."""
+        """Open the array `name`. Raises StoreError where the array or a chunk of it is missing."""
         from kmeans_dask.store.chunks import open_chunks
 
         self.shape(name)
@@ -105,7 +111,7 @@ class Group(Generic[T]):
             return open_chunks(path, *self.documents[name])
 
     def read(self, name: str, place: slice = slice(None)) -> NDArray[Any]:
-        """Part of an array. Raises StoreError."""
+        """Return the rows `place` of the array `name`. Raises StoreError where it is damaged."""
         return read(self.open(name), place)
 
 
@@ -249,11 +255,11 @@ class _Format(TypedDict):
     format_version: int
 
 
-_ANY = Form(GroupDocument[dict[str, Any]], STORE.at_most)  # also of versions that say other things
+_ANY = Form(GroupDocument[dict[str, Any]], STORE.at_most)  # also for other versions
 
 
 def format_of(path: Place) -> tuple[str, int] | None:
-    """Format and version that the group at `path` says it has; None where nobody can read it."""
+    """Return the format and version in the attributes of a group; None where none can be read."""
     try:
         document = _ANY.decode(_read_document(path, _METADATA, _ANY.at_most))
         said: _Format = typed(document.attributes, _Format)
@@ -263,7 +269,11 @@ def format_of(path: Place) -> tuple[str, int] | None:
 
 
 def _read_document(path: Place, name: str, at_most: int) -> bytes:
-    """A document of the group at `path`. Raises StoreError where it is none, or too large."""
+    """Return the content of the file `name` of the group at `path`.
+
+    Raises StoreError where the file is missing, unreadable, no regular file, or has more than
+    `at_most` bytes.
+    """
     try:
         found = read_regular(path / name, at_most)
     except FileNotFoundError as error:
@@ -302,9 +312,9 @@ def rewrite_metadata(folder: Place, attrs: Mapping[str, Any]) -> None:
 
 
 def describe(group: zarr.Group, attrs: Mapping[str, Any], form: Form[Any]) -> None:
-    """Write what a new group says of itself. Zarr indents it, which takes eight times as long.
+    """Write the attributes of a new group. Raises JobError where they exceed the limit of `form`.
 
-    Raises JobError where that is more than is read again.
+    The zarr.json is written without Zarr, which would indent it: that takes eight times as long.
     """
     path = folder_of(group) / _METADATA
     document = {"attributes": attrs, "zarr_format": 3, "node_type": "group"}
@@ -318,7 +328,11 @@ def describe(group: zarr.Group, attrs: Mapping[str, Any], form: Form[Any]) -> No
 
 
 def open_group(path: Place, form: Form[GroupDocument[T]]) -> Group[T]:
-    """A group whose metadata are as they were sealed, and such as we write. Raises StoreError."""
+    """Open the group at `path` for reading.
+
+    Raises StoreError where the metadata do not match the seal, or differ from what this package
+    writes.
+    """
     contents = check_seal(path, form)
     try:
         says = form.decode(contents.pop(_METADATA)).attributes
@@ -338,7 +352,10 @@ def open_group(path: Place, form: Form[GroupDocument[T]]) -> Group[T]:
 
 
 def read_root(path: Place, form: Form[GroupDocument[T]]) -> T:
-    """What a group says whose members are no arrays. Raises StoreError as `open_group` does."""
+    """Return the attributes of the group at `path`, whose members are groups and not arrays.
+
+    Raises StoreError where the metadata do not match the seal, or are not of `form`.
+    """
     try:
         return form.decode(check_seal(path, form)[_METADATA]).attributes
     except DamagedError as error:
@@ -346,7 +363,7 @@ def read_root(path: Place, form: Form[GroupDocument[T]]) -> T:
 
 
 def _is_ours(name: str, document: ArrayDocument) -> bool:
-    """Return whether an array of that name is laid out as `create_array` does it."""
+    """Return whether an array has the layout that this package writes for arrays named `name`."""
     if name not in _layouts():
         return False
     dtypes, tail, whole = _layouts()[name]
@@ -362,7 +379,11 @@ def _is_ours(name: str, document: ArrayDocument) -> bool:
 
 
 def _codecs(dtype: np.dtype[Any]) -> tuple[Codec, ...]:
-    """Decided by time: LZ4 costs half of what fast zstd does, and photographs shrink by neither."""
+    """Return the codecs of an array of `dtype`: byte order, Blosc with LZ4, and a checksum.
+
+    LZ4 was chosen by measurement: it takes half the time of fast zstd, and neither makes
+    photographs smaller.
+    """
     order: dict[str, str | int] = {"endian": "little"} if dtype.itemsize > 1 else {}
     blosc: dict[str, str | int] = {
         "typesize": dtype.itemsize,
@@ -375,9 +396,11 @@ def _codecs(dtype: np.dtype[Any]) -> tuple[Codec, ...]:
 
 
 def check_seal(path: Place, form: Form[Any]) -> dict[str, bytes]:
-    """Raise StoreError unless the metadata of the group at `path` are as they were sealed.
+    """Return the sealed metadata files of the group at `path`, as contents by path below `path`.
 
-    form: of its zarr.json. Returns what was sealed, by its places below `path`.
+    form: the form of the group's own zarr.json, which limits its size
+
+    Raises StoreError where a file does not match the seal, or is missing.
     """
     try:
         sealed = read_sealed(path / SEAL, SEALS)
@@ -481,7 +504,12 @@ def write_counts(group: zarr.Group, counts: ColorCounts) -> None:
 def read_counts(
     group: Group[Any], pixels: int, start: int = 0, stop: int | None = None
 ) -> ColorCounts:
-    """Colours `start` to `stop` of those in a group, which are of at most so many pixels."""
+    """Return the colour counts of a group, of the colours `start` to `stop`.
+
+    pixels: the number of pixels that the counts add up to at most
+
+    Raises StoreError where there are more pixels, negative counts, or codes that do not ascend.
+    """
     place = slice(start, stop)
     if group.shape("codes") == group.shape("weights") <= (pixels,):
         codes, weights = group.read("codes", place), group.read("weights", place)
@@ -491,6 +519,6 @@ def read_counts(
 
 
 def is_weights(weights: NDArray[np.int64], at_most: int) -> bool:
-    """Whether none is negative, and their sum at most that, which no sum of them overflows."""
+    """Return whether no weight is negative and their sum, without overflow, is <= `at_most`."""
     few = float(weights.sum(dtype=np.float64)) < 2.0**62
     return few and bool((weights >= 0).all()) and int(weights.sum()) <= at_most

@@ -1,6 +1,6 @@
-"""A bucket as Zarr wants a store: all that it asks goes the way of all other objects.
+"""Zarr store of the objects in a bucket, whose requests are made by `Remote` as all others are.
 
-So a chunk whose body is cut is asked for again, and Ctrl-C ends the wait for it.
+So a chunk that arrives incomplete is requested again, and Ctrl-C ends the wait for a chunk.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ T = TypeVar("T")
 
 
 class Objects(Store):
-    """The objects of a bucket, by keys.
+    """Zarr store of the objects in a bucket, by their keys.
 
-    bucket: all of it; a pickle of it names the bucket, and nothing that opens it
+    bucket: the root of the bucket; its pickle holds the name of the bucket and no credentials
     """
 
     supports_writes = True
@@ -33,7 +33,7 @@ class Objects(Store):
         self.bucket = bucket
 
     def with_read_only(self, read_only: bool = False) -> Objects:
-        """Return the same bucket, to be read only or to be written to."""
+        """Return a store of the same bucket that is read-only or writable."""
         return Objects(self.bucket, read_only=read_only)
 
     def __eq__(self, other: object) -> bool:
@@ -52,7 +52,7 @@ class Objects(Store):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """An object, or some of it; None where there is none."""
+        """Return the object `key`, or `byte_range` of it, or None where there is no such object."""
         try:
             data = await _in_thread((self.bucket / key).read_bytes)
         except FileNotFoundError:
@@ -64,35 +64,35 @@ class Objects(Store):
         prototype: BufferPrototype,
         key_ranges: Iterable[tuple[str, ByteRequest | None]],
     ) -> list[Buffer | None]:
-        """Several objects, or some of each."""
+        """Return the objects `key_ranges`, or parts of them; None for each that does not exist."""
         asked = [self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
         return list(await asyncio.gather(*asked))
 
     async def exists(self, key: str) -> bool:
-        """Return whether there is an object of that key."""
+        """Return whether there is an object `key`."""
         return await _in_thread((self.bucket / key).is_file)
 
     async def set(self, key: str, value: Buffer) -> None:
-        """Write an object, or write it anew."""
+        """Write `value` as the object `key`, or replace that."""
         self._check_writable()
         await _in_thread(lambda: (self.bucket / key).write_bytes(value.to_bytes()))
 
     async def delete(self, key: str) -> None:
-        """Remove an object, if it is there."""
+        """Remove the object `key`, if it exists."""
         self._check_writable()
         await _in_thread(lambda: (self.bucket / key).unlink(missing_ok=True))
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """Keys of all objects below a name."""
+        """Yield the keys of all objects below `prefix`."""
         for each in await _in_thread(lambda: list((self.bucket / prefix).walk())):
             yield each.key
 
     def list(self) -> AsyncIterator[str]:
-        """Keys of all objects."""
+        """Yield the keys of all objects in the bucket."""
         return self.list_prefix("")
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """Names right below a name."""
+        """Yield the names directly below `prefix`."""
         for each in await _in_thread(lambda: list((self.bucket / prefix).iterdir())):
             yield each.name
 
@@ -108,7 +108,11 @@ def _slice(part: ByteRequest | None) -> slice:
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
-    """Return what `call` returns. A KeyboardInterrupt would end the loop of all that Zarr does."""
+    """Return the result of `call`, which runs in a thread.
+
+    Raises UnreachableError where `call` raises KeyboardInterrupt, which would end the event loop
+    that Zarr uses for all of its work.
+    """
 
     def uninterrupted() -> T:
         try:

@@ -114,7 +114,10 @@ def join_pieces(pieces: Iterable[Piece]) -> Piece:
 
 
 class Partition:
-    """A partition to read: its images, in order, and those that could not be read."""
+    """Partition that is read: its images, in order, and the files that could not be read.
+
+    Raises StoreError where the images and the arrays of pixels do not agree.
+    """
 
     def __init__(self, group: Group[PartitionRecord]) -> None:
         self._group = group

@@ -1,4 +1,4 @@
-"""The forms of a store's documents: what each says, and in how many bytes at most."""
+"""Forms of the documents in a store: the fields of each, and the bytes that it may have."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from kmeans_dask.storage.documents import Count, Form, Measure, Name, Positive, 
 
 T = TypeVar("T")
 
-MAX_IMAGES = 4096  # in one partition
+MAX_IMAGES = 4096  # of one partition
 
 _SMALL = 1 << 16  # bytes
-_EXIF = (1 << 16) * 4 // 3 + 4  # characters of base64
+_EXIF = (1 << 16) * 4 // 3 + 4  # characters: 64 KiB in base64
 _Density = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 _Digits = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,60}\Z")]
 _Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
-# So that none leads elsewhere: numbers of partitions, and places of documents below a seal.
+# Names that become paths, limited so that none leads out of the store: ids of partitions, and
+# paths of documents below a group.
 _PartitionId = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{6,18}\Z")]
 _Document = Annotated[str, msgspec.Meta(pattern=r"\A([a-z]+/)?zarr\.json\Z")]
 
-# `pipeline.plan.Source`: path, name when kept, stem, bytes, time of change, pixels, bytes of memory
-# for each of these, digest
+# Fields of `pipeline.plan.Source`, in order: path, kept_as, stem, n_bytes, modified, n_pixels,
+# pixel_bytes, digest.
 SourceRecord = tuple[Name, Name, Name, Count, int, Count, Count, _Sha256 | None]
 _Sources = Annotated[tuple[SourceRecord, ...], msgspec.Meta(max_length=MAX_IMAGES)]
 
 
 class FailureRecord(TypedDict):
-    """A file that could not be read."""
+    """File that could not be read, and the reason."""
 
-    path: Reason  # may be longer than any name that can be read
+    path: Reason  # a path that is too long to be read is no Name
     reason: Reason
 
 
 class StoreRecord(TypedDict):
-    """Attributes of a whole store."""
+    """Attributes of a store's root group."""
 
     format: str
     format_version: int
@@ -46,7 +47,7 @@ class StoreRecord(TypedDict):
 
 
 class PlanRecord(TypedDict):
-    """Fields of `pipeline.plan.Plan`; of a store with what that says of itself."""
+    """Fields of `pipeline.plan.Plan` and, in a store's plan, a copy of the store's attributes."""
 
     inputs: tuple[Name, ...]
     partitions: dict[_PartitionId, _Sources]
@@ -60,7 +61,7 @@ class PlanRecord(TypedDict):
 
 
 class MetadataRecord(TypedDict):
-    """Metadata of an image, as `imaging.metadata` keeps them."""
+    """Metadata of an image, in the form that `imaging.metadata` gives them."""
 
     exif: Annotated[str, msgspec.Meta(max_length=_EXIF)]
     density: tuple[_Density, _Density] | None
@@ -68,7 +69,7 @@ class MetadataRecord(TypedDict):
 
 
 class ImageRecord(TypedDict):
-    """An image of a partition; its pixels are `offset` and following."""
+    """Image of a partition; `offset` is the index of its first pixel in the partition."""
 
     path: Name
     kept_as: Name
@@ -88,14 +89,14 @@ class ImageRecord(TypedDict):
 
 
 class PartitionRecord(TypedDict):
-    """Images of a partition, in order, and those that could not be read."""
+    """Images of a partition, in order, and the files that could not be read."""
 
     images: Annotated[list[ImageRecord], msgspec.Meta(max_length=MAX_IMAGES)]
     failures: Annotated[list[FailureRecord], msgspec.Meta(max_length=MAX_IMAGES)]
 
 
 class TotalRecord(TypedDict):
-    """Sums over all partitions, and the generation of the plan that they are of."""
+    """Totals over all partitions, and the generation of the plan that the totals belong to."""
 
     images: Count
     pixels: Count
@@ -109,9 +110,9 @@ class TotalRecord(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class FitRecord:
-    """How a palette was fitted, and how well: fields of `pipeline.fit.FitResult`.
+    """Settings and results of the fit of a palette: fields of `pipeline.fit.FitResult`.
 
-    number: the palettes of a store ascend in the order in which they were written
+    number: the serial number of the palette in its store; the palette written last has the highest
     """
 
     settings: FitSettings
@@ -119,14 +120,14 @@ class FitRecord:
     iterations: Count
     converged: bool
     inertia: Measure
-    squared_error: _Digits  # as long as it likes
+    squared_error: _Digits  # decimal digits: the number may exceed 64 bits
     history: tuple[Measure, ...]
     generation: Count
     number: Count = 0
 
 
 class GroupDocument(msgspec.Struct, Generic[T], forbid_unknown_fields=True):
-    """The zarr.json of a group."""
+    """Content of the zarr.json of a group."""
 
     attributes: T
     zarr_format: Literal[3]
@@ -152,14 +153,14 @@ class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Codec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A codec of an array, as its document has it."""
+    """Codec of an array, in the form that its zarr.json has."""
 
     name: str
     configuration: dict[str, str | int] = msgspec.field(default_factory=dict)
 
 
 class ArrayDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The zarr.json of an array."""
+    """Content of the zarr.json of an array."""
 
     shape: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1, max_length=2)]
     data_type: Literal["uint8", "uint16", "uint32", "int64", "float64"]
@@ -176,19 +177,19 @@ class ArrayDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Their shape."""
+        """Return the shape of a chunk."""
         return self.chunk_grid.configuration.chunk_shape
 
 
 SEALS = Form(dict[_Document, _Sha256], _SMALL)
 ARRAY = Form(ArrayDocument, _SMALL)
-PLAN = Form(PlanRecord, 1 << 31)  # of ten million images
+PLAN = Form(PlanRecord, 1 << 31)  # bytes: enough for ten million images
 _NO_MORE = Form(GroupDocument[dict[str, bool]], _SMALL)
 STORE = Form(GroupDocument[StoreRecord], 1 << 20)
 PARTITION = Form(GroupDocument[PartitionRecord], MAX_IMAGES << 16)
 TOTAL = Form(GroupDocument[TotalRecord], _SMALL)
-PALETTE = Form(GroupDocument[FitRecord], 1 << 26)  # as many fixed colours and iterations as may be
-# By the folder that a group is in, or its own name.
+PALETTE = Form(GroupDocument[FitRecord], 1 << 26)  # bytes: for the most colours and iterations
+# Forms by the name of the folder that a group is in, or by the group's own name.
 FORMS: dict[str, Form[Any]] = {
     "partitions": PARTITION,
     "colors": TOTAL,

@@ -1,30 +1,30 @@
-"""The store: a Zarr v3 group, and what lies where in it.
+"""Store of a collection of images: a Zarr v3 group with this layout.
 
     name.zarr/                attrs: format, format_version, versions, decode
-      plan.json               of which images each partition is made, done or not, and a copy of
-                              the attrs; sealed, and all of it once more in plan-copy.json
+      plan.json               the images of each partition, finished or not, and a copy of the
+                              attrs; sealed; plan-copy.json is a copy of the file
       partitions/<id>/        attrs: images, failures (a partition exists only once it is whole)
         pixels                (n, 3) uint8, straight sRGB, image after image
         alphas                (n,) uint8; only where some pixel is not opaque
         codes, weights        the partition's colour counts: (u,) uint32, (u,) int64
       colors/                 attrs: sums over all images, the generation of the plan
         codes, weights        the counts of all partitions together
-      weighed/                weights: (u,) int64, of these colours, where images count the same
-      palettes/<name>/        attrs: what fitted it, and how well
+      weighed/                weights: (u,) int64, of these colours, if all images count the same
+      palettes/<name>/        attrs: settings and results of the fit
         centroids             (k, 3) float64
         entries, weights      (k, 4) uint8, straight sRGB and alpha; (k,) int64
-      copies/<name>/          the palette of that name once more
-      fits/<name>.json        how far a fit is that is at work, or was killed; sealed
-      indices/<name>/<id>     (n,) uint8 or uint16: a partition's pixels as entries of a palette
+      copies/<name>/          a copy of the palette of that name
+      fits/<name>.json        checkpoint of a fit that runs or was killed; sealed
+      indices/<name>/<id>     (n,) uint8 or uint16: for each pixel of a partition, its palette entry
 
 Colour codes are those of `kmeans_dask.clustering.codes`, ascending. One group per partition makes
 the unit of work the unit of commit: it is written aside and renamed into place, or in an object
 store sealed last, so a partition that is there is whole. What is committed is sealed
-(`kmeans_dask.store.groups`). A plan that grows is of a new generation; what was added up before is
-not the total any more, until it is added up again.
+(`kmeans_dask.store.groups`). A plan that grows has a new generation; the totals in `colors` are out
+of date then, until the counts are added up again.
 
-A store may come from elsewhere, and is read as hostile: what is not laid out so, or leads
-elsewhere by a link, is a StoreError of one line.
+A store may come from anyone, so all of it is checked when it is read. Another layout, or a symbolic
+link that leads elsewhere, raises StoreError with a message of one line.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ MEMBERS = ("partitions", "palettes", "copies", "indices")
 _LOCK = ".lock"
 _LOCKS = (_LOCK, f"{_LOCK}-shared")
 _BEGUN = ("zarr.json", groups.SEAL)  # what a store has of itself before it has a plan
-_SEEN: dict[Remote, tuple[str, StoreRecord]] = {}  # tags of seals, and what is said there
+_SEEN: dict[Remote, tuple[str, StoreRecord]] = {}  # the tag of a store's seal, and its attributes
 
 
 def refuse_links(path: Place) -> None:
@@ -99,12 +99,12 @@ def refuse_links(path: Place) -> None:
 
 @dataclass(frozen=True)
 class StoredPalette:
-    """What a fit left in the store.
+    """Palette in a store, and the fit that it comes from.
 
-    centroids: (k, 3) float64
+    centroids: (k, 3) float64, or (k, 4) where colours have alpha
     entries: (e, 4) uint8, straight sRGB and alpha, in index order
     weights: (e,) int64, pixels of each entry
-    fitted: how, and how well
+    fitted: the settings and results of the fit
     """
 
     centroids: NDArray[np.float64]
@@ -121,9 +121,9 @@ class Store:
 
     @classmethod
     def create(cls, path: Place, plan: Mapping[str, Any], decode: DecodeRecord) -> Store:
-        """A new, empty store. Raises StoreError where there is something already.
+        """Create an empty store at `path`. Raises StoreError where something is there already.
 
-        plan: as `write_plan` has it; decode: how its images are read
+        plan: the fields of a `PlanRecord`; decode: the settings for decoding its images
         """
         if path.exists() and not cls.is_free(path):
             raise StoreError(f"{path} exists already: choose another path or remove it first")
@@ -205,7 +205,7 @@ class Store:
     # -- the plan -----------------------------------------------------------------------------
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
-        """Store what is to be in the store, a `PlanRecord`, in place of what was planned before."""
+        """Write the plan of the store, the fields of a `PlanRecord`, over the plan before."""
         for name in PLANS:
             write_sealed(self.path / name, {**plan, "attrs": self.attrs}, PLAN)
         self.__dict__.pop("plan", None)
@@ -316,7 +316,7 @@ class Store:
     # -- colours ------------------------------------------------------------------------------
 
     def write_colors(self, counts: ColorCounts, total: TotalRecord) -> None:
-        """Store the total of all partitions' counts, and what else was added up."""
+        """Write the sum of all partitions' colour counts, and the other totals."""
         remove(self.path / "weighed", groups.SEAL)  # of other colours, in any case
         with groups.aside(self.path, "colors", replace=True) as group:
             groups.write_counts(group, counts)
@@ -332,7 +332,7 @@ class Store:
         return groups.read_counts(colors, colors.says["pixels"], start, stop)
 
     def check_colors(self) -> None:
-        """Raise StoreError where colours are of more pixels together than there are."""
+        """Raise StoreError where the colour counts add up to more pixels than the store has."""
         colors, weight = self._colors, 0
         for start in range(0, colors.shape("codes")[0], groups.CHUNK_COLORS):
             place = start, start + groups.CHUNK_COLORS
@@ -342,12 +342,12 @@ class Store:
 
     @property
     def total(self) -> TotalRecord:
-        """Sums over all partitions, beside the colours."""
+        """Return the totals over all partitions, which are attributes of the group `colors`."""
         return self._colors.says
 
     @property
     def n_colors(self) -> int:
-        """Distinct colours in the total, of which none is missing."""
+        """Return the number of distinct colours. Raises StoreError where a chunk is missing."""
         return self._colors.open("codes").shape[0]
 
     def write_weighed(self, weights: NDArray[np.int64]) -> None:

@@ -48,10 +48,10 @@ _THIN, _SQUARE = 0.05, 0.08
 
 
 def check_matplotlib() -> None:
-    """Import it, and raise UsageError where it is missing.
+    """Import Matplotlib. Raises UsageError where it is not installed.
 
-    Its settings are read then, from a `matplotlibrc` of the current folder if there is one: which
-    may be a folder of images from anywhere, so it is imported in another.
+    When Matplotlib is imported, it reads settings from a `matplotlibrc` in the current folder. That
+    folder may hold files from anywhere, so the current folder is the root during the import.
     """
     here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
     try:

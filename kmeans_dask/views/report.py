@@ -1,7 +1,7 @@
-"""What a job did, as one HTML page that needs nothing else.
+"""Report of a job as one HTML page, which needs no other files.
 
-File names, messages and images are other people's: images are opened by a process that can be
-spared.
+File names, messages and images come from other people. Images are decoded by the inspector, a
+separate process, so a hostile image cannot end the job.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SMALL = 210  # pixels: a smaller image is shown enlarged, its pixels as squares
 
 
 def write_report(output: Place, record: Mapping[str, Any]) -> None:
-    """Write `report.html` into `output`, and `report.json`, from which it can be made again."""
+    """Write `report.html` and `report.json` to `output`; the page can be remade from the latter."""
     page = render_report(record, output).encode()
     write_file(output / RECORD_FILE, json.dumps(record, allow_nan=False).encode())
     write_file(output / REPORT_FILE, page)
@@ -83,7 +83,7 @@ def _histogram(histogram: Mapping[str, Sequence[float]] | None) -> dict[str, Any
 
 
 def _pairs(rows: Sequence[Mapping[str, Any]], output: Place) -> list[dict[str, Any]]:
-    """The first rows with thumbnails, of which both files can be read."""
+    """Return the first rows with thumbnails, without rows of which a file cannot be read."""
     pairs = []
     for row in rows[:_THUMBNAILS]:
         try:

@@ -59,12 +59,12 @@ def show_summary(summary: Summary) -> RenderableType:
 
 
 def _skipped(skipped: Mapping[str, int]) -> list[Row]:
-    """Return what was passed over, where anything was."""
+    """Return a row with the numbers of skipped files, or no row where none was skipped."""
     return [("skipped", printable(describe_skipped(skipped)))] if skipped else []
 
 
 def _quality(summary: Summary) -> list[Row]:
-    """Return what was lost of the compressed images: on the whole, and where most."""
+    """Return rows with the PSNR of the compressed images and, if any, their largest error."""
     rows = [("PSNR", decibels(summary.psnr))]
     if summary.max_error_in is not None:
         where = printable(summary.max_error_in)
