@@ -3,7 +3,7 @@
 import os
 import sys
 
-# Where modules may lie among images: from here on none is looked for there.
+# The current folder may hold images and any other files: no module is imported from there.
 if not sys.flags.safe_path and sys.path[:1] == [os.path.abspath(os.curdir)]:  # noqa: PTH100
     del sys.path[0]
 

@@ -16,7 +16,7 @@ class ImageError(KMeansDaskError):
 
 
 class NoImageError(ImageError):
-    """A file holds no image, nor is it called one; a search passes it over."""
+    """A file is no image by its content, nor by its name; a search of a folder skips it."""
 
 
 class StoreError(KMeansDaskError):

@@ -61,7 +61,10 @@ def check_interrupted() -> None:
 
 
 def is_interrupted() -> bool:
-    """Return whether a signal has come: what is done from then on is to tidy up."""
+    """Return whether SIGINT or SIGTERM has been received.
+
+    What is done after that only tidies up.
+    """
     return _received is not None
 
 
@@ -89,13 +92,13 @@ def uninterrupted_children() -> Iterator[None]:
 
 
 def _start_tracker() -> None:
-    """Start the process that removes what others leave of multiprocessing when they die.
+    """Start the resource tracker of multiprocessing with its warnings switched off.
 
-    It would say so as well, in Python's words: of each worker that an image ended, the semaphore
-    that Zarr's Blosc had made there.
+    The tracker is a process that removes what dead processes leave. Otherwise it would warn of a
+    semaphore of Zarr's Blosc for each worker that an image has ended.
     """
     option = "ignore:resource_tracker:UserWarning"
-    sys.warnoptions.append(option)  # which it is started with
+    sys.warnoptions.append(option)  # the tracker is started with the options of this process
     try:
         resource_tracker.ensure_running()
     finally:

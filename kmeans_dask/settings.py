@@ -22,12 +22,12 @@ MAX_EFFORT = 9
 MAX_PIXELS = 89_478_485  # of one image; Pillow's own limit: a quarter of a gibibyte as RGB
 PARTITION_PIXELS = 1 << 24  # about a second of decoding: many for each worker, none too small
 CHUNK_COLORS = 1 << 22  # of which one Lloyd step takes about as long as a round over a cluster
-PROCESS_BYTES = 340 << 20  # Python, libraries, kernels, tables, buffers: of any worker
+PROCESS_BYTES = 340 << 20  # bytes of any worker: Python, libraries, kernels, tables, buffers
 WORKER_TIMEOUT = 60.0  # seconds
 IMAGE_SECONDS = 120.0  # a hundred times what the largest image takes
 MAX_WHITE = (1 << 16) - 1
 _Sample = Annotated[int, msgspec.Meta(ge=1, le=MAX_WHITE)]
-White = int | Literal["auto"] | None  # the 16-bit sample that becomes white; None for 65535
+White = int | Literal["auto"] | None  # the sample that becomes white; None for full scale
 TOL = 1e-4
 MAX_ITER = 300
 _ENDLESS = 1 << 62
@@ -38,17 +38,18 @@ _STARTED_ONCE = 32  # colours: with fewer, as many starts as take about as long
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How to fit a palette. Raises UsageError where a value is out of range.
+    """Settings for fitting a palette. Raises UsageError where a value is out of range.
 
     colors: entries of the palette, one of them clear where images are transparent
-    init: where to start, one of `INITS`
-    max_iter: iterations of a start, at most; None for `MAX_ITER`, or with a tol of 0 for any number
+    seed: seed of the first start; each further start has the next number
+    init: way to choose the first centroids, one of `INITS`
+    max_iter: most iterations of a start; None for `MAX_ITER`, or for no limit where `tol` is 0
     tol: stop when the centroids' squared shift is at most this part of the colours' variance
-    starts: of which the best is kept; None for more of them the fewer colours there are
-    space: in which colours are near each other, one of `SPACES`
-    weight: what counts the same in a fit, one of `WEIGHTS`
-    fixed: colours (r, g, b) that the palette has in any case
-    min_psnr: take the fewest colours that reach it, in dB; None for all
+    starts: number of starts, of which the best is kept; None for more starts with fewer colours
+    space: colour space in which distances are measured, one of `SPACES`
+    weight: unit that counts the same in a fit, one of `WEIGHTS`
+    fixed: colours (r, g, b), 0 to 255, that the palette has in any case
+    min_psnr: take the fewest colours that reach this PSNR, in dB; None for all colours
     chunk_colors: with more distinct colours, each iteration is a round of one task per chunk
     """
 
@@ -93,7 +94,7 @@ class FitSettings:
 
     @property
     def most_iterations(self) -> int:
-        """Iterations of a start, at most; to the fixed point there is no bound but the end."""
+        """Return `max_iter`, or its default: `MAX_ITER`, or in effect no limit where `tol` is 0."""
         return self.max_iter or (MAX_ITER if self.tol else _ENDLESS)
 
     def seeds(self, k: int) -> range:
@@ -103,7 +104,7 @@ class FitSettings:
 
 
 class DecodeRecord(TypedDict):
-    """How the images of a store were read: of `DecodeSettings`, all that the pixels hang on."""
+    """Record in a store of those `DecodeSettings` on which the content of the store depends."""
 
     max_pixels: Positive
     flat: bool
@@ -113,14 +114,15 @@ class DecodeRecord(TypedDict):
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """How to read images.
+    """Settings for reading images.
 
-    max_pixels: of one image; more are refused
+    max_pixels: most pixels of one image; a larger image is refused
     flat: composite partly transparent pixels over white
     keep_metadata: read EXIF, pixel density and text
-    white: the 16-bit sample that becomes white, "auto" for what the file says, or the largest of
-        the fewest bits that hold all; None for 65535
-    seconds: that one image may take
+    white: the sample of a file that becomes white; "auto" for the one that the file names, or else
+        for the largest of the fewest bits that hold all samples; None for full scale (65535 for 16
+        bits); plain images of 8 bits ignore it
+    seconds: most seconds that one image may take
     """
 
     max_pixels: int = MAX_PIXELS

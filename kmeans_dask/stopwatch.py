@@ -1,20 +1,21 @@
-"""Limits on waiting, in a process that may be suspended by Ctrl-Z, or by a batch system.
+"""A stopwatch for limits on waiting in a process that may be suspended.
 
-When it is continued any deadline has passed, and what it waits for has had no time to come.
+Ctrl-Z and batch systems suspend processes. When such a process is continued, deadlines by the clock
+have passed, although what the process waits for has had no time to come.
 """
 
 from __future__ import annotations
 
 import time
 
-PACE = 0.5  # seconds between looks at what is waited for
+PACE = 0.5  # seconds between two readings of a stopwatch
 
 
 class Stopwatch:
-    """Seconds since it was started, without those in which this process stood still.
+    """Stopwatch that does not count the time in which this process is suspended.
 
-    It has to be read every `pace` seconds. Who reads it much later could not do so before, and is
-    charged for one pace.
+    The stopwatch has to be read every `pace` seconds. Where more than two paces have passed since
+    the last reading, this is taken for a suspension, and one pace is counted.
     """
 
     def __init__(self, pace: float = PACE) -> None:
@@ -23,7 +24,7 @@ class Stopwatch:
         self._read_at = time.monotonic()
 
     def read(self) -> float:
-        """Return the seconds until now."""
+        """Return the seconds since the start, without those of suspensions."""
         now = time.monotonic()
         passed, self._read_at = now - self._read_at, now
         self._seconds += passed if passed <= 2 * self._pace else self._pace
@@ -31,5 +32,5 @@ class Stopwatch:
 
 
 def pace_of(limit: float) -> float:
-    """Seconds between looks, so that a wait of at most `limit` seconds has some of them."""
+    """Return the seconds between readings of a stopwatch in a wait of at most `limit` seconds."""
     return min(PACE, limit / 4)

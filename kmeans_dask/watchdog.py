@@ -1,7 +1,8 @@
-"""An end to every wait for a decoder: a process whose decoder does not return, ends.
+"""Time limits for images: a process whose decoder does not return in time is ended.
 
-Decoders are C and cannot be interrupted. Who gave the process work finds out by its death. What
-is fetched over a network can be given up: that has the same limit, and ends no process.
+Decoders are written in C and cannot be interrupted. Whoever gave work to the process learns of the
+time limit from the end of the process. Fetching over a network can be given up, so that it has the
+same limit without ending the process.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ EXIT_CODE = 3
 
 @dataclass
 class Limit:
-    """The limit of the block that a thread is in.
+    """Time limit of the block that a thread is in.
 
-    stopwatch: of decoding since something was fetched last; None while something is fetched
-    decoded, fetched: seconds of either before that
+    seconds: the limit, for decoding and for fetching each
+    stopwatch: time of decoding since the last fetch; None while something is fetched
+    decoded: seconds of decoding before `stopwatch` was started
+    fetched: seconds of fetching
     """
 
     seconds: float
@@ -34,18 +37,18 @@ class Limit:
 
     @property
     def is_over(self) -> bool:
-        """Return whether decoding has taken longer."""
+        """Return whether decoding has taken longer than the limit."""
         stopwatch = self.stopwatch
         return stopwatch is not None and self.decoded + stopwatch.read() > self.seconds
 
 
-_limits: dict[int, Limit] = {}  # of threads
+_limits: dict[int, Limit] = {}  # by identifiers of threads
 _started = threading.Lock()
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """End this process if the block takes longer than that."""
+    """End this process if the block takes more than `seconds`, not counting time in `fetching`."""
     if _started.acquire(blocking=False):
         threading.Thread(target=_watch, name="watchdog", daemon=True).start()
     thread = threading.get_ident()
@@ -57,15 +60,15 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def is_limited() -> bool:
-    """Return whether this thread is in such a block: at work on an image."""
+    """Return whether this thread is in a block of `time_limit`: at work on an image."""
     return threading.get_ident() in _limits
 
 
 @contextmanager
 def fetching() -> Iterator[Limit | None]:
-    """The limit of this thread, None without any; its clock stands still inside the block.
+    """Yield the time limit of this thread, or None without one; stop its clock in the block.
 
-    Whoever fetches keeps to it by itself.
+    Inside the block the caller has to keep to the limit itself.
     """
     limit = _limits.get(threading.get_ident())
     if limit is None or limit.stopwatch is None:
@@ -82,7 +85,7 @@ def fetching() -> Iterator[Limit | None]:
 def _watch() -> None:
     while True:
         time.sleep(PACE)
-        # All of them are read each time, as a stopwatch has to be.
+        # Read all of them each time: a stopwatch has to be read regularly.
         overdue = [limit.is_over for limit in list(_limits.values())]
         if any(overdue):
             if "distributed" not in sys.modules:  # else whoever waits for this process says it

@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def chaos(request: pytest.FixtureRequest) -> bool:
-    """Whether tests run in their long form."""
+    """Return whether tests run in their long form, as `--chaos` asks."""
     return bool(request.config.getoption("--chaos"))
 
 

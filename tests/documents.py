@@ -1,4 +1,4 @@
-"""Sealed documents of any content: who crafts one can seal it."""
+"""Sealed documents of any content, as an attacker can craft and seal them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kmeans_dask.storage.files import write_file
 
 
 def read_sealed(path: Place) -> Any:
-    """Whatever was sealed. Raises DamagedError where it is not that any more."""
+    """Return the value of a sealed document. Raises DamagedError where the seal does not fit."""
     seal, _, data = path.read_bytes().partition(b"\n")
     if hashlib.sha256(data).hexdigest().encode() != seal:
         raise DamagedError(f"{path} is damaged")

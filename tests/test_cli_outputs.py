@@ -917,7 +917,7 @@ def test_what_cannot_be_done_is_said_in_one_line_and_nothing_is_written(
 LONG = "n" * 300
 CANNOT = "cannot be written"
 WORKERS = ("--workers", "0")
-# Words, where `{}` is a target, and what it is called; an image's name is one for a folder only.
+# Command lines by name, where `{}` is the target. No target folder may be called like an image.
 TO_FOLDERS = {
     "compress": ("compress", "photos", "{}"),
     "tokens": ("compress", "photos", "{}", "--format", "tokens"),
@@ -934,7 +934,7 @@ TO_FILES = {
 
 @pytest.fixture(scope="module")
 def small_store(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with a palette."""
+    """Return a store of one image, with the palette k4."""
     path = tmp_path_factory.mktemp("small") / "s.zarr"
     run("ingest", photos / "astronaut.png", path, *WORKERS)
     run("fit", path, "-k", "4", *WORKERS)
@@ -943,7 +943,7 @@ def small_store(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(photos: Path, small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with images, a store, a file, a circle of links and a folder."""
+    """Return the current folder: with images, a store, a file, and a link to itself."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").symlink_to(photos)
     shutil.copytree(small_store, tmp_path / "s.zarr")
@@ -953,7 +953,7 @@ def here(photos: Path, small_store: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def refuse(here: Path, words: Iterable[str], says: str) -> None:
-    """It is refused in one line that says so, and nothing is written."""
+    """Check that a command is refused in one line that contains `says`, and writes nothing."""
     before = all_below(here), tree(here)
     words = list(words)
     done = run(*words, *([] if words[0] in TO_FILES else WORKERS), code=2)
@@ -1024,7 +1024,7 @@ def test_a_folder_whose_name_ends_as_an_images_does_may_be_written_to(here: Path
 
 @pytest.mark.parametrize("command", ["compress", "tokens", "--store", "ingest", "encode"])
 def test_a_full_disk_at_the_very_beginning_leaves_nothing(command: str, here: Path) -> None:
-    """No file can have a single byte here: what the kernel says then is another word for full."""
+    """Check a limit of 0 bytes a file: the kernel's error is then not that of a full disk."""
     words = [word.format("new/place") for word in TO_FOLDERS[command]]
     before = all_below(here), tree(here)
     done = subprocess.run(
@@ -1044,7 +1044,7 @@ def test_a_full_disk_at_the_very_beginning_leaves_nothing(command: str, here: Pa
 def test_what_broke_off_before_anything_was_done_is_not_said_to_be_kept(
     command: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when the cluster goes away while it is asked what it is; a store is there by then."""
+    """Check a cluster that goes away before any work; only `ingest` has made a store by then."""
 
     def connect(**where: Any) -> None:
         raise ClusterError("the cluster went away")

@@ -255,7 +255,7 @@ def test_a_worker_that_dies_changes_nothing() -> None:
         kill.start()
         found = on_cluster(connected, model, rows, 20_000)
         kill.cancel()
-        until = time.monotonic() + 600  # the nanny starts another in its place
+        until = time.monotonic() + 600  # the nanny starts another worker in its place
         while len(connected.scheduler_info()["workers"]) < 2 and time.monotonic() < until:
             time.sleep(0.1)
     assert same_fit(found, here(model, rows))
@@ -591,7 +591,7 @@ def test_a_worker_killed_between_iterations_changes_nothing(
         monkeypatch.setattr(_Scheduled, "emit", tell_and_kill)
         found = on_cluster(connected, model, rows, 1500)
         times = [at for events in heard_by(connected).values() for at, _ in events]
-        until = time.monotonic() + 600  # the nanny starts another in its place
+        until = time.monotonic() + 600  # the nanny starts another worker in its place
         while len(connected.scheduler_info()["workers"]) < 2 and time.monotonic() < until:
             time.sleep(0.1)
     assert min(times) < killed[0] < max(times)

@@ -1,4 +1,4 @@
-"""`--keep-palette`: a collection that changes, and outputs that stay where their images do."""
+"""Tests of `--keep-palette`: only outputs of new and changed images are written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Marks = dict[str, tuple[int, int]]
 
 
 def marks_of(output: Path) -> Marks:
-    """Of each image of an output the number of its file, and its time."""
+    """Return inode and modification time in nanoseconds of each image of an output, by name."""
     return {
         path.name: (path.stat().st_ino, path.stat().st_mtime_ns)
         for path in output.iterdir()
@@ -25,7 +25,7 @@ def marks_of(output: Path) -> Marks:
 
 @pytest.fixture
 def collection(tmp_path: Path) -> tuple[Path, Path, Marks]:
-    """Images, in partitions of some each, and what became of them; one was kept as it is."""
+    """Return a folder of images, its compressed output, where one image was kept, and its marks."""
     folder, output = tmp_path / "in", tmp_path / "out"
     for number in range(9):
         save(folder / f"{number}.png", noise(number))

@@ -107,17 +107,17 @@ def test_the_memory_that_an_estimate_promises_is_accepted_and_kept_to(
 ) -> None:
     (tmp_path / "in").mkdir()
     rng = np.random.default_rng(0)
-    noise = rng.integers(1, 256, (500, 1000, 4), np.uint8)  # translucent, and no colour twice
+    noise = rng.integers(1, 256, (500, 1000, 4), np.uint8)  # translucent, and hardly a colour twice
     Image.fromarray(noise).save(tmp_path / "in" / "noise.png", compress_level=1)
     photograph("coffee.png", (300, 200)).save(tmp_path / "in" / "photo.jpg")
     words = ("-k", "4", "--palette", scope)
     promised = summary("estimate", tmp_path / "in", *words, "--workers", "0")["worker_bytes"]
     of_noise = bytes_to_fit(len(np.unique(noise.view(np.uint32))), opaque=False)
-    assert of_noise <= promised < of_noise + 10_000_000  # and the photograph's, if they are shared
+    assert of_noise <= promised < of_noise + 10_000_000  # and the photograph's if shared
     job = ("compress", tmp_path / "in", tmp_path / "out", *words, "--workers", "1", "--always")
     code, peaks, said = peaks_while_at_work(*job, "--memory", f"{promised}B")
     assert code == 0, said
-    assert 0 < max(peaks.values()) * 1e6 < 0.95 * promised  # where a worker would be ended
+    assert 0 < max(peaks.values()) * 1e6 < 0.95 * promised  # Dask ends workers there
     if scope == "image":
         refused = run(*job, "--overwrite", "--memory", f"{of_noise - 2_000_000}B", code=1)
         assert "noise.png: " in refused.stdout

@@ -12,10 +12,10 @@ from kmeans_dask.stopwatch import Stopwatch
     [
         ([0.5, 0.5, 0.5], 1.5),
         ([0.1, 0.9], 1.0),
-        ([1.0], 1.0),  # two paces: late, but it was running
+        ([1.0], 1.0),  # read late, by two paces: the process was running
         ([1.01], 0.5),
         ([0.5, 3600, 0.5], 1.5),  # suspended for an hour
-        ([3600] * 4, 2.0),  # it ends, however slow the machine is
+        ([3600] * 4, 2.0),  # a limit is reached even if every read is late
     ],
 )
 def test_time_in_which_the_process_stood_still_counts_as_one_pace(

@@ -167,7 +167,7 @@ def planned(n_partitions: int, generation: int = 1) -> dict[str, Any]:
 
 
 def total(counts: ColorCounts, generation: int = 1) -> TotalRecord:
-    """What is added up beside the colours, as far as the store looks at it."""
+    """Return the totals that a store keeps beside its colours, as far as it looks at them."""
     return {
         "images": 1,
         "pixels": counts.pixels,

@@ -1,4 +1,4 @@
-"""What a summary says of images that a palette serves badly, or not at all."""
+"""Tests of what a summary says of images that a palette serves badly, or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.pipeline.strategies import noise, save
 
 
 def compress(*words: str | Path, code: int = 0) -> tuple[dict[str, Any], str]:
-    """The record of a job, and what it said."""
+    """Run `compress`; return the summary of its record, and what it wrote to stdout."""
     out = next(word for word in words if isinstance(word, Path) and word.name == "out")
     said = run_here("compress", *words, "--workers", "0", "--overwrite", code=code).stdout
     summary: dict[str, Any] = json.loads((out / "report.json").read_text())["summary"]
@@ -29,7 +29,7 @@ def line_of(said: str, name: str) -> str | None:
 
 def mixed(folder: Path) -> Path:
     save(folder / "noise.png", noise(1))
-    save(folder / "tiny.gif", np.full((2, 2, 3), 34))  # which no palette makes smaller
+    save(folder / "tiny.gif", np.full((2, 2, 3), 34))  # a file that no palette makes smaller
     return folder
 
 
@@ -108,7 +108,7 @@ def test_the_largest_error_is_that_of_the_pixel_that_is_off_by_most(
 ) -> None:
     map_ = np.full((60, 60, 3), 250, np.uint8)
     map_[::2] = 240
-    map_[10:12, 10:12] = (255, 0, 0)  # a small red country
+    map_[10:12, 10:12] = (255, 0, 0)  # a small area of another colour
     save(tmp_path / "in" / "map.bmp", map_)
     save(tmp_path / "in" / "grey.bmp", np.full((60, 60, 3), 245))
     if via == "store" and "image" not in words:

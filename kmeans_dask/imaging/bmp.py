@@ -1,6 +1,6 @@
-"""Headers of BMP files, and which of these Pillow reads rightly.
+"""Headers of BMP files, and reasons to refuse the kinds that Pillow does not read correctly.
 
-Windows' BITMAPCOREHEADER, BITMAPINFOHEADER, BITMAPV4HEADER and BITMAPV5HEADER.
+The layouts are BITMAPCOREHEADER, BITMAPINFOHEADER, BITMAPV4HEADER and BITMAPV5HEADER of Windows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from typing import IO
 
-_CORE = 12  # bytes of OS/2's header; the others begin like Windows' one of 40
+_CORE = 12  # bytes of OS/2's header; all longer ones begin like BITMAPINFOHEADER
 _RAW, _RLE8, _RLE4, _MASKS, _JPEG, _PNG, _ALPHA_MASKS = range(7)
 _DEPTHS = {_RAW: (1, 4, 8, 16, 24, 32), _RLE8: (8,), _RLE4: (4,), _MASKS: (16, 32)}
 _KNOWN_MASKS = {
@@ -26,10 +26,12 @@ _KNOWN_MASKS = {
 
 @dataclass(frozen=True)
 class BmpHeader:
-    """A header.
+    """Header of a BMP file.
 
-    masks: of red, green, blue and alpha in a pixel
-    colors: entries of the palette; 0 for as many as pixels can tell apart
+    bits: of a pixel
+    compression: number of the compression, 0 for none
+    masks: bit masks of red, green, blue and alpha in a pixel
+    colors: entries of the palette; 0 for all that the bits of a pixel can number
     """
 
     bits: int
@@ -38,7 +40,7 @@ class BmpHeader:
     colors: int = 0
 
     def refusal(self) -> str | None:
-        """Why it is not decoded; None where nothing speaks against it."""
+        """Return the reason to refuse the image, or None where its header gives none."""
         if self.compression in (_JPEG, _PNG):
             return "a BMP that holds a JPEG or a PNG, which is not supported"
         if self.bits not in _DEPTHS.get(self.compression, ()):
@@ -53,7 +55,11 @@ class BmpHeader:
 
 
 def read_bmp_header(file: IO[bytes]) -> BmpHeader | None:
-    """The header of a BMP; None where it is cut off."""
+    """Return the header of a BMP file, or None where the file is too short for it.
+
+    Masks are read with the header, so that 52 bytes have to follow the file header of 14 bytes, or
+    12 bytes where the header is that of OS/2.
+    """
     file.seek(14)
     header = file.read(56)
     size = int.from_bytes(header[:4], "little")

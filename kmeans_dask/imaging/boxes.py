@@ -1,4 +1,4 @@
-"""Boxes within boxes, as JPEG 2000 and AVIF files are made of.
+"""Nested boxes, of which JPEG 2000 and AVIF files consist.
 
 ISO/IEC 15444-1, annex I.4; ISO/IEC 14496-12, section 4.2.
 """
@@ -10,12 +10,15 @@ import struct
 from collections.abc import Iterator
 from typing import IO
 
-_MAX_BOXES = 1 << 12  # beside each other
-_MAX_BYTES = 1 << 24  # of one that is read: profiles are the largest that are wanted
+_MAX_BOXES = 1 << 12  # boxes that are read at one level
+_MAX_BYTES = 1 << 24  # bytes of a box that is read; the largest needed are colour profiles
 
 
 def top_boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
-    """Type, start and size of each outermost box's content; the last may be cut off."""
+    """Yield type, and offset and size in bytes of the content, of each outermost box.
+
+    The last box may be cut off by the end of the file; its size is then that of what is left.
+    """
     file.seek(0, os.SEEK_END)
     end, place = file.tell(), 0
     for _ in range(_MAX_BOXES):
@@ -23,7 +26,7 @@ def top_boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
         size, kind, head = _header(file.read(16))
         if not head:
             return
-        size = size or end - place  # up to the end of the file
+        size = size or end - place  # a size of 0 means up to the end of the file
         if size < head:
             return
         yield kind, place + head, min(size - head, end - place - head)
@@ -31,7 +34,10 @@ def top_boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
 
 
 def read_box(file: IO[bytes], kind: bytes) -> bytes:
-    """The content of the first outermost box of that type; nothing where there is none."""
+    """Return the content of the first outermost box of type `kind`, or b"" where there is none.
+
+    Boxes of more than 16 MiB are passed over.
+    """
     for found, start, size in top_boxes(file):
         if found == kind and size <= _MAX_BYTES:
             file.seek(start)
@@ -40,7 +46,7 @@ def read_box(file: IO[bytes], kind: bytes) -> bytes:
 
 
 def inner_boxes(content: bytes, *path: bytes) -> Iterator[bytes]:
-    """The contents of all boxes at a path of types inside `content`.
+    """Yield the content of each box that lies at the path of types `path` inside `content`.
 
     >>> box = lambda kind, content: struct.pack(">I4s", 8 + len(content), kind) + content
     >>> list(inner_boxes(box(b"iprp", box(b"colr", b"nclx") + box(b"ispe", b"")), b"iprp", b"colr"))
@@ -64,7 +70,10 @@ def inner_boxes(content: bytes, *path: bytes) -> Iterator[bytes]:
 
 
 def _header(data: bytes) -> tuple[int, bytes, int]:
-    """Size of a box, its type, and the size of its header, which is 0 where there is none."""
+    """Return the size of a box, its type and the size of its header, in bytes.
+
+    data: the first 16 bytes from the start of the box; a header that is cut off has size 0
+    """
     if len(data) < 8:
         return 0, b"", 0
     size, kind = struct.unpack_from(">I4s", data)

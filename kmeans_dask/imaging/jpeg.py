@@ -1,4 +1,4 @@
-"""Headers of JPEG files beyond what Pillow reads of them, and JPEGs of 12 bits a sample.
+"""Headers of JPEG files, and the samples of those of 12 bits, which Pillow does not read.
 
 ITU-T T.81, annex B.
 """
@@ -18,17 +18,23 @@ from kmeans_dask.imaging.samples import Samples, import_codecs
 _MAX_SEGMENTS = 1 << 12
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF markers
 _LOSSLESS, _DIFFERENTIAL, _JPEG_LS = {0xC3, 0xCB}, {0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF}, 0xF7
-_ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # markers without a length, and what is none
+_ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # markers without a length; 0x00 is no marker
 _MARKER, _LOOK = re.compile(rb"\xff+([^\xff])", re.DOTALL), 1 << 8
 _DEEP = 12
 _APP1, _APP2, _ICC = 0xE1, 0xE2, b"ICC_PROFILE\0"
-_MAX_PROFILE = 1 << 23  # bytes; one beyond the limit is seen to be so
+_MAX_PROFILE = 1 << 23  # bytes after which no more is read of a profile, as it is refused
 _ORIENTATION = 0x0112  # EXIF tag
 
 
 @dataclass(frozen=True)
 class JpegHeader:
-    """A frame header: SOF marker, bits a sample, size in pixels, components."""
+    """Frame header of a JPEG file.
+
+    marker: second byte of the SOF marker, which tells the kind of compression
+    bits: of a sample
+    width, height: in pixels
+    components: their number
+    """
 
     marker: int
     bits: int
@@ -38,11 +44,11 @@ class JpegHeader:
 
     @property
     def is_deep(self) -> bool:
-        """Return whether it has 12 bits a sample, which Pillow does not read."""
+        """Return whether the image has 12 bits a sample, which Pillow does not read."""
         return self.bits == _DEEP
 
     def refusal(self) -> str | None:
-        """Why it is not decoded; None where nothing speaks against it."""
+        """Return the reason to refuse the image, or None where its header gives none."""
         if self.marker in _LOSSLESS:
             return "a lossless JPEG, which is not supported"
         if self.marker in _DIFFERENTIAL:
@@ -57,7 +63,7 @@ class JpegHeader:
 
 
 def read_jpeg_header(file: IO[bytes]) -> JpegHeader | None:
-    """The frame header of a JPEG; None where there is none among its first segments."""
+    """Return the frame header of a JPEG file, or None where no whole one precedes its scans."""
     for marker, place, _ in _segments(file):
         if marker in _FRAMES:
             file.seek(place)
@@ -70,7 +76,10 @@ def read_jpeg_header(file: IO[bytes]) -> JpegHeader | None:
 
 
 def read_jpeg_tags(file: IO[bytes]) -> tuple[int, bytes | None]:
-    """The orientation, and the profile, of a JPEG that Pillow does not open."""
+    """Return the EXIF orientation and the ICC profile of a JPEG that Pillow does not open.
+
+    Without an orientation the number is 1; without a profile there is None.
+    """
     orientation, parts, total = 1, dict[int, bytes](), 0
     for marker, place, size in _segments(file):
         if marker not in (_APP1, _APP2) or total > _MAX_PROFILE:
@@ -86,12 +95,12 @@ def read_jpeg_tags(file: IO[bytes]) -> tuple[int, bytes | None]:
 
 
 def _segments(file: IO[bytes]) -> Iterator[tuple[int, int, int]]:
-    """Marker, place and size of the content of each segment before the pixels."""
+    """Yield marker, and offset and size in bytes of the content, of segments before the scans."""
     place = 2
     for _ in range(_MAX_SEGMENTS):
         file.seek(place)
         head = file.read(_LOOK)
-        found = _MARKER.search(head)  # Pillow, too, passes over what is between segments
+        found = _MARKER.search(head)  # bytes between segments are skipped, as by Pillow
         if not found:
             if len(head) < _LOOK:
                 return
@@ -104,7 +113,7 @@ def _segments(file: IO[bytes]) -> Iterator[tuple[int, int, int]]:
         if marker in _ALONE:
             continue
         said = head[found.end() : found.end() + 2]
-        if len(said) < 2:  # cut by the end of what was looked at: looked at once more
+        if len(said) < 2:  # not all of the length was read: read again from the marker
             place -= 2
             if len(head) < _LOOK:
                 return
@@ -126,7 +135,10 @@ def _orientation_of(content: bytes) -> int:
 
 
 def read_deep_jpeg(data: bytes, header: JpegHeader) -> Samples:
-    """The samples of a JPEG of 12 bits. Raises ImageError."""
+    """Return the samples of a JPEG of 12 bits a sample, (h, w, 1) or (h, w, 3).
+
+    Raises ImageError where the colours are CMYK, or where imagecodecs is not installed.
+    """
     if header.components == 4:
         raise ImageError("a CMYK JPEG of 12 bits a sample, which is not supported")
     codecs = import_codecs("a JPEG of 12 bits a sample")

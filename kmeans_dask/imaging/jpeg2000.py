@@ -1,4 +1,4 @@
-"""JPEG 2000 images: what their headers say, and samples of other than 8 bits.
+"""Headers of JPEG 2000 images, and the samples of those that Pillow does not read correctly.
 
 ITU-T T.800 (ISO/IEC 15444-1), annexes A.5.1 (SIZ) and I.5.3 (JP2 header box, with its
 palette, component mapping and channel definition boxes).
@@ -15,7 +15,7 @@ from kmeans_dask.errors import ImageError
 from kmeans_dask.imaging.boxes import inner_boxes, read_box, top_boxes
 from kmeans_dask.imaging.samples import Samples, import_codecs
 
-_SIZ = b"\xff\x4f\xff\x51"  # start of codestream, and of the marker segment
+_SIZ = b"\xff\x4f\xff\x51"  # markers SOC and SIZ, with which a codestream begins
 _SRGB, _GREY, _SYCC, _CMYK = 16, 17, 18, 12  # enumerated colour spaces
 _COLOR, _STRAIGHT, _PREMULTIPLIED = 0, 1, 2  # types of channels
 _MAX_COMPONENTS = 16384
@@ -23,15 +23,17 @@ _MAX_COMPONENTS = 16384
 
 @dataclass(frozen=True)
 class Jpeg2000Header:
-    """The header of an image.
+    """Header of a JPEG 2000 image.
 
-    precisions: bits of each component, negative where it is signed
-    spacings: (x, y) of each component, 1 where it has a sample for each pixel
-    color_space: enumerated; None where a profile says it, or nothing does
-    profile: embedded, of method 2 or 3
-    palette: bits of each column of a palette that the only component picks from; empty where there
-        is none
-    channels: number, type and colour of each, where the file says so
+    width, height: in pixels
+    precisions: bits of each component, negative where its samples are signed
+    spacings: distance (x, y) of the samples of each component, (1, 1) for one in each pixel
+    color_space: enumerated colour space; None where a profile gives it, or the file does not
+    profile: ICC profile, of method 2 or 3; None where there is none
+    palette: bits of each column of the palette whose index is the only component, negative where
+        its values are signed; empty where there is no palette
+    channels: number, type and associated colour of each channel; empty where the file does not
+        define its channels
     """
 
     width: int
@@ -45,12 +47,16 @@ class Jpeg2000Header:
 
     @property
     def bits(self) -> tuple[int, ...]:
-        """Bits of each channel."""
+        """Return the bits of each channel, negative where its samples are signed."""
         return self.palette or self.precisions
 
     @property
     def alpha(self) -> Literal["straight", "premultiplied"] | None:
-        """How colours stand beside alpha, the last channel; without a word it is a 2nd or 4th."""
+        """Return how colours relate to alpha, the last channel; None where there is no alpha.
+
+        Where the file does not define its channels, a 2nd or a 4th one is straight alpha, except
+        in CMYK.
+        """
         types = [kind for _, kind, _ in self.channels]
         if _PREMULTIPLIED in types:
             return "premultiplied"
@@ -60,16 +66,16 @@ class Jpeg2000Header:
 
     @property
     def is_cmyk(self) -> bool:
-        """Return whether its colours are inks."""
+        """Return whether the colours are CMYK, by the colour space or by the profile."""
         return self.color_space == _CMYK or (self.profile or b"")[16:20] == b"CMYK"
 
     @property
     def suits_pillow(self) -> bool:
-        """Return whether Pillow gives what the file has.
+        """Return whether Pillow reads the samples of the image without loss or error.
 
-        It shifts samples of other than 8 bits, reads of palettes only those of 3 times 8 bits, and
-        takes channels as they come. A single one of 10 to 16 bits it moves up to 16 bits, which
-        loses nothing.
+        Pillow shifts samples of other than 8 bits, reads only palettes of three columns of 8 bits,
+        and takes channels in the order of the file. A single component of 10 to 16 bits is shifted
+        up to 16 bits, which loses nothing.
         """
         n = len(self.precisions)
         unnamed_inks = self.is_cmyk and self.color_space != _CMYK
@@ -84,7 +90,7 @@ class Jpeg2000Header:
         return is_grey or all(bits == 8 for bits in self.precisions)
 
     def refusal(self) -> str | None:
-        """Why it is not decoded; None where nothing speaks against it."""
+        """Return the reason to refuse the image, or None where its header gives none."""
         n = len(self.bits)
         if n > 4:
             return f"a JPEG 2000 image of {n} components, which is not supported"
@@ -101,6 +107,7 @@ class Jpeg2000Header:
         return None if self.suits_pillow else self._refusal_of_codecs()
 
     def _refusal_of_codecs(self) -> str | None:
+        """Return the reason to refuse an image that imagecodecs would decode, or None."""
         if len(set(self.bits)) > 1:
             return "a JPEG 2000 image whose components differ in bits, which is not supported"
         if min(*self.bits, *self.precisions) < 0:
@@ -115,7 +122,10 @@ class Jpeg2000Header:
 
 
 def read_jpeg2000_header(file: IO[bytes]) -> Jpeg2000Header:
-    """Raises ImageError where there is none."""
+    """Return the header of a JPEG 2000 file, which is a bare codestream or in JP2 boxes.
+
+    Raises ImageError where there is no codestream, or no whole SIZ segment at its start.
+    """
     file.seek(0)
     color_space, profile, header = None, None, b""
     if file.read(4) != _SIZ:
@@ -151,7 +161,7 @@ def read_jpeg2000_header(file: IO[bytes]) -> Jpeg2000Header:
 
 
 def _palette_of(header: bytes) -> tuple[int, ...]:
-    """The bits of each column of a palette, negative where it is signed."""
+    """Return the bits of each column of the palette, negative where signed; () without one."""
     for box in inner_boxes(header, b"pclr"):
         columns = box[3 : 3 + box[2]] if len(box) > 2 else b""
         return tuple((-1 if each & 0x80 else 1) * ((each & 0x7F) + 1) for each in columns)
@@ -159,7 +169,7 @@ def _palette_of(header: bytes) -> tuple[int, ...]:
 
 
 def _channels_of(header: bytes) -> tuple[tuple[int, int, int], ...]:
-    """Number, type and colour of each channel, in the order of their numbers."""
+    """Return number, type and associated colour of each defined channel, by their numbers."""
     for box in inner_boxes(header, b"cdef"):
         n = min(_MAX_COMPONENTS, (len(box) - 2) // 6)
         return tuple(sorted(struct.unpack_from(">3H", box, 2 + 6 * i) for i in range(n)))
@@ -167,7 +177,10 @@ def _channels_of(header: bytes) -> tuple[tuple[int, int, int], ...]:
 
 
 def _without_profile(data: bytes) -> bytes:
-    """Return the file, said to be sRGB: imagecodecs would convert its samples by a profile."""
+    """Return the file `data` with each ICC profile replaced by the colour space sRGB.
+
+    With a profile, imagecodecs would convert the samples by it.
+    """
     file = io.BytesIO(data)
     start = next(at for kind, at, _ in top_boxes(file) if kind == b"jp2h")
     header = old = read_box(file, b"jp2h")
@@ -179,7 +192,11 @@ def _without_profile(data: bytes) -> bytes:
 
 
 def read_odd_jpeg2000(data: bytes, header: Jpeg2000Header) -> Samples:
-    """The samples of an image that Pillow does not read rightly. Raises ImageError."""
+    """Return the samples, (h, w, c), of a JPEG 2000 image that Pillow does not read correctly.
+
+    Raises ImageError where the components are not those of the header, or where imagecodecs is not
+    installed.
+    """
     bits = header.bits[0]
     codecs = import_codecs(f"a JPEG 2000 image of {len(header.bits)} x {bits} bits a pixel")
     values = codecs.jpeg2k_decode(_without_profile(data) if header.profile else data)

@@ -1,6 +1,6 @@
-"""Headers of Netpbm images beyond what Pillow looks at.
+"""Checks of Netpbm images that Pillow does not make.
 
-Netpbm's manual: the formats PBM, PGM, PPM, PAM and PFM.
+The formats PBM, PGM, PPM, PAM and PFM are as in the manual of Netpbm.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ import os
 import re
 from typing import IO
 
-_HEAD = 1 << 12  # bytes of a header with its comments
+_HEAD = 1 << 12  # bytes that are read of a header with its comments
 _NUMBER = re.compile(rb"(?:\s|#[^\n]*\n)+(\d{1,9})")
 _NEXT = re.compile(rb"\s*P[1-6]\s")
-_SAMPLES = {b"4": 1, b"5": 1, b"6": 3}  # a pixel, of raw formats
+_SAMPLES = {b"4": 1, b"5": 1, b"6": 3}  # samples a pixel of the raw formats PBM, PGM and PPM
 
 
 def refusal_of_netpbm(file: IO[bytes]) -> str | None:
-    """Why it is not decoded; None where nothing speaks against it."""
+    """Return the reason to refuse a Netpbm image, or None where none is found.
+
+    A second image in the file is noticed only in the raw formats PBM, PGM and PPM.
+    """
     file.seek(0)
     head = file.read(_HEAD)
     kind = head[1:2]
@@ -35,7 +38,7 @@ def refusal_of_netpbm(file: IO[bytes]) -> str | None:
 
 
 def _end_of_raw(head: bytes) -> int | None:
-    """Return the end of the first image of a raw file; None where its header does not say."""
+    """Return the offset of the end of a raw image, or None where its header is incomplete."""
     numbers, place = [], 2
     for _ in range(2 if head[1:2] == b"4" else 3):
         found = _NUMBER.match(head, place)

@@ -14,9 +14,11 @@ _LUMA = np.array([299, 587, 114])  # Rec. 601
 
 @dataclass(frozen=True)
 class Palette:
-    """Entries in index order; the first that is clear is kept for fully transparent pixels.
+    """Palette of an image, with its entries in the order of their indices.
 
-    entries: (n, 4) uint8, straight sRGB and alpha; those that are clear are all 0
+    An entry of alpha 0 is a clear entry; the first one is kept for fully transparent pixels.
+
+    entries: (n, 4) uint8, sRGB and straight alpha; all four values of a clear entry are 0
     """
 
     entries: NDArray[np.uint8]
@@ -26,18 +28,21 @@ class Palette:
 
     @cached_property
     def clear(self) -> int | None:
-        """The index of the clear entry; None where there is none."""
+        """Return the index of the first clear entry (alpha 0), or None where there is none."""
         clear = np.flatnonzero(self.entries[:, 3] == 0)
         return int(clear[0]) if clear.size else None
 
     @cached_property
     def numbers(self) -> NDArray[np.int64]:
-        """The index of each colour, (k,): of every entry that is not clear."""
+        """Return the index, (k,) int64, of each entry that is not clear (alpha 0)."""
         return np.flatnonzero(self.entries[:, 3])
 
     @cached_property
     def colors(self) -> NDArray[np.uint8]:
-        """The colours, (k, 3) straight sRGB where all are opaque, else (k, 4) with alpha."""
+        """Return the entries that are not clear (alpha 0).
+
+        They are (k, 3) uint8, sRGB, where all are opaque, and else (k, 4) with straight alpha.
+        """
         colors = self.entries[self.numbers]
         return colors[:, :3] if (colors[:, 3] == _OPAQUE).all() else colors
 
@@ -58,7 +63,10 @@ class Palette:
 
     @classmethod
     def of_colors(cls, colors: NDArray[np.uint8], *, transparent: bool = False) -> Palette:
-        """From colours (k, 3), or (k, 4) with alpha; where `transparent`, after a clear entry."""
+        """Return the palette of `colors`, (k, 3), or (k, 4) with alpha, uint8, sRGB.
+
+        transparent: put a clear entry (alpha 0) before the colours
+        """
         entries = np.full((len(colors) + transparent, 4), _OPAQUE, np.uint8)
         entries[: int(transparent)] = 0
         entries[int(transparent) :, : colors.shape[1]] = colors
@@ -66,23 +74,32 @@ class Palette:
 
     @classmethod
     def of_entries(cls, entries: NDArray[np.uint8]) -> Palette:
-        """From entries (n, 4), of which those that are clear may have any colour."""
+        """Return the palette of `entries`, (n, 4) uint8, sRGB and straight alpha.
+
+        The colour of an entry of alpha 0 is replaced by 0.
+        """
         return cls(np.where(entries[:, 3:] == 0, np.uint8(0), entries))
 
     def with_clear(self) -> Palette:
-        """The palette with a clear entry, as the last where there is none: no index changes."""
+        """Return the palette with a clear entry (alpha 0), appended where there is none yet.
+
+        No index of another entry changes.
+        """
         if self.clear is not None:
             return self
         return Palette(np.concatenate([self.entries, np.zeros((1, 4), np.uint8)]))
 
     def spread(self, weights: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Weights of all entries, (n,), from those of the colours, (k,): clear ones have none."""
+        """Return weights of all entries, (n,) int64, from those of the k that are not clear."""
         spread = np.zeros(len(self), np.int64)
         spread[self.numbers] = weights
         return spread
 
     def pixels_of_entries(self, weights: NDArray[np.int64]) -> list[int | None]:
-        """Weights of all entries as files have them: None for clear ones, which nobody counts."""
+        """Return the pixels of each entry, for a file; None for clear ones, which are not counted.
+
+        weights: pixels of the entries that are not clear, (k,)
+        """
         spread: list[int | None] = self.spread(weights).tolist()
         return [n if alpha else None for n, alpha in zip(spread, self.entries[:, 3], strict=True)]
 
@@ -93,11 +110,12 @@ def palette_of(
     transparent: bool = False,
     fixed: NDArray[np.uint8] | None = None,
 ) -> Palette:
-    """Round colours (k, 3), or (k, 4) with alpha, to distinct 8-bit ones, in a fixed order.
+    """Return the palette of colours (k, 3), or (k, 4) with alpha, sRGB from 0 to 255.
 
-    First the clear one, where `transparent`; then those of `fixed` (f, 3), in their own order; then
-    what is partly transparent, as files need to list alphas up to the last such only; then from
-    dark to light, by luma (Rec. 601), and where that is equal by r, g, b.
+    Colours are rounded to 8 bits, and equal ones are one entry. A clear entry (alpha 0) comes
+    first, where `transparent`; then the colours `fixed`, (f, 3), in their own order; then the
+    partly transparent colours, as files list alphas only up to the last of these; then the opaque
+    colours. Both go from dark to light, by luma (Rec. 601), and where that is equal by r, g, b.
 
     >>> palette_of(np.array([[255.0, 254.6, 255], [0, 0, 0.5], [255, 255, 255]])).colors.tolist()
     [[0, 0, 1], [255, 255, 255]]

@@ -1,4 +1,4 @@
-"""Chunks of a PNG before its pixels.
+"""Chunks of a PNG file up to the first that holds pixels (IDAT).
 
 PNG specification, third edition: 5.3 (chunk layout), 11.2.1 (IHDR), 11.3.6.1 (acTL).
 """
@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import IO
 
 _MAX_CHUNKS = 1 << 12
-_MAX_BYTES = 1 << 10  # of one that is read
+_MAX_BYTES = 1 << 10  # bytes of a chunk that is read
 
 
 def read_chunk(file: IO[bytes], kind: bytes) -> bytes:
-    """The content of the first chunk of that type; nothing where there is none, or a large one."""
+    """Return the content of the first chunk of type `kind`, or b"" where there is none.
+
+    Chunks of more than 1024 bytes, and those after the first IDAT, are passed over.
+    """
     for found, place, size in _chunks(file):
         if found == kind and size <= _MAX_BYTES:
             file.seek(place)
@@ -25,7 +28,13 @@ def read_chunk(file: IO[bytes], kind: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class PngHeader:
-    """The header of a PNG: its size, bits a sample, and the types of chunks before its pixels."""
+    """Header of a PNG file.
+
+    width, height: in pixels
+    bits: of a sample, or of an index
+    color_type: 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGB with alpha
+    chunks: types of the chunks up to the first IDAT
+    """
 
     width: int
     height: int
@@ -35,12 +44,12 @@ class PngHeader:
 
     @property
     def has_alpha(self) -> bool:
-        """Return whether some pixel may not be opaque."""
+        """Return whether there is an alpha channel or a tRNS chunk: pixels may be transparent."""
         return self.color_type in (4, 6) or b"tRNS" in self.chunks
 
 
 def read_png_header(file: IO[bytes]) -> PngHeader | None:
-    """The header of a PNG; None where there is none before the first of its pixels."""
+    """Return the header of a PNG file, or None where IHDR is not first, or IDAT is missing."""
     chunks = list(_chunks(file))
     if not chunks or chunks[0][0] != b"IHDR" or chunks[0][2] != 13 or chunks[-1][0] != b"IDAT":
         return None
@@ -50,7 +59,7 @@ def read_png_header(file: IO[bytes]) -> PngHeader | None:
 
 
 def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
-    """Type, place and size of the chunks up to the first of the pixels."""
+    """Yield type, and offset and size in bytes of the content, of chunks up to the first IDAT."""
     place = 8
     for _ in range(_MAX_CHUNKS):
         file.seek(place)

@@ -22,12 +22,18 @@ def psnr(squared_error: float, pixels: float) -> float | None:
 
 
 def squared_error_of(psnr: float | None, pixels: int) -> float:
-    """The squared error that makes this PSNR of so many pixels, in the units of `psnr`."""
+    """Return the sum of squared errors over `pixels` pixels that gives the PSNR `psnr`, in dB.
+
+    The unit is 1 / `ERROR_UNITS` of a squared 8-bit value. Where `psnr` is None, nothing was lost,
+    and the error is 0.
+    """
     return 0.0 if psnr is None else 255 * 255 * 3 * pixels * ERROR_UNITS / 10 ** (psnr / 10)
 
 
 def error_of_pixel(squared_error: int) -> float:
-    """How far off one pixel is, of 255: the root mean square over its three values.
+    """Return the error of one pixel, 0 to 255: the root mean square over its three channels.
+
+    squared_error: of all three channels, in 1 / `ERROR_UNITS` of a squared 8-bit value
 
     >>> error_of_pixel(3 * 100 * ERROR_UNITS)
     10.0

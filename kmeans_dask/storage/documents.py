@@ -1,7 +1,7 @@
-"""Documents that come back from disk: of at most so many bytes, and of the types that are written.
+"""Decoding of the JSON documents that this package has written, with checks of type and size.
 
-One decoder for all. It makes nothing but what a form names, so that memory goes with the bytes of
-a document, however it is nested or crafted; no number is infinite or NaN.
+Only values of the types that a form names are made, so that memory is proportional to the bytes of
+a document, however deeply nested or crafted. Infinite numbers and NaN are refused.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ T = TypeVar("T")
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Positive = Annotated[int, msgspec.Meta(ge=1, lt=1 << 62)]
 Measure = Annotated[float, msgspec.Meta(ge=0)]
-Name = Annotated[str, msgspec.Meta(max_length=1 << 12, pattern=r"\A[^\0]+\Z")]  # of a file
+Name = Annotated[str, msgspec.Meta(max_length=1 << 12, pattern=r"\A[^\0]+\Z")]  # name of a file
 Reason = Annotated[str, msgspec.Meta(max_length=1 << 20)]
 
-# JSON that Python writes has a byte of a name that is no UTF-8 as half of a surrogate pair, which
-# stands for no character. While it is decoded, there is a mark before the byte, and before 1 where
-# the mark itself was meant.
+# A byte of a file name that is not UTF-8 is written as half of a surrogate pair (\udc80 to \udcff),
+# which msgspec refuses. For decoding, this escape is replaced by _MARK and the character with the
+# number of the byte, and an escape of _MARK itself by _MARK and U+0001.
 _MARK = "\uffff"
 _ESCAPE = re.compile(
     rb"\\(?:ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|udc([89a-f][0-9a-f])|(u[fF]{4})|.)", re.S
@@ -37,28 +37,29 @@ _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
 class DamagedError(ValueError):
-    """A document is not what was written."""
+    """A document or file is not in a form that this package writes: it is damaged or foreign."""
 
 
 @dataclass(frozen=True)
 class Form(Generic[T]):
-    """The type of a kind of document, and the bytes that it may have at most.
+    """Form of a kind of document: the type of its content, and its largest size.
 
     kind: a dataclass, or any other type that msgspec knows
+    at_most: bytes of a file that holds such a document, checked where the file is read or written
     """
 
     kind: type[T]
     at_most: int
 
     def decode(self, data: bytes) -> T:
-        """The content of a document. Raises DamagedError where that is of another form."""
+        """Return the content of a JSON document. Raises DamagedError where that is not a `kind`."""
         with _damaged():
             found: T = _decode(data, self.kind)
         return found
 
 
 def typed(value: Any, kind: Any) -> Any:
-    """A part of a document that may say anything there. Raises DamagedError as `decode` does."""
+    """Return a decoded part of a document as type `kind`. Raises DamagedError where it is not."""
     with _damaged():
         return msgspec.convert(value, kind)
 
@@ -92,7 +93,10 @@ def _decode_text(data: bytes, kind: Any) -> Any:
 
 
 def _refuse_more(found: Any, data: bytes | msgspec.Raw) -> None:
-    """Raise ValidationError where a document says something that was passed over."""
+    """Raise msgspec.ValidationError where `data` has a field that `found`, decoded from it, lacks.
+
+    Objects inside lists are not checked.
+    """
     if isinstance(found, dict):
         known = found
     elif isinstance(found, msgspec.Struct):

@@ -145,7 +145,7 @@ def read_sealed(path: Place, form: Form[T]) -> T:
         raise DamagedError(f"{path} is damaged")
     try:
         return form.decode(data)
-    except DamagedError as error:  # somebody has sealed what we never write
+    except DamagedError as error:  # the seal is right, but this package never writes such content
         raise DamagedError(f"{path} is damaged: {error}") from error
 
 

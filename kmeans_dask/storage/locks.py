@@ -24,7 +24,7 @@ from kmeans_dask.storage.targets import beginning, exists, in_the_way
 
 LEASE = 30.0  # seconds after which a run that has not been heard of is taken for dead
 _BEAT = 5.0  # seconds between its signs of life
-# What file systems say that have no locks, as Lustre without `flock`, or NFS without its daemon.
+# Errors of file systems without locks, such as Lustre without `flock`, or NFS without its daemon.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 _PAUSE = 0.5  # seconds between looks for those of another run
 
@@ -44,11 +44,14 @@ def locked(path: Place, what: str, *, shared: bool = False) -> AbstractContextMa
 
 @contextmanager
 def held(folder: Place, lock: str, what: str) -> Iterator[None]:
-    """Hold `folder`, which is made where there is none, by `lock` in it.
+    """Hold the lock named `lock` in `folder` during the block; the folder is made where missing.
 
-    What holds nothing else in the end goes again, and so do the folders around it that were made.
-    Raises UsageError where another run holds it, where something is in its way, or where nothing
-    can be written; then nothing was.
+    what: name of the folder in messages
+
+    A local folder that holds only the lock at the end loses it; folders that were made here, and
+    are empty then, are removed. Raises UsageError where another run holds the lock, where something
+    else is in place of the folder, or where nothing can be written, and removes the folders made
+    here; JobError at the end where another run has taken over the lock in an object store.
     """
     if isinstance(folder, Remote):
         with ExitStack() as holding:
@@ -83,7 +86,7 @@ def _make(folder: Path) -> None:
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:
-    """Remove folders from the innermost on, up to one that holds something."""
+    """Remove `folders`, given from the innermost outwards, up to the first that is not empty."""
     with suppress(OSError):
         for folder in folders:
             if exists(folder):
@@ -121,7 +124,10 @@ def _locked(path: Path, what: str, *, shared: bool) -> Iterator[None]:
 
 
 def _flock(path: Path, file: int, *, shared: bool) -> None:
-    """Hold a file. Where its file system has no locks, say so, and go on without."""
+    """Lock the open `file` at `path`, or warn and go on where the file system has no locks.
+
+    Raises BlockingIOError where another process holds the lock.
+    """
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
@@ -152,7 +158,7 @@ def _leased(path: Remote, what: str, *, shared: bool) -> Iterator[None]:
     mine.take(what)
     try:
         with suppress(FileNotFoundError):
-            mine.path.stat()  # a web page that has answered in place of the store is told by that
+            mine.path.stat()  # raises UnreachableError where a web page answers for the store
         for other in [path] if shared else list(readers.walk()):
             with suppress(FileNotFoundError):  # it has just ended
                 if _is_alive(other):
@@ -211,12 +217,12 @@ class _Lease:
                 return
             except (FileExistsError, PassingError) as error:
                 found = _tagged(self.path)
-                if found and found.data == sign:  # only the answer was lost
+                if found and found.data == sign:  # it was written, and only the answer was lost
                     self._tag = found.tag
                     return
                 if isinstance(error, FileExistsError):
                     raise
-                if (found.tag if found else None) != tag:  # somebody else was faster
+                if (found.tag if found else None) != tag:  # another run has written it meanwhile
                     kind = FileExistsError if found else FileNotFoundError
                     raise kind(str(self.path)) from None
                 if not attempts.pause(error):
@@ -231,7 +237,7 @@ class _Lease:
             yield
         finally:
             self._ended.set()
-            thread.join(_BEAT)  # it may be waiting for a store that does not answer
+            thread.join(_BEAT)  # the thread may wait for a store that does not answer
 
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT):
@@ -241,8 +247,8 @@ class _Lease:
                 self.is_lost = True
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            # Perhaps the next time; who comes meanwhile may take over. A signal is not for this
-            # thread: what is tidied up after one needs the lease.
+            # Try again at the next beat; another run may take over meanwhile. A signal does not end
+            # this thread, as the lease is needed until all is tidied up.
             except (OSError, JobError, KeyboardInterrupt):
                 continue
 

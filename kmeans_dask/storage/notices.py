@@ -1,4 +1,4 @@
-"""Notices to the user while a job goes on: one line on stderr, once in every process."""
+"""Warnings to the user while a job runs: one line on stderr, once in each process."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ _said: set[str] = set()
 
 
 def notice(message: str) -> None:
-    """Say it, unless it was said before; programs that use the package catch it by `logging`."""
-    import logging  # which few jobs need
+    """Warn the user of `message`, unless this process has done so before.
+
+    The warning goes to the logger "kmeans_dask", where programs that use the package can catch it.
+    """
+    import logging  # imported here, as few jobs need it
 
     if message not in _said:
         _said.add(message)

@@ -1,8 +1,8 @@
-"""How long an object store is asked again: the one place that says so.
+"""Limits on waiting for object stores, and retries of requests that fail for a while.
 
-Whatever fails for a while, as a connection that is refused or cut, an answer that says that the
-server is busy or broken, or half of a body, is asked for again, with pauses that grow, until it
-comes or the time is over. Who waits for a request can be interrupted at any moment.
+A request fails for a while where a connection is refused or cut, where a server is busy or broken,
+or where only a part of a body comes. It is retried after growing pauses, until it succeeds or the
+time is over. A signal interrupts the wait for a request at any moment.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from kmeans_dask.watchdog import Limit, fetching
 
 T = TypeVar("T")
 
-_SLICE = 0.2  # seconds after which who waits looks for signals
+_SLICE = 0.2  # seconds between checks for signals during a wait
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long and how often, in seconds.
+    """Limits on waiting for an object store and on retries, in seconds.
 
-    outage: after something has failed first, it is tried again for as long
-    first, longest: pauses before that double from one to the other
-    farewell: the outage of what only tidies up after Ctrl-C
-    connect, silence, request: until a connection is there; in which no byte comes; of one request
-        with all its bytes
-    image: of one read of an image, where no --image-timeout is known
-    parts: of what obstore tries again by itself
-    quiet: after something has failed first, until that is said
-    answer: until a store that is asked whether it is there says so
+    outage: time of retries after a first failure
+    first, longest: pauses between attempts, which double from the first to the longest
+    farewell: time of retries for what only tidies up after a signal
+    connect: time until a connection is there
+    silence: time in which no byte comes
+    request: time of one request with all its bytes
+    image: time of one read of an image, where no `time_limit` is around it
+    quiet: time after a first failure until the user is warned of retries
+    answer: time until a store has to answer when asked whether it is there
+    parts: time of the retries that obstore makes by itself
     """
 
     outage: float = 90.0
@@ -55,7 +56,7 @@ class Patience:
     parts: float = 10.0
 
     def pauses(self) -> Iterator[float]:
-        """Without an end."""
+        """Yield the seconds of each pause, doubling from `first` up to `longest`, endlessly."""
         pause = self.first
         while True:
             yield pause
@@ -63,7 +64,7 @@ class Patience:
 
     @property
     def of_client(self) -> dict[str, Any]:
-        """The limits of requests, as obstore names them."""
+        """Return the limits of one request as client options of obstore."""
         return {
             "connect_timeout": timedelta(seconds=self.connect),
             "read_timeout": timedelta(seconds=self.silence),
@@ -72,7 +73,7 @@ class Patience:
 
     @property
     def of_parts(self) -> dict[str, Any]:
-        """How obstore itself tries again: a part of an upload, the rest of a body, a token."""
+        """Return obstore's own retry options: for parts of uploads, rests of bodies, and tokens."""
         return {
             "max_retries": 3,
             "retry_timeout": timedelta(seconds=self.parts),
@@ -89,9 +90,9 @@ PATIENCE = Patience()
 
 @contextmanager
 def images_within(seconds: float) -> Iterator[None]:
-    """Give each read of an image that time in the block, where no `time_limit` is around it.
+    """Set the seconds for each read of an image in the block, where no `time_limit` is around it.
 
-    It holds for all threads of this process, as those that read the headers of many images.
+    The setting holds for all threads of this process, such as those that read headers.
     """
     global PATIENCE
     before = PATIENCE
@@ -103,18 +104,20 @@ def images_within(seconds: float) -> Iterator[None]:
 
 
 class PassingError(UnreachableError):
-    """It may be otherwise the next time."""
+    """A request to an object store has failed, and may succeed when it is retried."""
 
 
 class TooSlowError(PassingError):
-    """Nothing, or not all, has come in the time that there was."""
+    """A request to an object store was not answered in full within its time limit."""
 
 
 class Attempts:
-    """The attempts at one thing.
+    """Attempts at one request, with the time that they have taken.
 
-    spent: seconds of all of them, and of the pauses between; failing: of those since the first
-        failure. While this process is suspended none pass.
+    spent: seconds of all attempts and of the pauses between them
+    failing: seconds of those since the first failure
+
+    The time in which this process is suspended does not count.
     """
 
     def __init__(self) -> None:
@@ -124,7 +127,10 @@ class Attempts:
         self._is_farewell = interrupts.is_interrupted()
 
     def ask(self, call: Callable[[], T], seconds: float = float("inf")) -> T:
-        """Return what `call` returns. Raises as `waited` does."""
+        """Return what `call` returns, and count the seconds that the attempt takes.
+
+        Raises TooSlowError after `seconds`, KeyboardInterrupt on a signal, and what `call` raises.
+        """
         stopwatch = Stopwatch(_SLICE)
         try:
             return waited(call, seconds, stopwatch)
@@ -132,7 +138,10 @@ class Attempts:
             self._pass(stopwatch.read())
 
     def pause(self, failure: UnreachableError) -> bool:
-        """Wait for the next attempt after a failure; False where there is time for none."""
+        """Wait before the next attempt and return True, or return False where no time is left.
+
+        Raises KeyboardInterrupt on a signal.
+        """
         self._has_failed = True
         pause = next(self._pauses)
         outage = PATIENCE.farewell if self._is_farewell else PATIENCE.outage
@@ -154,7 +163,10 @@ class Attempts:
 
 
 def persistently(ask: Callable[[], T]) -> T:
-    """What `ask` returns; where it raises PassingError it is asked again, while there is time."""
+    """Return what `ask` returns, retrying while it raises PassingError and time is left.
+
+    Raises the last PassingError when the time is over, and KeyboardInterrupt on a signal.
+    """
     attempts = Attempts()
     while True:
         try:
@@ -165,13 +177,15 @@ def persistently(ask: Callable[[], T]) -> T:
 
 
 def fetched(ask: Callable[[], T], is_there: Callable[[], bool], where: str) -> T:
-    """Return what `ask` returns of an image, within its time.
+    """Return what `ask` reads of an image, with retries, within the time limit of the image.
 
-    is_there: whether the store answers what it is asked otherwise
+    is_there: returns whether the store answers other requests
+    where: the image, as messages name it
 
-    An image that comes too slowly, or never whole, is a TimeoutError or an OSError by its name if
-    the store is there: the rest can be done. If the store is not, that is no fault of the image,
-    and takes nothing of its time.
+    Raises TimeoutError where the image comes too slowly, and OSError where it does not come whole,
+    while the store answers other requests: then other images can still be read. Where the store
+    does not answer either, retries go on, without counting against the image; in the end this
+    raises PassingError.
     """
     attempts, is_there_now = Attempts(), False
     with fetching() as known:
@@ -194,7 +208,7 @@ def fetched(ask: Callable[[], T], is_there: Callable[[], bool], where: str) -> T
             is_over = not attempts.pause(failure)
             if is_over or attempts.spent > limit.seconds:
                 was_there, is_there_now = is_there_now, _is_there(is_there)
-                if was_there and is_there_now:  # twice, as it may just have come back
+                if was_there and is_there_now:  # twice, as the store may just have come back
                     said = str(failure).removeprefix(f"{where}: ")
                     reason = f"cannot be fetched ({said}): quarantined"
                     raise OSError(errno.EIO, reason, where) from None
@@ -210,7 +224,7 @@ def _is_there(ask: Callable[[], bool]) -> bool:
 
 
 class _Call:
-    """A call in a thread of its own, which ends with the process."""
+    """Call that runs in a daemon thread of its own, with its value or its error."""
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self._call = call
@@ -222,7 +236,7 @@ class _Call:
     def _run(self) -> None:
         try:
             self.value = self._call()
-        except BaseException as error:  # it is raised where it is waited for
+        except BaseException as error:  # `waited` raises it
             self.error = error
         self.done.set()
 
@@ -230,9 +244,10 @@ class _Call:
 def waited(
     call: Callable[[], T], seconds: float = float("inf"), stopwatch: Stopwatch | None = None
 ) -> T:
-    """What `call` returns. Raises TooSlowError after `seconds`, KeyboardInterrupt on a signal.
+    """Return what `call` returns, or raise what it raises; `call` runs in a thread of its own.
 
-    Then it goes on by itself: a request cannot be called back, and has limits of its own.
+    Raises TooSlowError after `seconds`, and KeyboardInterrupt on a signal. The call itself goes on
+    then, as a request cannot be cancelled, and ends by limits of its own.
     """
     stopwatch = stopwatch or Stopwatch(_SLICE)
     is_farewell = interrupts.is_interrupted()

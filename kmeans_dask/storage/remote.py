@@ -1,11 +1,11 @@
-"""A path in an object store: S3 and what speaks like it, Google Cloud Storage, Azure.
+"""Paths in an object store: S3 and compatible stores, Google Cloud Storage, Azure.
 
 An object is written whole or not at all, by one PUT or a multipart upload that is completed last;
-there are no folders, no links and no renames. What fails for a while is tried again, as `patience`
-says. What is read is all of what was asked for, as it was at one moment, or an error: no page that
-a network puts in its place, no half and no mixture. Credentials are those that the environment
-has, in the providers' own ways: they are never part of a URL, so no store, log or message can hold
-them.
+there are no folders, no links and no renames. Requests that fail for a while are retried, by the
+limits in `patience`. Reading gives all bytes that were asked for, as they were at one moment, or
+raises: a web page that a network sends in their place, a part of the bytes, or a mixture of two
+versions is never returned. Credentials come from the environment, in the providers' own ways: they
+are never part of a URL, so that no store, log or message can hold them.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ SCHEMES = ("s3", "gs", "az")
 _HEAD = 1 << 16  # bytes that are asked for where few are wanted
 _MOST_AHEAD = 1 << 23  # where more and more are
 _WHOLE = 1 << 26  # bytes that are sent by one PUT
-_LISTED = 1000  # objects, of which a page tells
+_LISTED = 1000  # objects in one page of a listing
 _DELETED = 1000  # objects, by one request
-_BUSY = re.compile("408|429|5(?!01|05)..")  # status codes that pass
-_DIGEST = re.compile('"?([0-9a-f]{32})"?')  # a tag that may be the MD5 of the object
-_LASTING = ("credential", "certificate", "without location")  # what else does not pass, in errors
-# In errors of answers that no object store gives, unless they were cut.
+_BUSY = re.compile("408|429|5(?!01|05)..")  # status codes of failures that may pass
+_DIGEST = re.compile('"?([0-9a-f]{32})"?')  # an ETag that may be the MD5 of the object
+_LASTING = ("credential", "certificate", "without location")  # words in errors that do not pass
+# Words in errors about answers that no object store gives, unless an answer was cut off.
 _FOREIGN = ("invalid list response", "invalid DeleteObjects response", "non-partial response",
             "ETag Header missing", "Content-Range header not present")  # fmt: skip
 _CREDENTIALS = re.compile(r"https?://(169\.254\.|metadata\.google\.)\S*")
@@ -213,12 +213,15 @@ class Remote:
         for some in self._pages():
             for each in some:
                 path = Listed(self._at(each["path"]), _status(each))
-                # What some tools write for an empty folder is listed, and is no object.
+                # A marker that some tools write for an empty folder is listed, but is no object.
                 if each["size"] or Remote.is_file(self._at(each["path"])):
                     yield path
 
     def _pages(self, at_once: int | None = None) -> Iterator[Sequence[ObjectMeta]]:
-        """A listing by its pages; after one that has failed it goes on behind the last."""
+        """Yield the objects below this name, in pages of at most `at_once` objects.
+
+        After a failure the listing goes on behind the last object that was listed.
+        """
         pages: Iterator[Sequence[ObjectMeta]] | None = None
         last: str | None = None
 
@@ -247,7 +250,10 @@ class Remote:
         return self.read_with_status(size)[0]
 
     def read_with_status(self, size: int) -> tuple[bytes | None, Status]:
-        """Return what `read_at_most` does, and the status of what was read."""
+        """Return all bytes of the object, or None where it has more than `size`, and its status.
+
+        Raises FileNotFoundError where there is no object.
+        """
         name = self._named()
 
         def read(bucket: ObjectStore) -> tuple[bytes | None, Status]:
@@ -262,9 +268,9 @@ class Remote:
         return self.read_bytes().decode()
 
     def read_range(self, start: int, size: int, as_of: Status) -> bytes:
-        """Bytes from `start` on, at most `size` of them, of an image as it was.
+        """Return bytes of an image from offset `start` on, up to `size` of them, at least one.
 
-        There must be one. Raises OSError where the object is another one by now.
+        Raises OSError where the object is no longer that of the status `as_of`.
         """
         name, stop = self._named(), min(start + size, as_of.st_size)
 
@@ -282,13 +288,17 @@ class Remote:
         return self._fetch(read)
 
     def open(self, mode: Literal["rb"] = "rb") -> io.BufferedReader:
-        """An image to read, which asks for what is read of it. Raises FileNotFoundError."""
+        """Return a binary file to read an image, of which only what is read is fetched.
+
+        Raises FileNotFoundError where there is no object.
+        """
         return io.BufferedReader(_Reader(self, self.stat(), b""), _HEAD)
 
     def _get(self, bucket: ObjectStore, name: str, **options: Any) -> GetResult:
-        """An answer, whose body is still to come, and which is that of an object store.
+        """Return the answer to a GET request for an object, with its body still to be read.
 
-        All stores that are known here give a tag.
+        Raises UnreachableError where a web page answers for the store. This is checked where the
+        answer is HTML or has no ETag, as all object stores supported here send one.
         """
         found = bucket.get(name, options=options)  # type: ignore[arg-type]
         kind = found.attributes.get("Content-Type") or ""
@@ -297,24 +307,27 @@ class Remote:
         return found
 
     def _refuse_page(self, bucket: ObjectStore) -> None:
-        """Raise UnreachableError where the answer to all is a page, as of a network's login.
+        """Raise UnreachableError where any request is answered, as by the login page of a network.
 
-        Such a page is there under any name, too.
+        A random name is asked for, at which an object store has no object.
         """
         with suppress(FileNotFoundError, PermissionError), telling(self):
             bucket.head(f".kmeans-dask-{secrets.token_hex(8)}")
             raise self._page()
 
     def _whole(self, bucket: ObjectStore, found: GetResult) -> bytes:
-        """The body of an answer. Raises PassingError where it is not what its tag says."""
+        """Return the whole body of an answer.
+
+        Raises PassingError where bytes are missing, or, without TLS, do not match the ETag.
+        """
         data = bytes(found.bytes())
         if len(data) != found.meta["size"]:
             raise self._half()
         digest = _DIGEST.fullmatch(str(found.meta["e_tag"])) if self._is_plain else None
         if not digest or _md5(data) == digest[1]:
             return data
-        # The tag need be no MD5, as of objects that the store has encrypted: then what is asked
-        # for in another way is the same.
+        # The ETag is not always an MD5, for example not of objects that the store has encrypted:
+        # then the bytes are right if they come the same when fetched in two parts.
         middle = len(data) // 2
         parts = ((0, middle), (middle, len(data)))
         again = b"".join(
@@ -342,10 +355,10 @@ class Remote:
         return self.write_bytes(text.encode())
 
     def create(self, data: bytes) -> str:
-        """Write an object that is not there; returns the tag of what it is now.
+        """Write an object that does not exist yet, and return its ETag.
 
-        Raises FileExistsError where there is one. It is tried once: after a PassingError nobody
-        knows whether it is there.
+        Raises FileExistsError where it exists, and UsageError where the bucket does not. There are
+        no retries: after a PassingError the object may have been written, or not.
         """
         try:
             return self._put(data, "create")
@@ -353,10 +366,10 @@ class Remote:
             raise self._no_bucket() from None
 
     def exchange(self, data: bytes, tag: str) -> str:
-        """Write the object where it still is what had `tag`; returns the new tag.
+        """Overwrite the object if its ETag still is `tag`, and return its new ETag.
 
-        Raises FileExistsError where it is another one, FileNotFoundError where there is none. It
-        is tried once, as by `create`.
+        Raises FileExistsError where it has another ETag, and FileNotFoundError where there is no
+        object. There are no retries: after a PassingError it may have been written, or not.
         """
         return self._put(data, {"e_tag": tag})
 
@@ -381,7 +394,7 @@ class Remote:
         name = self._named()
         if not missing_ok:
             self.stat()
-        with suppress(FileNotFoundError):  # some stores tell; and it may have been the last attempt
+        with suppress(FileNotFoundError):  # some stores raise it; or a failed attempt deleted it
             self._ask(lambda bucket: bucket.delete(name))
 
     def remove_all(self, first: str | None = None) -> None:
@@ -397,7 +410,7 @@ class Remote:
     def _delete(self, keys: Sequence[str]) -> None:
         try:
             self._ask(lambda bucket: bucket.delete(keys))
-        except FileNotFoundError:  # as above, of one of them: the others may be left
+        except FileNotFoundError:  # one of them is missing: the others may still be there
             for key in keys:
                 self._at(key).unlink(missing_ok=True)
 
@@ -414,7 +427,7 @@ class Remote:
 
     @property
     def bucket(self) -> Remote:
-        """All of its bucket."""
+        """Return the path of the whole bucket."""
         return self._at("")
 
     def _no_bucket(self) -> UsageError:
@@ -430,7 +443,7 @@ class Remote:
 
     @property
     def _is_plain(self) -> bool:
-        """Whether it is reached without TLS, which would notice a byte that changes on the way."""
+        """Return whether the store is reached without TLS, which would detect changed bytes."""
         return self._bucket.startswith("s3://") and _endpoint().startswith("http://")
 
     def _page(self) -> UnreachableError:
@@ -443,7 +456,7 @@ class Remote:
         return PassingError(f"{self}: the object store does not send all of it")
 
     def _ask(self, ask: Callable[[ObjectStore], T]) -> T:
-        """What `ask` returns of the bucket, as often as it takes. Raises what `telling` does."""
+        """Return what `ask` returns of the bucket, with retries. Raises what `telling` raises."""
         bucket = _bucket(self._bucket)
 
         def once() -> T:
@@ -453,7 +466,7 @@ class Remote:
         return persistently(once)
 
     def _fetch(self, ask: Callable[[ObjectStore], T]) -> T:
-        """Return what `ask` returns of an image, which has a time limit of its own."""
+        """Return what `ask` reads of an image, with retries within the time limit of the image."""
         bucket = _bucket(self._bucket)
 
         def once() -> T:
@@ -469,10 +482,10 @@ class Remote:
 
 @contextmanager
 def telling(remote: Remote) -> Iterator[None]:
-    """What obstore raises inside the block is an OSError or UnreachableError of one line.
+    """Turn errors of obstore in the block into an OSError, UsageError or UnreachableError.
 
-    It is a PassingError where it may be otherwise the next time. It has no cause: a server's own
-    words can name keys.
+    Each has a message of one line about `remote`. Where a retry may succeed, the error is a
+    PassingError. The original error is dropped, as a server's own words can name keys.
     """
     from obstore import exceptions
 
@@ -547,7 +560,7 @@ class Listed(Remote):
 
     @property
     def head(self) -> bytes:
-        """Its first bytes, where they are at hand."""
+        """Return the first bytes of the object, or b"" where they have not been fetched."""
         return self._head
 
     def with_head(self) -> Listed:
@@ -627,7 +640,7 @@ def _aws_profile() -> Mapping[str, Any]:
 
 
 def _endpoint() -> str:
-    """Return the address of S3, if that is not Amazon's."""
+    """Return the URL of S3 that the environment names, or "" for that of Amazon."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
 
 
@@ -645,12 +658,15 @@ def _status(found: Mapping[str, Any] | ObjectMeta) -> Status:
 
 
 def _below(tag: str) -> int:
-    """A tag as digits below a second."""
+    """Return a checksum of an ETag, as a number of nanoseconds below one second."""
     return zlib.crc32(tag.encode()) % 10**9
 
 
 def _is_as_of(found: ObjectMeta, status: Status) -> bool:
-    """Whether an object is as it was; some stores quote tags in answers, and not in listings."""
+    """Return whether an object has the size and the ETag of the earlier `status`.
+
+    The ETag is compared with and without quotes, as some stores omit them in listings.
+    """
     tag = str(found["e_tag"])
     tags = {tag, tag.strip('"'), f'"{tag}"'}
     return found["size"] == status.st_size and status.st_mtime_ns % 10**9 in map(_below, tags)
@@ -661,7 +677,11 @@ def _changed(remote: Remote) -> OSError:
 
 
 def _failure(remote: Remote, error: Exception) -> Exception:
-    """Return what is raised of an answer that is none, or none of an object store."""
+    """Return the error to raise for an `error` of obstore, with a message of one line.
+
+    It is a PassingError where a retry may succeed. Raises UnreachableError where the error comes of
+    a web page that answers for the store.
+    """
     from obstore import exceptions
 
     text = _text(error)
@@ -695,9 +715,9 @@ def _refusals(exceptions: Any) -> tuple[type[Exception], ...]:
 
 
 def _text(error: Exception) -> str:
-    """Return what an error says, without names of objects, which may be any words.
+    """Return the message of an error without URLs, as names of objects in them can be any words.
 
-    Where it is about a machine's own server of credentials, that word is in it.
+    The URL of a machine's own server of credentials is replaced by "of credentials".
     """
     return re.sub(r"https?://\S+", "", _CREDENTIALS.sub("of credentials", str(error)))
 

@@ -1,4 +1,4 @@
-"""Places that are to be written to: what is wrong with one is said before anything is done."""
+"""Checks of the files and folders to write to, made before any work is done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from kmeans_dask.errors import UsageError
 from kmeans_dask.storage.place import Place
 
-# Of files that hold an image: who writes such a name for a folder has meant a file.
+# Suffixes of image files: a folder to be made with such a name was probably meant as a file.
 _OF_IMAGES = (
     ".apng", ".avif", ".bmp", ".dng", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2",
     ".jpe", ".jpeg", ".jpg", ".jxl", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".svg", ".tga",
@@ -20,9 +20,10 @@ _OF_IMAGES = (
 
 @contextmanager
 def beginning(what: str, else_: str = "name another folder") -> Iterator[None]:
-    """An OSError inside the block, in which writing begins, is a UsageError with the remedy.
+    """Turn an OSError inside the block, in which writing begins, into a UsageError.
 
-    what: what is written to; else_: what a user can do
+    what: name in the message of what is written to
+    else_: remedy in the message
     """
     try:
         yield
@@ -32,9 +33,11 @@ def beginning(what: str, else_: str = "name another folder") -> Iterator[None]:
 
 
 def check_folder(path: Place, what: str) -> None:
-    """Raise UsageError where `path` can name no folder, or looks as if a file was meant.
+    """Raise UsageError where `path` cannot be looked up, or is new and looks like a file.
 
-    what: the name that a user knows it by
+    what: name of the folder in messages
+
+    An existing file at `path` is not refused here.
     """
     with beginning(f"{what} {path}"):
         is_folder = path.is_dir()
@@ -46,7 +49,12 @@ def check_folder(path: Place, what: str) -> None:
 
 
 def check_file(path: Place, what: str) -> None:
-    """Raise UsageError where `path` can name no file."""
+    """Raise UsageError where `path` cannot be looked up, or is "-".
+
+    what: name of the file in messages
+
+    An existing folder at `path` is not refused here.
+    """
     with beginning(f"{what} {path}", "name another file"):
         if isinstance(path, Path):
             _stat(path)
@@ -55,17 +63,20 @@ def check_file(path: Place, what: str) -> None:
 
 
 def _stat(path: Path) -> None:
-    """Raise OSError where nothing can ever be at `path`: of a name too long, a circle of links."""
+    """Raise OSError where `path` cannot be looked up: too long a name, a loop of symbolic links."""
     with suppress(FileNotFoundError, NotADirectoryError):
         path.stat()
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything; not where nobody can tell, of which `Path.exists` raises."""
+    """Return whether `path` exists, or False where that is unknown and `Path.exists` raises."""
     return os.path.exists(path)  # noqa: PTH110
 
 
 def in_the_way(folder: Path) -> Path | None:
-    """Return the first of `folder` and its parents that is no folder."""
+    """Return the first of `folder` and its parents that is something else than a folder.
+
+    Missing ones are passed over. Return None where there is no such thing.
+    """
     there = (path for path in (folder, *folder.parents) if os.path.lexists(path))
     return next((path for path in there if not path.is_dir()), None)

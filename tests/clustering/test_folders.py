@@ -1,4 +1,4 @@
-"""Kernels are code: they are loaded from where nobody else can have put them."""
+"""Tests that kernels are loaded only from folders where no other user can have written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOBODY = 65534
 
 @pytest.fixture(autouse=True)
 def _ask_again() -> Iterator[None]:
-    """Folders are looked at once in a process."""
+    """Forget which folders were found to be private, before and after each test."""
     folders._made.cache_clear()
     yield
     folders._made.cache_clear()
@@ -32,7 +32,7 @@ def _ask_again() -> Iterator[None]:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that numba is told of, and no other is fit to be used."""
+    """Return the cache folder that numba is told of, the only one where kernels may be kept."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.delenv("KMEANS_DASK_KERNELS", raising=False)
@@ -46,25 +46,25 @@ def double(x: int) -> int:
 
 
 def fresh() -> Kernel:
-    """A kernel of a process that has just begun."""
+    """Return a kernel as a new process has it, neither loaded nor compiled."""
     return jit(double)
 
 
 def counts(kernel: Kernel) -> tuple[int, int]:
-    """How often it was loaded, and compiled."""
+    """Return how often a kernel was loaded from the cache, and how often it was compiled."""
     stats = kernel.dispatcher.stats
     return sum(stats.cache_hits.values()), sum(stats.cache_misses.values())
 
 
 def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make it another user's."""
+    """Make `path` belong to another user, or let this process act as another user."""
     if os.geteuid() == 0:
         os.lchown(path, NOBODY, -1)
-    else:  # then we are somebody else, to whom all else belongs as well
+    else:  # without root, this process acts as a user who owns none of the folders
         monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
 
 
-# -- which folders
+# -- which folders are private
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o555])
@@ -122,7 +122,7 @@ def test_the_home_counts_and_what_is_above_it_does_not(
     assert not is_private(own)
 
 
-# -- which of them is taken
+# -- which folder is taken
 
 
 def test_the_cache_that_numba_is_told_of_is_made_for_us_alone(cache: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_cache_that_hangs_on_the_current_folder_is_none(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     source = tmp_path / "source.py"
-    (tmp_path / "__pycache__").touch()  # so it is not this that is taken
+    (tmp_path / "__pycache__").touch()  # a file in its place, so that this folder is not taken
     source.touch()
     assert kernel_folder(source)
     folders._made.cache_clear()
@@ -200,7 +200,7 @@ def test_that_of_an_image_serves_where_there_is_no_other(
     assert tree(tmp_path / "image") == kept
 
 
-# -- which files
+# -- which files are read
 
 
 def as_it_is(_: Path) -> None:
@@ -255,7 +255,7 @@ def test_a_file_that_others_could_have_written_is_not_read_and_written_over(
 
 
 def test_a_crafted_file_of_our_own_would_be_run(cache: Path, tmp_path: Path) -> None:
-    """So the test above tells something; and what we have written ourselves is trusted."""
+    """Check that files of this user are trusted, so that the test above could fail."""
     kernel = fresh()
     folder = kernel_folder(Path(__file__))
     assert folder
@@ -293,7 +293,7 @@ def test_a_kernel_that_cannot_be_kept_is_as_good(
     assert not list(cache.glob("*/*.nb?"))
 
 
-# -- what an image brings
+# -- kernels that a container image brings
 
 
 @pytest.mark.parametrize("state", ["sound", "writable", "link", "relative"])
@@ -332,7 +332,7 @@ def test_kernels_that_others_could_have_written_are_not_brought(
 def test_numba_looks_for_no_file_when_it_compiles(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though others have imported it in this process; what they said in the environment counts."""
+    """Check that only the environment counts, even where numba was imported with a file before."""
     import_numba()
     config: Any = numba.core.config
     monkeypatch.chdir(tmp_path)
@@ -350,7 +350,7 @@ def test_numba_looks_for_no_file_when_it_compiles(
 def test_numba_may_be_told_otherwise_in_the_environment(
     name: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kernels are kept where we choose, or there are none."""
+    """Check that numba's settings do not move kernels, and that none are kept without the JIT."""
     monkeypatch.setenv(name, "1" if name == "NUMBA_DISABLE_JIT" else "none.Such")
     config: Any = numba.core.config
     try:

@@ -18,7 +18,7 @@ from tests.command import run_here
 ROOT = Path(kmeans_dask.__file__).parents[1]
 BIN = Path(sys.executable).parent
 _UNSET = ("DASK_SCHEDULER_ADDRESS", "DASK_KMEANS__TRUSTED_NETWORK")
-PATIENCE = 600  # seconds, by when anything has come about or never will
+PATIENCE = 600  # seconds, after which a test stops waiting and fails
 
 
 def environment(*paths: Path | str, **more: str) -> dict[str, str]:
@@ -89,7 +89,7 @@ class Cluster:
         until(self.is_named, "the scheduler file")
 
     def kill_scheduler(self) -> None:
-        """End it without a word to anybody."""
+        """Kill the scheduler, which can tell neither workers nor clients, and remove its file."""
         assert self._scheduler
         self._scheduler.kill()
         self._scheduler.wait()
@@ -135,7 +135,7 @@ def open_cluster(folder: Path) -> Iterator[Cluster]:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    process.send_signal(signal.SIGCONT)  # it may have been stopped
+    process.send_signal(signal.SIGCONT)  # a suspended process would not end
     try:
         process.wait(10)
     except subprocess.TimeoutExpired:

@@ -156,7 +156,7 @@ def test_a_job_that_is_queued_again_goes_on_to_the_same_bytes(
     assert "interrupted; what is done is kept" in log_of(place)
     assert not list(place.glob("kmeans-dask-*"))
     assert "Restarts=1 " in asked(env, "scontrol", "show", "job", number)
-    # The node has revoked what it was given for the job until then, to the second.
+    # The node has revoked all credentials of the job that were issued up to this second.
     until(lambda: is_idle(env), "the end of the first run on its node")
     revoked = int(time.time())
     until(lambda: time.time() >= revoked + 2, "the next second")

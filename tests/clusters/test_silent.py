@@ -1,4 +1,4 @@
-"""Workers, jobs and schedulers that stand still or begin anew while a job runs."""
+"""Tests of workers, jobs and schedulers that stand still or are restarted while a job runs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.clusters.processes import KMEANS, PATIENCE, Cluster, run, until
 from tests.clusters.tasks import hold, leave
 from tests.command import tree
 
-SHORT = 8  # seconds of --timeout, after which a worker is missed
+SHORT = 8  # seconds of --timeout, after which a silent worker is given up
 LOST = "the connection to the scheduler is lost: is it still running?"
 OUT_OF_WORKERS = "do they hang, or are they suspended?"
 
 
 def begin(cluster: Cluster, many: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
-    """A job at work."""
+    """Start a job, and return its process when the first image is ingested."""
     words: list[str | Path] = [*KMEANS, "compress", many, out, *WORDS, *more]
     job = cluster.start([*words, "--scheduler-file", cluster.file], log="job.log")
     until(lambda: n_ingested(out) > 0, "the first image")
@@ -30,7 +30,7 @@ def begin(cluster: Cluster, many: Path, out: Path, *more: str) -> subprocess.Pop
 
 
 def last_line(cluster: Cluster, job: subprocess.Popen[bytes]) -> str:
-    """What a job says that breaks off: one line of ours, and none of Dask's."""
+    """Return the last line of a job that failed, the only one that begins with our name."""
     said = cluster.log_of(job).decode()
     assert "Traceback" not in said, said
     lines = [line for line in said.splitlines() if line.startswith("kmeans-dask: ")]
@@ -50,7 +50,7 @@ def test_a_worker_that_stands_still_loses_its_work_to_others(
     assert tree(tmp_path / "out") == alone
     assert still.poll() is None
     still.send_signal(signal.SIGCONT)
-    assert still.wait(PATIENCE) == 0  # it is told that it is not wanted any more
+    assert still.wait(PATIENCE) == 0  # the worker learns that it was given up, and ends
 
 
 def test_a_worker_that_stands_still_before_a_job_holds_up_nobody(
@@ -79,7 +79,7 @@ def test_a_job_whose_workers_all_stand_still_ends_and_names_them(
     for each in workers:
         each.send_signal(signal.SIGCONT)
     there = ("--scheduler-file", lonely.file)
-    run("compress", many, tmp_path / "out", *WORDS, *there, "--resume")  # they serve again
+    run("compress", many, tmp_path / "out", *WORDS, *there, "--resume")  # they work again
     assert tree(tmp_path / "out") == alone
 
 
@@ -116,7 +116,7 @@ def test_a_job_that_is_suspended_alone_goes_on(
 
 
 def restarted_process(cluster: Cluster) -> None:
-    """Another scheduler at the same address."""
+    """Kill the scheduler, and start another one at its address."""
     address = cluster.address
     cluster.kill_scheduler()
     cluster.start_scheduler("--port", address.rpartition(":")[2])
@@ -150,7 +150,7 @@ def test_a_job_whose_scheduler_is_gone_or_begins_anew_ends_in_one_line(
 ) -> None:
     worker = lonely.start_worker()
     job = begin(lonely, many, tmp_path / "out", "--timeout", str(SHORT))
-    worker.send_signal(signal.SIGSTOP)  # so that the job cannot end before
+    worker.send_signal(signal.SIGSTOP)  # so that the job cannot end before the restart
     restart(lonely)
     assert job.wait(PATIENCE) == 3
     assert what in last_line(lonely, job)

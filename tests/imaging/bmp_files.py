@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-RAW, RLE8, RLE4, MASKS = 0, 1, 2, 3  # compressions
-_SIZES = {1: 12, 3: 40, 4: 108, 5: 124}  # of headers, by version; the first is OS/2's
+RAW, RLE8, RLE4, MASKS = 0, 1, 2, 3  # compression methods
+_SIZES = {1: 12, 3: 40, 4: 108, 5: 124}  # bytes of a header, by version; version 1 is that of OS/2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bmp:
-    """An image.
+    """A BMP file.
 
     values: (h, w) palette indices or whole pixels, of `bits` each
-    colors: (n, 3) a palette
-    masks: of red, green, blue and alpha, where the file has any
-    profile: of version 5
-    head: what else stands in a header of version 4 or 5, 52 bytes, from the colour space on
+    colors: (n, 3) uint8, the palette
+    masks: bit masks of red, green, blue and alpha; empty where the file has none
+    profile: an ICC profile, for version 5
+    head: the rest of a header of version 4 or 5, 52 bytes, from the colour space on
     """
 
     values: NDArray[Any]
@@ -71,7 +71,7 @@ class Bmp:
         return b"BM" + struct.pack("<IHHI", 14 + len(whole), 0, 0, start) + whole
 
     def _row(self, row: NDArray[Any]) -> bytes:
-        if self.compression == RLE8:  # a run for each pixel, then what stands for itself
+        if self.compression == RLE8:  # a run for each pixel, then four stored plainly
             runs = b"".join(bytes((1, each)) for each in row[:-4].tolist())
             return runs + b"\0\4" + bytes(row[-4:].tolist()) + b"\0\0"
         if self.compression == RLE4:

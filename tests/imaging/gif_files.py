@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Gif:
-    """A file of one frame.
+    """A GIF file of one frame.
 
     values: (h, w) palette indices of the frame
-    colors: (2, 4, ... or 256, 3) of the whole file, and of the frame, which has precedence
-    canvas: width and height; the frame's where it is not said
+    colors: (2, 4, ... or 256, 3) uint8, the palette of the whole file
+    local: the palette of the frame, which has precedence over `colors`
+    canvas: width and height; by default those of the frame
     place: left and top of the frame
     """
 
@@ -47,7 +48,7 @@ class Gif:
         return data + _lzw(rows.tobytes()) + b";"
 
     def picture(self) -> NDArray[np.float64]:
-        """(h, w, 4): what lies outside the frame, and what is transparent, is clear."""
+        """Return the picture, (h, w, 4) float64, all 0 outside the frame and at `transparent`."""
         height, width = self.values.shape
         right, bottom = self.canvas or (width, height)
         right, bottom = max(right, self.place[0] + width), max(bottom, self.place[1] + height)
@@ -67,7 +68,7 @@ def _exponent(colors: NDArray[np.uint8]) -> int:
 
 
 def _lzw(indices: bytes) -> bytes:
-    """In blocks, of codes of 9 bits, all of them literal: the table is cleared before it grows."""
+    """Return LZW data in blocks: indices as codes of 9 bits, the table cleared before they grow."""
     codes = []
     for at, index in enumerate(indices):
         if at % 250 == 0:

@@ -31,12 +31,12 @@ def box(kind: bytes, content: bytes = b"") -> bytes:
 
 
 def repeated(before: bytes, part: bytes, after: bytes, size: int) -> bytes:
-    """Of about `size` bytes."""
+    """Return `before`, `part` repeated up to about `size` bytes but at least once, and `after`."""
     return before + part * max(1, size // len(part)) + after
 
 
 def files(size: int) -> Iterator[tuple[str, bytes]]:
-    """Names and contents, of about `size` bytes each."""
+    """Yield names and contents of hostile files, of about `size` bytes each."""
     jpeg, png, gif, webp = saved("JPEG"), saved("PNG"), saved("GIF", "P"), saved("WEBP")
     for name, part in JPEG_PARTS.items():
         yield f"{name}.jpg", repeated(jpeg[:2], part, jpeg[2:], size)
@@ -93,7 +93,7 @@ GIF_PARTS = {
 
 
 def directories(n: int) -> bytes:
-    """A TIFF of n pages."""
+    """Return a TIFF file of `n` pages, which say their size and nothing else."""
     entries = b"".join(struct.pack("<HHII", tag, 3, 1, 8) for tag in (256, 257))
     size = 2 + len(entries) + 4
     pages = [
@@ -104,7 +104,7 @@ def directories(n: int) -> bytes:
 
 
 def one_tag(size: int) -> bytes:
-    """A TIFF with a tag of so many bytes."""
+    """Return a TIFF file with a tag whose values take `size` bytes."""
     tags = ((256, 3, 1, 8), (257, 3, 1, 8), (273, 4, size // 4, 64))
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     head = b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", 3) + entries + bytes(4)
@@ -112,7 +112,7 @@ def one_tag(size: int) -> bytes:
 
 
 def mutations(content: bytes, n: int, seed: int) -> Iterator[bytes]:
-    """The content with bytes changed, cut out, or said again."""
+    """Yield `n` copies of `content` with bytes changed, removed or repeated."""
     random = np.random.default_rng(seed)
     changes: tuple[Callable[[bytearray, int], None], ...] = (
         lambda data, at: data.__setitem__(at, int(random.integers(256))),
@@ -126,7 +126,7 @@ def mutations(content: bytes, n: int, seed: int) -> Iterator[bytes]:
         data = bytearray(content)
         for _ in range(int(random.integers(1, 5))):
             if data:
-                # mostly in the header
+                # mostly within the first 200 bytes, where the header is
                 at = int(random.integers(min(len(data), 200 if random.random() < 0.7 else 1 << 20)))
                 changes[int(random.integers(len(changes)))](data, at)
         yield bytes(data)

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 SRGB, GREY, SYCC, CMYK = 16, 17, 18, 12  # enumerated colour spaces
-COLOR, ALPHA, PREMULTIPLIED, UNSAID = 0, 1, 2, 65535  # types of channels
+COLOR, ALPHA, PREMULTIPLIED, UNSAID = 0, 1, 2, 65535  # channel types
 
 
 def codestream(values: NDArray[Any], bits: int, *, reversible: bool = True) -> bytes:
-    """(h, w, channels), or (h, w), without any box."""
+    """Return values, (h, w, channels) or (h, w), as a codestream without boxes."""
     level = {"reversible": True} if reversible else {"level": 60, "reversible": False}
     kind = np.uint8 if bits <= 8 else np.uint16
     whole = values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
@@ -38,10 +38,10 @@ def boxed(
     channels: Sequence[tuple[int, int, int]] = (),
     palette: NDArray[Any] | None = None,
 ) -> bytes:
-    """A JP2 file of a codestream.
+    """Return a JP2 file of a codestream.
 
-    channels: number, type, and of which colour, counted from 1; nothing said where empty
-    palette: (entries, 3), which its single component picks from
+    channels: number and type of each channel, and its colour, counted from 1; empty for no `cdef`
+    palette: (entries, 3 or 4), for a codestream of one component, which holds indices
     """
     height, width, n, bits = _size_of(content)
     header = _box(b"ihdr", struct.pack(">IIHBBBB", height, width, n, bits, 7, 0, 0))
@@ -69,7 +69,7 @@ def boxed(
 
 
 def with_alpha(n: int, kind: int = ALPHA) -> list[tuple[int, int, int]]:
-    """Channels of which the last one is alpha."""
+    """Return `n` channel definitions for `boxed`: colours, and last an alpha of type `kind`."""
     return [*((i, COLOR, i + 1) for i in range(n - 1)), (n - 1, kind, 0)]
 
 

@@ -1,7 +1,7 @@
-"""Files of every layout that is claimed, each with the picture that it must be decoded to.
+"""Files of every supported layout, each with the picture that it must be decoded to.
 
-A file's picture is known twice: from the samples that it was made of, by plain arithmetic, and from
-a decoder that shares no code with ours. Both are held to ours.
+The picture of a file is known twice: by plain arithmetic, from the samples that the file was made
+of, and by a decoder that shares no code with ours. Both are compared with what we decode.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from kmeans_dask.imaging.decode import decode
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
-Judge = Callable[[bytes], "NDArray[Any]"]  # a file to (h, w, 4), straight alpha, 0 to 255
+Judge = Callable[[bytes], "NDArray[Any]"]  # from a file to (h, w, 4), straight alpha, 0 to 255
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A file and what is right.
+    """A file, and the picture that it must be decoded to or the reason to refuse it.
 
-    pixels: (h, w, 4), straight alpha, levels that need not be whole; None where only a judge knows
-    refusal: words of the reason for which it is refused
-    tolerance: levels by which ours may be off, in colours and in alphas
-    unjudged: why no independent decoder reads it rightly
+    pixels: (h, w, 4), straight alpha, 0 to 255, not rounded; None where only a decoder knows them
+    refusal: words of the reason to refuse the file; empty where it must be decoded
+    tolerance: levels by which decoded colours and alphas may be off
+    unjudged: why no independent decoder reads the file rightly; empty where one does
     """
 
     name: str
@@ -42,7 +42,7 @@ class Case:
 
 
 def pixels_of(path: Path) -> Pixels:
-    """(h, w, 4), as we decode the file."""
+    """Return the picture of a file as we decode it, (h, w, 4) uint8."""
     decoded = decode(path)
     band = decoded.whole()
     alphas = np.full(len(band.pixels), 255, np.uint8) if band.alphas is None else band.alphas
@@ -50,7 +50,7 @@ def pixels_of(path: Path) -> Pixels:
 
 
 def mismatches(cases: Iterable[Case], folder: Path, judge: Judge | None = None) -> list[str]:
-    """What is wrong of each case, all of them at once."""
+    """Return a line for each case that is decoded, judged or refused wrongly."""
     wrong = []
     path = folder / "image"
     for case in cases:
@@ -78,7 +78,10 @@ def _mismatch(case: Case, path: Path, judge: Judge | None) -> str:
 
 
 def difference(found: Pixels, wanted: NDArray[Any], tolerance: float) -> str:
-    """How two pictures differ, if they do. Nobody sees the colours of what is clear."""
+    """Return how two pictures differ, or "" where they agree within `tolerance` levels.
+
+    Colours of pixels that are transparent in one of the pictures are not compared.
+    """
     if found.shape != wanted.shape:
         return f"has shape {found.shape} and not {wanted.shape}"
     off = np.abs(found.astype(float) - wanted.astype(float))
@@ -93,27 +96,31 @@ def difference(found: Pixels, wanted: NDArray[Any], tolerance: float) -> str:
 
 
 def in_srgb(colors: NDArray[Any], alphas: NDArray[Any] | None, full: int) -> Floats:
-    """(h, w, 1 or 3) samples up to `full`, and alphas (h, w), to (h, w, 4) levels, not rounded."""
+    """Return samples and alphas of 0 to `full` as levels of 0 to 255, (h, w, 4), not rounded.
+
+    colors: (h, w, 1 or 3), grey or RGB
+    alphas: (h, w); None for an opaque picture
+    """
     rgb = np.broadcast_to(colors / full * 255, (*colors.shape[:2], 3))
     clear = np.full(colors.shape[:2], 255.0) if alphas is None else alphas / full * 255
     return np.dstack([rgb, clear])
 
 
 def of_inks(inks: NDArray[Any], full: int) -> Floats:
-    """(h, w, 4) to (h, w, 3): each ink, and black over it, takes its part of the light."""
+    """Return CMYK, (h, w, 4), as RGB, (h, w, 3): each ink, and black over it, absorbs light."""
     light: Floats = full - inks.astype(np.float64)
     found: Floats = light[..., :3] * light[..., 3:] / full
     return found
 
 
 def straight(colors: NDArray[Any], alphas: NDArray[Any], full: int) -> Floats:
-    """(h, w, n) that are multiplied by alphas (h, w), no more."""
+    """Return premultiplied colours (h, w, n) divided by their alphas (h, w), rounded."""
     divided: Floats = np.rint(colors.astype(float) * full / np.maximum(alphas, 1.0)[..., None])
     return np.minimum(full, divided)
 
 
 def ramps(channels: int, bits: int, size: tuple[int, int] = (20, 37)) -> NDArray[np.uint16]:
-    """(h, w, channels): every channel of its own, from 0 to full scale."""
+    """Return ramps from 0 to full scale, (h, w, channels) uint16, different in each channel."""
     y, x = np.mgrid[: size[0], : size[1]]
     full = (1 << bits) - 1
     planes = []
@@ -126,14 +133,14 @@ def ramps(channels: int, bits: int, size: tuple[int, int] = (20, 37)) -> NDArray
 
 
 def slopes(channels: int, size: tuple[int, int] = (48, 64)) -> Pixels:
-    """(h, w, channels): so gentle that colours of half the resolution change them little."""
+    """Return slopes, (h, w, channels) uint8, which change little at half the resolution."""
     y, x = np.mgrid[: size[0], : size[1]]
     planes = [60 + x * 2 + y, 200 - x - y * 2, 40 + x + y * 3, 255 - x * 3]
     return np.ascontiguousarray(np.dstack(planes)[..., :channels]).astype(np.uint8)
 
 
 def blocks(channels: int, size: tuple[int, int] = (48, 64), side: int = 16) -> Pixels:
-    """(h, w, channels): large squares of one colour each, which lossy codecs keep well."""
+    """Return squares of one colour each, (h, w, channels) uint8, which lossy codecs keep well."""
     rng = np.random.default_rng(3)
     few = rng.integers(16, 240, (size[0] // side + 1, size[1] // side + 1, channels))
     whole = few.repeat(side, axis=0).repeat(side, axis=1)
@@ -141,8 +148,8 @@ def blocks(channels: int, size: tuple[int, int] = (48, 64), side: int = 16) -> P
 
 
 def by_vips(content: bytes) -> Floats:
-    """(h, w, 4), as libvips has the file, upright; profiles are not applied."""
-    pyvips.cache_set_max(0)  # else a buffer at the same place is taken for the same file
+    """Return the file as libvips decodes it, (h, w, 4), upright, without applying profiles."""
+    pyvips.cache_set_max(0)  # a new buffer at an old address would count as the old file
     image = pyvips.Image.new_from_buffer(content, "").autorot()
     values = image.numpy().reshape(image.height, image.width, image.bands)
     if image.interpretation == "cmyk":
@@ -155,5 +162,5 @@ def by_vips(content: bytes) -> Floats:
 
 
 def report(wrong: Sequence[str], of: int) -> str:
-    """All that is wrong, to be shown where a test fails."""
+    """Return all mismatches, and the number of cases, as the message of a failed test."""
     return f"{len(wrong)} of {of}:\n" + "\n".join(wrong)

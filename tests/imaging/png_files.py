@@ -21,7 +21,7 @@ DEPTHS = {
     RGB_ALPHA: (8, 16),
 }
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
-_ADAM7 = (*_PASSES, (0, 1, 1, 2))  # left, top, and steps to the right and down
+_ADAM7 = (*_PASSES, (0, 1, 1, 2))  # left, top, and steps to the right and down, of each pass
 SRGB_LIGHTS = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 ADOBE_LIGHTS = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 Chunk = tuple[bytes, bytes]
@@ -29,10 +29,10 @@ Chunk = tuple[bytes, bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class Png:
-    """An image.
+    """A PNG file.
 
-    values: (h, w, channels), of `bits` each
-    chunks: between header and pixels
+    values: (h, w, channels) samples of `bits` each
+    chunks: all chunks between the header and the pixels
     """
 
     values: NDArray[Any]

@@ -1,4 +1,4 @@
-"""Kinds of files that once came out wrong: made here, and where they lie beside the checkout."""
+"""Tests of kinds of files that were once decoded wrongly: made here, or in ../shared/cases."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_linear_profiles_are_not_skipped_for_their_names(tmp_path: Path) -> None
     data = make_profile(SRGB_PRIMARIES, Curve(1))
     for values, kind in ((rgb, 2), (rgb[..., :1], GREY)):
         content = Png(values=values, kind=kind, chunks=[profile(data)]).encode()
-        named = content.replace(b"profile\0\0", b"sRGB-g1\0\0")  # its CRC is not looked at
+        named = content.replace(b"profile\0\0", b"sRGB-g1\0\0")  # its CRC is mended below
         expected = shown(values, 255, SRGB_PRIMARIES, 1)
         for each in (content, _with_checksums(named)):
             assert np.abs(found(tmp_path, each)[..., :3] - expected).max() <= 2
@@ -233,7 +233,7 @@ def test_tags_of_the_cases(cases: Path) -> None:
     plain = pixels_of(cases / "gama-plain.png")[..., :3].astype(int)
     linear = pixels_of(cases / "gama-linear-gama1.png")[..., :3]
     off = np.abs(linear - plain)
-    assert off[plain >= 60].max() <= 2  # 8 bits of linear light hold few of the dark levels
+    assert off[plain >= 60].max() <= 2  # 8 bits of linear light tell few dark levels apart
     assert off.mean() <= 1
     for name in ("gama-adobergb-chrm.png", "gama-cicp-p3.png"):
         assert spread(pixels_of(cases / name)[..., :3].astype(int)) > spread(plain)

@@ -14,11 +14,11 @@ from tests.imaging.test_matrix_png import P3
 
 SRGB = make_profile(SRGB_PRIMARIES, SRGB_CURVE)
 LINEAR = make_profile(SRGB_PRIMARIES, Curve(1))
-NEARLY = make_profile(SRGB_PRIMARIES, Curve(2.2))  # up to six levels off in the darks
+NEARLY = make_profile(SRGB_PRIMARIES, Curve(2.2))  # up to six dark levels off from sRGB
 
 
 def named(profile: bytes, name: bytes) -> bytes:
-    """The same profile with a description that says what it is called."""
+    """Return `profile` with one more tag, a description that says `name`."""
     text = b"desc" + bytes(4) + struct.pack(">I", len(name) + 1) + name + bytes(79)
     (n,) = struct.unpack_from(">I", profile, 128)
     end = 132 + 12 * n

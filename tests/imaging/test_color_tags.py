@@ -32,7 +32,7 @@ def of_png(*points: int, **info: object) -> bytes | None:
 
 
 def test_the_most_exact_word_wins() -> None:
-    """The third edition of PNG, 4.3: cICP, iCCP, sRGB, then cHRM and gAMA."""
+    """Check precedence (PNG, third edition, 4.3): cICP, iCCP, sRGB, then cHRM and gAMA."""
     p3 = make_profile(P3, SRGB_CURVE)
     assert of_png(12, 13, icc_profile=b"embedded", srgb=0, gamma=1.0) == p3
     assert of_png(icc_profile=b"embedded", srgb=0, gamma=1.0) == b"embedded"

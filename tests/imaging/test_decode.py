@@ -933,7 +933,7 @@ def test_what_is_no_image_in_a_named_format_is_refused(
     assert wanted in refusal(path)
     with pytest.raises(ImageError) as caught:
         read_header(path)
-    # only what is called an image has failed to be one
+    # a file counts as an image that failed only where its name is that of an image
     assert isinstance(caught.value, NoImageError) == name.endswith(".svg")
 
 

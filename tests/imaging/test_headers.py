@@ -1,4 +1,4 @@
-"""What headers tell: whether samples may be labels, and how much memory decoding takes."""
+"""Tests of what headers tell: whether samples may be labels, and the memory for decoding."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_the_size_of_a_profile_is_in_it() -> None:
 @pytest.mark.parametrize(
     "primaries",
     [
-        Primaries((0.31, 0.33), (0.3, 0.3), (0.4, 0.4), (0.5, 0.5)),  # on a line
+        Primaries((0.31, 0.33), (0.3, 0.3), (0.4, 0.4), (0.5, 0.5)),  # all on one line
         Primaries((0.31, 0.0), (0.64, 0.33), (0.30, 0.60), (0.15, 0.06)),
         Primaries((0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)),
         Primaries((float("nan"), 0.3), (0.64, 0.33), (0.30, 0.60), (0.15, 0.06)),

@@ -1,4 +1,4 @@
-"""Files that end, hold up or fill the process that looks at them cost that process, by name."""
+"""Tests that a file which ends, hangs or fills its inspector costs no more than that process."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_job_that_was_suspended_has_not_waited_so_long_for_its_inspector(
 
 @pytest.fixture
 def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A module that processes of ours load first: images of some names end, or hang, them."""
+    """Return a folder, and let images of some names end, hang or fill new inspectors."""
     (tmp_path / "path").mkdir()
     (tmp_path / "path" / "sitecustomize.py").write_text(
         textwrap.dedent(
@@ -125,18 +125,18 @@ def test_who_ends_the_process_is_named_and_the_others_are_looked_at(
 
 
 def test_who_takes_too_long_is_named(killing: Path, inspector: Inspector, chaos: bool) -> None:
-    """By the clock, or by the processor's; what is good has all the time that it needs."""
+    """Check the limits of elapsed and of processor time, and that a sound image reaches neither."""
     hang, spin, good = draw(killing, "hang.png", "spin.png", "good.png")
     assert "longer than 1 s" in (
         inspector.ask_one(Question("header", hang, seconds=1)).reason or ""
     )
-    if chaos:  # it takes as long
+    if chaos:  # this takes 10 s
         assert "10 s of a processor" in (inspector.ask_one(Question("header", spin)).reason or "")
     assert inspector.ask_one(Question("header", good)).size == (3, 10)
 
 
 def test_killers_are_those_whose_decoding_ends_the_process(killing: Path) -> None:
-    module._inspector.close()  # one that was started without the patch
+    module._inspector.close()  # the running inspector was started without the patch
     paths = draw(killing, "a.png", "crash.png")
     paths.append(put(killing, "damaged.png", saved("PNG")[:60]))
     found = find_killers(paths, DecodeSettings())
@@ -176,7 +176,7 @@ def test_a_question_is_the_same_on_the_other_side() -> None:
 
 
 def sentence(answer: Answer) -> None:
-    """An answer is a size, or a reason in words of ours."""
+    """Check that an answer has a size, or a reason in our own words."""
     if answer.size is None:
         assert answer.reason
         foreign = ("PIL", "cannot identify", "Errno", "error", "object", "argument", "unpack")
@@ -209,7 +209,7 @@ def test_mutated_files_are_decoded_or_refused_in_words_of_ours(
 
 
 def peak(pid: int) -> int:
-    """The largest resident size that a process has had, in bytes; 0 where nobody can say."""
+    """Return the peak resident size of a process in bytes, or 0 where /proc does not tell."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

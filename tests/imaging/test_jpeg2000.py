@@ -67,7 +67,7 @@ def test_inks_are_told_by_their_profile() -> None:
 
 
 def test_a_profile_is_left_to_us() -> None:
-    """What imagecodecs decodes would have gone through it once, and then through it again."""
+    """Check that imagecodecs does not apply a profile, which would then be applied twice."""
     content = boxed(RGB, profile=make_profile(SRGB_PRIMARIES, Curve(1)))
     samples = read_odd_jpeg2000(content, header_of(content))
     np.testing.assert_array_equal(samples.values, ramps(3, 12))

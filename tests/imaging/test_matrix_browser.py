@@ -1,4 +1,4 @@
-"""Colours, and what a GIF does not cover, are as Chromium shows them."""
+"""Tests that colours, and the area outside the frame of a GIF, are decoded as by Chromium."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def checked(cases: list[Case], folder: Path, judge: Judge, n: int) -> None:
 
 
 def test_color_tags_of_png(tmp_path: Path, by_chromium: Judge) -> None:
-    """Of 8 bits: those of 16 Chromium brings to fewer before it converts them."""
+    """Check 8 bits only: Chromium reduces samples of 16 bits before it converts their colours."""
     cases = [
         Case(
             name=f"{name}, kind {kind}",

@@ -1,7 +1,8 @@
-"""Every kind of JPEG 2000 that is claimed is decoded as its samples say.
+"""Tests that every supported kind of JPEG 2000 is decoded as its samples say.
 
-libvips as it is installed does not read it, and no other decoder than OpenJPEG is at hand: what
-its codestreams hold is known, as they lose nothing; those that do are held to the other binding.
+The installed libvips does not read JPEG 2000, and all decoders at hand use OpenJPEG. Lossless
+codestreams are therefore compared with the samples that they were made of, and lossy ones with
+what imagecodecs decodes.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def test_what_loses_something(tmp_path: Path) -> None:
 
 
 def test_channels(tmp_path: Path) -> None:
-    """In another order, and multiplied by alpha."""
+    """Check other orders of channels, premultiplied alpha, inks, grey in RGB, and sYCC."""
     cases = []
     for bits in (8, 12):
         full, values = (1 << bits) - 1, ramps(4, bits)
@@ -157,7 +158,7 @@ def test_profiles(tmp_path: Path) -> None:
 def test_what_is_refused_is_refused_by_name(tmp_path: Path) -> None:
     eight, twelve = codestream(ramps(4, 8), 8), codestream(ramps(3, 12), 12)
     signed = bytearray(codestream(ramps(3, 8), 8))
-    signed[42] |= 0x80  # the first component's
+    signed[42] |= 0x80  # this says that the first component is signed
     mixed = bytearray(codestream(ramps(3, 8), 8))
     mixed[42] = 11
     cases = [

@@ -1,4 +1,4 @@
-"""JPEG, GIF, WebP, AVIF, BMP and Netpbm of every kind that is claimed are decoded rightly."""
+"""Tests that every supported kind of JPEG, GIF, WebP, AVIF, BMP and Netpbm is decoded right."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def muted(channels: int) -> Any:
-    """(h, w, channels): far from the edges of sRGB, where a level may become twenty."""
+    """Return slopes away from the edges of sRGB, where one level off may become twenty."""
     return 100 + slopes(channels) // 3
 
 
@@ -77,7 +77,7 @@ def test_jpeg(tmp_path: Path) -> None:
 
 
 def test_jpeg_of_inks(tmp_path: Path) -> None:
-    """Adobe's are stored the other way around."""
+    """Check inks that are stored inverted, as Adobe's encoders do."""
     inks = slopes(4)
     pixels = in_srgb(of_inks(inks, 255), None, 255)
     cases = []
@@ -92,7 +92,7 @@ def test_jpeg_of_inks(tmp_path: Path) -> None:
 
 
 def with_segment(content: bytes, marker: int, data: bytes) -> bytes:
-    """A JPEG with one more segment at its beginning."""
+    """Return a JPEG file with one more segment at its beginning."""
     size = (len(data) + 2).to_bytes(2, "big")
     return content[:2] + bytes((0xFF, marker)) + size + data + content[2:]
 
@@ -102,7 +102,7 @@ def twelve(values: Any, **options: Any) -> bytes:
 
 
 def test_jpeg_of_12_bits(tmp_path: Path) -> None:
-    """Neither libvips nor Pillow reads it."""
+    """Check against the samples alone, as neither libvips nor Pillow reads 12 bits."""
     values = slopes(3).astype(np.uint16) * 16
     pixels = in_srgb(values, None, 4095)
     tags = Image.Exif()
@@ -179,7 +179,7 @@ def test_turned(tmp_path: Path) -> None:
 
 
 def test_profiles(tmp_path: Path) -> None:
-    """Of all formats; that of a PNG, a TIFF and a JPEG 2000 is tried elsewhere."""
+    """Check JPEG, WebP and AVIF; other tests check profiles of PNG, TIFF, JPEG 2000 and BMP."""
     cases = []
     options: dict[str, dict[str, Any]] = {
         "JPEG": {"quality": 98, "subsampling": 0},
@@ -286,7 +286,7 @@ def test_avif(tmp_path: Path) -> None:
 
 
 def test_avif_colors(tmp_path: Path) -> None:
-    """By code points: as browsers do, television's curves are taken for that of sRGB."""
+    """Check code points: a television's curve is taken for that of sRGB, as in browsers."""
     cases = []
     for (primaries, lights), (transfer, exponent), bits in product(
         ((1, SRGB_PRIMARIES), (12, P3)), ((13, None), (1, None), (4, 2.2)), (8, 10)
@@ -345,7 +345,7 @@ def bmps() -> Iterator[Case]:
             value |= plane >> (8 - wide) << shift
             planes.append((plane >> (8 - wide)) / ((1 << wide) - 1) * 255)
         if len(masks) == 3 and bits == 32 and masks[0] == 0xFF0000:
-            value |= alpha << 24  # which nobody is to look at
+            value |= alpha << 24  # bits outside the masks, which must be ignored
         bmp = Bmp(
             values=value, bits=bits, compression=coding, version=version, top_down=top_down,
             masks=masks if coding == MASKS else (),
@@ -362,7 +362,7 @@ def test_bmp(tmp_path: Path) -> None:
 
 
 def test_a_bmp_goes_through_the_profile_that_it_holds(tmp_path: Path) -> None:
-    """Version 5 may hold one; lights and gammas of version 4 change nothing, as in browsers."""
+    """Check profiles of version 5; primaries and gammas of version 4 do nothing, as in browsers."""
     values = muted(3).astype(int)
     packed = values[..., 0] << 16 | values[..., 1] << 8 | values[..., 2]
     clear = np.full((48, 64), 255)
@@ -468,7 +468,7 @@ def test_netpbm_that_is_refused_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_large_square_is_as_libvips_has_it(tmp_path: Path) -> None:
-    """Hard edges, where codecs that lose something differ the most."""
+    """Check hard edges, where decoders of lossy codecs differ most."""
     cases = [
         Case(name=kind, content=saved(Image.fromarray(blocks(3)), kind, quality=90), tolerance=3)
         for kind in ("JPEG", "WEBP")

@@ -1,4 +1,4 @@
-"""Every kind of PNG is decoded as its samples say, as libvips has it, and by its colour tags."""
+"""Tests that every kind of PNG is decoded as its samples and tags say, and as by libvips."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def layouts() -> Iterator[Case]:
             alpha: Any = values[..., n] if CHANNELS[kind] > n else None
             if clear != "none":
                 color = values[0, 0].copy() if clear != "last" else values[-1, -1].copy()
-                color[-1] ^= clear == "other"  # at 16 bits it differs in the low byte only
+                color[-1] ^= clear == "other"  # at 16 bits the key is off in the low byte only
                 chunks.append(key(*color.tolist()))
                 alpha = np.where((values[..., :n] == color).all(axis=-1), 0, full)
             pixels = in_srgb(values[..., :n], alpha, full)
@@ -114,14 +114,17 @@ TAGS: dict[str, tuple[list[Chunk], Primaries, float | None]] = {
 
 
 def xyz_of(primaries: Primaries) -> Floats:
-    """(3, 3): linear RGB to XYZ; the white of all of them is one."""
+    """Return the (3, 3) matrix from linear RGB to XYZ, where RGB (1, 1, 1) is white with Y = 1."""
     columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in primaries]).T
     found: Floats = columns[:, 1:] * np.linalg.solve(columns[:, 1:], columns[:, 0])
     return found
 
 
 def shown(values: Any, full: int, primaries: Primaries, exponent: float | None) -> Floats:
-    """(h, w, 3) levels of sRGB, by plain formulas. exponent: None for the curve of sRGB."""
+    """Return values of 0 to `full` as levels of sRGB, (h, w, 3) float64, by plain formulas.
+
+    exponent: that of the curve of `values`; None for the curve of sRGB
+    """
     x = np.broadcast_to(values, (*values.shape[:2], 3)) / full
     bent = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
     light = bent if exponent is None else x**exponent
@@ -133,13 +136,13 @@ def shown(values: Any, full: int, primaries: Primaries, exponent: float | None) 
 
 
 def a_palette() -> Any:
-    """(252, 3) colours, from edge to edge."""
+    """Return (216, 3) colours: all mixtures of six levels from 0 to 255."""
     steps = np.rint(np.linspace(0, 255, 6)).astype(int)
     return np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
 
 
 def with_tags(kind: int, bits: int, chunks: list[Chunk]) -> tuple[Png, Any]:
-    """An image of many colours, and its colours before the tags, up to full scale."""
+    """Return an image of many colours, and its samples of colour, which tags have not changed."""
     full = (1 << bits) - 1
     if kind == PALETTE:
         palette = a_palette()

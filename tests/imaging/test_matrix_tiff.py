@@ -1,4 +1,4 @@
-"""Every TIFF layout that is claimed is decoded as its samples say, and as libvips has it."""
+"""Tests that every supported TIFF layout is decoded as its samples say, and as by libvips."""
 
 from __future__ import annotations
 
@@ -47,18 +47,21 @@ from tests.imaging.tiff_files import (
     with_page,
 )
 
-# Photometric interpretation, colours a pixel, and what each extra sample is.
+# Photometric interpretation, number of colour samples, and the kind of each extra sample.
 KINDS = [
     *product((WHITE_IS_ZERO, BLACK_IS_ZERO), (1,), ((), (0,), (1,), (2,), None, (2, 0), (0, 1))),
     *product((RGB,), (3,), ((), (0,), (1,), (2,), None, (2, 0), (0, 2))),
     *product((PALETTE,), (1,), ((), (0,), (2,))),
     (CMYK, 4, ()),
 ]
-STEP = 37  # of so many layouts one is tried; it shares no factor with what they are made of
+STEP = 37  # every 37th layout is tried; no number of choices is a multiple of 37
 
 
 def picture(tiff: Tiff) -> Floats:
-    """By TIFF 6.0; a single extra sample of no said kind is alpha, as to all readers."""
+    """Return the picture of a page by TIFF 6.0, (h, w, 4) levels of 0 to 255, not rounded.
+
+    A single extra sample of unspecified kind is alpha, as in all readers.
+    """
     full = (1 << tiff.bits) - 1
     n = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, PALETTE: 1, RGB: 3, CMYK: 4}[tiff.photometric]
     colors, extra = tiff.values[..., :n].astype(float), tiff.values[..., n:]
@@ -79,7 +82,7 @@ def picture(tiff: Tiff) -> Floats:
 
 
 def samples(photometric: int, n: int, extra: tuple[int, ...] | None, bits: int) -> Any:
-    """(h, w, samples), of which those that are multiplied by alpha are not above it."""
+    """Return ramps, (h, w, samples) uint16, with colours multiplied by a premultiplied alpha."""
     values = ramps(n + (1 if extra is None else len(extra)), bits)
     if not extra or 1 not in extra:
         return values
@@ -168,7 +171,7 @@ def test_layouts(tmp_path: Path) -> None:
 
 
 def test_palettes_of_small_entries(tmp_path: Path) -> None:
-    """Entries of 0 to 255 in 16-bit words, as some programs write them."""
+    """Check palette entries of 0 to 255 in 16-bit words, as some programs write them."""
     rng = np.random.default_rng(2)
     cases = []
     for bits, tile, compression in product((1, 2, 4, 8), (0, 16), (NONE, LZW, DEFLATE)):
@@ -290,7 +293,7 @@ def test_jpeg_and_webp_within(tmp_path: Path) -> None:
 
 
 def test_other_codecs_within(tmp_path: Path) -> None:
-    """What only tifffile reads of all decoders that are at hand, and is without loss."""
+    """Check lossless codecs that tifffile alone reads of all decoders at hand."""
     rgb = blocks(3)
     wide = rgb.astype(np.uint16) * 257
     cases = []
@@ -327,7 +330,7 @@ def test_fax(tmp_path: Path) -> None:
 
 
 def ycbcr(values: Any) -> Floats:
-    """ITU-T T.871: to RGB, not rounded."""
+    """Return YCbCr of 0 to 255 as RGB, (h, w, 3) float64, not rounded. ITU-T T.871."""
     y, cb, cr = (values[..., i].astype(float) for i in range(3))
     cb, cr = cb - 128, cr - 128
     rgb = [y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb]
@@ -370,7 +373,7 @@ def test_ycbcr(tmp_path: Path) -> None:
 
 
 class Unsaid(Tiff):
-    """A file that does not say what its samples mean."""
+    """A TIFF page without the tag of its photometric interpretation."""
 
     def all_tags(self) -> dict[int, tuple[int, tuple[int, ...]]]:
         tags = super().all_tags()
@@ -450,7 +453,7 @@ def test_what_is_refused_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_all_encoders_are_undone_by_another_library() -> None:
-    """The generator is right about its compressions."""
+    """Check that the decoders of imagecodecs undo the compressions that the generator uses."""
     data = bytes(range(256)) * 3 + bytes(100)
     for compression, name in ((LZW, "lzw"), (PACKBITS, "packbits"), (LZMA, "lzma"), (ZSTD, "zstd")):
         decoder = getattr(imagecodecs, f"{name}_decode")

@@ -15,7 +15,7 @@ from tests.imaging.test_matrix_others import netpbm
 @pytest.mark.parametrize("top", [1, 255, 256])
 @pytest.mark.parametrize("comment", [False, True])
 def test_a_second_image_is_found(kind: str, n: int, top: int, comment: bool) -> None:
-    values = np.full((3, 9, n), ord("P") if top > 99 else 1)  # which look like another one
+    values = np.full((3, 9, n), ord("P") if top > 99 else 1)  # like a file's first byte
     one = netpbm(kind, values, top, comment=comment)
     assert refusal_of_netpbm(io.BytesIO(one)) is None
     assert refusal_of_netpbm(io.BytesIO(one + b"\n")) is None

@@ -1,4 +1,4 @@
-"""Reasons are ours and true; decoding leaves the process as it was, and needs no extra for most."""
+"""Tests of reasons in our words, of decoding without extras, and of settings left as they were."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.imaging.tiff_files import DEFLATE, LZW, PALETTE, RGB, Tiff
 
 
 def files() -> dict[str, bytes]:
-    """A small file of each way that leads to a decoder."""
+    """Return a small file for each way that leads to a decoder, by name."""
     rgb, wide = slopes(3, (9, 12)), ramps(3, 16, (9, 12))
     image = Image.fromarray(rgb)
     grey = ramps(1, 8, (9, 12))
@@ -186,7 +186,7 @@ def test_decoding_changes_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_low_limit_of_the_process_does_not_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is for what a library's user opens by Pillow; only of WebP it asks in any case."""
+    """Check that Pillow's limit, which is for other images of this process, stops only WebP."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     for kind, content in FILES.items():
         (tmp_path / "image").write_bytes(content)
@@ -197,7 +197,7 @@ def test_a_low_limit_of_the_process_does_not_matter(
     (tmp_path / "image").write_bytes(saved(Image.fromarray(tall), "PNG"))
     np.testing.assert_array_equal(
         pixels_of_large(tmp_path / "image"), tall
-    )  # which is handed out in several bands
+    )  # this image is handed out in several bands
 
 
 def pixels_of_large(path: Path) -> Any:
@@ -207,7 +207,7 @@ def pixels_of_large(path: Path) -> Any:
 
 
 def test_nothing_is_said_on_stderr(tmp_path: Path) -> None:
-    """In a process of its own: what libraries write is not seen by pytest's loggers alone."""
+    """Check the streams of a new process: not all that libraries write goes through loggers."""
     half = Tiff(values=ramps(3, 16), bits=16, photometric=RGB, planar=True, compression=DEFLATE)
     content = half.encode()
     odd = Tiff(values=ramps(1, 12), bits=12, tags=((65000, 3, (1,)),))

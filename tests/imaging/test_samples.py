@@ -97,7 +97,7 @@ def test_inks_with_transparency_are_refused() -> None:
 def test_colors_go_through_a_profile_at_full_precision(
     data: st.DataObject, bits: int, exponent: float
 ) -> None:
-    """The plain formula: light by the profile's curve, levels by that of sRGB."""
+    """Check the plain formula: light by the curve of the profile, levels by the curve of sRGB."""
     full = (1 << bits) - 1
     one = st.tuples(*[st.integers(0, full)] * 3)
     values = np.array(data.draw(st.lists(one, min_size=1, max_size=20)))

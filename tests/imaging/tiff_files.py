@@ -30,13 +30,13 @@ _TYPES = {1: "B", 3: "H", 4: "I", 7: "B", 16: "Q"}
 
 @dataclass(frozen=True, kw_only=True)
 class Tiff:
-    """One page.
+    """A TIFF page, which can be a file by itself.
 
-    values: (h, w, samples), of `bits` each; the last ones are extra ones
-    extra: what each extra sample is; None where the file does not say
+    values: (h, w, samples) of `bits` each, extra samples last
+    extra: the kind of each extra sample; None where the file does not say
     palette: (entries, 3), 16 bits each
-    segments: strips or tiles that are compressed already
-    tags: more of them, type and values, or others than what follows from the rest
+    segments: compressed strips or tiles; empty where they are made from `values`
+    tags: number, type and values of more tags, or of tags that replace those made from the rest
     """
 
     values: NDArray[Any]
@@ -86,7 +86,7 @@ class Tiff:
             wide[:, 1:] -= wide[:, :-1].copy()
             wide &= (1 << self.bits) - 1
         packed = pack(wide, self.bits, self.order)
-        if self.compression == PACKBITS:  # no run passes the end of a row
+        if self.compression == PACKBITS:  # a run must not pass the end of a row
             width = len(packed) // len(part)
             rows = [packed[at : at + width] for at in range(0, len(packed), width)]
             data = b"".join(imagecodecs.packbits_encode(row) for row in rows)
@@ -123,7 +123,7 @@ class Tiff:
 
 
 def pages(*all_pages: Tiff) -> bytes:
-    """A file of these pages, of the byte order and width of the first."""
+    """Return a file of these pages, with the byte order and the offset size of the first."""
     order, big = all_pages[0].order, all_pages[0].big
     word, inline = ("Q", 8) if big else ("I", 4)
     head = (b"II" if order == "<" else b"MM") + struct.pack(
@@ -158,12 +158,12 @@ def pages(*all_pages: Tiff) -> bytes:
 
 
 def with_page(first: Tiff, subfile: int) -> bytes:
-    """A file of two pages, the second of that subfile type."""
+    """Return a file with page `first` twice, the second time as a subfile of that type."""
     return pages(first, replace(first, tags=(*first.tags, (254, 4, (subfile,)))))
 
 
 def pack(values: NDArray[np.int64], bits: int, order: str) -> bytes:
-    """Rows of samples, each row from a byte of its own on."""
+    """Return rows of samples as bytes, where each row begins with a new byte."""
     if bits in (8, 16, 32, 64):
         return values.astype(f"{order}u{bits // 8}").tobytes()
     rows = values.reshape(len(values), -1, 1)
@@ -172,6 +172,6 @@ def pack(values: NDArray[np.int64], bits: int, order: str) -> bytes:
 
 
 def mirrored(data: bytes) -> bytes:
-    """The bits of each byte in the other order."""
+    """Return `data` with the bits of each byte in reverse order."""
     bits = np.unpackbits(np.frombuffer(data, np.uint8).reshape(-1, 1), axis=1)
     return np.packbits(bits[:, ::-1], axis=1).tobytes()

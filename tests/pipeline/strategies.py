@@ -78,9 +78,9 @@ def tables(
 
 @st.composite
 def palettes(draw: st.DrawFn, max_colors: int = 20) -> Palette:
-    """Any that a file may hold: in no order, with colours twice, opaque, translucent or both.
+    """Draw any palette that a file may hold: of opaque entries, of translucent ones, or of both.
 
-    Clear entries, of which there may be some, are anywhere.
+    Entries are in no order and may repeat, and up to two transparent ones are anywhere.
     """
     rng = np.random.default_rng(draw(SEEDS))
     colors = rng.integers(0, 256, (draw(st.integers(1, max_colors)), 3))
@@ -136,9 +136,10 @@ def premultiplied(colors: NDArray[Any], alphas: NDArray[Any]) -> NDArray[np.int6
 def plain_entries(
     colors: NDArray[np.uint8], alphas: NDArray[np.uint8], palette: Palette, space: str
 ) -> NDArray[np.int64]:
-    """The nearest entry, the first of several; an opaque one for what is opaque, if there is one.
+    """Return the index of the nearest entry for each colour (n, 3) with its alpha (n,), (n,) int64.
 
-    The clear one for what is clear, and 0 where there is none.
+    Of several nearest entries the first is taken. An opaque colour gets an opaque entry where there
+    is one; a transparent one gets the transparent entry, or 0 where there is none.
     """
     entries = palette.entries[palette.numbers]
     if space == "rgb":

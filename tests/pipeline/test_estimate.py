@@ -1,4 +1,4 @@
-"""What an estimate says of a job that was not done: time, memory and quality, from a sample."""
+"""Tests of estimates of the time, memory and quality of a job, which are made from a sample."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECONDS = {"plan": 100.0, "start": 50.0, "ingest": 2.0, "fit": 3.0, "encode": 0.
 
 
 class Clock(Progress):
-    """Every step takes what is said, each time."""
+    """Progress in which each step takes the seconds of `SECONDS`, each time."""
 
     def finish(self) -> None:
         super().finish()
@@ -38,7 +38,10 @@ def estimated(
     colors: int = 8,
     progress: Progress | None = None,
 ) -> tuple[Estimate, float]:
-    """From so many images at most; and how many times the pixels of these there are."""
+    """Return an estimate from a sample of at most `images` images, and the ratio of pixels.
+
+    The ratio is that of the pixels of all images to the pixels of the sample.
+    """
     plan = make_plan([folder])
     sample = sample_of(plan, images)
     settings = JobSettings(FitSettings(colors), EncodeSettings(), DecodeSettings(), scope)
@@ -126,7 +129,7 @@ def test_colours_of_a_collection_are_at_most_as_many_times_those_of_a_sample(
 
 @pytest.mark.parametrize("scope", ["shared", "image"])
 def test_psnr_is_that_of_the_summary(scope: str, folder: Path, tmp_path: Path) -> None:
-    save(folder / "plain.png", np.full((90, 90, 3), 9))  # nothing is lost, and much is compressed
+    save(folder / "plain.png", np.full((90, 90, 3), 9))  # one colour: nothing is lost
     save(folder / "kept.png", np.full((1, 1, 3), 9))
     done = job([folder], tmp_path / "out", FitSettings(8), scope=scope)
     assert done.kept

@@ -1,4 +1,4 @@
-"""A tolerance of 0 is the fixed point, however many iterations that takes."""
+"""Tests that a tolerance of 0 leads to the fixed point, however many iterations that takes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_number_of_iterations_is_300_by_default() -> None:
 @given(before=st.integers(0, 40), length=st.integers(2, 9))
 @settings(deadline=None)
 def test_centroids_that_come_back_are_the_end(before: int, length: int) -> None:
-    """A measure that leads into a cycle, as rounding might."""
+    """Check a measure that leads into a cycle of centroids, as rounding might."""
     start = np.zeros((1, 1))
 
     def measure(centroids: np.ndarray, n_far: int = 0) -> Partial:
@@ -73,5 +73,5 @@ def test_centroids_that_come_back_are_the_end(before: int, length: int) -> None:
 
 
 def lloyd_partial(mean: int) -> Partial:
-    """One point at `mean`."""
+    """Return the partial result of one point at `mean`."""
     return plain_partial(np.array([[mean]]), np.array([1]), np.zeros((1, 1)))

@@ -1,4 +1,4 @@
-"""A palette that is given: its index numbers are the caller's, and stay what they are."""
+"""Tests that images keep the indices of a palette that the caller gives."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.pipeline.strategies import job, save
 COLORS = [[200, 10, 10, 255], [10, 200, 10, 255], [10, 10, 200, 255], [90, 90, 90, 255]]
 CLEAR = [0, 0, 0, 0]
 FILES = {
-    "no clear entry": (COLORS, 4),  # it goes last
+    "no clear entry": (COLORS, 4),  # a transparent entry is added last
     "clear last": ([*COLORS, CLEAR], 4),
     "clear first": ([CLEAR, *COLORS], 0),
     "clear amidst": ([*COLORS[:2], CLEAR, *COLORS[2:]], 2),
     "two clear": ([COLORS[0], CLEAR, COLORS[1], CLEAR, *COLORS[2:]], 1),
 }
-WHICH = np.arange(48).reshape(6, 8) % 4  # of COLORS
+WHICH = np.arange(48).reshape(6, 8) % 4  # index in COLORS of each pixel
 
 
 def indices_of(path: Path) -> NDArray[np.uint8]:

@@ -130,7 +130,7 @@ def test_an_opaque_image_is_dithered_to_opaque_entries_whatever_is_beside_it(
     opaque = opaque_of(palette)
     if len(opaque):
         assert np.isin(found, opaque).all()
-        alone = Palette.of_colors(palette.entries[opaque, :3])  # these and no others
+        alone = Palette.of_colors(palette.entries[opaque, :3])  # the opaque entries alone
         by_itself = Mapper(counts_of((pixels, None)), alone, space, 1.0).map(pixels, None, WIDTH)
         assert found.tolist() == opaque[by_itself].tolist()
 

@@ -1,4 +1,4 @@
-"""No two images of a collection ever share a name, and none has that of a file of ours."""
+"""Tests that no two images of a collection share a name, and none has that of a file of ours."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_all_names_differ_in_any_format_and_on_any_file_system(
     assigned = assign_names(names, taken)
     assert len(assigned) == len(names)
     check_distinct((names_of(*each) for each in assigned), OUR_FILES)
-    # by a plain count, too
+    # a plain count must agree
     used = [{folded(name) for name in names_of(*each)} for each in assigned]
     assert sum(map(len, used)) == len(set().union(*used))
     folders = {folded(str(parent)) for name in names for parent in name.parents}

@@ -1,4 +1,4 @@
-"""Entries of many colours, which are looked for some at a time."""
+"""A test of the search for nearest entries, which takes some colours at a time."""
 
 from __future__ import annotations
 

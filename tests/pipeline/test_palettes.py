@@ -168,7 +168,7 @@ def test_a_palette_for_images_has_at_most_256_entries(tmp_path: Path) -> None:
         read_palette_file(path)
     write_entries(path, entries[:256])
     assert len(read_palette_file(path)) == 256
-    entries[[5, 9], 3] = 0  # clear ones have their indices, too
+    entries[[5, 9], 3] = 0  # transparent entries have indices, too
     write_entries(path, entries)
     with pytest.raises(UsageError, match="257 colours"):
         read_palette_file(path)

@@ -1,4 +1,4 @@
-"""A sweep says what a job would do, for each number of colours."""
+"""Tests that a sweep says what a job would do, for each number of colours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLORS = (2, 5, 16, 120)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Images of which more and more grow: some only with many colours."""
+    """Return a folder of images; the more colours are used, the more of the files would grow."""
     for number in range(4):
         save(tmp_path / "in" / f"{number}.png", noise(number, (20 + number, 30), "both"))
     save(tmp_path / "in" / "plain.png", np.full((8, 8, 3), 30))
@@ -65,7 +65,7 @@ def test_bytes_of_a_sample_are_scaled_by_those_of_the_input(
 ) -> None:
     monkeypatch.setattr(module, "_SAMPLE_IMAGES", 1)
     monkeypatch.setattr(module, "_SAMPLE_PIXELS", 1)
-    for number in range(3):  # alike, to the byte
+    for number in range(3):  # files that are equal, byte for byte
         save(tmp_path / "in" / f"{number}.png", noise(7))
     found = swept(tmp_path / "in", tmp_path / "s.zarr", EncodeSettings())
     assert found.sampled == 1

@@ -246,7 +246,7 @@ def other_picture(path: Path) -> None:
 
 
 def other_bytes(path: Path) -> None:
-    """As many, and a picture as large."""
+    """Flip one bit of the last byte, so that the sizes of file and picture stay."""
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
@@ -261,7 +261,7 @@ def nothing(path: Path) -> None:
         (nothing, 0, True, True),
         (nothing, 1, False, True),
         (other_bytes, 1, False, False),
-        (other_bytes, 0, True, False),  # a change that shows in neither size nor time
+        (other_bytes, 0, True, False),  # a change that neither size nor time shows
         (other_picture, 0, False, False),
         (other_picture, 1, False, False),
         (Path.unlink, None, False, False),
@@ -291,7 +291,7 @@ def test_an_original_is_kept_only_if_it_is_the_file_that_was_read(
     if is_kept:
         assert written == ("kept/image.gif", path.read_bytes())
         assert not hashed or written[1] == original
-    else:  # the picture that was read, though it is larger
+    else:  # the picture that was read is encoded, though its file is larger
         with Image.open(io.BytesIO(written[1])) as image:
             assert np.array_equal(np.asarray(image.convert("RGB")), np.full((2, 2, 3), 34))
 
@@ -321,7 +321,7 @@ def test_a_nine_patch_is_kept_unless_its_frame_stays_as_it_is(
     assert (found.compressed, found.kept, found.nine_patches) == (stays, not stays, not stays)
     (written,) = files_in(tmp_path / "out").values()
     assert (written == original) is not stays
-    named = replace(mapped, has_frame=True)  # as any other image
+    named = replace(mapped, has_frame=True)  # its frame would stay
     assert write_image(record, named, tmp_path / "other", settings, None).compressed == 1
 
 

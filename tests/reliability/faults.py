@@ -1,12 +1,12 @@
-"""Images that are not as others are: what decodes them is told so by their names."""
+"""Images that end, hang, hold or fill the process that decodes them, as their names say."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-# What Python imports first. No decoder is known that does so of itself; the next one will be.
-# The time of `hang` is up at once: no test waits for that, and the limit for good images is high.
+# A module that Python imports first. No decoder is known to fail so by itself, but one may yet.
+# The limit of `hang` has passed at once, so that no test waits and sound images have a long limit.
 SITE = """
 import os, signal, sys, threading, time
 from PIL import ImageFile
@@ -39,13 +39,13 @@ ImageFile.ImageFile.load = load_or_not
 
 
 class Faults:
-    """Made in `folder`, for jobs that are given its environment."""
+    """Patches in `folder` that make images fail in jobs which run with `environment`."""
 
     def __init__(self, folder: Path) -> None:
         site = folder / "site"
         site.mkdir()
         (site / "sitecustomize.py").write_text(SITE)
-        self.gate = folder / "gate"  # until it is there, images called `held` are not decoded
+        self.gate = folder / "gate"  # images called `held` are not decoded before this file exists
         self._log = folder / "log"
         self._log.touch()
         self.environment = {
@@ -55,10 +55,10 @@ class Faults:
         }
 
     def said(self) -> list[str]:
-        """For each time that such an image was decoded, who did it, its process, and the name."""
+        """Return a line for each decoding of such an image: probe or worker, process ID, name."""
         return self._log.read_text().splitlines()
 
     def workers(self) -> list[int]:
-        """The processes of workers that decoded such images, the first one first."""
+        """Return the process IDs of workers that decoded such images, in order."""
         pids = [int(line.split()[1]) for line in self.said() if line.startswith("worker")]
         return list(dict.fromkeys(pids))

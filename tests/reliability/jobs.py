@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 
 _MARK = "KMEANS_DASK_TEST_JOB"  # in the environment of a job and of all that it starts
-LONG = 600.0  # seconds, by when a job has ended or never will
+LONG = 600.0  # seconds, after which a test stops waiting for a job
 
 
 @dataclass
@@ -117,7 +117,7 @@ def until(holds: Callable[[], bool], job: Job, seconds: float = LONG) -> bool:
 
 
 def peaks_while_at_work(*words: str | Path) -> tuple[int, dict[int, float], str]:
-    """Run a job: its exit code, the peak memory of each worker in MB, and what it said."""
+    """Run a job; return its exit code, the peak MB of each worker by process ID, and its stderr."""
     peaks: dict[int, float] = {}
     with started(*words) as job:
         while job.is_running and time.monotonic() - job.since < LONG:
@@ -126,7 +126,7 @@ def peaks_while_at_work(*words: str | Path) -> tuple[int, dict[int, float], str]
                     status = Path(f"/proc/{worker.pid}/status").read_text()
                     peaks[worker.pid] = int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
                 except (OSError, IndexError):
-                    continue  # it has ended
+                    continue  # the worker has ended
             time.sleep(0.1)
         return job.wait(1), peaks, job.said()
 

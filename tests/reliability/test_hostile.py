@@ -162,7 +162,7 @@ def test_images_that_end_their_workers_are_quarantined_and_the_rest_is_done(
     with started(*job_words, environment=faults.environment) as job:
         assert job.wait() == 1, job.said()
         assert not job.strays()
-        assert "resource_tracker" not in job.said()  # as it removes what dead workers left
+        assert "resource_tracker" not in job.said()  # it warns of what dead workers left
     lines = (out / "failures.jsonl").read_text().splitlines()
     failures = {Path(each["path"]).stem: each["reason"] for each in map(json.loads, lines)}
     assert failures == {kind: REASONS[kind] for kind in kinds}

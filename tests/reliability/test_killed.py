@@ -205,7 +205,7 @@ def test_a_job_that_is_asked_to_end_does_and_is_gone_on_with(
             since = time.monotonic()
             code = job.wait()
             slowest = max(slowest, time.monotonic() - since)
-            assert code in (0, 128 + number), job.said()  # it may have been done before it came
+            assert code in (0, 128 + number), job.said()  # it may have ended before the signal
             assert code == 0 or "--resume goes on from there" in job.said()
             assert not job.strays()
         run_here(*words, "--resume", "--workers", "0")

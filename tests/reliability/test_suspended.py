@@ -1,4 +1,4 @@
-"""Jobs on this machine that are suspended and continued, and workers of theirs that are stopped."""
+"""Tests of local jobs that are suspended and continued, and of workers that are stopped."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tests.command import run_here, tree
 from tests.reliability.faults import Faults
 from tests.reliability.jobs import started, until
 
-LIMIT = 8  # seconds for an image, and for a sign of life of a worker
+LIMIT = 8  # seconds of --image-timeout, and of --timeout for a sign of life of a worker
 WORDS = ("-k", "16", "--partition-pixels", "6000", "--timeout", f"{LIMIT}")
 
 
 @pytest.fixture
 def held(pictures: Path, tmp_path: Path) -> Path:
-    """The pictures, and one that is not decoded before it may be."""
+    """Return a folder of pictures, one of which is not decoded before the test allows it."""
     folder = Path(shutil.copytree(pictures, tmp_path / "in"))
     Image.new("RGB", (20, 20), "red").save(folder / "held.png")
     return folder
 
 
 def quiet(folder: Path, tmp_path: Path) -> dict[str, str]:
-    """What comes of a job that is left alone."""
+    """Return the output of the same job where nothing disturbs it."""
     run_here("compress", folder, tmp_path / "quiet", *WORDS, "--workers", "0")
     return tree(tmp_path / "quiet")
 
@@ -45,10 +45,10 @@ def test_a_job_that_is_suspended_goes_on_when_it_is_continued(
         assert until(lambda: bool(faults.said()), job), job.said()
         os.killpg(job.process.pid, signal.SIGSTOP)
         with pytest.raises(subprocess.TimeoutExpired):
-            job.wait(1.5 * LIMIT)  # until every limit is past
+            job.wait(1.5 * LIMIT)  # until every limit has passed
         os.killpg(job.process.pid, signal.SIGCONT)
         with pytest.raises(subprocess.TimeoutExpired):
-            job.wait(LIMIT / 4)  # who would take the limits for past has found out
+            job.wait(LIMIT / 4)  # a job that took the limits for passed would act on them by now
         faults.gate.touch()
         assert job.wait() == 0, job.said()
         assert not job.strays()

@@ -134,7 +134,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
         struct.pack(">II", 2, 2), struct.pack(">II", 1 << 30, 1 << 30)
     ),
 }  # fmt: skip
-NO_PART_OF_THE_SIZE = {"png iCCP"}  # who asks for that need not unpack it
+NO_PART_OF_THE_SIZE = {"png iCCP"}  # the size can be read without unpacking the profile
 HARMLESS = {"png zTXt", "png iTXt", "tiff tags"}  # what is too large may be left out
 
 

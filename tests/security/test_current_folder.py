@@ -1,4 +1,4 @@
-"""Nothing that lies in the current folder, or beside images, is run or read as settings."""
+"""Tests that nothing in the current folder, or beside images, is run or read as settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from tests.security.traps import plain_environment, set_traps
 BIN = Path(sys.executable).parent
 KMEANS, DASK = str(BIN / "kmeans-dask"), str(BIN / "dask")
 
-# In this order: what one writes, others read. Each in a process of its own, or in one.
+# In this order, as later commands read what earlier ones write: these each in a process of its
+# own, those of MORE all in one.
 COMMANDS = (
     "compress in out --colors 4 --workers 0",
     "compress in images --colors 4 --workers 0 --palette image",
@@ -52,10 +53,10 @@ import numpy
 from kmeans_dask import KMeans
 KMeans(2, n_init=1, random_state=0).fit(numpy.arange(300.0).reshape(100, 3))
 """
-# In a process where others, of a notebook for example, import numba here before.
+# For a process in which others, as in a notebook, have imported numba here before.
 AFTER_OTHERS = f"import numba\nassert numba.config.CACHE_DIR == '.k'\n{FIT}"
 FREE = "import numba; assert not numba.config.CACHE_DIR; assert numba.config.OPT == 3"
-# Without us, numba runs what lies here.
+# Without this package, numba runs what lies here.
 BY_NUMBA_ITSELF = """
 import numba, numpy
 from kmeans_dask.clustering.codes import _decode
@@ -66,7 +67,7 @@ numba.njit(cache=True)(_decode.py_func)(codes, colors)
 
 @dataclass(frozen=True)
 class Trap:
-    """A folder that is current, and the file that names what of it was run."""
+    """A current folder full of traps, and the file that names each trap that was run."""
 
     here: Path
     told: Path
@@ -74,7 +75,7 @@ class Trap:
     def run(
         self, words: Sequence[str], codes: tuple[int, ...] = (0,), **more: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program here: it must end with one of these codes."""
+        """Run a program in the folder and return it; its exit code must be one of `codes`."""
         done = subprocess.run(
             words,
             cwd=self.here,
@@ -87,7 +88,7 @@ class Trap:
         return done
 
     def assert_unsprung(self, what: object, said: str) -> None:
-        """Nothing of the folder was run; nor has a library complained of its settings."""
+        """Check that nothing of the folder was run, and no library complained of its settings."""
         ran = self.told.read_text() if self.told.exists() else ""
         self.told.unlink(missing_ok=True)
         assert not ran, f"{what}: {ran}"
@@ -122,11 +123,11 @@ def test_these_are_all_commands() -> None:
 
 @pytest.mark.parametrize("home", [None, "."])
 def test_local_workers_run_nothing_and_take_no_settings(home: str | None, trap: Trap) -> None:
-    """Where the home is relative, Dask and others would look for their settings here."""
+    """Check a relative home, too: Dask and others would look for their settings below it."""
     relative = {"HOME": home, "XDG_CACHE_HOME": ".k", "NUMBA_CACHE_DIR": ".k"} if home else {}
     out = f"../beside-{bool(home)}"
     words = ["compress", ".", out, "--colors", "4", "--workers", "1"]
-    done = trap.run([KMEANS, *words], (0, 1), **relative)  # 1: files that are no images
+    done = trap.run([KMEANS, *words], (0, 1), **relative)  # 1 where files are no images
     trap.assert_unsprung(words, done.stdout + done.stderr)
 
 
@@ -151,7 +152,7 @@ def test_the_trap_is_sharp(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def scheduler(trap: Trap) -> Iterator[str]:
-    """The file of a scheduler, with a nanny's worker, which were all started in the folder."""
+    """Yield the scheduler file of a scheduler and a worker with a nanny, started in the folder."""
     with open_cluster(trap.here) as cluster:
         env = plain_environment(PYTHONSAFEPATH="1")
         loopback = ("--host", "127.0.0.1", "--no-dashboard")

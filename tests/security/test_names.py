@@ -24,7 +24,7 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each name as an image, as a folder with an image, and as files that are none."""
+    """Return a folder with an image, a folder and two files that are no images for each name."""
     folder = tmp_path_factory.mktemp("strange") / "in"
     for name in map(os.fsdecode, NAMES):
         save(folder / f"{name}.png", noise(1))

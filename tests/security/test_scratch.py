@@ -1,4 +1,4 @@
-"""The folder that Dask's processes on this machine write to, and look for modules in."""
+"""Tests of the folder where Dask's processes on this machine write and look for modules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.reliability.jobs import started, until
 
 
 def look() -> tuple[str, list[str]]:
-    """Of a worker its folder, and where it looks for modules."""
+    """Return the folder of the worker that runs this, and the paths where it looks for modules."""
     import sys
 
     from distributed import get_worker

@@ -37,7 +37,7 @@ from tests.security.memory import peak_of
 
 PARTITION = "partitions/000000"
 IN_PROCESS = ("--workers", "0")
-PLANNED = ("path", "kept_as", "stem", "n_bytes", "modified")  # as a plan has them, of an image
+PLANNED = ("path", "kept_as", "stem", "n_bytes", "modified")  # fields of an image in a plan
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,10 @@ def write_sealed_bytes(path: Path, content: bytes) -> None:
 
 
 def edit_image(store: Path, **fields: Any) -> None:
-    """Change fields of the first image, planned or not; those that are None go."""
+    """Change fields of the first image, in its partition and in the plan.
+
+    A value of None removes the field from the partition, and changes no plan.
+    """
 
     def change(content: dict[str, Any]) -> None:
         image = content["attributes"]["images"][0]
@@ -441,7 +444,7 @@ def test_runs_of_a_hostile_checkpoint_are_one_line_or_as_good_as_none(
 def test_runs_that_cannot_be_are_as_good_as_none(
     kind: str, change: dict[str, Any], crafted: Path
 ) -> None:
-    """The palette is the one that a fit comes to that begins anew."""
+    """Check that a fit with impossible runs begins anew, and comes to the same palette."""
     store = Store.open(crafted)
     fit(store, "--resume")
     expected = store.read_palette("k3").entries.tolist()
@@ -611,7 +614,7 @@ HUGE = [
 def test_what_an_array_only_says_is_never_gone_through(
     name: str, change: dict[str, Any], with_tokens: Path
 ) -> None:
-    """In the time of a test: a list of the chunks of the largest would never end."""
+    """Check that chunks are not listed: a list of the largest array's would never end."""
 
     def edited(content: dict[str, Any]) -> None:
         tail = content["shape"][1:]
@@ -629,20 +632,20 @@ def test_what_an_array_only_says_is_never_gone_through(
 
 
 def damages(store: Path) -> str:
-    """Whether anything is damaged, as `verify` finds it."""
+    """Return "damaged" where `verify` finds anything damaged, or "whole"."""
     found = [damage_of(store, place) for place in places(Store.open(store))]
     return "damaged" if any(found) else "whole"
 
 
 @pytest.fixture
 def with_tokens(crafted: Path) -> Path:
-    """With indices, too."""
+    """Return a store to do harm to, which holds indices as well."""
     run("encode", crafted, "--format", "tokens", *IN_PROCESS)
     return crafted
 
 
 def test_a_huge_array_takes_no_memory_in_any_command(crafted: Path) -> None:
-    """Of 10^7 chunks Zarr makes a list of 400 MiB."""
+    """Check the peak memory: a list of 10^7 chunks, as Zarr makes it, takes 400 MiB."""
 
     def change(content: dict[str, Any]) -> None:
         content["shape"] = [10**7, 3]
@@ -670,14 +673,14 @@ except StoreError as error:
 
 
 def repack(chunk: Path, change: Callable[[bytearray], object]) -> None:
-    """Change a chunk, with its checksum."""
+    """Change the content of a chunk file, and make its CRC32C checksum fit."""
     content = bytearray(chunk.read_bytes()[:-4])
     change(content)
     chunk.write_bytes(bytes(content) + google_crc32c.value(bytes(content)).to_bytes(4, "little"))
 
 
 def test_a_chunk_unpacks_to_no_more_than_it_should(crafted: Path) -> None:
-    """Blosc takes as much memory as the chunk itself says: here nearly 2 GiB."""
+    """Check that Blosc is not given as much memory as the chunk says, here nearly 2 GiB."""
 
     def change(content: bytearray) -> None:
         content[4:8] = (2**31 - 17).to_bytes(4, "little")
@@ -751,7 +754,7 @@ def test_a_partition_is_of_the_images_that_were_planned(crafted: Path) -> None:
 
 
 def values_of(store: Path, name: str, change: Callable[[Any], object]) -> None:
-    """Change the values of an array, with its checksums."""
+    """Change the values of an array through Zarr, which makes their checksums fit."""
     group, _, array = name.rpartition("/")
     found = zarr.open_group(store / group, mode="r+")[array]
     assert isinstance(found, zarr.Array)
@@ -795,7 +798,7 @@ def test_what_images_weigh_is_no_more_than_it_can_be(crafted: Path) -> None:
      "palette.json", "failures.jsonl", "report.json", "report.html", "sub/palette.json", "a.exe"],
 )  # fmt: skip
 def test_a_kept_image_has_the_name_of_one(name: str, crafted: Path) -> None:
-    """What is written is then an image of its own format, as if it had been larger."""
+    """Check that no file is copied under a name that is not an image's: it is encoded instead."""
     save(crafted.parent / "in" / "a.png", noise(1))
     edit_image(crafted, path=str(crafted.parent / "in" / "a.png"), kept_as=name, n_bytes=0)
     out = crafted.parent / "out"
@@ -813,7 +816,7 @@ def test_a_kept_image_has_the_name_of_one(name: str, crafted: Path) -> None:
 def test_an_honest_name_is_kept_whatever_its_suffix(
     name: str, is_kept: bool, tmp_path: Path
 ) -> None:
-    """Of an image that is told by its content, and is smaller as it is."""
+    """Check that an image below the target is copied, unless its name is that of a program."""
     save(tmp_path / "a.png", noise(1)).rename(tmp_path / name)
     out = tmp_path / "out"
     run("compress", tmp_path / name, out, "--min-psnr", "90", "-k", "2", *IN_PROCESS, code=None)

@@ -208,7 +208,7 @@ def test_a_hostile_plan_is_made_again_or_told_from_the_images(
 
 
 def test_a_plan_of_images_that_nobody_asked_for_counts_as_none(done: Path, crafted: Path) -> None:
-    """None of them is written, whatever it would be called, though all others are as they were."""
+    """Check that an image added to the plan is not written, though all others are as they were."""
     other = save(done / "other.png", noise(5))
     status, path = other.stat(), crafted / WORK_FOLDER / "plan.json"
     plan = read_sealed(path)

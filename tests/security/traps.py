@@ -1,4 +1,4 @@
-"""A folder that was unpacked from somewhere: images, and files that libraries take for theirs."""
+"""A folder of traps: images, and files that libraries take for their own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kmeans_dask import clustering
 from kmeans_dask.clustering.jit import Kernel
 from tests.pipeline.strategies import noise, save
 
-# Of the standard library, and of what is installed.
+# Names of modules of the standard library, and of installed packages.
 MODULES = (
     "dask", "distributed", "kmeans_dask", "matplotlib", "numba", "numpy", "pkgutil", "select",
     "signal", "sitecustomize", "tempfile", "usercustomize", "yaml", "zlib",
@@ -24,7 +24,7 @@ MODULES = (
 
 
 class Payload:
-    """A pickle that says it was unpickled, by which process."""
+    """An object whose pickle reports that it was unpickled, and by which process."""
 
     def __init__(self, told: Path) -> None:
         self._told = told
@@ -34,7 +34,7 @@ class Payload:
 
 
 def set_traps(here: Path, told: Path) -> None:
-    """Fill the folder `here`; whatever of it is run adds a line to the file `told`."""
+    """Fill the folder `here` with traps; each one that is run adds a line to the file `told`."""
     for name in ("a", "b"):
         save(here / "in" / f"{name}.png", noise(ord(name)))
     for module in MODULES:
@@ -44,16 +44,16 @@ def set_traps(here: Path, told: Path) -> None:
         (here / name).write_text("[trap]\nPYTHONSTARTUP=signal.py\nNUMBA_CACHE_DIR=.k\n")
     (here / "pyproject.toml").write_text("[tool.kmeans-dask]\ntrap = true\n")
 
-    # numba's: a cache, of pickles; and a word that it would complain of
+    # for numba: a cache of pickles, and a setting of which it would complain
     (here / ".numba_config.yaml").write_text("cache_dir: .k\nopt: of_a_trap\n")
     for kernel in kernels():
         crafted(index_below(here / ".k", kernel), told)
 
-    # Matplotlib's, of which it would complain as well
+    # for Matplotlib: a setting of which it would complain
     for name in ("matplotlibrc", ".matplotlib/matplotlibrc", ".config/matplotlib/matplotlibrc"):
         write(here / name, "of_a_trap: 1\n")
 
-    # Dask's, and Zarr's: a module that is loaded by scheduler, nannies and workers
+    # for Dask: a module that its processes would load; for Zarr and Bokeh: a setting
     preload = f"preload: [{here / 'signal.py'}]"
     settings = "distributed:\n" + "".join(
         f"  {who}:\n    {preload}\n" for who in ("scheduler", "nanny", "worker", "client")
@@ -66,13 +66,13 @@ def set_traps(here: Path, told: Path) -> None:
 
 
 def says(told: Path, what: str) -> str:
-    """Python that adds a line to a file, and who runs it."""
+    """Return Python code that adds a line to the file `told`: `what`, and its process's command."""
     said = f"file.write(f'{what}: {{sys.orig_argv}}\\n')"
     return f"import sys\nwith open({str(told)!r}, 'a') as file: {said}\n"
 
 
 def kernels() -> Iterator[Kernel]:
-    """All of the package."""
+    """Yield every kernel of the package `kmeans_dask.clustering`."""
     for module in pkgutil.iter_modules(clustering.__path__, f"{clustering.__name__}."):
         for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, Kernel) and value.py_func.__module__ == module.name:
@@ -80,7 +80,7 @@ def kernels() -> Iterator[Kernel]:
 
 
 def index_below(cache: Path, kernel: Kernel) -> Path:
-    """The file that numba reads first of a kernel, where its cache is `cache`."""
+    """Return the index file of a kernel in the folder `cache`, which numba reads first."""
     code = kernel.py_func.__code__
     locate: Callable[[str], str] = _CacheLocator.get_suitable_cache_subpath
     folder = locate(code.co_filename)
@@ -96,7 +96,7 @@ def index_name(kernel: Kernel) -> str:
 
 
 def crafted(path: Path, told: Path) -> None:
-    """A pickle in place of an index, or of what it names."""
+    """Write to `path`, in place of an index or a kernel, a pickle that reports its unpickling."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pickle.dumps(Payload(told)))
 
@@ -107,7 +107,7 @@ def write(path: Path, text: str) -> None:
 
 
 def plain_environment(**more: str) -> dict[str, str]:
-    """Of a process for which nobody has chosen a cache or settings."""
+    """Return the environment of a process for which no cache and no settings are chosen."""
     chosen = ("NUMBA_", "DASK_", "KMEANS_DASK_", "MPL", "MATPLOTLIB", "XDG_", "ZARR_", "PYTHON")
     mine = {name: value for name, value in os.environ.items() if not name.startswith(chosen)}
     return mine | more

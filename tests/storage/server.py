@@ -148,11 +148,11 @@ Fault = Callable[[Request], int | None]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client gets.
+    """An answer, as a client gets it.
 
-    whole: whether all of `data` is sent; else the connection is cut after half of it, or in the
-        headers where there is none
-    until: half of `data` goes byte by byte, until this is set; then the connection is cut
+    whole: whether all of `data` is sent; else the connection is cut after half of `data`, or within
+        the headers where `data` is empty
+    until: an event; half of `data` is sent byte by byte, and the connection is cut when it is set
     """
 
     status: int
@@ -166,7 +166,7 @@ Change = Callable[[Request, Answer], Answer]
 
 
 def page(request: Request, answer: Answer) -> Answer:
-    """A network's login page, whatever was asked for."""
+    """Return the login page of a network in place of any answer."""
     del answer
     html = b"<!DOCTYPE html><html><body>Please<br>log in</body></html>"
     headers = {"Content-Type": "text/html", "Content-Length": str(len(html))}
@@ -177,11 +177,12 @@ def page(request: Request, answer: Answer) -> Answer:
 class Between:
     """A proxy before a server, at which requests can fail.
 
-    before: asked of each request when half its body has come: may wait; may raise `Cut`; returns
-        the status to answer with instead of the server's, if any
-    after: the same, when the server has answered: what it returns is answered
-    change: what is answered in place of an answer
-    max_keys: names in a page of a list, if that is said
+    before: called with each request when half its body has come; may wait, or raise `Cut`; returns
+        the status to answer with instead of asking the server, or None
+    after: called in the same way when the server has answered; returns the status to answer with
+        instead of the server's, or None
+    change: called with each request and its answer; returns the answer for the client
+    max_keys: the most names in a page of a list; 0 for as many as the server gives
     """
 
     server: Server
@@ -254,7 +255,7 @@ class Between:
                     self.wfile.write(b"".join(self._headers_buffer)[:-9])  # type: ignore[attr-defined]
                     raise Cut
                 self.end_headers()
-                if is_head:  # it has no body: what came of one would begin the next answer
+                if is_head:  # an answer to HEAD has no body: its bytes would begin the next answer
                     return
                 half = answer.data[: len(answer.data) // 2]
                 if answer.until:

@@ -1,4 +1,4 @@
-"""Documents come back as they were written, and nothing else comes of them, nor more memory."""
+"""Tests that documents come back as they were written, and that others are refused cheaply."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Thing(TypedDict):
 
 THING: dict[str, Any] = {"count": 1, "measure": 1.5, "names": ["a"], "inner": {"a": 2}, "big": 3}
 FORM = Form(Thing, 1 << 20)
-# What Python makes of the names of files, in any encoding.
+# Characters that Python makes of names of files, in any encoding.
 NAMES = st.text(
     st.characters(exclude_characters="\0") | st.sampled_from('\udc80\udcff\uffff\\"u\n'),
     min_size=1,
@@ -124,13 +124,13 @@ PLANNED = (
 def test_of_many_small_things_that_are_never_written_none_is_made(
     before: str, inside: str, after: str
 ) -> None:
-    """Python's own parser makes up to 1.6 GiB of these 64 MiB."""
-    data_takes = 64 * 4  # itself, and while it is put together
+    """Check the peak memory: Python's own parser makes up to 1.6 GiB of these 64 MiB."""
+    data_takes = 64 * 4  # MiB of the data, and of its copies while it is put together
     said, peak = peak_of(PARSE, before, inside, after)
     assert said == "damaged"
     assert peak < peak_of("import kmeans_dask.store.records")[1] + data_takes
 
 
 def test_a_plan_is_one() -> None:
-    """So what is refused above is refused for what is wrong with it."""
+    """Check that the sound part of the documents above is accepted."""
     assert PLAN.decode((PLANNED + "{}}").encode())["first_free"] == 1

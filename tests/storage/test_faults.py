@@ -82,7 +82,7 @@ def half(request: Request, answer: Answer) -> Answer:
 
 
 def flipped(request: Request, answer: Answer) -> Answer:
-    """Another byte in the middle of an object."""
+    """Return the answer with another byte in the middle, where it is that of an object."""
     if request.method != "GET" or "?" in request.path or not answer.data:
         return answer
     middle = len(answer.data) // 2
@@ -91,7 +91,7 @@ def flipped(request: Request, answer: Answer) -> Answer:
 
 
 def of_answers(share: float, change: Change) -> Change:
-    """The change of some of all answers, as `of_requests` has faults."""
+    """Return a change of a share of all answers, never of the same request twice in a row."""
     perhaps = of_requests(share, lambda request: 1)
     return lambda request, answer: change(request, answer) if perhaps(request) else answer
 
@@ -101,7 +101,7 @@ def of_answers(share: float, change: Change) -> Change:
     [
         (lambda request: 503, None, None),
         (cut, None, None),
-        (None, cut, None),  # it is done, and nobody learns of it
+        (None, cut, None),  # the server carries out the request, but its answer is lost
         (slowly, None, None),
         (None, None, half),
         (None, None, flipped),
@@ -164,7 +164,7 @@ def test_a_job_without_its_store_ends_and_is_taken_up(
 def test_an_outage_of_some_seconds_ends_no_job(
     pictures: Path, expected: dict[str, str], bucket: Bucket, between: Between
 ) -> None:
-    """It is over when something has been asked for more often than within three seconds."""
+    """End the outage when one object was asked for 14 times, which takes some seconds."""
     there = bucket.upload(pictures, "in")
     refused: Counter[str] = Counter()
     is_away, lock = threading.Event(), threading.Lock()
@@ -198,7 +198,7 @@ def test_an_image_that_comes_too_slowly_is_left_out_and_the_rest_is_done(
     over = threading.Event()
 
     def is_slow(request: Request) -> bool:
-        # Of the header, where it trickles: so planning has the same limit.
+        # A trickling image is slow from its header on, so that planning has the same limit.
         return request.path.endswith(slow) and (how == "trickles" or "range" not in request.headers)
 
     def hang(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""What fails for a while is asked for again; what comes is what was asked for, or an error."""
+"""Tests that requests which fail for a while are repeated, and that no wrong answer is taken."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from tests.storage.server import (
     page,
 )
 
-FAILS = 9  # times: more often than obstore itself tries anything
+FAILS = 9  # failures in a row: more than obstore itself retries
 SHORT = replace(
     patience.PATIENCE, outage=60.0, first=0.001, longest=0.01, quiet=1000.0, answer=60.0
 )
-SOON = replace(SHORT, outage=0.2)  # for what stays as it is
+SOON = replace(SHORT, outage=0.2)  # for tests of what never recovers
 
 
 @pytest.fixture
 def between(server: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Between]:
-    """The server is reached through this, by who has little patience between attempts."""
+    """Yield a proxy before the server, and make the pauses between attempts short."""
     del bucket
     monkeypatch.setattr(patience, "PATIENCE", SHORT)
     with Between(server).open() as opened:
@@ -54,13 +54,13 @@ def between(server: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch, between: Between) -> None:
-    """Of what fails, the end comes soon."""
+    """Make attempts end soon, for tests of what never recovers."""
     del between
     monkeypatch.setattr(patience, "PATIENCE", SOON)
 
 
 def cut(request: Request, answer: Answer) -> Answer:
-    """Half of the body, or of the head where there is none."""
+    """Cut the answer off after half of its body, or within its headers where it has none."""
     return replace(answer, whole=False)
 
 
@@ -69,12 +69,12 @@ def status(code: int) -> Change:
 
 
 def gone(request: Request, answer: Answer) -> Answer:
-    """What was asked is done, and nobody learns of it."""
+    """Cut the connection after the server has done what was asked."""
     raise Cut
 
 
 def at_first(change: Change, seen: list[Request], fails: int = FAILS) -> Change:
-    """A change of the first answers of a kind; those that are changed are counted in `seen`."""
+    """Return a change of the first `fails` answers, whose requests are appended to `seen`."""
 
     def perhaps(request: Request, answer: Answer) -> Answer:
         if len(seen) >= fails:
@@ -119,7 +119,7 @@ ASKS: dict[str, tuple[Callable[[Remote], object], object]] = {
     "copy": (lambda top: (top / "a").copy_to(top / "z"), None),
     "lock": (_hold, True),
 }
-AFTER = {  # keys that are there then, but for those that were before
+AFTER = {  # new keys that are there afterwards
     "write": {"in/new"},
     "large write": {"in/new"},
     "copy": {"in/z"},
@@ -222,7 +222,7 @@ def test_pauses_grow_to_ten_seconds_and_end_after_more_than_a_minute(
         pauses.append(now[0] - before)
     assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, *[10.0] * 7])
     assert 60 < sum(pauses) <= 90
-    assert max(slept) <= 0.2  # a signal is seen soon
+    assert max(slept) <= 0.2  # so that a signal is noticed soon
 
 
 @pytest.mark.usefixtures("soon")
@@ -258,7 +258,7 @@ def test_what_stays_as_it_is_is_asked_for_once(
     between.change = status(code)
     with pytest.raises(error, match=says) as caught:
         Remote(bucket.url("a")).read_bytes()
-    assert len(between.seen) <= (4 if code == 501 else 1)  # obstore itself tries three more
+    assert len(between.seen) <= (4 if code == 501 else 1)  # obstore retries three times
     assert SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -273,7 +273,7 @@ def test_names_do_not_tell_what_failed(bucket: Bucket, soon: None, between: Betw
 def test_a_signal_ends_the_wait_for_an_answer(
     bucket: Bucket, between: Between, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever thread waits; what is tidied up afterwards is not kept from it."""
+    """Check that any thread stops waiting, and that requests to tidy up are still made."""
     monkeypatch.setattr(interrupts, "_received", None)
     bucket.put("a", DATA)
     path, asked, over = Remote(bucket.url("a")), threading.Event(), threading.Event()
@@ -401,7 +401,7 @@ def test_a_store_that_cannot_be_reached_is_not_called_damaged(
 
 @pytest.fixture
 def image(bucket: Bucket) -> Remote:
-    """An image that is an object."""
+    """Return an image that is an object."""
     data = io.BytesIO()
     pixels = np.random.default_rng(5).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(data, "PNG")
@@ -410,7 +410,7 @@ def image(bucket: Bucket) -> Remote:
 
 
 def of_image(change: Change) -> Change:
-    """Only of the image, so that the store is there."""
+    """Restrict a change to answers about the image, so that the store can be reached."""
     return lambda request, answer: (
         change(request, answer) if request.path.endswith("a.png") else answer
     )
@@ -436,7 +436,7 @@ def test_an_image_that_comes_too_slowly_fails_by_name_and_ends_no_process(
 def test_the_time_of_an_image_is_for_all_that_is_read_of_it(
     image: Remote, between: Between
 ) -> None:
-    """Of ranges that come slowly, too, as a header is read."""
+    """Check that the limit holds for a range that comes slowly, too, as for a header."""
     over = threading.Event()
     between.change = of_image(lambda request, answer: replace(answer, until=over))
     status = as_listed(image)
@@ -484,7 +484,7 @@ def test_what_an_outage_takes_is_not_of_the_time_of_an_image(
     image: Remote, between: Between
 ) -> None:
     seen = list[Request]()
-    between.change = at_first(status(503), seen, fails=400)  # which take longer than 3 s
+    between.change = at_first(status(503), seen, fails=400)  # 400 failures take longer than 3 s
     with time_limit(3.0):
         assert decode(image).width == 80
     assert len(seen) == 400
@@ -494,7 +494,7 @@ def test_what_an_outage_takes_is_not_of_the_time_of_an_image(
 
 
 def flipped(request: Request, answer: Answer) -> Answer:
-    """The answer with another byte in its middle, and its tag."""
+    """Return the answer with another byte in its middle, and with its ETag unchanged."""
     if request.method != "GET" or not answer.data:
         return answer
     middle = len(answer.data) // 2
@@ -540,7 +540,7 @@ def test_bytes_that_always_change_on_their_way_are_refused(
     "tag", ['"0123456789abcdef0123456789abcdef"', '"0123456789abcdef0123456789abcdef-2"', '"0x8D"']
 )
 def test_a_tag_that_is_no_digest_says_nothing(tag: str, bucket: Bucket, between: Between) -> None:
-    """As of objects that the store has encrypted, or got in parts."""
+    """Check ETags as of objects that the store has encrypted, or received in parts."""
     bucket.put("a", DATA)
     between.change = lambda request, answer: replace(
         answer, headers={**answer.headers, "ETag": tag}
@@ -570,14 +570,14 @@ def test_an_image_that_changes_while_it_is_read_is_no_mixture(
 
 
 def moved(request: Request, answer: Answer) -> Answer:
-    """A redirect to a page; what it leads to is a page."""
+    """Return a redirect to a login page, or the page where the redirect was followed."""
     if "login" in request.path:
         return page(request, answer)
     return Answer(302, {"Location": "/login"}, b"")
 
 
 def tidy_page(request: Request, answer: Answer) -> Answer:
-    """A page that is XML, in which no objects are listed, with a tag of its own."""
+    """Return a web page that is well-formed XML, lists no objects, and has an ETag."""
     html = b"<html><body>Please log in</body></html>"
     headers = {
         "Content-Type": "text/html; charset=utf-8",
