@@ -150,14 +150,14 @@ class Work:
             return make_plan({})
         plan = make_plan({source.path: source for source in before.sources})
         changes = compare(before, plan)
-        if not changes and before.n_images != plan.n_images:  # `before` has images besides these
-            self.begins = True
-            return plan
         if changes or before.inputs != plan.inputs:
             what = f"the images have changed: {changes}" if changes else "the inputs are others"
             raise UsageError(
                 f"{self.output} cannot be gone on with, {what}; add --overwrite to begin again"
             )
+        if before.n_images != plan.n_images:  # a crafted plan: `before` has images besides these
+            self.begins = True
+            return plan
         return before
 
     def stage(self, name: str, *identity: Any) -> Place:

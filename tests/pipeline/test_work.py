@@ -505,8 +505,9 @@ def test_a_job_is_gone_on_with_only_for_the_images_it_began_with(tmp_path: Path)
         work.begin(plan)
         # as they were cut then
         assert work.settle(finding(tmp_path / "in")) == plan
-        with pytest.raises(UsageError, match="the inputs are others; add --overwrite"):
-            work.settle(finding(*images))
+        for others in (images, images[:2]):  # all of them, named; and fewer than before
+            with pytest.raises(UsageError, match="the inputs are others; add --overwrite"):
+                work.settle(finding(*others))
         save(images[1], noise(9, (5, 5)))
         images[0].unlink()
         save(tmp_path / "in" / "new.png", noise(4))
