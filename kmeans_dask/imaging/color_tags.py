@@ -50,7 +50,7 @@ _CURVES: Mapping[int, Curve] = {
 }
 _HIGH_DYNAMIC_RANGE = {16: "PQ", 18: "HLG"}
 _LIKE_SRGB = 0.05  # relative distance of a gamma to 1/2.2: libpng's PNG_GAMMA_THRESHOLD
-_MAX_PROFILE = 1 << 24  # bytes
+_MAX_PROFILE = 1 << 23  # bytes after which no more is read of a profile, as it is refused
 
 
 def read_code_points(file: IO[bytes]) -> bytes:
@@ -112,7 +112,6 @@ def profile_of_avif(file: IO[bytes], info: Mapping[Any, Any]) -> bytes | None:
 def profile_of_bmp(file: IO[bytes]) -> bytes | None:
     """Return the ICC profile embedded in a BMP of version 5, or None where there is none.
 
-    A profile of 16 MiB or more is not read: None is returned, too.
     The primaries and gammas of version 4 are ignored: viewers do not apply them, and they are often
     wrong.
     """
@@ -122,7 +121,7 @@ def profile_of_bmp(file: IO[bytes]) -> bytes | None:
         return None
     start, size = struct.unpack_from("<II", header, 112)
     file.seek(14 + start)
-    return file.read(size) if size < _MAX_PROFILE else None
+    return file.read(min(size, _MAX_PROFILE))
 
 
 def _profile_of(primaries: int, transfer: int) -> bytes | None:

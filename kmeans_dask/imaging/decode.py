@@ -125,7 +125,8 @@ class DecodedImage:
     metadata: metadata of the file, or None where they were not asked for
     brightest: upper bound of the file's 16-bit samples, where all of them are in the lower half of
         their range and no white was named; else None
-    indexed: whether Pillow decoded palette indices, or so few greys that they may be class labels
+    indexed: whether the file has palette indices or bits, or so few greys that they may be class
+        labels
     """
 
     image: Image.Image
@@ -222,7 +223,7 @@ def decode(
     where the pixels are damaged, or a library that decodes them is not installed.
     """
     with _opened(path, max_pixels, _open, whole=True) as opened:
-        decoded, brightest = _to_srgb(opened, white)
+        decoded, brightest, few_greys = _to_srgb(opened, white)
         alphas = decoded.getchannel("A").histogram() if decoded.mode == "RGBA" else [0]
         transparent, translucent = alphas[0] > 0, any(alphas[1:255])
         if decoded.mode == "RGBA" and not (transparent or translucent):
@@ -234,15 +235,8 @@ def decode(
         if keep_metadata:
             metadata = read_metadata(opened.image) if opened.image else Metadata()
         upright = _upright(decoded, opened)
-        indexed = _is_indexed(opened.image)
+        indexed = opened.indexed or few_greys
         return DecodedImage(upright, transparent, translucent, metadata, brightest, indexed)
-
-
-def _is_indexed(image: Image.Image | None) -> bool:
-    """Return whether `image` has palette indices, or so few greys that they may be class labels."""
-    if image and image.mode == "L":
-        return image.getcolors(FEW_GREYS) is not None
-    return image is not None and image.mode in ("P", "PA", "1")
 
 
 # -- opening ----------------------------------------------------------------------------------
@@ -258,6 +252,7 @@ class _Opened:
     profile: function that returns the ICC profile of the colours, or None for sRGB
     orientation: EXIF orientation, 1 to 8, for a file without `image`
     shown: the samples that the file says are to be shown as black and as white
+    indexed: whether the file has palette indices, or a bit for each pixel
     """
 
     size: tuple[int, int]
@@ -266,6 +261,7 @@ class _Opened:
     profile: Callable[[], bytes | None] = field(default=lambda: None)
     orientation: int = 1
     shown: tuple[int, int] | None = None
+    indexed: bool = False
 
 
 class _NoWarnings:
@@ -452,7 +448,12 @@ def _open_format(kind: str, file: IO[bytes]) -> _Opened:
     image = _pillow(kind, file)
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ImageError(f"{NAMES[kind]} of more than one frame: animations are not supported")
-    opened = _Opened(image.size, image, profile=lambda: image.info.get("icc_profile"))
+    opened = _Opened(
+        image.size,
+        image,
+        profile=lambda: image.info.get("icc_profile"),
+        indexed=image.mode in ("P", "PA", "1"),
+    )
     if kind == "PNG":
         opened.profile = partial(profile_of_png, code_points, image.info)
         if image.tile and str(image.tile[0].args).endswith(";16B"):
@@ -478,6 +479,7 @@ def _open_tiff(file: IO[bytes]) -> _Opened:
         lambda: layout.profile,
         layout.orientation,
         layout.shown,
+        layout.is_indexed,
     )
 
 
@@ -490,6 +492,7 @@ def _open_jpeg2000(file: IO[bytes]) -> _Opened:
         _pillow("JPEG2000", file) if header.suits_pillow else None,
         None if header.suits_pillow else samples,
         lambda: header.profile,
+        indexed=bool(header.palette),
     )
 
 
@@ -535,9 +538,10 @@ def _jpeg2000_samples(file: IO[bytes], header: Any) -> Samples:
 # -- decoding ---------------------------------------------------------------------------------
 
 
-def _to_srgb(opened: _Opened, white: White) -> tuple[Image.Image, int | None]:
-    """Return an image as sRGB, mode RGB or RGBA, and the bound in `DecodedImage.brightest`.
+def _to_srgb(opened: _Opened, white: White) -> tuple[Image.Image, int | None, bool]:
+    """Return an image as sRGB, mode RGB or RGBA, and two properties of the file's samples.
 
+    These are the bound in `DecodedImage.brightest`, and whether they are at most `FEW_GREYS` greys.
     The EXIF orientation is not applied yet. Raises ImageError where the profile is too large.
     """
     profile = opened.profile()
@@ -550,12 +554,15 @@ def _to_srgb(opened: _Opened, white: White) -> tuple[Image.Image, int | None]:
         _mend_color_key(image)
         _load(image)
         _clear_uncovered(image)
-        return to_rgb(image, profile), _brightest_of(opened, image)
-    brightest = samples.brightest if samples.bits == 16 and samples.colors != "cmyk" else _DIM
+        few_greys = image.mode == "L" and image.getcolors(FEW_GREYS) is not None
+        return to_rgb(image, profile), _brightest_of(opened, image), few_greys
+    few_greys = samples.has_few_greys(FEW_GREYS)
+    has_light = samples.bits == 16 and samples.colors != "cmyk" and not samples.inverted
+    brightest = samples.brightest if has_light else _DIM
     dim = brightest if brightest < _DIM and white is None else None
     if profile and samples.bits > 8 and samples.colors != "cmyk" and _fits(profile, samples):
-        return samples.to_srgb(profile, white), dim
-    return to_rgb(samples.to_image(white), profile), dim
+        return samples.to_srgb(profile, white), dim, few_greys
+    return to_rgb(samples.to_image(white), profile), dim, few_greys
 
 
 def _deep_samples(opened: _Opened, profile: bytes | None, white: White) -> Samples | None:

@@ -51,6 +51,18 @@ class Samples:
         """Return the largest sample of a colour in `values`, even where 0 is white."""
         return int(self.values[..., : self._n_colors].max(initial=0))
 
+    def has_few_greys(self, most: int) -> bool:
+        """Return whether the image is grey, and has at most `most` different grey samples."""
+        if self.colors != "grey":
+            return False
+        seen = np.zeros(1 << 16, np.bool_)
+
+        def see(rows: slice) -> None:
+            seen[self.values[rows, :, 0]] = True
+
+        self._in_bands(see)
+        return int(np.count_nonzero(seen)) <= most
+
     @property
     def _n_colors(self) -> int:
         return int(self.values.shape[2]) - (self.alpha is not None)
@@ -61,9 +73,10 @@ class Samples:
         The lowest becomes black and the highest white, or the other way round where `inverted`.
 
         white: the highest sample; "auto" for the range in `shown`, or else for the largest sample
-            of the fewest bits that hold all; None, and any value for CMYK, for full scale
+            of the fewest bits that hold all; None for full scale, as is any value for CMYK and for
+            samples of 8 bits or fewer
         """
-        if white is None or self.colors == "cmyk":
+        if white is None or self.colors == "cmyk" or self.bits <= 8:
             return 0, self.full_scale
         if isinstance(white, int):
             return 0, white
@@ -81,8 +94,9 @@ class Samples:
         table = self._table(white, 255).astype(np.uint8)
         alphas = _scale(self.full_scale, 255).astype(np.uint8)
         alpha = self.alpha is not None
-        shape = (*self.values.shape[:2], self.values.shape[2])
-        pixels = np.empty(shape, np.uint8)
+        if self.colors == "cmyk" and alpha:
+            raise ImageError("a CMYK image with transparency, which is not supported")
+        pixels = np.empty(self.values.shape, np.uint8)
 
         def fill(rows: slice) -> None:
             values = self._straight(self.values[rows])
@@ -91,10 +105,9 @@ class Samples:
                 pixels[rows, :, -1] = alphas.take(values[..., -1], mode="clip")
 
         self._in_bands(fill)
-        if self.colors == "cmyk" and alpha:
-            raise ImageError("a CMYK image with transparency, which is not supported")
         mode = _MODES[self.colors, alpha]
-        return Image.frombuffer(mode, shape[1::-1], np.ascontiguousarray(pixels), "raw", mode, 0, 1)
+        size = self.values.shape[1], self.values.shape[0]
+        return Image.frombuffer(mode, size, np.ascontiguousarray(pixels), "raw", mode, 0, 1)
 
     def to_srgb(self, profile: bytes, white: int | str | None = None) -> Image.Image:
         """Return the image in 8-bit sRGB, mode RGB or RGBA, converted from `profile` at 16 bits.

@@ -82,6 +82,11 @@ class Layout:
         return len(self.bits) - len(self.extra)
 
     @property
+    def is_indexed(self) -> bool:
+        """Return whether a pixel is a palette index, or a single bit."""
+        return self.photometric == _PALETTE or self.bits == (1,)
+
+    @property
     def alpha_at(self) -> int | None:
         """Return the index in `extra` of the alpha sample, or None where no sample is alpha.
 
@@ -246,7 +251,7 @@ def read_samples(file: IO[bytes], layout: Layout) -> Samples:
     values = values.reshape(layout.height, layout.width, n)
     alphas, alpha = _alphas_of(values, layout)
     if colors is not None:
-        return _through_palette(values, colors, alphas, layout)
+        return _through_palette(values, colors, alphas, alpha, layout)
     kind = {1: "grey", 3: "rgb", 4: "cmyk"}[layout.n_colors]
     values = values[..., : layout.n_colors]
     return Samples(
@@ -273,12 +278,14 @@ def _alphas_of(values: Any, layout: Layout) -> tuple[Any, str | None]:
     return alphas, "premultiplied" if layout.extra[at] == _PREMULTIPLIED else "straight"
 
 
-def _through_palette(values: Any, colors: Any, alphas: Any, layout: Layout) -> Samples:
+def _through_palette(
+    values: Any, colors: Any, alphas: Any, alpha: str | None, layout: Layout
+) -> Samples:
     """Return the samples of a palette image as RGB, with alpha where there is any.
 
     values: (h, w, c) palette indices, then extra samples
     colors: (3, n) palette entries
-    alphas: (h, w), or None
+    alphas, alpha: (h, w) and their kind, as `_alphas_of` returns them
     """
     full, bits = (255, 8) if layout.low_palette else (65535, 16)
     entries = np.asarray(colors, np.uint16).T
@@ -286,7 +293,6 @@ def _through_palette(values: Any, colors: Any, alphas: Any, layout: Layout) -> S
     if alphas is None:
         return Samples(picked, "rgb", bits)
     scaled = (alphas.astype(np.uint32) * full // ((1 << layout.bits[0]) - 1)).astype(np.uint16)
-    alpha = "premultiplied" if _PREMULTIPLIED in layout.extra else "straight"
     return Samples(np.dstack([picked, scaled]), "rgb", bits, alpha=alpha)  # type: ignore[arg-type]
 
 

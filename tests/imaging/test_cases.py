@@ -33,7 +33,7 @@ from tests.imaging.png_files import (
     profile,
 )
 from tests.imaging.test_matrix_png import shown
-from tests.imaging.tiff_files import LZW, PALETTE, RGB, Tiff
+from tests.imaging.tiff_files import LZW, PALETTE, RGB, WHITE_IS_ZERO, Tiff
 
 
 def found(folder: Path, content: bytes) -> Pixels:
@@ -112,6 +112,24 @@ def test_a_dim_picture_is_told_and_can_be_made_bright(tmp_path: Path, content: b
         assert bright.brightest is None
         levels = np.asarray(bright.image)[0, :, 0].astype(int)
         assert np.abs(levels - np.arange(256)).max() <= 1
+
+
+def test_a_light_picture_in_which_0_is_white_is_not_called_dark(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    values = (np.arange(256) * 16).reshape(16, 16, 1)
+    path.write_bytes(Tiff(values=values, bits=16, photometric=WHITE_IS_ZERO).encode())
+    light = decode(path)
+    assert np.asarray(light.image).min() == 239
+    assert light.brightest is None
+
+
+@pytest.mark.parametrize("planar", [False, True])  # read by Pillow, and by tifffile
+def test_a_white_is_for_more_than_8_bits_a_sample(planar: bool, tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    values = blocks(3)
+    path.write_bytes(Tiff(values=values, photometric=RGB, planar=planar).encode())
+    for white in (None, "auto", 4095, 100):
+        assert (np.asarray(decode(path, white=white).image) == values).all()  # type: ignore[arg-type]
 
 
 def test_linear_profiles_are_not_skipped_for_their_names(tmp_path: Path) -> None:

@@ -9,10 +9,19 @@ import pytest
 from PIL import Image
 
 from kmeans_dask.imaging.decode import FEW_GREYS, decode, read_header
+from tests.imaging.gif_files import Gif
+from tests.imaging.tiff_files import PALETTE, Tiff
+
+BLOCKS = (np.arange(400).reshape(20, 20) % 256).astype(np.uint8)
+COLORS = np.random.default_rng(0).integers(0, 256, (256, 3))
 
 
 def greys(n: int) -> Image.Image:
     return Image.fromarray((np.arange(400).reshape(20, 20) % n).astype(np.uint8))
+
+
+def deep_greys(n: int) -> Image.Image:
+    return Image.fromarray((np.arange(400).reshape(20, 20) % n * 7).astype(np.uint16))
 
 
 @pytest.mark.parametrize(
@@ -29,6 +38,9 @@ def greys(n: int) -> Image.Image:
         ("a.png", greys(4).convert("RGB"), False),
         ("a.png", greys(4).convert("RGBA"), False),
         ("a.jpg", greys(200), False),
+        ("a.png", deep_greys(FEW_GREYS), True),
+        ("a.tif", deep_greys(FEW_GREYS), True),
+        ("a.tif", deep_greys(FEW_GREYS + 1), False),
     ],
 )
 def test_samples_that_may_be_labels_are_told(
@@ -36,6 +48,21 @@ def test_samples_that_may_be_labels_are_told(
 ) -> None:
     image.save(tmp_path / name)
     assert decode(tmp_path / name).indexed is indexed
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        Gif(values=BLOCKS, colors=COLORS, canvas=(30, 30), place=(5, 5)),  # RGBA, once loaded
+        Tiff(values=BLOCKS[..., None], photometric=PALETTE, palette=COLORS, order=">", big=True),
+    ],
+    ids=["a GIF's frame in a larger canvas", "a TIFF that tifffile reads"],
+)
+def test_palette_indices_that_pillow_does_not_give_may_be_labels(
+    content: Gif | Tiff, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_bytes(content.encode())
+    assert decode(tmp_path / "a").indexed
 
 
 @pytest.mark.parametrize(

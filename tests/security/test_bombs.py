@@ -8,12 +8,14 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from kmeans_dask.errors import ImageError
 from kmeans_dask.imaging import decode as decoding
 from kmeans_dask.imaging.decode import decode, read_header
+from tests.imaging.bmp_files import Bmp
 from tests.security.memory import peak_of
 
 LIMIT = 256  # MiB, of which the imports take about a third
@@ -186,6 +188,14 @@ def test_as_many_bytes_as_there_may_be_are_read(tmp_path: Path) -> None:
         file.truncate(decoding._BYTES_PER_PIXEL * 4 + decoding._BYTES_BESIDE + 1)
     with pytest.raises(ImageError, match="more than 4 pixels, the limit, can need"):
         decode(path, max_pixels=4)
+
+
+def test_the_profile_of_a_bmp_is_refused_however_large_it_is(tmp_path: Path) -> None:
+    path, pixels = tmp_path / "image.bmp", np.zeros((2, 2), np.uint32)
+    for size in (decoding.MAX_PROFILE + 1, 1 << 25):  # bytes
+        path.write_bytes(Bmp(values=pixels, bits=24, version=5, profile=bytes(size)).encode())
+        with pytest.raises(ImageError, match="colour profile has more than"):
+            decode(path)
 
 
 @pytest.mark.parametrize(("more", "refused"), [(0, False), (1, True)])
