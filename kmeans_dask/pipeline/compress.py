@@ -13,7 +13,7 @@ from kmeans_dask.cluster import Engine
 from kmeans_dask.errors import ImageError, UsageError
 from kmeans_dask.imaging.palette_files import hexes_of
 from kmeans_dask.pipeline.at_once import compress_at_once
-from kmeans_dask.pipeline.budget import pixels_within
+from kmeans_dask.pipeline.budget import bytes_to_fit, pixels_within
 from kmeans_dask.pipeline.collection import Collection, ingest_and_count, take_up_anew
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.encode import encode, write_tokens
@@ -187,7 +187,9 @@ def _compress_folder(
         )
         if encoded.images:
             file = write_palette(work.output, fitted.palette, fitted.weights, group.folder)
-            encoded = replace(encoded, files=(file,))
+            opaque = Tally.read(held.store).translucent == 0
+            needed = bytes_to_fit(fitted.distinct_colors, opaque=opaque)
+            encoded = replace(encoded, files=(file,), colors_bytes=needed)
     except (ImageError, UsageError) as error:  # no room for transparency, or for the palette
         failures = tuple(Failure(source.path, str(error)) for source in group.sources)
         return Encoded(failures=failures)

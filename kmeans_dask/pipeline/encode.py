@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from kmeans_dask.cluster import Engine, local_threads
 from kmeans_dask.clustering.colormap import squared_error
-from kmeans_dask.errors import StoreError, UsageError
+from kmeans_dask.errors import ImageError, StoreError, UsageError
 from kmeans_dask.imaging.palette import Palette
+from kmeans_dask.pipeline.budget import check_colors
 from kmeans_dask.pipeline.count import Tally
 from kmeans_dask.pipeline.fit import FitResult
 from kmeans_dask.pipeline.gallery import CLOUD, Cloud, cloud_of
@@ -151,7 +152,11 @@ def _encode_partition(
             indices = mapper.map(pixels, alphas, record["width"])
             mapped = Mapped.of(record, pixels, alphas, indices, fitted.palette)
             if private and not mapped.reaches(min_psnr):
-                mapped = _map_privately(record, pixels, alphas, private)
+                try:
+                    mapped = _map_privately(record, pixels, alphas, private)
+                except ImageError as error:
+                    parts.append(Encoded(failures=(Failure(record["path"], str(error)),)))
+                    continue
         else:
             mapped = _map_pieces(image, mapper)
         parts.append(write_image(record, mapped, output, settings, min_psnr))
@@ -192,10 +197,14 @@ def _map_privately(
     alphas: NDArray[np.uint8] | None,
     settings: FitSettings,
 ) -> Mapped:
-    """An image with a palette of its own."""
+    """Return an image mapped to a palette that is fitted to it alone.
+
+    Raises ImageError where that fit needs more memory than the task may take.
+    """
     counter = empty_counter()
     counter.add(pixels, alphas)
     counts = counter.counts()
+    check_colors(len(counts), opaque=counts.is_opaque)
     with local_threads(1) as thread:
         colors = LocalColors(counts, settings, thread)
         palette = quantize(colors, settings, transparent=record["transparent"]).palette

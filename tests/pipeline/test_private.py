@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kmeans_dask.cluster import connect
+from kmeans_dask.errors import ImageError
 from kmeans_dask.imaging.palette import Palette
 from kmeans_dask.pipeline import compress as compressing
+from kmeans_dask.pipeline import encode as encoding
 from kmeans_dask.pipeline import private
+from kmeans_dask.pipeline.budget import bytes_to_fit
 from kmeans_dask.pipeline.names import WORK_FOLDER
 from kmeans_dask.pipeline.plan import Failure, Plan, Source, make_plan, numbered
 from kmeans_dask.pipeline.private import (
@@ -243,6 +246,7 @@ def test_a_folder_of_many_pixels_goes_by_way_of_a_store_to_the_same_files(
     assert files_in(tmp_path / "small") == files_in(tmp_path / "large")
     small, large = ({**each.as_dict(), "seconds": None} for each in summaries)
     assert small == large
+    assert summaries[0].colors_bytes == summaries[1].colors_bytes > bytes_to_fit(0, opaque=True)
     assert "ingest" in summaries[1].seconds
     assert "ingest" not in summaries[0].seconds
     assert not (tmp_path / "large" / WORK_FOLDER / "store.zarr").exists()
@@ -412,6 +416,25 @@ def test_where_it_is_not_an_image_has_what_it_would_have_alone(tmp_path: Path) -
     assert written["b.png"] == files_in(tmp_path / "alone")["b.png"]
     assert (found.private, found.below_target) == (1, 0)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png").convert("RGB")), greys)
+
+
+def test_where_its_own_palette_takes_too_much_memory_it_alone_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    greys = np.repeat(np.tile(np.arange(0, 250, 50), (120, 24))[..., None], 3, axis=2)
+    save(tmp_path / "in" / "a.png", greys)
+    odd = save(tmp_path / "in" / "b.png", noise(1, (6, 6), "both"))
+
+    def refuse(n_colors: int, *, opaque: bool) -> None:
+        raise ImageError(f"{n_colors} colours, opaque: {opaque}")
+
+    monkeypatch.setattr(encoding, "check_colors", refuse)
+    fit = FitSettings(12, min_psnr=30)
+    found = job([tmp_path / "in"], tmp_path / "out", fit, ALWAYS, "auto")
+    [failure] = found.failures
+    assert failure.path == str(odd)
+    assert failure.reason.endswith("colours, opaque: False")
+    assert sorted(files_in(tmp_path / "out")) == ["a.png", "failures.jsonl", "palette.json"]
 
 
 def test_an_image_after_one_with_its_own_palette_still_has_the_shared_one(tmp_path: Path) -> None:
