@@ -245,6 +245,13 @@ def test_inputs_without_an_image_are_refused(tmp_path: Path) -> None:
             make_plan(inputs)
 
 
+def test_where_all_images_are_excluded_that_is_said(tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    told = r"\(1 excluded\): name a file or folder of images, or change --include and --exclude"
+    with pytest.raises(UsageError, match=told):
+        make_plan([tmp_path], search=Search(exclude=("*.png",)))
+
+
 def test_a_file_given_twice_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = draw(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)

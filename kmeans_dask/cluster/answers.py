@@ -11,6 +11,8 @@ from kmeans_dask.stopwatch import Stopwatch, pace_of
 _LAST = 1.0  # seconds for a cancelled call to end
 _NAMED = 3
 
+LOST = "the connection to the scheduler is lost: is it still running?"
+
 Answer = TypeVar("Answer")
 
 
@@ -29,6 +31,13 @@ async def within(seconds: float, ask: Callable[..., Awaitable[Answer]], **words:
         if not asking.done():
             asking.cancel()
             await asyncio.wait([asking], timeout=_LAST)  # the call may have to close a connection
+
+
+def why_unanswered(error: OSError, seconds: float) -> str:
+    """Return the message for a scheduler that `within` has asked in vain, with limit `seconds`."""
+    if isinstance(error, TimeoutError):
+        return f"the scheduler has not answered for {seconds:g} s: is it still running?"
+    return LOST
 
 
 def listed(addresses: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from kmeans_dask.cluster.admission import SAME_FILES
-from kmeans_dask.cluster.answers import listed, within
+from kmeans_dask.cluster.answers import listed, why_unanswered, within
 from kmeans_dask.cluster.sight import Sight, look, unseen
 from kmeans_dask.cluster.versions import PACKAGES, difference, versions_here
 from kmeans_dask.errors import UsageError
@@ -113,9 +113,7 @@ class Questions:
         try:
             return self._client.sync(within, self._timeout, ask, **words)
         except OSError as error:  # a timeout is one too
-            raise UsageError(
-                f"the scheduler has not answered for {self._timeout:g} s: does it hang?"
-            ) from error
+            raise UsageError(why_unanswered(error, self._timeout)) from error
 
 
 def _look(sight: Sight) -> tuple[str, str | None, list[str]]:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from kmeans_dask.cluster.admission import Admission, Guarded
 from kmeans_dask.cluster.announcements import Announcements
+from kmeans_dask.cluster.answers import LOST
 from kmeans_dask.cluster.engine import Engine, EventHandler, Item, Result
 from kmeans_dask.cluster.questions import Questions
 from kmeans_dask.cluster.sight import open_sight
 from kmeans_dask.cluster.versions import versions_here
-from kmeans_dask.cluster.workers import LOST, Workers
+from kmeans_dask.cluster.workers import Workers
 from kmeans_dask.errors import ClusterError
 from kmeans_dask.interrupts import check_interrupted
 from kmeans_dask.stopwatch import PACE, Stopwatch

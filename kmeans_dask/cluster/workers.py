@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kmeans_dask.cluster.answers import listed, within
+from kmeans_dask.cluster.answers import listed, why_unanswered, within
 from kmeans_dask.errors import ClusterError
 from kmeans_dask.settings import WORKER_TIMEOUT
 from kmeans_dask.stopwatch import Stopwatch
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from dask.typing import Key
     from distributed import Client
 
-LOST = "the connection to the scheduler is lost: is it still running?"
 _LOOK_AGAIN = 2.0  # seconds between looks at the cluster's health
 _LISTENINGS = 8  # checks of a worker's heartbeat within the time after which it counts as silent
 # Workers send a heartbeat every half second, or every one or two seconds where there are many, and
@@ -47,11 +46,7 @@ class Workers:
         try:
             return self._client.sync(within, self._timeout, ask, **words)
         except OSError as error:  # a timeout is one too
-            if not isinstance(error, TimeoutError):
-                raise ClusterError(LOST) from error
-            raise ClusterError(
-                f"the scheduler has not answered for {self._timeout:g} s: is it still running?"
-            ) from error
+            raise ClusterError(why_unanswered(error, self._timeout)) from error
 
     def threads(self) -> int:
         """Return the number of threads of all workers, or 1 where there is no worker yet."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.pipeline.encode import check_palette
 from kmeans_dask.pipeline.fit import FitResult
-from kmeans_dask.pipeline.plan import Plan
+from kmeans_dask.pipeline.plan import Plan, real_place
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, check_together
 from kmeans_dask.storage import Place, is_within, place_of
 from kmeans_dask.store import Store
@@ -61,15 +59,10 @@ def check_originals(plan: Plan, output: Place) -> None:
 
 def check_outside(inputs: Sequence[Place], path: Place, what: str) -> None:
     """Raise UsageError where `path` and one of `inputs` are one inside the other."""
-    resolved = _resolved(path)
+    resolved = real_place(path)
     for given in inputs:
-        source = _resolved(given)
+        source = real_place(given)
         if resolved == source or source in resolved.parents or resolved in source.parents:
             raise UsageError(
                 f"{what} {path} and {given} are one inside the other: choose a folder elsewhere"
             )
-
-
-def _resolved(path: Place) -> Place:
-    """Return `path` with symbolic links followed; a loop of links raises no error here."""
-    return Path(os.path.realpath(path)) if isinstance(path, Path) else path

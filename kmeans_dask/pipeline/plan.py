@@ -227,7 +227,7 @@ def make_plan(
     known = known or {}
     found = _Found(search)
     for given in inputs:
-        path = _absolute(given)
+        path = real_place(given)
         if isinstance(path, Remote) and path.is_dir():
             found.search_objects(path)
         elif isinstance(path, Path) and path.is_dir():
@@ -249,7 +249,7 @@ def make_plan(
             found.failures.append(Failure(str(path), reason))
     if not readable:
         raise UsageError(_nothing(inputs, found))
-    searched = [_absolute(given) for given in inputs]
+    searched = [real_place(given) for given in inputs]
     taken = [
         name
         for source in known.values()
@@ -272,8 +272,8 @@ def make_plan(
     )
 
 
-def _absolute(given: Place) -> Place:
-    """Where an input is, links followed."""
+def real_place(given: Place) -> Place:
+    """Return `given` with symbolic links followed; a loop of links raises no error here."""
     return given if isinstance(given, Remote) else Path(os.path.realpath(given))
 
 
@@ -284,7 +284,8 @@ def _nothing(inputs: Sequence[Place], found: _Found) -> str:
     if not first and found.skipped:
         why = f" ({describe_skipped(found.skipped)})"
     where = ", ".join(map(str, inputs))
-    return f"no image found in {where}{why}: name a file or folder of images"
+    or_else = ", or change --include and --exclude" if found.skipped["excluded"] else ""
+    return f"no image found in {where}{why}: name a file or folder of images{or_else}"
 
 
 def describe_skipped(skipped: Mapping[str, int]) -> str:

@@ -60,11 +60,13 @@ def _is_chunk(path: Place, parts: tuple[str, ...], n: int, n_bytes: int, most: i
     Raises StoreError where that chunk has more than `most` bytes.
     """
     number = parts[0]
-    if not (number.isdecimal() and number.isascii() and len(number) < 20 and int(number) < n):
+    if not (number.isdecimal() and number.isascii() and len(number) < 20):
+        return False
+    if int(number) >= n or str(int(number)) != number:
         return False
     if n_bytes > most:
         raise StoreError(f"{path} is damaged: its chunk {number} has {n_bytes:,} bytes")
-    return str(int(number)) == number
+    return True
 
 
 def _local(path: Path, tail: int) -> Iterator[tuple[tuple[str, ...], int]]:

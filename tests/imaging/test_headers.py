@@ -13,7 +13,7 @@ from tests.imaging.gif_files import Gif
 from tests.imaging.tiff_files import PALETTE, Tiff
 
 BLOCKS = (np.arange(400).reshape(20, 20) % 256).astype(np.uint8)
-COLORS = np.random.default_rng(0).integers(0, 256, (256, 3))
+COLORS = np.random.default_rng(0).integers(0, 256, (256, 3)).astype(np.uint8)
 
 
 def greys(n: int) -> Image.Image:
