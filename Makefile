@@ -30,7 +30,7 @@ types: $(VENV)/.test
 
 # The long form of what `make test` tries briefly: some minutes of kills, damages and strange files.
 chaos: $(VENV)/.test
-	$(BIN)/pytest tests/reliability tests/imaging/test_inspector.py --chaos --timeout 3000
+	$(BIN)/pytest tests/reliability tests/images/test_inspector.py --chaos --timeout 3000
 
 # The stack of docker-compose.yml, built and used for real: some minutes, and a Docker engine.
 # Where the official Python image cannot be had, name another one: make compose-test BASE=...

@@ -30,7 +30,7 @@ from typing import Any
 
 from benchmarks.common import SHARED, photographs, versions
 from tests.command import tree
-from tests.storage.server import Bucket, started
+from tests.files.server import Bucket, started
 
 PATIENCE = 60.0  # seconds, for processes to start
 

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.common import in_turn, photographs, show
-from kmeans_dask.cluster import local_threads
-from kmeans_dask.clustering.counts import count_colors
-from kmeans_dask.imaging.encode import encode_image
-from kmeans_dask.imaging.palette import Palette
-from kmeans_dask.pipeline.mapping import Mapper
-from kmeans_dask.pipeline.quantize import LocalColors, quantize
+from kmeans_dask.color.palette import Palette
+from kmeans_dask.color.remap import Mapper
+from kmeans_dask.engine import local_threads
+from kmeans_dask.images.encode import encode_image
+from kmeans_dask.kmeans.histogram import count_colors
 from kmeans_dask.settings import PRIVATE_TOL, EncodeSettings, FitSettings
+from kmeans_dask.steps.quantize import LocalColors, quantize
 
 Indexed = tuple[NDArray[np.uint8], Palette]
 

@@ -21,17 +21,17 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common import SHARED, photographs, versions
-from kmeans_dask.cluster import Engine, connect
-from kmeans_dask.imaging.palette import Palette
-from kmeans_dask.imaging.png import encode_png
-from kmeans_dask.pipeline.compress import compress
-from kmeans_dask.pipeline.job import JobSettings
-from kmeans_dask.pipeline.plan import Plan, make_plan
-from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.pipeline.record import record_of_job
-from kmeans_dask.pipeline.work import open_work
+from kmeans_dask.color.palette import Palette
+from kmeans_dask.engine import Engine, connect
+from kmeans_dask.images.png import encode_png
+from kmeans_dask.job.job_record import record_of_job
+from kmeans_dask.job.job_settings import JobSettings
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.job.work_folder import open_work
+from kmeans_dask.plan.plan import Plan, make_plan
+from kmeans_dask.report.job_page import write_report
 from kmeans_dask.settings import PRIVATE_TOL, TOL, DecodeSettings, EncodeSettings, FitSettings
-from kmeans_dask.views.report import write_report
+from kmeans_dask.steps.compress import compress
 
 
 def floor(task: tuple[str, str, int]) -> tuple[float, float]:

@@ -20,12 +20,12 @@ from statistics import median
 import skimage.data
 from PIL import Image
 
-from kmeans_dask.cluster import connect
-from kmeans_dask.pipeline.collection import ingest_and_count, take_up
-from kmeans_dask.pipeline.fit import fit
-from kmeans_dask.pipeline.plan import make_plan
-from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.engine import connect
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.plan.plan import make_plan
 from kmeans_dask.settings import DecodeSettings, FitSettings
+from kmeans_dask.steps.collection import ingest_and_count, take_up
+from kmeans_dask.steps.fit import fit
 
 SHARED = Path(__file__).parents[2] / "shared/data"
 

@@ -5,7 +5,7 @@
 The images are photographs and random noise, in several formats. Each step runs in a worker process
 of its own, whose peak resident size (VmHWM) is read when the step is done: `start` (no image),
 `ingest`, `encode`, `image` (a palette of its own, all in one task), and `fit`. The figures are for
-comparison with the model in `pipeline.budget`, which `--memory` and `estimate` use.
+comparison with the model in `engine.memory_model`, which `--memory` and `estimate` use.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common import ELEPHANTS, photographs, versions
-from kmeans_dask.cluster import connect
-from kmeans_dask.pipeline.collection import ingest_and_count, take_up
-from kmeans_dask.pipeline.compress import compress
-from kmeans_dask.pipeline.encode import encode
-from kmeans_dask.pipeline.fit import fit
-from kmeans_dask.pipeline.job import JobSettings
-from kmeans_dask.pipeline.plan import make_plan
-from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.pipeline.work import open_work
+from kmeans_dask.engine import connect
+from kmeans_dask.job.job_settings import JobSettings
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.job.work_folder import open_work
+from kmeans_dask.plan.plan import make_plan
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
+from kmeans_dask.steps.collection import ingest_and_count, take_up
+from kmeans_dask.steps.compress import compress
+from kmeans_dask.steps.encode import encode
+from kmeans_dask.steps.fit import fit
 
 STEPS = ("start", "ingest", "encode", "image", "fit")
 _FIT = FitSettings(16, max_iter=3, starts=1)

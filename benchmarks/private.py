@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.common import in_turn, photographs, show, versions
-from kmeans_dask.cluster import connect
-from kmeans_dask.pipeline.compress import compress
-from kmeans_dask.pipeline.job import JobSettings
-from kmeans_dask.pipeline.plan import make_plan
-from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.pipeline.work import open_work
+from kmeans_dask.engine import connect
+from kmeans_dask.job.job_settings import JobSettings
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.job.work_folder import open_work
+from kmeans_dask.plan.plan import make_plan
 from kmeans_dask.settings import PRIVATE_TOL, DecodeSettings, EncodeSettings, FitSettings
+from kmeans_dask.steps.compress import compress
 
 
 def pixels_of(path: Path) -> NDArray[np.int64]:

@@ -17,16 +17,16 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.common import SHARED, photographs, versions
-from kmeans_dask.cluster import connect
-from kmeans_dask.pipeline.compress import compress
-from kmeans_dask.pipeline.job import JobSettings
-from kmeans_dask.pipeline.names import REPORT_FILE
-from kmeans_dask.pipeline.plan import make_plan
-from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.pipeline.record import record_of_job
-from kmeans_dask.pipeline.work import open_work
+from kmeans_dask.engine import connect
+from kmeans_dask.job.job_record import record_of_job
+from kmeans_dask.job.job_settings import JobSettings
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.job.work_folder import open_work
+from kmeans_dask.plan.output_names import REPORT_FILE
+from kmeans_dask.plan.plan import make_plan
+from kmeans_dask.report.job_page import write_report
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
-from kmeans_dask.views.report import write_report
+from kmeans_dask.steps.compress import compress
 
 MANY = [SHARED / "small", SHARED / "photos"]
 WITH_WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.common import SHARED, versions
-from kmeans_dask.clustering import lloyd
-from kmeans_dask.clustering.assignment import Assignment
-from kmeans_dask.clustering.counts import count_colors
-from kmeans_dask.clustering.points import color_points
-from kmeans_dask.clustering.seeding import kmeans_plus_plus
-from kmeans_dask.imaging.palette import palette_of
+from kmeans_dask.color.palette import palette_of
+from kmeans_dask.kmeans import lloyd
+from kmeans_dask.kmeans.assignment import Assignment
+from kmeans_dask.kmeans.histogram import count_colors
+from kmeans_dask.kmeans.points import color_points
+from kmeans_dask.kmeans.seeding import kmeans_plus_plus
 
 Colors = NDArray[np.generic]  # (k, 3): of a palette uint8, of centers float64
 

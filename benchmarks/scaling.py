@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import ELEPHANTS, read_pixels, start_from, versions
-from kmeans_dask.clustering.assignment import Assignment
-from kmeans_dask.clustering.counts import count_colors
-from kmeans_dask.clustering.lloyd import Iteration, fit
-from kmeans_dask.clustering.points import color_points
+from kmeans_dask.kmeans.assignment import Assignment
+from kmeans_dask.kmeans.histogram import count_colors
+from kmeans_dask.kmeans.lloyd import Iteration, fit
+from kmeans_dask.kmeans.points import color_points
 
 
 def main() -> None:

@@ -24,9 +24,9 @@ from pathlib import Path
 import psutil
 
 from benchmarks.common import versions
-from kmeans_dask.cluster import connect
-from kmeans_dask.pipeline.plan import Failure, Source
-from kmeans_dask.pipeline.rescue import Portion
+from kmeans_dask.engine import connect
+from kmeans_dask.plan.plan import Failure, Source
+from kmeans_dask.steps.quarantine import Portion
 
 WORKERS = 2
 PATIENCE = 60.0  # seconds, for processes to start

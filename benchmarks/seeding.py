@@ -14,9 +14,9 @@ import numpy as np
 import sklearn.cluster
 
 from benchmarks.common import in_turn, show, versions
-from kmeans_dask.clustering.counts import count_colors
-from kmeans_dask.clustering.points import color_points
-from kmeans_dask.clustering.seeding import kmeans_plus_plus
+from kmeans_dask.kmeans.histogram import count_colors
+from kmeans_dask.kmeans.points import color_points
+from kmeans_dask.kmeans.seeding import kmeans_plus_plus
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     print(f"{len(counts):,} distinct colours, k = {args.colors}")
 
     def potential(centers: np.ndarray) -> float:
-        from kmeans_dask.clustering.assignment import Assignment
+        from kmeans_dask.kmeans.assignment import Assignment
 
         return Assignment(points).partial(centers).inertia(centers)
 

@@ -20,8 +20,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from statistics import median
 
-from kmeans_dask.storage.remote import Remote
-from tests.storage.server import started
+from kmeans_dask.files.object_store import Remote
+from tests.files.server import started
 
 SMALL, LARGE, NAMES = bytes(1 << 10), bytes(8 << 20), 300
 Calls = dict[str, tuple[int, Callable[[], object]]]  # how often, and what

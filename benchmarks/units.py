@@ -24,26 +24,26 @@ import numpy as np
 import psutil
 
 from benchmarks.common import SHARED, photographs, versions
-from kmeans_dask.cluster import connect
-from kmeans_dask.clustering.assignment import Assignment
-from kmeans_dask.clustering.codes import N_CODES
-from kmeans_dask.clustering.counts import ColorCounts, merge_counts
-from kmeans_dask.clustering.lloyd import fit as lloyd
-from kmeans_dask.clustering.partial import merge_partials
-from kmeans_dask.clustering.spaces import Space
-from kmeans_dask.pipeline.collection import ingest_and_count, take_up
-from kmeans_dask.pipeline.compress import compress
-from kmeans_dask.pipeline.encode import encode, encode_partition
-from kmeans_dask.pipeline.fit import fit
-from kmeans_dask.pipeline.ingest import ingest_partition
-from kmeans_dask.pipeline.job import JobSettings
-from kmeans_dask.pipeline.plan import Plan, Source, cut, make_plan, numbered
-from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.pipeline.quantize import start_of
-from kmeans_dask.pipeline.rescue import Portion
-from kmeans_dask.pipeline.work import open_work
+from kmeans_dask.color.spaces import Space
+from kmeans_dask.engine import connect
+from kmeans_dask.files.atomic_files import bytes_below, sealed
+from kmeans_dask.job.job_settings import JobSettings
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.job.work_folder import open_work
+from kmeans_dask.kmeans.assignment import Assignment
+from kmeans_dask.kmeans.cluster_sums import merge_partials
+from kmeans_dask.kmeans.histogram import ColorCounts, merge_counts
+from kmeans_dask.kmeans.lloyd import fit as lloyd
+from kmeans_dask.kmeans.morton_codes import N_CODES
+from kmeans_dask.plan.plan import Plan, Source, cut, make_plan, numbered
 from kmeans_dask.settings import CHUNK_COLORS, DecodeSettings, EncodeSettings, FitSettings
-from kmeans_dask.storage.files import bytes_below, sealed
+from kmeans_dask.steps.collection import ingest_and_count, take_up
+from kmeans_dask.steps.compress import compress
+from kmeans_dask.steps.encode import encode, encode_partition
+from kmeans_dask.steps.fit import fit
+from kmeans_dask.steps.ingest import ingest_partition
+from kmeans_dask.steps.quantize import start_of
+from kmeans_dask.steps.quarantine import Portion
 from kmeans_dask.store.records import PLAN
 
 MANY = [SHARED / name for name in ("photos", "large", "kodak")]

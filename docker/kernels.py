@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from kmeans_dask import KMeans, cli, clustering
-from kmeans_dask.clustering.jit import Kernel
+from kmeans_dask.kernels.jit import Kernel
 
 # Arrays that came over a network are read-only, which to numba is another type: hence workers.
 JOBS = (

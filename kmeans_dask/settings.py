@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypedDict
 import msgspec
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.storage.documents import Positive
+from kmeans_dask.files.documents import Positive
 
 MAX_COLORS = 256  # an indexed image holds no more
 MAX_TOKENS = 1 << 16

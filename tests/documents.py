@@ -6,9 +6,9 @@ import hashlib
 import json
 from typing import Any
 
-from kmeans_dask.storage import Place
-from kmeans_dask.storage.documents import DamagedError
-from kmeans_dask.storage.files import write_file
+from kmeans_dask.files import Place
+from kmeans_dask.files.atomic_files import write_file
+from kmeans_dask.files.documents import DamagedError
 
 
 def read_sealed(path: Place) -> Any:

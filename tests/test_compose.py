@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kmeans_dask.clustering.folders import bring_kernels
+from kmeans_dask.kernels.private_folders import bring_kernels
 from tests.clusters.processes import environment
 from tests.command import tree
 from tests.compose.inside import copy_tree, fit_first, script

@@ -15,9 +15,9 @@ from io import TextIOWrapper
 import typer
 
 from kmeans_dask import interrupts
-from kmeans_dask.cli import jobs, looks  # noqa: F401 - they add their commands
+from kmeans_dask.cli import compress, inspect  # noqa: F401 - they add their commands
 from kmeans_dask.cli.app import app
-from kmeans_dask.cli.run import Run
+from kmeans_dask.cli.session import Run
 from kmeans_dask.errors import JobError, KMeansDaskError
 
 # Objects that are made before Python looks for garbage among them, of which imports leave none:
@@ -96,7 +96,7 @@ def _broken(message: str, code: int) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    from kmeans_dask.views.text import printable
+    from kmeans_dask.terminal.text import printable
 
     if message:
         sys.stderr.write(f"kmeans-dask: {printable(message)}\n")

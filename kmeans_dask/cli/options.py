@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kmeans_dask.errors import UsageError
+from kmeans_dask.files import place_of
 from kmeans_dask.settings import MAX_ITER, MAX_WHITE, PRIVATE_TOL, TOL
-from kmeans_dask.storage import place_of
 
 if TYPE_CHECKING:
-    from kmeans_dask.storage import Place as Place
+    from kmeans_dask.files import Place as Place
 else:  # typer takes no union, but what its parser returns
     from pathlib import Path as Place
 
@@ -228,7 +228,7 @@ def fixed_colors(hexes: str) -> tuple[tuple[int, int, int], ...]:
     """The colours of --fix."""
     if not hexes:
         return ()
-    from kmeans_dask.imaging.palette_files import parse_hexes
+    from kmeans_dask.images.palette_files import parse_hexes
 
     try:
         entries = parse_hexes(hexes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from kmeans_dask.cli import main
-from kmeans_dask.cli.where import CLUSTER
+from kmeans_dask.cli.cluster_options import CLUSTER
 
 
 def submit(command: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kmeans_dask.dashboard.board import TOPIC, Board, State, Step, state_of
+from kmeans_dask.dashboard.state import TOPIC, Board, State, Step, state_of
 
 __all__ = ["TOPIC", "Board", "State", "Step", "dask_setup", "install", "state_of"]
 
@@ -19,7 +19,7 @@ def install(scheduler: Any) -> bool:
     Returns False, and does nothing, where there is no bokeh or no dashboard.
     """
     try:
-        from kmeans_dask.dashboard.hook import add_page
+        from kmeans_dask.dashboard.page import add_page
     except ImportError:  # of bokeh, or of one that Dask can use
         return False
     return add_page(scheduler)

@@ -21,9 +21,9 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore
 
 from kmeans_dask.errors import StoreError
-from kmeans_dask.storage import Place, Remote
-from kmeans_dask.store.objects import Objects
+from kmeans_dask.files import Place, Remote
 from kmeans_dask.store.records import ArrayDocument
+from kmeans_dask.store.zarr_objects import Objects
 
 _HEADER = 16  # bytes; bytes 4 to 7 hold the unpacked size (c-blosc, README_HEADER)
 _CHECKSUM = 4

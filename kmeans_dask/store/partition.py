@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.counts import ColorCounts
 from kmeans_dask.errors import StoreError
-from kmeans_dask.store import groups
-from kmeans_dask.store.groups import Group, create_array, describe, read
+from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.store import zarr_groups
 from kmeans_dask.store.records import PARTITION, FailureRecord, ImageRecord, PartitionRecord
+from kmeans_dask.store.zarr_groups import Group, create_array, describe, read
 
 if TYPE_CHECKING:
     import zarr
@@ -26,7 +26,7 @@ class PartitionWriter:
     """
 
     def __init__(self, group: zarr.Group, n_pixels: int) -> None:
-        chunk = max(1, min(groups.CHUNK_PIXELS, n_pixels))
+        chunk = max(1, min(zarr_groups.CHUNK_PIXELS, n_pixels))
         self._group, self._planned = group, n_pixels
         self._pixels = create_array(group, "pixels", (n_pixels, 3), (chunk, 3), np.dtype(np.uint8))
         self._alphas: zarr.Array[Any] | None = None
@@ -67,7 +67,7 @@ class PartitionWriter:
         self, counts: ColorCounts, images: list[ImageRecord], failures: list[FailureRecord]
     ) -> None:
         """The partition's colours, its images in order, and those that could not be read."""
-        groups.write_counts(self._group, counts)
+        zarr_groups.write_counts(self._group, counts)
         describe(self._group, {"images": images, "failures": failures}, PARTITION)
 
     def finish(self) -> None:
@@ -136,7 +136,7 @@ class Partition:
     @property
     def counts(self) -> ColorCounts:
         """Colour counts of all pixels but fully transparent ones."""
-        return groups.read_counts(self._group, self._n_pixels)
+        return zarr_groups.read_counts(self._group, self._n_pixels)
 
     @property
     def pixels(self) -> zarr.Array[Any]:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, Typ
 
 import msgspec
 
+from kmeans_dask.files.documents import Count, Form, Measure, Name, Positive, Reason
 from kmeans_dask.settings import DecodeRecord, FitSettings
-from kmeans_dask.storage.documents import Count, Form, Measure, Name, Positive, Reason
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ _Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 _PartitionId = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{6,18}\Z")]
 _Document = Annotated[str, msgspec.Meta(pattern=r"\A([a-z]+/)?zarr\.json\Z")]
 
-# Fields of `pipeline.plan.Source`, in order: path, kept_as, stem, n_bytes, modified, n_pixels,
+# Fields of `plan.plan.Source`, in order: path, kept_as, stem, n_bytes, modified, n_pixels,
 # pixel_bytes, digest.
 SourceRecord = tuple[Name, Name, Name, Count, int, Count, Count, _Sha256 | None]
 _Sources = Annotated[tuple[SourceRecord, ...], msgspec.Meta(max_length=MAX_IMAGES)]
@@ -47,7 +47,7 @@ class StoreRecord(TypedDict):
 
 
 class PlanRecord(TypedDict):
-    """Fields of `pipeline.plan.Plan` and, in a store's plan, a copy of the store's attributes."""
+    """Fields of `plan.plan.Plan` and, in a store's plan, a copy of the store's attributes."""
 
     inputs: tuple[Name, ...]
     partitions: dict[_PartitionId, _Sources]
@@ -61,7 +61,7 @@ class PlanRecord(TypedDict):
 
 
 class MetadataRecord(TypedDict):
-    """Metadata of an image, in the form that `imaging.metadata` gives them."""
+    """Metadata of an image, in the form that `images.metadata` gives them."""
 
     exif: Annotated[str, msgspec.Meta(max_length=_EXIF)]
     density: tuple[_Density, _Density] | None
@@ -110,7 +110,7 @@ class TotalRecord(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class FitRecord:
-    """Settings and results of the fit of a palette: fields of `pipeline.fit.FitResult`.
+    """Settings and results of the fit of a palette: fields of `steps.fit.FitResult`.
 
     number: the serial number of the palette in its store; the palette written last has the highest
     """

@@ -17,11 +17,11 @@
       fits/<name>.json        checkpoint of a fit that runs or was killed; sealed
       indices/<name>/<id>     (n,) uint8 or uint16: for each pixel of a partition, its palette entry
 
-Colour codes are those of `kmeans_dask.clustering.codes`, ascending. One group per partition makes
-the unit of work the unit of commit: it is written aside and renamed into place, or in an object
-store sealed last, so a partition that is there is whole. What is committed is sealed
-(`kmeans_dask.store.groups`). A plan that grows has a new generation; the totals in `colors` are out
-of date then, until the counts are added up again.
+Colour codes are those of `kmeans_dask.kmeans.morton_codes`, ascending. One group per partition
+makes the unit of work the unit of commit: it is written to a temporary folder and renamed into
+place, or in an object store sealed last, so a partition that is there is whole. What is committed
+is sealed (`kmeans_dask.store.zarr_groups`). A plan that grows has a new generation; the totals in
+`colors` are out of date then, until the counts are added up again.
 
 A store may come from anyone, so all of it is checked when it is read. Another layout, or a symbolic
 link that leads elsewhere, raises StoreError with a message of one line.
@@ -39,13 +39,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.clustering.counts import ColorCounts
-from kmeans_dask.clustering.spaces import Space
+from kmeans_dask.color.spaces import Space
 from kmeans_dask.errors import StoreError
-from kmeans_dask.settings import DecodeRecord
-from kmeans_dask.storage import Place, Remote
-from kmeans_dask.storage.documents import DamagedError
-from kmeans_dask.storage.files import (
+from kmeans_dask.files import Place, Remote
+from kmeans_dask.files.atomic_files import (
     copy_folder,
     is_passing,
     names_in,
@@ -53,7 +50,10 @@ from kmeans_dask.storage.files import (
     remove,
     write_sealed,
 )
-from kmeans_dask.store import groups
+from kmeans_dask.files.documents import DamagedError
+from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.settings import DecodeRecord
+from kmeans_dask.store import zarr_groups
 from kmeans_dask.store.partition import Partition, PartitionWriter
 from kmeans_dask.store.records import (
     FORMS,
@@ -83,7 +83,7 @@ PLANS = ("plan.json", "plan-copy.json")
 MEMBERS = ("partitions", "palettes", "copies", "indices")
 _LOCK = ".lock"
 _LOCKS = (_LOCK, f"{_LOCK}-shared")
-_BEGUN = ("zarr.json", groups.SEAL)  # what a store has of itself before it has a plan
+_BEGUN = ("zarr.json", zarr_groups.SEAL)  # what a store has of itself before it has a plan
 _SEEN: dict[Remote, tuple[str, StoreRecord]] = {}  # the tag of a store's seal, and its attributes
 
 
@@ -134,10 +134,10 @@ class Store:
         attrs = StoreRecord(
             format=FORMAT, format_version=FORMAT_VERSION, versions=versions, decode=decode
         )
-        groups.rewrite_metadata(path, attrs)
+        zarr_groups.rewrite_metadata(path, attrs)
         for name in MEMBERS:
-            groups.rewrite_metadata(path / name, {})
-        groups.seal(path, MEMBERS)
+            zarr_groups.rewrite_metadata(path / name, {})
+        zarr_groups.seal(path, MEMBERS)
         store = cls(path, attrs)
         store.write_plan(plan)
         return store
@@ -153,7 +153,7 @@ class Store:
 
         Every task opens its store, and all that opening looks at are a dozen objects.
         """
-        seal = path / groups.SEAL
+        seal = path / zarr_groups.SEAL
         tag = seal.tagged().tag if path in _SEEN else None
         if path not in _SEEN or _SEEN[path][0] != tag:
             store = cls._open(path)
@@ -165,7 +165,7 @@ class Store:
         if not cls.is_at(path):
             raise StoreError(f"{path} is no store: make one with `kmeans-dask ingest INPUT {path}`")
         refuse_links(path)
-        found = groups.format_of(path)
+        found = zarr_groups.format_of(path)
         if found not in (OURS, None):
             raise StoreError(
                 f"{path} has format {found[0]} {found[1]}; this version reads {FORMAT} "
@@ -173,7 +173,7 @@ class Store:
             )
         if found is None and not any((path / name).exists() for name in PLANS):
             raise StoreError(f"{path} is not a store of kmeans-dask")
-        return cls(path, groups.read_root(path, STORE))
+        return cls(path, zarr_groups.read_root(path, STORE))
 
     @staticmethod
     def is_at(path: Place) -> bool:
@@ -195,7 +195,7 @@ class Store:
             inside = names_in(member) if is_folder else {name}
             if any(each not in _BEGUN and not is_passing(each) for each in inside):
                 return False
-        return "zarr.json" not in left or groups.format_of(path) == OURS
+        return "zarr.json" not in left or zarr_groups.format_of(path) == OURS
 
     @staticmethod
     def lock_file(path: Place) -> Place:
@@ -247,7 +247,7 @@ class Store:
         """Remove what killed runs and tasks have left. Nobody else may be writing."""
         folders = ("fits", *MEMBERS, *(f"indices/{name}" for name in self._indexed))
         for folder in (self.path, *(self.path / name for name in folders)):
-            groups.sweep(folder, keep=(*MEMBERS, "fits"))
+            zarr_groups.sweep(folder, keep=(*MEMBERS, "fits"))
 
     # -- partitions ---------------------------------------------------------------------------
 
@@ -259,23 +259,23 @@ class Store:
     @property
     def committed_partitions(self) -> list[str]:
         """Ids of the partitions that are there, ascending."""
-        return groups.members(self.path / "partitions")
+        return zarr_groups.members(self.path / "partitions")
 
     def has_partition(self, partition_id: str) -> bool:
         """Whether that partition is there."""
-        return groups.is_member(self.path / "partitions" / partition_id)
+        return zarr_groups.is_member(self.path / "partitions" / partition_id)
 
     def remove_partition(self, partition_id: str) -> None:
         """Remove a partition, and its indices."""
         indices = self.path / "indices"
-        palettes = [indices / name for name in groups.members(indices)]
+        palettes = [indices / name for name in zarr_groups.members(indices)]
         for folder in (self.path / "partitions", *palettes):
-            remove(folder / partition_id, groups.SEAL)
+            remove(folder / partition_id, zarr_groups.SEAL)
 
     @property
     def is_counted(self) -> bool:
         """Whether all partitions have been added up: the last thing that ingestion does."""
-        there = groups.is_member(self.path / "colors")
+        there = zarr_groups.is_member(self.path / "colors")
         return there and self.total["generation"] == self.plan["generation"]
 
     def require_whole(self) -> None:
@@ -299,7 +299,7 @@ class Store:
         Where it got there first by another attempt, whose bytes are the same, that one stays.
         """
         with (
-            groups.aside(self.path / "partitions", partition_id) as group,
+            zarr_groups.aside(self.path / "partitions", partition_id) as group,
             PartitionWriter(group, n_pixels) as writer,
         ):
             yield writer
@@ -307,36 +307,36 @@ class Store:
 
     def partition(self, partition_id: str) -> Partition:
         """A partition that is there."""
-        return Partition(groups.open_group(self.path / "partitions" / partition_id, PARTITION))
+        return Partition(zarr_groups.open_group(self.path / "partitions" / partition_id, PARTITION))
 
     def check_partition(self, partition_id: str) -> None:
         """Read all of a partition. Raises StoreError where anything is damaged."""
-        groups.check_group(self.path / "partitions" / partition_id, PARTITION)
+        zarr_groups.check_group(self.path / "partitions" / partition_id, PARTITION)
 
     # -- colours ------------------------------------------------------------------------------
 
     def write_colors(self, counts: ColorCounts, total: TotalRecord) -> None:
         """Write the sum of all partitions' colour counts, and the other totals."""
-        remove(self.path / "weighed", groups.SEAL)  # of other colours, in any case
-        with groups.aside(self.path, "colors", replace=True) as group:
-            groups.write_counts(group, counts)
-            groups.describe(group, total, TOTAL)
+        remove(self.path / "weighed", zarr_groups.SEAL)  # of other colours, in any case
+        with zarr_groups.aside(self.path, "colors", replace=True) as group:
+            zarr_groups.write_counts(group, counts)
+            zarr_groups.describe(group, total, TOTAL)
 
     @property
-    def _colors(self) -> groups.Group[TotalRecord]:
-        return groups.open_group(self.path / "colors", TOTAL)
+    def _colors(self) -> zarr_groups.Group[TotalRecord]:
+        return zarr_groups.open_group(self.path / "colors", TOTAL)
 
     def read_colors(self, start: int = 0, stop: int | None = None) -> ColorCounts:
         """Colours `start` to `stop` of the total."""
         colors = self._colors
-        return groups.read_counts(colors, colors.says["pixels"], start, stop)
+        return zarr_groups.read_counts(colors, colors.says["pixels"], start, stop)
 
     def check_colors(self) -> None:
         """Raise StoreError where the colour counts add up to more pixels than the store has."""
         colors, weight = self._colors, 0
-        for start in range(0, colors.shape("codes")[0], groups.CHUNK_COLORS):
-            place = start, start + groups.CHUNK_COLORS
-            weight += groups.read_counts(colors, colors.says["pixels"], *place).pixels
+        for start in range(0, colors.shape("codes")[0], zarr_groups.CHUNK_COLORS):
+            place = start, start + zarr_groups.CHUNK_COLORS
+            weight += zarr_groups.read_counts(colors, colors.says["pixels"], *place).pixels
         if weight > colors.says["pixels"]:
             raise StoreError(f"{self.path} is damaged: its colours are of too many pixels")
 
@@ -352,17 +352,17 @@ class Store:
 
     def write_weighed(self, weights: NDArray[np.int64]) -> None:
         """Store what the total's colours weigh where every image counts the same."""
-        with groups.aside(self.path, "weighed", replace=True) as group:
-            groups.write(group, "weights", weights)
+        with zarr_groups.aside(self.path, "weighed", replace=True) as group:
+            zarr_groups.write(group, "weights", weights)
 
     @property
     def is_weighed(self) -> bool:
         """Whether that is there."""
-        return groups.is_member(self.path / "weighed")
+        return zarr_groups.is_member(self.path / "weighed")
 
     def read_weighed(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """What colours `start` to `stop` of the total weigh, (u,) int64."""
-        group = groups.open_group(self.path / "weighed", FORMS["weighed"])
+        group = zarr_groups.open_group(self.path / "weighed", FORMS["weighed"])
         return group.read("weights", slice(start, stop))
 
     # -- palettes -----------------------------------------------------------------------------
@@ -370,16 +370,16 @@ class Store:
     @property
     def palette_names(self) -> list[str]:
         """Names of the palettes that are there, the latest last."""
-        return sorted(groups.members(self.path / "palettes"), key=self._palette_number)
+        return sorted(zarr_groups.members(self.path / "palettes"), key=self._palette_number)
 
     @property
     def palette_names_twice(self) -> list[str]:
         """Names of palettes, of which one copy may be damaged, or missing."""
         folders = (self.path / "palettes", self.path / "copies")
-        return sorted({name for folder in folders for name in groups.members(folder)})
+        return sorted({name for folder in folders for name in zarr_groups.members(folder)})
 
-    def _palette(self, name: str) -> groups.Group[FitRecord]:
-        return groups.open_group(self.path / "palettes" / name, PALETTE)
+    def _palette(self, name: str) -> zarr_groups.Group[FitRecord]:
+        return zarr_groups.open_group(self.path / "palettes" / name, PALETTE)
 
     def _palette_number(self, name: str) -> int:
         return self._palette(name).says.number
@@ -388,20 +388,20 @@ class Store:
         """Store a palette in place of one of the same name, whose indices go with it."""
         self._remove_indices(name)
         copy = self.path / "copies" / name
-        remove(copy, groups.SEAL)  # first: it is never one of another palette
+        remove(copy, zarr_groups.SEAL)  # first: it is never one of another palette
         number = max(map(self._palette_number, self.palette_names), default=0) + 1
-        with groups.aside(self.path / "palettes", name, replace=True) as group:
-            groups.write(group, "centroids", palette.centroids)
-            groups.write(group, "entries", palette.entries)
-            groups.write(group, "weights", palette.weights)
-            groups.describe(group, asdict(replace(palette.fitted, number=number)), PALETTE)
+        with zarr_groups.aside(self.path / "palettes", name, replace=True) as group:
+            zarr_groups.write(group, "centroids", palette.centroids)
+            zarr_groups.write(group, "entries", palette.entries)
+            zarr_groups.write(group, "weights", palette.weights)
+            zarr_groups.describe(group, asdict(replace(palette.fitted, number=number)), PALETTE)
         self.settle_palette(name)
 
     def settle_palette(self, name: str) -> None:
         """Do the last of `write_palette`, if a killed run has left that undone."""
         copy = self.path / "copies" / name
-        if not groups.is_member(copy):
-            copy_folder(self.path / "palettes" / name, copy, groups.SEAL)
+        if not zarr_groups.is_member(copy):
+            copy_folder(self.path / "palettes" / name, copy, zarr_groups.SEAL)
         self.fit_file(name).unlink(missing_ok=True)
 
     def read_palette(self, name: str) -> StoredPalette:
@@ -415,7 +415,7 @@ class Store:
             raise StoreError(f"{self.path} is damaged: palette {name} is too large")
         centroids, entries, weights = map(group.read, parts)
         space = Space(group.says.settings.space, alpha=centroids.shape[1] == 4)
-        is_one = 0 < len(entries) == len(weights) and groups.is_weights(weights, _MAX_PIXELS)
+        is_one = 0 < len(entries) == len(weights) and zarr_groups.is_weights(weights, _MAX_PIXELS)
         if not (is_one and space.holds(centroids)):
             raise StoreError(f"{self.path} is damaged: palette {name} is none")
         return StoredPalette(centroids, entries, weights, group.says)
@@ -430,19 +430,19 @@ class Store:
     def start_indices(self, palette: str) -> None:
         """Make room for indices into `palette`; what is there already stays."""
         folder = self.path / "indices" / palette
-        if not (folder / groups.SEAL).is_file():
+        if not (folder / zarr_groups.SEAL).is_file():
             remove(folder)
-            groups.rewrite_metadata(folder, {})
-            groups.seal(folder, ())
-        groups.sweep(folder)
+            zarr_groups.rewrite_metadata(folder, {})
+            zarr_groups.seal(folder, ())
+        zarr_groups.sweep(folder)
 
     @property
     def _indexed(self) -> list[str]:
-        return groups.members(self.path / "indices")
+        return zarr_groups.members(self.path / "indices")
 
     def has_indices(self, palette: str, partition_id: str) -> bool:
         """Whether the indices of that partition are there."""
-        return groups.is_member(self.path / "indices" / palette / partition_id)
+        return zarr_groups.is_member(self.path / "indices" / palette / partition_id)
 
     def _remove_indices(self, palette: str) -> None:
         remove(self.path / "indices" / palette)
@@ -453,9 +453,9 @@ class Store:
     ) -> Iterator[Callable[[NDArray[Any]], None]]:
         """Append a partition's indices; they are in the store when the block ends well."""
         folder = self.path / "indices" / palette
-        with groups.aside(folder, partition_id, replace=True) as group:
-            chunk = max(1, min(groups.CHUNK_PIXELS, n_pixels))
-            array = groups.create_array(group, "indices", (n_pixels,), (chunk,), dtype)
+        with zarr_groups.aside(folder, partition_id, replace=True) as group:
+            chunk = max(1, min(zarr_groups.CHUNK_PIXELS, n_pixels))
+            array = zarr_groups.create_array(group, "indices", (n_pixels,), (chunk,), dtype)
             buffer, done, filled = np.empty(chunk, dtype), 0, 0
 
             def append(indices: NDArray[Any]) -> None:
@@ -476,7 +476,7 @@ class Store:
     def indices(self, palette: str) -> list[zarr.Array[Any]]:
         """Each partition's indices into `palette`, (n,). Raises StoreError for missing ones."""
         folder = self.path / "indices" / palette
-        done = groups.members(folder)
+        done = zarr_groups.members(folder)
         missing = len(set(self.partition_ids) - set(done))
         if missing or not done:
             raise StoreError(
@@ -484,6 +484,6 @@ class Store:
                 f"{self.path} --format tokens`"
             )
         return [
-            groups.open_group(folder / name, FORMS["indices"]).open("indices")
+            zarr_groups.open_group(folder / name, FORMS["indices"]).open("indices")
             for name in self.partition_ids
         ]

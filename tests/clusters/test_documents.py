@@ -19,7 +19,7 @@ from tests.clusters.processes import ROOT, Cluster, environment, run
 from tests.clusters.test_jobs import JOBS
 from tests.clusters.test_slurm import slurm
 from tests.command import tree
-from tests.pipeline import test_shards
+from tests.engine import test_memory_model
 
 PROGRAMS = "kmeans-dask|dask|python|bash|openssl|umask|sbatch|kubectl|docker|export"
 
@@ -136,7 +136,7 @@ def test_the_yaml_of_the_document_on_tls_is_dasks_configuration(
     [block] = blocks_of(text_of("docs/tls.md"), "yaml")
     if trusted:
         (tmp_path / "kmeans.yaml").write_text(block)
-    code = "from kmeans_dask.cli.where import Where; print(Where().is_unsafe('tcp://192.0.2.1:1'))"
+    code = "from kmeans_dask.cli.cluster_options import Where; print(Where().is_unsafe('tcp://192.0.2.1:1'))"
     words = ("bash", "-c", f'python -c "{code}"')
     done = run(*words, env=environment(DASK_CONFIG=str(tmp_path)))
     assert done.stdout == f"{not trusted}\n"
@@ -185,7 +185,7 @@ RUN: Mapping[str, Mapping[str, Callable[..., Any]]] = {
             "kmeans-dask compress photos/a out/a --palette-file palette.json",
             "kmeans-dask compress photos/b out/b --palette-file palette.json",
         ],
-        test_shards.test_the_documents_way_through_several_stores_gives_the_same_bytes,
+        test_memory_model.test_the_documents_way_through_several_stores_gives_the_same_bytes,
     ),
 }
 # Why no test of `make test` runs a command.

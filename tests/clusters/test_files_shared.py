@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from kmeans_dask.cluster import connect
-from kmeans_dask.cluster.admission import Admission, admit
-from kmeans_dask.cluster.sight import look, open_sight, unseen
+from kmeans_dask.engine import connect
+from kmeans_dask.engine.admission import Admission, admit
+from kmeans_dask.engine.shared_files import look, open_sight, unseen
 from kmeans_dask.errors import ClusterError
-from kmeans_dask.pipeline.work import open_work
+from kmeans_dask.job.work_folder import open_work
 from kmeans_dask.store import Store
 from tests.clusters.processes import Cluster, refused, run, until
 from tests.clusters.tasks import hold, leave

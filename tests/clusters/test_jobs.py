@@ -15,7 +15,7 @@ import click
 import pytest
 import yaml
 
-from kmeans_dask.cli.plugin import command
+from kmeans_dask.cli.dask_plugin import command
 from tests.clusters.processes import (
     BIN,
     KMEANS,

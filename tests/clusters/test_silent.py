@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from kmeans_dask.cluster import connect
+from kmeans_dask.engine import connect
 from tests.clusters.many import IMAGES, WORDS, n_ingested
 from tests.clusters.processes import KMEANS, PATIENCE, Cluster, run, until
 from tests.clusters.tasks import hold, leave

@@ -17,8 +17,8 @@ import pytest
 from dask import config
 from tornado.tcpclient import TCPClient
 
-from kmeans_dask.cli.where import Where
-from kmeans_dask.cluster.tls import is_exposed
+from kmeans_dask.cli.cluster_options import Where
+from kmeans_dask.engine.tls import is_exposed
 from tests.clusters.processes import (
     PATIENCE,
     ROOT,

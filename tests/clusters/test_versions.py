@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kmeans_dask.cluster import connect
-from kmeans_dask.cluster.admission import Admission, admit
-from kmeans_dask.cluster.versions import PACKAGES, difference, versions_here
+from kmeans_dask.engine import connect
+from kmeans_dask.engine.admission import Admission, admit
+from kmeans_dask.engine.versions import PACKAGES, difference, versions_here
 from kmeans_dask.errors import ClusterError
 from tests.clusters.processes import (
     PATIENCE,

@@ -16,17 +16,17 @@ def fit_first() -> None:
 
     import numpy as np
 
-    from kmeans_dask.clustering import assignment, counts, lloyd, points, seeding
+    from kmeans_dask.kmeans import assignment, histogram, lloyd, points, seeding
 
     pixels = np.random.default_rng(0).integers(0, 256, (400_000, 3)).astype(np.uint8)
     since = time.perf_counter()
-    colors = points.color_points(counts.count_colors(pixels))
+    colors = points.color_points(histogram.count_colors(pixels))
     start = seeding.kmeans_plus_plus(colors, 16, 0)
     lloyd.fit(start, assignment.Assignment(colors).partial, max_iter=5)
     seconds = time.perf_counter() - since
     jitted = [
         value.dispatcher
-        for module in (assignment, counts, points, seeding, lloyd)
+        for module in (assignment, histogram, points, seeding, lloyd)
         for value in vars(module).values()
         if getattr(value, "dispatcher", None)
     ]
@@ -48,7 +48,7 @@ def count_compiled() -> None:
         jitted = {
             id(value): value.dispatcher
             for name, module in list(sys.modules.items())
-            if name.startswith("kmeans_dask.clustering")
+            if name.startswith("kmeans_dask.kmeans")
             for value in vars(module).values()
             if getattr(value, "dispatcher", None)
         }
@@ -75,7 +75,7 @@ def copy_tree() -> None:
     import json
     import sys
 
-    from kmeans_dask.storage import Remote, place_of
+    from kmeans_dask.files import Remote, place_of
 
     source, target = map(place_of, sys.argv[1:])
     if isinstance(source, Remote):

@@ -17,14 +17,14 @@ def load_or_not(image):
     name = os.path.basename(str(getattr(image, "filename", "")))
     if name.startswith(("crash", "hang", "greedy", "held")):
         with open(os.environ["FAULTS_LOG"], "a") as log:
-            place = "probe" if "kmeans_dask.imaging.inspector" in sys.orig_argv else "worker"
+            place = "probe" if "kmeans_dask.images.inspector" in sys.orig_argv else "worker"
             log.write(f"{place} {os.getpid()} {name}\\n")
     if name.startswith("crash"):
         signal.pthread_kill(threading.get_ident(), signal.SIGSEGV)  # as a decoder would do it
     if name.startswith("hang"):
-        from kmeans_dask import watchdog
+        from kmeans_dask import time_limit
         from kmeans_dask.stopwatch import Stopwatch
-        watchdog._limits[threading.get_ident()] = watchdog.Limit(0.0, Stopwatch())
+        time_limit._limits[threading.get_ident()] = time_limit.Limit(0.0, Stopwatch())
         time.sleep(100000)
     while name.startswith("held") and not os.path.exists(os.environ["FAULTS_GATE"]):
         time.sleep(0.01)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kmeans_dask.cluster import connect
+from kmeans_dask.engine import connect
 from kmeans_dask.errors import KMeansDaskError
-from kmeans_dask.pipeline.progress import Progress
-from kmeans_dask.pipeline.verify import Verified, repair, verify
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.steps.verify import Verified, repair, verify
 from kmeans_dask.store import FORMAT_VERSION
 from tests.command import run, run_here, tree
 from tests.reliability.figures import Figures

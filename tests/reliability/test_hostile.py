@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kmeans_dask.pipeline.record import read_record
+from kmeans_dask.job.job_record import read_record
 from tests.command import run_here, tree
 from tests.reliability.faults import Faults
 from tests.reliability.figures import Figures

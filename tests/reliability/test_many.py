@@ -12,15 +12,16 @@ import psutil
 import pytest
 from PIL import Image
 
-from kmeans_dask.cluster import connect
-from kmeans_dask.clustering.counts import ColorCounts
-from kmeans_dask.pipeline.collection import ingest_and_count, take_up
-from kmeans_dask.pipeline.count import Tally, in_lanes, merge
-from kmeans_dask.pipeline.fit import fit
-from kmeans_dask.pipeline.plan import make_plan
-from kmeans_dask.pipeline.progress import Progress
+from kmeans_dask.engine import connect
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.plan.plan import make_plan
 from kmeans_dask.settings import DecodeSettings, FitSettings
+from kmeans_dask.steps.collection import ingest_and_count, take_up
+from kmeans_dask.steps.count import in_lanes, merge
+from kmeans_dask.steps.fit import fit
 from kmeans_dask.store import Store
+from kmeans_dask.store.tally import Tally
 from tests.reliability.figures import Figures
 from tests.reliability.pictures import save_pictures
 

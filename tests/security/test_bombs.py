@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from kmeans_dask.errors import ImageError
-from kmeans_dask.imaging import decode as decoding
-from kmeans_dask.imaging.decode import decode, read_header
-from tests.imaging.bmp_files import Bmp
+from kmeans_dask.images import decode as decoding
+from kmeans_dask.images.decode import decode, read_header
+from tests.formats.bmp_files import Bmp
 from tests.security.memory import peak_of
 
 LIMIT = 256  # MiB, of which the imports take about a third
@@ -25,7 +25,7 @@ READ = """
 import sys
 from pathlib import Path
 from kmeans_dask.errors import ImageError
-from kmeans_dask.imaging.decode import decode, read_header
+from kmeans_dask.images.decode import decode, read_header
 for read in (read_header, lambda path: decode(path, keep_metadata=True)):
     try:
         read(Path(sys.argv[1]))

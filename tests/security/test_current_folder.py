@@ -59,7 +59,7 @@ FREE = "import numba; assert not numba.config.CACHE_DIR; assert numba.config.OPT
 # Without this package, numba runs what lies here.
 BY_NUMBA_ITSELF = """
 import numba, numpy
-from kmeans_dask.clustering.codes import _decode
+from kmeans_dask.kmeans.morton_codes import _decode
 codes, colors = numpy.zeros(1, numpy.uint32), numpy.zeros((1, 3), numpy.uint8)
 numba.njit(cache=True)(_decode.py_func)(codes, colors)
 """

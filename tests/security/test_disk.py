@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kmeans_dask.cluster import connect
+from kmeans_dask.engine import connect
 from tests.command import run
 
 _CODECS = {"bytes", "blosc", "crc32c"}

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from kmeans_dask.imaging import palette_files
-from kmeans_dask.pipeline import plan, record, work
-from kmeans_dask.storage.documents import Form
+from kmeans_dask.files.documents import Form
+from kmeans_dask.images import palette_files
+from kmeans_dask.job import job_record, work_folder
+from kmeans_dask.plan import plan
 from kmeans_dask.store import records
 
 FORMS: dict[str, Form[Any]] = {
@@ -16,9 +17,9 @@ FORMS: dict[str, Form[Any]] = {
     "partitions": records.PARTITION,
     "palettes": records.PALETTE,
     "stores": records.STORE,
-    "records of images": work._RECORD,
-    "jobs": work._JOB,
-    "`report.json`": record._RECORD,
+    "records of images": work_folder._RECORD,
+    "jobs": work_folder._JOB,
+    "`report.json`": job_record._RECORD,
 }
 
 ROOT = Path(__file__).parents[2]

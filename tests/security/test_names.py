@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 
-from kmeans_dask.pipeline.names import folded
+from kmeans_dask.plan.output_names import folded
 from tests.command import run, run_here, summary, tree
-from tests.pipeline.strategies import noise, save
+from tests.steps.strategies import noise, save
 
 WORDS = ("--workers", "0", "-k", "4", "--always")
 NAMES = [

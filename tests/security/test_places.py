@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from kmeans_dask.errors import ImageError, StoreError
-from kmeans_dask.pipeline.plan import MAX_DEPTH, make_plan
-from kmeans_dask.pipeline.write import below, write_below
+from kmeans_dask.job.output_folder import below, write_below
+from kmeans_dask.plan.plan import MAX_DEPTH, make_plan
 from tests.command import run_here as run
 from tests.command import summary_here as summary
 from tests.command import tree
-from tests.pipeline.strategies import noise, save
+from tests.steps.strategies import noise, save
 
 WORDS = ("--workers", "0", "-k", "4", "--always")
 

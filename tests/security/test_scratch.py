@@ -12,10 +12,10 @@ import dask
 import pytest
 from PIL import Image
 
-from kmeans_dask.cluster import connect
-from tests.pipeline.strategies import noise, save
+from kmeans_dask.engine import connect
 from tests.reliability.faults import Faults
 from tests.reliability.jobs import started, until
+from tests.steps.strategies import noise, save
 
 
 def look() -> tuple[str, list[str]]:

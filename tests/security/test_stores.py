@@ -21,19 +21,19 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 import kmeans_dask.store.store
-from kmeans_dask.arrays import open_indices
 from kmeans_dask.errors import StoreError
-from kmeans_dask.pipeline.fit import plain_settings
+from kmeans_dask.files.atomic_files import remove
+from kmeans_dask.job.fit_result import plain_settings
 from kmeans_dask.settings import FitSettings
-from kmeans_dask.storage.files import remove
 from kmeans_dask.store import Store, groups
-from kmeans_dask.store.health import damage_of, damaged_roots, places
+from kmeans_dask.store.dask_arrays import open_indices
+from kmeans_dask.store.repair import damage_of, damaged_roots, places
 from kmeans_dask.store.store import PLANS
 from tests.command import run_here as run
 from tests.command import tree
 from tests.documents import read_sealed, write_sealed
-from tests.pipeline.strategies import noise, save
 from tests.security.memory import peak_of
+from tests.steps.strategies import noise, save
 
 PARTITION = "partitions/000000"
 IN_PROCESS = ("--workers", "0")
@@ -661,7 +661,7 @@ def test_a_huge_array_takes_no_memory_in_any_command(crafted: Path) -> None:
 READ = """
 import sys
 from pathlib import Path
-from kmeans_dask.arrays import open_indices
+from kmeans_dask.store.dask_arrays import open_indices
 from kmeans_dask.errors import StoreError
 from kmeans_dask.store import Store
 try:

@@ -12,11 +12,11 @@ from zlib import crc32
 
 import pytest
 
-from kmeans_dask.pipeline.names import OUR_FILES, WORK_FOLDER
+from kmeans_dask.plan.output_names import OUR_FILES, WORK_FOLDER
 from tests.command import run_here as run
 from tests.command import tree
 from tests.documents import read_sealed, write_sealed
-from tests.pipeline.strategies import noise, save
+from tests.steps.strategies import noise, save
 
 WORDS = ("--workers", "0", "-k", "4", "--always")
 

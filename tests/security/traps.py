@@ -13,8 +13,8 @@ from pathlib import Path
 from numba.core.caching import _CacheLocator
 
 from kmeans_dask import clustering
-from kmeans_dask.clustering.jit import Kernel
-from tests.pipeline.strategies import noise, save
+from kmeans_dask.kernels.jit import Kernel
+from tests.steps.strategies import noise, save
 
 # Names of modules of the standard library, and of installed packages.
 MODULES = (
@@ -72,7 +72,7 @@ def says(told: Path, what: str) -> str:
 
 
 def kernels() -> Iterator[Kernel]:
-    """Yield every kernel of the package `kmeans_dask.clustering`."""
+    """Yield every kernel of the package `kmeans_dask.kmeans`."""
     for module in pkgutil.iter_modules(clustering.__path__, f"{clustering.__name__}."):
         for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, Kernel) and value.py_func.__module__ == module.name:

@@ -1,0 +1,390 @@
+"""Commands that look, before a job or after it; and one that mends."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kmeans_dask.cli.app import app
+from kmeans_dask.cli.cluster_options import Where, placed
+from kmeans_dask.cli.options import (
+    Always,
+    Colors,
+    Dither,
+    Effort,
+    Exclude,
+    Format,
+    Include,
+    Inputs,
+    Json,
+    MaxPixels,
+    MinPsnr,
+    OverwriteFile,
+    PaletteName,
+    Place,
+    Scope,
+    Seed,
+    Space,
+    StorePath,
+    Weight,
+    White,
+    named,
+    numbers_of,
+    parse_white,
+    refuse_given,
+)
+from kmeans_dask.cli.session import Run
+from kmeans_dask.errors import UsageError
+from kmeans_dask.files import place_of
+from kmeans_dask.files.targets import beginning, check_file, check_folder
+from kmeans_dask.settings import (
+    MAX_PIXELS,
+    PRIVATE_TOL,
+    SCOPES,
+    TOL,
+    DecodeSettings,
+    EncodeSettings,
+    FitSettings,
+    check_together,
+)
+
+# Everything else is imported where it is used: --help and errors need no numba and no Dask.
+
+_FIT, _ENCODE = FitSettings(), EncodeSettings()
+
+
+@app.command(epilog="Example: kmeans-dask sweep photos/ --colors 2,4,8,16,32,64,128,256")
+@placed
+def sweep(
+    where: Where,
+    inputs: Inputs,
+    colors: Annotated[
+        str, typer.Option("--colors", "-k", metavar="K,...", help="Numbers of colours to try.")
+    ] = "2,4,8,16,32,64,128,256",
+    space: Space = _FIT.space,
+    weight: Weight = _FIT.weight,
+    seed: Seed = _FIT.seed,
+    format_: Format = _ENCODE.format,
+    effort: Effort = _ENCODE.effort,
+    dither: Dither = _ENCODE.dither,
+    always: Always = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    white: White = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    as_json: Json = False,
+) -> int:
+    """Show bytes and quality for several numbers of colours, from one counting pass.
+
+    Bytes and PSNR are what compress gives, from a sample, where smaller images are kept as they
+    are; palette PSNR and Oklab are exact, of all pixels. Writes nothing that stays.
+    """
+    numbers = numbers_of(colors)
+    settings = FitSettings(seed=seed, space=space, weight=weight)
+    encode_settings = EncodeSettings(format_, effort, dither, always)
+    for number in numbers:
+        check_together(replace(settings, colors=number), encode_settings)
+    if encode_settings.format == "tokens":
+        raise UsageError("--format tokens has no bytes to compare: choose png, webp or gif")
+
+    from kmeans_dask.images.encode import check_effort
+    from kmeans_dask.plan.plan import Search, make_plan
+    from kmeans_dask.plan.sample_files import images_of
+    from kmeans_dask.steps.compress import passing_folder
+    from kmeans_dask.steps.sweep import sweep as job
+    from kmeans_dask.terminal.sweep import show_sweep
+
+    check_effort(encode_settings)
+    decode_settings = DecodeSettings(max_pixels, encode_settings.flat, white=parse_white(white))
+    search = Search(tuple(include or ()), tuple(exclude or ()))
+    with Run(as_json, reads=True) as run:
+        plan = run.planned(partial(make_plan, inputs, max_pixels=max_pixels, search=search))
+        with (
+            passing_folder() as folder,
+            run.engine(where, assigns=True) as engine,
+            engine.sharing([folder], images_of(plan)),
+        ):
+            found = job(
+                plan,
+                folder / "sweep.zarr",
+                engine,
+                run.progress,
+                numbers,
+                settings,
+                encode_settings,
+                decode_settings,
+            )
+        run.show(found.as_dict(), show_sweep(found))
+    return int(bool(found.failures))
+
+
+@app.command(epilog="Example: kmeans-dask estimate photos/ --colors 64")
+@placed
+def estimate(
+    where: Where,
+    inputs: Inputs,
+    colors: Colors = _FIT.colors,
+    scope: Scope = SCOPES[0],
+    min_psnr: MinPsnr = None,
+    space: Space = _FIT.space,
+    seed: Seed = _FIT.seed,
+    format_: Format = _ENCODE.format,
+    effort: Effort = _ENCODE.effort,
+    dither: Dither = _ENCODE.dither,
+    always: Always = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    white: White = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    as_json: Json = False,
+) -> int:
+    """Predict size, quality, time and memory from a sample. Writes nothing that stays."""
+    tol = PRIVATE_TOL if scope in ("folder", "image") else TOL
+    fit_settings = FitSettings(colors, seed, space=space, min_psnr=min_psnr, tol=tol)
+    encode_settings = EncodeSettings(format_, effort, dither, always)
+    if encode_settings.format == "tokens":
+        raise UsageError("--format tokens has no bytes to predict: choose png, webp or gif")
+
+    from kmeans_dask.images.encode import check_effort
+    from kmeans_dask.job.job_settings import JobSettings
+    from kmeans_dask.job.work_folder import open_work
+    from kmeans_dask.plan.plan import Search, make_plan
+    from kmeans_dask.plan.sample_files import images_of
+    from kmeans_dask.steps import compress as job
+    from kmeans_dask.steps.estimate import estimate as predict
+    from kmeans_dask.steps.estimate import sample_of
+    from kmeans_dask.terminal.estimate import show_estimate
+
+    check_effort(encode_settings)
+    settings = JobSettings(
+        fit_settings,
+        encode_settings,
+        DecodeSettings(max_pixels, encode_settings.flat, white=parse_white(white)),
+        scope,
+    )
+    search = Search(tuple(include or ()), tuple(exclude or ()))
+    with Run(as_json, reads=True) as run:
+        plan = run.planned(partial(make_plan, inputs, max_pixels=max_pixels, search=search))
+        with (
+            job.passing_folder() as folder,
+            open_work(folder / "out", {}, resume=False, overwrite=False) as work,
+            run.engine(where, assigns=True) as engine,
+            engine.sharing([work.path], images_of(plan)),
+        ):
+            work.begin()
+            found = predict(
+                plan,
+                sample_of(plan),
+                work,
+                engine,
+                run.progress,
+                settings,
+            )
+        run.show(found.as_dict(), show_estimate(found))
+    return int(bool(found.failures))
+
+
+@app.command(epilog="Example: kmeans-dask compare cathedral.jpg --colors 16")
+def compare(
+    image: Annotated[Place, typer.Argument(parser=place_of, metavar="IMAGE", help="The image.")],
+    colors: Annotated[int, typer.Option("--colors", "-k", min=2, max=256)] = 16,
+    seed: Seed = _FIT.seed,
+    as_json: Json = False,
+) -> int:
+    """Time this engine, a textbook's k-means, scikit-learn and others on the same pixels.
+
+    From the same random pixels to the same stop; peers take part where they are installed.
+    """
+    from kmeans_dask.steps.compare import compare as run_all
+    from kmeans_dask.terminal.compare import show_comparison
+
+    if seed < 0:
+        raise UsageError(f"--seed is {seed}: choose 0 or more")
+    found = run_all(image, colors, seed=seed)
+    Run(as_json).show(found.as_dict(), show_comparison(found))
+    return 0
+
+
+@app.command(epilog="Example: kmeans-dask palette photos.zarr colors.gpl")
+def palette(
+    source: Annotated[
+        Place,
+        typer.Argument(
+            parser=place_of, metavar="STORE-or-FILE", help="A store, or a palette file."
+        ),
+    ],
+    target: Annotated[
+        Place | None,
+        typer.Argument(
+            parser=place_of,
+            metavar="FILE",
+            help="Where to write it, as .json, .gpl, .act, .pal, .hex or .png.",
+        ),
+    ] = None,
+    name: PaletteName = None,
+    overwrite: OverwriteFile = False,
+    as_json: Json = False,
+) -> int:
+    """Show a palette, or convert it: to and from GIMP, Adobe, JASC, hex lines, PNG and JSON."""
+    from kmeans_dask.steps.palettes import convert_palette, read_any_palette
+    from kmeans_dask.terminal.palette import show_palette
+
+    found = read_any_palette(source, name)
+    if target:
+        check_file(target, "FILE")
+        with beginning(f"FILE {target}", "name another file"):
+            convert_palette(found, target, overwrite=overwrite)
+    Run(as_json).show(found.as_dict(), show_palette(found))
+    return 0
+
+
+@app.command(epilog="Example: kmeans-dask report photos.zarr")
+def report(
+    context: typer.Context,
+    source: Annotated[
+        Place,
+        typer.Argument(
+            parser=place_of, metavar="STORE-or-OUTPUT", help="A store, or the output of a job."
+        ),
+    ],
+    target: Annotated[
+        Place | None,
+        typer.Argument(
+            parser=place_of,
+            metavar="FILE",
+            help="Where to write the report of a store.",
+            show_default="NAME-report.html, in this folder",
+        ),
+    ] = None,
+    name: PaletteName = None,
+    overwrite: OverwriteFile = False,
+) -> int:
+    """Make report.html again, from what a job left in its output; or write what a store holds."""
+    from kmeans_dask.files.atomic_files import check_new_file
+    from kmeans_dask.job.job_record import read_record
+    from kmeans_dask.report.before_after import plain_name
+    from kmeans_dask.report.inventory import take_inventory
+    from kmeans_dask.report.job_page import remake_report
+    from kmeans_dask.report.store_page import write_store_report
+    from kmeans_dask.store import Store
+
+    if not Store.is_at(source):
+        refuse_given(context, "OUTPUT", ("name", "overwrite"))
+        if target:
+            raise UsageError("FILE is for the report of a store: an OUTPUT holds its own")
+        remake_report(source, read_record(source))
+        return 0
+    source = named(source.absolute())
+    target = target or Path(f"{plain_name(source)}-report.html")
+    check_file(target, "FILE")
+    check_new_file(target, overwrite=overwrite)
+    inventory = take_inventory(source, name)
+    with beginning(f"FILE {target}", "name another file"):
+        write_store_report(target, inventory)
+    return 0
+
+
+@app.command(epilog="Example: kmeans-dask plot cathedral.jpg --colors 16")
+def plot(
+    context: typer.Context,
+    source: Annotated[
+        Place,
+        typer.Argument(
+            parser=place_of, metavar="IMAGE-or-STORE", help="An image, or a store with a palette."
+        ),
+    ],
+    colors: Annotated[
+        int, typer.Option("--colors", "-k", min=2, max=256, help="Of the palette of an image.")
+    ] = 16,
+    seed: Seed = _FIT.seed,
+    name: PaletteName = None,
+    output: Annotated[
+        Place,
+        typer.Option(
+            parser=place_of, metavar="DIR", help="The folder to write to.", show_default="this one"
+        ),
+    ] = Path(),
+    overwrite: OverwriteFile = False,
+    as_json: Json = False,
+) -> int:
+    """Draw the space of colours before and after, and images beside what becomes of them.
+
+    Writes two PNG files: NAME-colours.png, and NAME-compressed.png, of a store with up to four of
+    its images. Needs Matplotlib.
+    """
+    from kmeans_dask.report.plots import check_matplotlib, draw_colors, draw_pictures, show_plots
+
+    check_matplotlib()
+
+    from kmeans_dask.files.atomic_files import check_new_file, write_file
+    from kmeans_dask.report.before_after import exhibit_image, exhibit_store, plain_name
+
+    source = named(source)
+    check_folder(output, "DIR")
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file: name a folder to write to")
+    files = [output / f"{plain_name(source)}-{what}.png" for what in ("colours", "compressed")]
+    for file in files:
+        check_new_file(file, "name another folder with --output", overwrite=overwrite)
+    if source.is_dir():
+        refuse_given(context, "STORE", ("colors", "seed"))
+        found = exhibit_store(source, name)
+    else:
+        refuse_given(context, "IMAGE", ("name",))
+        found = exhibit_image(source, FitSettings(colors, seed))
+    for file, png in zip(files, (draw_colors(found), draw_pictures(found)), strict=True):
+        with beginning(f"DIR {output}"):
+            write_file(file, png)
+    data = {"files": list(map(str, files)), **found.as_dict()}
+    Run(as_json).show(data, show_plots(found, files))
+    return 0
+
+
+@app.command(epilog="Example: kmeans-dask info photos.zarr")
+def info(store: StorePath, as_json: Json = False) -> int:
+    """Show what a store holds: images, colours, palettes, versions."""
+    from kmeans_dask.steps.store_info import read_info
+    from kmeans_dask.terminal.summary import show_info
+
+    found = read_info(store.absolute())
+    Run(as_json).show(asdict(found), show_info(found))
+    return 0
+
+
+@app.command(epilog="Example: kmeans-dask verify photos.zarr --repair")
+@placed
+def verify(
+    where: Where,
+    store: StorePath,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Mend what is damaged, from copies or from the images."),
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Read every byte of a store, and name what is not as it was written."""
+    from kmeans_dask.files.locks import locked
+    from kmeans_dask.plan.sample_files import documents_of
+    from kmeans_dask.steps import verify as job
+    from kmeans_dask.store import Store
+    from kmeans_dask.terminal.verify import show_verified
+
+    path = store.absolute()
+    if not Store.is_at(path):
+        raise UsageError(f"{store} is no store")
+    with Run(as_json) as run:
+        with (
+            locked(Store.lock_file(path), str(store), shared=not repair),
+            run.engine(where) as engine,
+            engine.sharing([path] * repair, documents_of(path)),
+        ):
+            if repair:
+                found = job.repair(path, engine, run.progress)
+            else:
+                found = job.verify(path, engine, run.progress)
+        run.show(found.as_dict(), show_verified(found, repaired=repair))
+    return int(bool(found.damages) and not found.repaired)

@@ -1,0 +1,1 @@
+"""Colour spaces, palettes, and the mapping of pixels to palette entries."""

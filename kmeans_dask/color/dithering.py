@@ -1,0 +1,118 @@
+"""Error diffusion: what a pixel is off by is made up for by its neighbours.
+
+Floyd & Steinberg 1976, "An adaptive algorithm for spatial grey scale", Proc. SID 17(2), in
+serpentine order: every other row from right to left. All in integers, so that an image is the
+same on every machine; each pixel gets the exactly nearest colour to what it should be by then.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.color.nearest_color import NearestColor, find_nearest
+from kmeans_dask.color.spaces import Space
+from kmeans_dask.kernels.jit import jit
+
+_STRENGTH = 256  # steps of it
+
+
+class Ditherer:
+    """Maps images to indices of one palette.
+
+    colors: (k, 3) uint8; alphas: (k,) uint8, None where all are opaque
+    strength: the part of an error that is passed on, 0 to 1
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        colors: NDArray[np.uint8],
+        alphas: NDArray[np.uint8] | None,
+        strength: float,
+    ) -> None:
+        self._space = space
+        self._places = space.coordinates(colors, alphas).astype(np.int64)
+        self._strength = round(strength * _STRENGTH)
+        # a table where coordinates are 8-bit colours, else all colours are compared
+        self._nearest = NearestColor(colors if space == Space() else colors[:0])
+        self._has_table = space == Space()
+
+    def map(
+        self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None, width: int
+    ) -> NDArray[np.uint16]:
+        """Indices (n,) of an image's pixels (n, 3), row after row, with alphas (n,).
+
+        Fully transparent pixels get 0; no error reaches them, and none comes from them.
+        """
+        values = self._space.coordinates(pixels, alphas)
+        clear = np.zeros(len(pixels), np.bool_) if alphas is None else alphas == 0
+        lower = np.full(self._space.channels, 0, np.int64)
+        if self._space.name == "oklab":
+            lower[1:3] = -self._space.largest
+        indices = np.zeros(len(pixels), np.uint16)
+        near = self._nearest
+        _diffuse(
+            values, clear, width, self._strength, lower, self._space.largest, self._places,
+            self._has_table, near.palette, near.found, near.candidates, near.n_candidates,
+            near.corners, indices,
+        )  # fmt: skip
+        return indices
+
+
+@jit
+def _diffuse(  # type: ignore[no-untyped-def]
+    values, clear, width, strength, lower, upper, places,
+    has_table, palette, found, candidates, n_candidates, corners, indices,
+):  # fmt: skip
+    channels = values.shape[1]
+    # errors of this row and the next, in sixteenths, with a column on either side
+    errors = np.zeros((2, width + 2, channels), np.int64)
+    wanted = np.zeros(channels, np.int64)
+    for row in range(values.shape[0] // width):
+        here, below = errors[row % 2], errors[1 - row % 2]
+        below[:] = 0
+        step = 1 - 2 * (row % 2)
+        for n in range(width):
+            x = n if step == 1 else width - 1 - n
+            i = row * width + x
+            if clear[i]:
+                continue
+            for c in range(channels):
+                value = np.int64(values[i, c]) + ((here[x + 1, c] + 8) >> 4)
+                wanted[c] = min(max(value, lower[c]), upper)
+            for_opaque = channels == 4 and values[i, 3] == upper
+            if has_table:
+                j = find_nearest(
+                    wanted[0], wanted[1], wanted[2], palette, found, candidates, n_candidates,
+                    corners,
+                )  # fmt: skip
+            else:
+                j = _search(wanted, places, for_opaque, upper)
+            indices[i] = j
+            for c in range(channels):
+                error = ((wanted[c] - places[j, c]) * strength + 128) >> 8
+                here[x + 1 + step, c] += 7 * error
+                below[x + 1 - step, c] += 3 * error
+                below[x + 1, c] += 5 * error
+                below[x + 1 + step, c] += error
+
+
+@jit
+def _search(wanted, places, for_opaque, upper):  # type: ignore[no-untyped-def]
+    """The nearest of `places`; where `for_opaque` holds, of the opaque ones, if there are any."""
+    best = -1
+    for only_opaque in (for_opaque, False):  # no recursion: a cached kernel cannot call itself
+        smallest = np.int64(1) << 62
+        for j in range(places.shape[0]):
+            if only_opaque and places[j, 3] != upper:
+                continue
+            distance = np.int64(0)
+            for c in range(places.shape[1]):
+                difference = wanted[c] - places[j, c]
+                distance += difference * difference
+            if distance < smallest:
+                best, smallest = j, distance
+        if best >= 0:
+            break
+    return best

@@ -1,0 +1,44 @@
+"""Evaluation of a palette on a histogram: its errors, and the pixels of each of its entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.color.color_lookup import Indices, squared_errors, weights_of
+from kmeans_dask.color.palette import Palette
+from kmeans_dask.color.psnr import psnr
+from kmeans_dask.kmeans.histogram import ColorCounts
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Errors that a palette makes on a table of colours, and the pixels of each entry.
+
+    weights: (entries,) int64, pixels of each entry, without fully transparent pixels
+    squared_error: of all pixels, in 1 / `color.color_lookup.ERROR_UNITS` of a squared 8-bit value
+    largest_error: squared error of the worst pixel, in the same unit
+    """
+
+    weights: NDArray[np.int64]
+    squared_error: int
+    largest_error: int = 0
+
+    @property
+    def psnr(self) -> float:
+        """In dB; infinite where nothing is lost."""
+        found = psnr(self.squared_error, int(self.weights.sum()))
+        return float("inf") if found is None else found
+
+
+def judge(counts: ColorCounts, entries: Indices, palette: Palette) -> Judged:
+    """What `palette` makes of `counts`, whose colours have these `entries`."""
+    alphas = None if counts.is_opaque else counts.alphas
+    errors = squared_errors(counts.colors, alphas, entries, palette.entries)
+    weights = weights_of(entries, counts.weights, len(palette))
+    # In two parts, so that no sum passes 63 bits; and beyond 2^44 pixels in Python's integers.
+    each = counts.weights if counts.pixels < 1 << 44 else counts.weights.astype(object)
+    total = int((errors & 0xFFFF) @ each) + (int((errors >> 16) @ each) << 16)
+    return Judged(weights[palette.numbers], total, int(errors.max(initial=0)))

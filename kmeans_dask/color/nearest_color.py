@@ -1,0 +1,88 @@
+"""The exactly nearest palette colour of any 8-bit colour, from a table that fills as it is used."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.kernels.jit import jit
+from kmeans_dask.kmeans.morton_codes import N_CODES, SPREAD, decode_colors
+
+_CELL_BITS = 9  # a cell is a cube of 8 x 8 x 8 colours: a run of 512 Morton codes
+_N_CELLS = N_CODES >> _CELL_BITS
+
+
+class NearestColor:
+    """For kernels: what `find_nearest` needs to know of `palette` (k, 3) uint8, k up to 65,535.
+
+    Each cell of the colour cube is searched once, on first use, for the palette colours that can
+    be nearest inside it; each colour once among those. Later it is one look-up. The table
+    reserves 32 MiB of address space and touches what is used of it.
+    """
+
+    def __init__(self, palette: NDArray[np.uint8]) -> None:
+        self.palette = np.ascontiguousarray(palette, np.int32)
+        self.found = np.zeros(N_CODES, np.uint16)  # index + 1; 0: not looked for yet
+        self.candidates = np.empty((_N_CELLS, len(palette)), np.uint16)
+        self.n_candidates = np.zeros(_N_CELLS, np.uint16)  # 0: cell not searched yet
+        self.corners = decode_colors(
+            np.arange(0, N_CODES, 1 << _CELL_BITS, dtype=np.uint32)
+        ).astype(np.int32)
+
+
+@jit
+def find_nearest(r, g, b, palette, found, candidates, n_candidates, corners):  # type: ignore[no-untyped-def]
+    """The index of the colour nearest to r, g, b, of 0 to 255; ties to the lowest index."""
+    # Two threads may fill the same entry at once: they write the same value.
+    code = (SPREAD[r] << np.uint32(2)) | (SPREAD[g] << np.uint32(1)) | SPREAD[b]
+    entry = found[code]
+    if entry == 0:
+        cell = code >> np.uint32(_CELL_BITS)
+        if n_candidates[cell] == 0:
+            n_candidates[cell] = _search_cell(corners[cell], palette, candidates[cell])
+        entry = np.uint16(_nearest(r, g, b, palette, candidates[cell], n_candidates[cell]) + 1)
+        found[code] = entry
+    return np.int64(entry) - 1
+
+
+@jit
+def _nearest(r, g, b, palette, candidates, n):  # type: ignore[no-untyped-def]
+    best, smallest = np.int64(0), np.int32(1 << 30)
+    for c in range(n):
+        j = candidates[c]
+        dr = np.int32(r) - palette[j, 0]
+        dg = np.int32(g) - palette[j, 1]
+        db = np.int32(b) - palette[j, 2]
+        distance = dr * dr + dg * dg + db * db
+        if distance < smallest:
+            best, smallest = np.int64(j), distance
+    return best
+
+
+@jit
+def _search_cell(corner, palette, candidates):  # type: ignore[no-untyped-def]
+    """Write to `candidates` the colours that some point of the cell may be nearest to, ascending.
+
+    The rule of `search.filter_box`, here in integers and so without a margin.
+    """
+    side = (1 << (_CELL_BITS // 3)) - 1
+    k = palette.shape[0]
+    star, smallest = 0, np.int64(1 << 60)
+    for j in range(k):
+        distance = np.int64(0)
+        for c in range(3):
+            difference = 2 * palette[j, c] - (2 * corner[c] + side)
+            distance += difference * difference
+        if distance < smallest:
+            star, smallest = j, distance
+    n = 0
+    for j in range(k):
+        farther = np.int64(0)  # than star, at the corner of the cell where j does best
+        for c in range(3):
+            a, b = palette[j, c], palette[star, c]
+            corner_c = corner[c] + (side if a > b else 0)
+            farther += (a - b) * (a + b - 2 * corner_c)
+        if farther <= 0:
+            candidates[n] = j
+            n += 1
+    return n

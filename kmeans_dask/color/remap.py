@@ -1,0 +1,140 @@
+"""Pixels to entries of a palette: the nearest ones, or dithered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.color.color_lookup import ColorMap, Indices, weights_of
+from kmeans_dask.color.dithering import Ditherer
+from kmeans_dask.color.palette import Palette
+from kmeans_dask.color.spaces import Space
+from kmeans_dask.kmeans.assignment import Assignment
+from kmeans_dask.kmeans.histogram import ColorCounts
+
+
+class Mapper:
+    """Maps images whose colours are among `counts` to `palette`.
+
+    space: the name of the one in which colours are near each other
+    entries: (u,), that of each colour, where they are known already
+    """
+
+    def __init__(
+        self,
+        counts: ColorCounts,
+        palette: Palette,
+        space: str,
+        dither: float = 0.0,
+        entries: Indices | None = None,
+    ) -> None:
+        self.palette = palette
+        self._map: ColorMap | None = None
+        if dither:
+            self._ditherer = _Ditherers(palette, space, dither, opaque=counts.is_opaque)
+            return
+        if entries is None:
+            entries = nearest_entries(counts, palette, space)
+        self._map = ColorMap(counts.codes, entries, palette.clear or 0)
+
+    def map(
+        self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None, width: int
+    ) -> NDArray[Any]:
+        """Return the palette entry of each pixel, (n,); pixels are (n, 3) uint8, alphas (n,) uint8.
+
+        width: pixels of a row, which dithering needs
+
+        Fully transparent pixels get the transparent entry.
+        """
+        if self._map:
+            return self._map.look_up(pixels, alphas)
+        return self._ditherer.map(pixels, alphas, width)
+
+
+class _Ditherers:
+    """One for opaque images, to opaque colours, and where it is needed one for others."""
+
+    def __init__(self, palette: Palette, space: str, strength: float, *, opaque: bool) -> None:
+        part, which = opaque_part(palette)
+        self._which = which.astype(np.uint8)
+        of_part = Space(space, alpha=part.alphas is not None)
+        self._opaque = Ditherer(of_part, part.colors[:, :3], part.alphas, strength)
+        self._any = self._opaque
+        self._numbers, self._clear = palette.numbers.astype(np.uint8), palette.clear or 0
+        if not opaque:
+            of_all = Space(space, alpha=True)
+            self._any = Ditherer(of_all, palette.colors[:, :3], palette.alphas, strength)
+
+    def map(
+        self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None, width: int
+    ) -> NDArray[np.uint8]:
+        translucent = alphas is not None and bool(((alphas > 0) & (alphas < 255)).any())
+        colors: NDArray[Any]
+        if translucent:
+            colors = self._any.map(pixels, alphas, width)
+        else:
+            colors = self._which[self._opaque.map(pixels, alphas, width)]
+        entries: NDArray[np.uint8] = self._numbers[colors]
+        if alphas is not None:
+            entries[alphas == 0] = self._clear
+        return entries
+
+
+_SEARCHED = 1 << 20  # colours of one search for nearest entries
+
+
+def nearest_entries(counts: ColorCounts, palette: Palette, space: str) -> Indices:
+    """Return the index of the palette entry nearest to each colour of `counts`, (u,).
+
+    The indices are uint8, or uint16 for more than 256 entries. An opaque colour gets an opaque
+    entry if the palette has any. The colours are searched in parts, because a search takes ten
+    times the memory of the table.
+    """
+    entries = np.empty(len(counts), _dtype_of(palette))
+    n = counts.n_opaque
+    opaque, which = opaque_part(palette)
+    for start, stop, colors, numbers in (
+        (0, n, opaque, which),
+        (n, len(counts), palette, np.arange(len(palette.numbers))),
+    ):
+        for at in range(start, stop, _SEARCHED):
+            some = counts.slice(at, min(at + _SEARCHED, stop))
+            of_both = Space(space, alpha=colors.alphas is not None or not some.is_opaque)
+            labels = labels_of([Assignment(of_both.points(some))], of_both, colors)
+            entries[at : at + len(some)] = palette.numbers[numbers[labels]]
+    return entries
+
+
+def opaque_part(palette: Palette) -> tuple[Palette, NDArray[np.int64]]:
+    """The opaque colours of `palette`, and their numbers; all of them where there are none."""
+    alphas = palette.alphas
+    which = np.arange(len(palette.colors))
+    if alphas is None or not (alphas == 255).any():
+        return palette, which
+    which = which[alphas == 255]
+    return Palette.of_colors(palette.colors[which, :3]), which
+
+
+def labels_of(
+    assignments: Sequence[Assignment], space: Space, palette: Palette
+) -> NDArray[np.int32]:
+    """The number of the colour of `palette` that is nearest to each point, in `space`."""
+    places = space.coordinates(palette.colors[:, :3], palette.alphas).astype(np.float64)
+    return np.concatenate([each.labels(places) for each in assignments])
+
+
+def _dtype_of(palette: Palette) -> type[np.unsignedinteger[Any]]:
+    return np.uint8 if len(palette) <= 1 << 8 else np.uint16
+
+
+def opaque_weights(
+    counts: ColorCounts, assignments: Sequence[Assignment], centroids: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Pixels of opaque colours, and of all, nearest to each of `centroids`: (2, k)."""
+    labels = np.concatenate([each.labels(centroids) for each in assignments])
+    n, k = counts.n_opaque, len(centroids)
+    opaque = weights_of(labels[:n], counts.weights[:n], k)
+    return np.stack([opaque, weights_of(labels, counts.weights, k)])

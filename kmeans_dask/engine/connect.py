@@ -1,0 +1,67 @@
+"""Which engine a job runs on: this process, a local cluster, or any Dask scheduler."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from kmeans_dask.engine.dask_engine import scheduled
+from kmeans_dask.engine.engine import Engine
+from kmeans_dask.engine.local_cluster import local_client
+from kmeans_dask.engine.local_engine import count_cores, local_threads, this_process
+from kmeans_dask.engine.remote_cluster import remote_client
+from kmeans_dask.engine.tls import Tls
+from kmeans_dask.settings import WORKER_TIMEOUT
+
+
+@contextmanager
+def connect(
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    timeout: float = WORKER_TIMEOUT,
+    memory: int | None = None,
+    tls: Tls | None = None,
+) -> Iterator[Engine]:
+    """An engine: the cluster at `scheduler`, or `workers` local processes, or with 0 this process.
+
+    By default one local process per core, with `memory` bytes each, or else their share of what
+    the machine has. Raises UsageError when the scheduler cannot be reached, has no worker
+    within `timeout` seconds, or where versions differ.
+    """
+    if scheduler:
+        place = f"the cluster at {scheduler}"
+        with (
+            remote_client(scheduler, timeout, tls) as client,
+            scheduled(client, place, timeout, is_ours=False) as engine,
+        ):
+            yield engine
+    elif workers == 0:
+        with this_process(memory) as engine:
+            yield engine
+    else:
+        place = "local worker processes"
+        with (
+            local_client(workers or count_cores(), timeout, memory) as client,
+            scheduled(client, place, timeout, count_cores()) as engine,
+        ):
+            yield engine
+
+
+@contextmanager
+def current_engine() -> Iterator[Engine]:
+    """The cluster of the current Dask client, if there is one, else threads of this process."""
+    client = None
+    if "distributed" in sys.modules:
+        from distributed import default_client
+
+        with suppress(ValueError):  # there is none
+            client = default_client()
+    if client:
+        place = "the cluster of the current client"
+        with scheduled(client, place, WORKER_TIMEOUT) as engine:
+            yield engine
+    else:
+        with local_threads() as engine:
+            yield engine

@@ -1,0 +1,199 @@
+"""Files that are never seen half-written, and that show when they are damaged.
+
+A sealed file is JSON below a line with its SHA-256: of a byte that changed, it tells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import stat
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kmeans_dask.errors import UsageError
+from kmeans_dask.files.documents import DamagedError, Form
+from kmeans_dask.files.location import Place
+from kmeans_dask.files.object_store import Remote
+
+T = TypeVar("T")
+
+AT_WORK = ".at-work-"  # begins the names of folders that are there while a run is
+_PASSING = ".kmeans-dask-"  # begins the names of files that a killed run may leave
+
+
+def write_file(path: Place, data: bytes, aside: Place | None = None) -> None:
+    """Write `data` to `path`; of a file by way of a passing one in `aside`, or beside it."""
+    if isinstance(path, Remote):
+        path.write_bytes(data)
+        return
+    folder = aside if isinstance(aside, Path) else path.parent
+    passing = folder / f"{_PASSING}{secrets.token_hex(8)}"
+    try:
+        try:
+            passing.write_bytes(data)
+            passing.replace(path)
+        except FileNotFoundError:  # the folders are there for all but the first
+            for each in (path.parent, folder):
+                each.mkdir(parents=True, exist_ok=True)
+            passing.write_bytes(data)
+            passing.replace(path)
+    except BaseException:
+        passing.unlink(missing_ok=True)
+        raise
+
+
+def read_regular(path: Place, at_most: int) -> bytes | None:
+    """All of a file; None where it has more than `at_most` bytes, or grows while it is read.
+
+    Raises FileNotFoundError, and DamagedError where it is no regular file: to open a pipe is to
+    wait for its writer.
+    """
+    if isinstance(path, Remote):
+        return path.read_at_most(at_most)
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DamagedError(f"{path} is not a regular file")
+    if status.st_size > at_most:
+        return None
+    with path.open("rb") as file:
+        data = file.read(status.st_size)
+        return None if file.read(1) else data
+
+
+def is_passing(name: str) -> bool:
+    """Whether a file of this name is half-written: ours, or Zarr's."""
+    return name.startswith(_PASSING) or name.endswith(".partial")
+
+
+def sweep(folder: Place) -> None:
+    """Remove the passing files that killed runs left in `folder`; of objects there are none."""
+    if isinstance(folder, Remote):
+        return
+    for path in list(folder.iterdir()):
+        if path.name.startswith(_PASSING) and not path.is_dir():
+            path.unlink(missing_ok=True)
+
+
+def remove(path: Place, first: str | None = None) -> None:
+    """Remove a file, a folder with all in it, or a link in its place.
+
+    first: in a folder of objects, what goes before all others: of what is left then, it is missing
+    """
+    if isinstance(path, Remote):
+        path.remove_all(first)
+        return
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def copy_folder(source: Place, target: Place, last: str) -> None:
+    """Copy a folder, whole or not at all; of objects, `last` goes last: it says that all is there.
+
+    The target must not be there.
+    """
+    if isinstance(source, Remote) and isinstance(target, Remote):
+        names = [path.relative_to(source) for path in source.walk()]
+        for name in sorted(names, key=lambda name: str(name) == last):
+            (source / name).copy_to(target / name)
+    elif isinstance(source, Path) and isinstance(target, Path):
+        passing = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
+        try:
+            shutil.copytree(source, passing, symlinks=True)
+            passing.rename(target)
+        finally:
+            shutil.rmtree(passing, ignore_errors=True)
+    else:
+        raise AssertionError("a folder and its copy are in one store")
+
+
+def bytes_below(folder: Place) -> int:
+    """Of all files in a folder, and in the folders in it."""
+    if isinstance(folder, Remote):
+        return sum(path.stat().st_size for path in folder.walk())
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def sealed(value: Any, form: Form[Any]) -> bytes:
+    """What `write_sealed` writes. Raises UsageError where it is more than is read again."""
+    data = json.dumps(value, separators=(",", ":")).encode()
+    content = hashlib.sha256(data).hexdigest().encode() + b"\n" + data
+    if len(content) > form.at_most:
+        raise UsageError(
+            f"a plan or record of {len(content):,} bytes, of which at most {form.at_most:,} can be "
+            "read again, is not written: name fewer images at once"
+        )
+    return content
+
+
+def write_sealed(path: Place, value: Any, form: Form[Any]) -> None:
+    """Write `value`, which JSON can hold, so that damage shows. Raises as `sealed` does."""
+    write_file(path, sealed(value, form))
+
+
+def read_sealed(path: Place, form: Form[T]) -> T:
+    """What was sealed. Raises FileNotFoundError, and DamagedError where it is not that any more."""
+    found = read_regular(path, form.at_most)
+    if found is None:
+        raise DamagedError(f"{path} is too large")
+    seal, _, data = found.partition(b"\n")
+    if hashlib.sha256(data).hexdigest().encode() != seal:
+        raise DamagedError(f"{path} is damaged")
+    try:
+        return form.decode(data)
+    except DamagedError as error:  # the seal is right, but this package never writes such content
+        raise DamagedError(f"{path} is damaged: {error}") from error
+
+
+def check_new_file(path: Place, another: str = "name another file", *, overwrite: bool) -> None:
+    """Raise UsageError where there is something at `path` that is to stay.
+
+    another: what else a user can do
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: {another}")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already: {another}, or add --overwrite")
+
+
+def clear(folder: Place, keep: str) -> None:
+    """Remove all in `folder` but for `keep` and what a run at work has; of links, the links."""
+    children: list[Place] = list(folder.iterdir())
+    for path in children:
+        if path.name == keep or path.name.startswith(AT_WORK):
+            continue
+        if isinstance(path, Remote):
+            path.remove_all()
+        elif path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def names_in(folder: Place) -> set[str]:
+    """What is in a folder."""
+    return {path.name for path in folder.iterdir()}
+
+
+def folders_in(folder: Place) -> list[Place]:
+    """Folders in a folder, if it is one, in the order of names."""
+    if not folder.is_dir():
+        return []
+    children: list[Place] = list(folder.iterdir())
+    return [path for path in sorted(children, key=str) if path.is_dir()]
+
+
+def sync(folder: Place) -> None:
+    """Wait until what was written to the file system of `folder` would survive a power cut."""
+    if isinstance(folder, Remote):
+        return  # an object that was taken is kept
+    os.sync()
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,40 @@
+"""A local path or a URL, told by how it is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from kmeans_dask.errors import UsageError
+from kmeans_dask.files.object_store import SCHEMES, Remote
+
+Place = Path | Remote
+
+
+def is_within(path: Place, folder: Place) -> bool:
+    """Whether `path` is `folder`, or below it."""
+    return path == folder or folder in path.parents
+
+
+def place_of(text: str | Place) -> Place:
+    """What `text` names. Raises UsageError for a URL that nobody can read here.
+
+    >>> place_of("photos/a.png"), place_of("file:///photos/a.png")
+    (PosixPath('photos/a.png'), PosixPath('/photos/a.png'))
+    >>> place_of("s3://bucket/photos/a.png").parent
+    Remote('s3://bucket/photos')
+    """
+    if isinstance(text, Path | Remote):
+        return text
+    scheme, there, _ = text.partition("://")
+    if not there or "/" in scheme:
+        return Path(text)
+    if scheme in SCHEMES:
+        return Remote(text)
+    if scheme == "file":
+        parts = urlsplit(text)
+        if parts.netloc not in ("", "localhost"):
+            raise UsageError(f"{text} is on another machine: write file:///... for one of this")
+        return Path(unquote(parts.path))
+    known = ", ".join(f"{each}://" for each in (*SCHEMES, "file"))
+    raise UsageError(f"{text} cannot be read: name a path, or a URL at {known}")

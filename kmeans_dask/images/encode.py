@@ -1,0 +1,77 @@
+"""Indexed pixels to image files."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from kmeans_dask.color.palette import Palette
+from kmeans_dask.errors import ImageError
+from kmeans_dask.images import png
+from kmeans_dask.images.metadata import Metadata
+from kmeans_dask.settings import EncodeSettings
+
+# Pillow's method and quality for each effort, by measured time for bytes (see
+# benchmarks/README.md); the last takes some ten seconds a megapixel.
+_LONGEST = {"webp": 16383, "gif": 65535}
+_WEBP = ((0, 0), (0, 50), (2, 0), (2, 25), (3, 25), (3, 50), (4, 50), (4, 75), (5, 75), (6, 100))
+
+
+def encode_image(
+    indices: NDArray[np.uint8],
+    palette: Palette,
+    settings: EncodeSettings,
+    metadata: Metadata | None = None,
+) -> bytes:
+    """An image file of `indices` (h, w) into `palette`, of at most 256 entries.
+
+    Raises ImageError where the format does not hold so many pixels.
+    """
+    longest = _LONGEST.get(settings.format, max(indices.shape))
+    if max(indices.shape) > longest:
+        raise ImageError(f"{settings.format} holds {longest} pixels a side: choose png")
+    if settings.format == "webp":
+        return _webp(indices, palette, settings.effort, metadata)
+    if settings.format == "gif":
+        return _gif(indices, palette)
+    return png.encode_png(indices, palette, settings.effort, metadata)
+
+
+def check_effort(settings: EncodeSettings) -> None:
+    """Raise UsageError where this machine lacks what the effort needs."""
+    if settings.format == "png":
+        png.check_effort(settings.effort)
+
+
+def _webp(
+    indices: NDArray[np.uint8], palette: Palette, effort: int, metadata: Metadata | None
+) -> bytes:
+    """Lossless; it finds the palette again by itself."""
+    pixels = palette.entries[indices]
+    opaque = bool((pixels[..., 3] == 255).all())
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., :3]) if opaque else pixels)
+    method, quality = _WEBP[effort]
+    file = io.BytesIO()
+    image.save(
+        file,
+        "WEBP",
+        lossless=True,
+        exact=True,
+        method=method,
+        quality=quality,
+        exif=metadata.exif if metadata else b"",
+    )
+    return file.getvalue()
+
+
+def _gif(indices: NDArray[np.uint8], palette: Palette) -> bytes:
+    image = Image.fromarray(indices)
+    image.putpalette(palette.entries[:, :3].tobytes())
+    has_clear = palette.clear is not None and bool((indices == palette.clear).any())
+    clear = {"transparency": palette.clear} if has_clear else {}
+    file = io.BytesIO()
+    image.save(file, "GIF", optimize=False, **clear)
+    return file.getvalue()

@@ -1,0 +1,1 @@
+"""What a job keeps in its output folder: records, checkpoints and previews; and its figures."""

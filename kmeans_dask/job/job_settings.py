@@ -1,0 +1,78 @@
+"""What to make of a collection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kmeans_dask.color.palette import Palette
+from kmeans_dask.errors import UsageError
+from kmeans_dask.images.palette_files import hexes_of
+from kmeans_dask.job.fit_result import plain_settings
+from kmeans_dask.job.work_folder import asked_for
+from kmeans_dask.settings import (
+    MAX_COLORS,
+    SCOPES,
+    DecodeSettings,
+    EncodeSettings,
+    FitSettings,
+    check_choice,
+    check_together,
+)
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """What to make of a collection. Raises UsageError where one choice excludes another.
+
+    scope: which images share a palette, one of `settings.SCOPES`
+    palette: given, so that none is fitted
+    """
+
+    fit: FitSettings
+    encode: EncodeSettings
+    decode: DecodeSettings
+    scope: str = SCOPES[0]
+    palette: Palette | None = None
+
+    def __post_init__(self) -> None:
+        check_together(self.fit, self.encode)
+        check_choice("--palette", self.scope, SCOPES)
+        if self.scope == "auto" and self.fit.min_psnr is None:
+            raise UsageError("--palette auto needs a target: add --min-psnr")
+        if self.encode.format == "tokens" and self.palette:
+            raise UsageError("--format tokens and --palette-file exclude each other")
+        if self.encode.format == "tokens" and self.scope != "shared":
+            raise UsageError("--format tokens needs one palette: leave --palette at shared")
+        if self.palette:
+            check_palette(self.palette, self.encode)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether one palette is fitted to the whole collection."""
+        return self.scope in ("shared", "auto") and self.palette is None
+
+    def as_asked(self) -> dict[str, Any]:
+        """All of it that the result hangs on, as `work.open_work` compares it."""
+        return asked_for(
+            "compress",
+            palette=self.scope,
+            palette_file=hexes_of(self.palette.entries) if self.palette else None,
+            fit=plain_settings(self.fit),
+            encode=self.encode,
+            decode=self.decode.of_result,
+        )
+
+
+def check_palette(palette: Palette, settings: EncodeSettings) -> None:
+    """Raise UsageError where the format does not hold the palette."""
+    if len(palette) > MAX_COLORS and settings.format != "tokens":
+        raise UsageError(
+            f"the palette has {len(palette)} entries, an image holds {MAX_COLORS}: fit fewer "
+            "--colors, or choose --format tokens"
+        )
+    if palette.alphas is not None and settings.flat:
+        raise UsageError(
+            f"the palette has partial transparency, which --format {settings.format} does not "
+            "hold: choose png or webp"
+        )

@@ -1,0 +1,225 @@
+"""What jobs did, in figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from kmeans_dask.color.psnr import error_of_pixel, psnr
+from kmeans_dask.job.encode_totals import Encoded
+from kmeans_dask.job.fit_result import FitResult
+from kmeans_dask.job.gallery import Gallery
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.plan.changes import Changes
+from kmeans_dask.plan.plan import Failure, Plan
+from kmeans_dask.store import Store
+from kmeans_dask.store.tally import Tally
+
+_GIGABYTE = 10**9
+_LOOKED_AT = ("gallery", "fitted", "colors_bytes")  # fields that are not among the figures
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Summary of a job. Sizes and quality are those of the images in the output, as written.
+
+    images: number of images found in the input: compressed, kept or failed
+    compressed, kept, failed: images written with a palette, copied as they were, and neither
+    below_target: kept images that would be worse than asked for with every palette tried
+    nine_patches: kept images that are Android nine-patches, whose frame would have changed
+    without_palette: kept images that are smaller as they were, in a job with one palette for all
+        images; they have other colours than the palette
+    private: compressed images with a palette of their own
+    skipped: numbers of files that were passed over, by suffix, as in `plan.plan.Plan`
+    composited: compressed images whose partly transparent pixels were laid over white
+    reindexed: compressed images whose file had palette indices or few greys, which may be class
+        labels: the numbers have been replaced by others
+    dim: compressed images whose 16-bit samples use less than half of their range
+    brightest: a bound that no sample of these images is above
+    outgrown: compressed images larger than their input file, which is gone or has changed
+    pixels: number of pixels of the images in the output
+    distinct_colors, colors, iterations, converged, inertia: of the shared palette and its fit;
+        None where no palette was fitted for all images
+    psnr: over the compressed images, without fully transparent pixels, in dB; None where nothing
+        was lost
+    max_error: root mean square error of the worst of these pixels over its channels, 0 to 255
+    max_error_in: the image with this pixel; None where nothing was lost
+    input_bytes, output_bytes: of the compressed and kept images
+    seconds: of each step
+    failures: files that could not be read or written
+    colors_bytes: bytes of memory that fitting a palette to an image or folder took in a worker, at
+        most, by the model in `engine.memory_model`
+    gallery: images and figures for the report
+    fitted: the shared palette and its fit; None where no palette was fitted for all images
+    changes: changes of the images since an earlier run, where the store was kept
+    """
+
+    images: int
+    compressed: int
+    kept: int
+    below_target: int
+    nine_patches: int
+    without_palette: int
+    private: int
+    failed: int
+    skipped: Mapping[str, int]
+    composited: int
+    reindexed: int
+    outgrown: int
+    dim: int
+    brightest: int
+    pixels: int
+    distinct_colors: int | None
+    colors: int | None
+    iterations: int | None
+    converged: bool | None
+    inertia: float | None
+    psnr: float | None
+    max_error: float
+    max_error_in: str | None
+    input_bytes: int
+    output_bytes: int
+    seconds: Mapping[str, float]
+    failures: tuple[Failure, ...]
+    colors_bytes: int
+    gallery: Gallery
+    fitted: FitResult | None
+    changes: Changes = field(default_factory=Changes)
+
+    @property
+    def images_per_gb(self) -> tuple[float, float] | None:
+        """How many such images fit in 10^9 bytes, before and after; None without images."""
+        n = self.compressed + self.kept
+        if not n:
+            return None
+        sizes = self.input_bytes, self.output_bytes
+        before, after = (_GIGABYTE * n / max(1, size) for size in sizes)
+        return before, after
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        before, after = self.images_per_gb or (None, None)
+        figures = {name: vars(self)[name] for name in vars(self) if name not in _LOOKED_AT}
+        return figures | {
+            "skipped": sum(self.skipped.values()),
+            "skipped_by_suffix": dict(self.skipped),
+            "failures": [asdict(failure) for failure in self.failures],
+            "changes": {name: len(paths) for name, paths in vars(self.changes).items()},
+            "drift": self.fitted and self.fitted.drift and asdict(self.fitted.drift),
+            "images_per_gb": {"before": before, "after": after},
+        }
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What ingestion did.
+
+    tally, distinct_colors: of all that is in the store now, the latter of pixels that are not clear
+    failures: of this run
+    changes: of the images since an earlier run
+    """
+
+    store: Store
+    plan: Plan
+    tally: Tally
+    distinct_colors: int
+    failures: tuple[Failure, ...]
+    changes: Changes
+    seconds: Mapping[str, float]
+
+    @property
+    def failed(self) -> int:
+        """Images that could not be read, in this run or an earlier one."""
+        return self.tally.failed + len(self.plan.failures)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return {
+            "images": self.tally.images + self.failed,
+            "failed": self.failed,
+            "changes": {name: len(paths) for name, paths in vars(self.changes).items()},
+            "skipped": sum(self.plan.skipped.values()),
+            "skipped_by_suffix": dict(self.plan.skipped),
+            "translucent": self.tally.translucent,
+            "dim": self.tally.dim,
+            "pixels": self.tally.pixels,
+            "distinct_colors": self.distinct_colors,
+            "input_bytes": self.tally.n_bytes,
+            "seconds": self.seconds,
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+
+
+@dataclass(frozen=True)
+class TokensSummary:
+    """What a job did that wrote every pixel as the index of a palette's colour.
+
+    images: that could be read; pixels: of these; dtype: of an index
+    """
+
+    images: int
+    failed: int
+    skipped: Mapping[str, int]
+    pixels: int
+    dtype: str
+    fitted: FitResult
+    seconds: Mapping[str, float]
+    failures: tuple[Failure, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        fields = {name: value for name, value in vars(self).items() if name != "fitted"}
+        failures = [asdict(failure) for failure in self.failures]
+        skipped = {
+            "skipped": sum(self.skipped.values()),
+            "skipped_by_suffix": dict(self.skipped),
+        }
+        return {**fields, **skipped, **self.fitted.as_dict(), "failures": failures}
+
+
+def summarize(
+    encoded: Encoded,
+    progress: Progress,
+    skipped: Mapping[str, int],
+    fitted: FitResult | None = None,
+    *,
+    one_palette: bool,
+) -> Summary:
+    """Return the summary of a job, from the result of encoding and the times of the steps.
+
+    one_palette: whether all images were to have the same palette
+    """
+    smaller = encoded.kept - encoded.below_target - encoded.nine_patches
+    return Summary(
+        images=encoded.images + len(encoded.failures),
+        compressed=encoded.compressed,
+        kept=encoded.kept,
+        below_target=encoded.below_target,
+        nine_patches=encoded.nine_patches,
+        without_palette=smaller if one_palette else 0,
+        private=encoded.private,
+        failed=len(encoded.failures),
+        skipped=skipped,
+        composited=encoded.composited,
+        reindexed=encoded.reindexed,
+        outgrown=encoded.outgrown,
+        dim=encoded.dim,
+        brightest=encoded.brightest,
+        pixels=encoded.all_pixels,
+        distinct_colors=fitted.distinct_colors if fitted else None,
+        colors=len(fitted.palette) if fitted else None,
+        iterations=fitted.iterations if fitted else None,
+        converged=fitted.converged if fitted else None,
+        inertia=fitted.inertia if fitted else None,
+        psnr=psnr(encoded.squared_error, encoded.pixels),
+        max_error=error_of_pixel(encoded.largest_error),
+        max_error_in=encoded.largest_in or None,
+        input_bytes=encoded.input_bytes,
+        output_bytes=encoded.output_bytes,
+        seconds=dict(progress.seconds),
+        failures=encoded.failures,
+        colors_bytes=encoded.colors_bytes,
+        gallery=encoded.gallery,
+        fitted=fitted,
+    )

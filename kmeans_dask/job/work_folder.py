@@ -1,0 +1,343 @@
+"""What a job keeps in its output folder: what it was asked for, and what of that is done.
+
+    OUTPUT/.kmeans-dask/
+      lock                    held by the run that is at work
+      job.json                what was asked for, and whether it is finished; sealed
+      plan.json               of which images; sealed
+      store.zarr              pixels and colours, for as long as the job is at work
+      done/<stage>/<id>.json  what came of a piece of the work, and its files; sealed
+      aside/                  files before they are put in place
+      previews/               of large images, for as long as the job is at work (see `preview`)
+
+A killed job leaves all this behind, and is gone on with from there. Nothing in it is taken at
+its word: a record counts where all its files are there, with the checksums that it names. What
+is not of the form that is written here is as good as not there; a link is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import reprlib
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from kmeans_dask.errors import ImageError, StoreError, UsageError
+from kmeans_dask.files import Place
+from kmeans_dask.files.atomic_files import (
+    clear,
+    folders_in,
+    names_in,
+    read_regular,
+    read_sealed,
+    remove,
+    sealed,
+    sweep,
+    sync,
+    write_file,
+    write_sealed,
+)
+from kmeans_dask.files.documents import DamagedError, Form, typed
+from kmeans_dask.files.locks import held
+from kmeans_dask.files.targets import beginning
+from kmeans_dask.job.encode_totals import Encoded, Written
+from kmeans_dask.job.output_folder import ASIDE, below
+from kmeans_dask.job.previews import previews_of
+from kmeans_dask.plan.changes import compare
+from kmeans_dask.plan.output_names import OUR_FILES, WORK_FOLDER
+from kmeans_dask.plan.plan import MakePlan, Plan
+from kmeans_dask.store.records import MAX_IMAGES, PLAN
+
+_JOB = Form(dict[str, Any], 1 << 22)  # bytes of the settings, with a palette, at most
+_MOST = 1 << 200  # a bound that no sum of squared errors reaches
+_LOCK = "lock"
+_VERSIONS_OF = ("kmeans-dask", "numpy", "numba", "pillow", "deflate", "zarr")
+
+
+@dataclass(frozen=True)
+class _Record(Encoded):
+    """Result of a piece of work, and the digest of what it was made of.
+
+    Raises ValueError where its numbers contradict each other.
+    """
+
+    of: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.squared_error < _MOST or (self.squared_error and not self.pixels):
+            raise ValueError("its error is none")
+        if self.images and not min(self.input_bytes, self.output_bytes):
+            raise ValueError("its images have no bytes")
+        if self.images != len(self.gallery.rows) + self.gallery.left_out:
+            raise ValueError("its images are not those of its gallery")
+
+    @property
+    def encoded(self) -> Encoded:
+        """Return the result without the digest."""
+        return Encoded(**{each.name: getattr(self, each.name) for each in fields(Encoded)})
+
+
+_RECORD = Form(_Record, MAX_IMAGES << 16)
+
+
+class Work:
+    """The work of one job, held by this run. Made by `open_work`."""
+
+    def __init__(self, output: Place, asked: Mapping[str, Any]) -> None:
+        self.output = output
+        self.begins, self.began = True, False
+        self._asked = asked
+        self.path = output / WORK_FOLDER
+        self.store_path = self.path.absolute() / "store.zarr"  # workers run in other folders
+
+    @property
+    def job(self) -> dict[str, Any] | None:
+        """What was asked for, and `finished`: False, or the job's own files, as records name files.
+
+        None where nothing was asked for, or nobody can read it.
+        """
+        try:
+            job = read_sealed(self.path / "job.json", _JOB)
+            job["finished"] = typed(job.get("finished"), bool | tuple[Written, ...])
+        except (OSError, DamagedError):
+            return None
+        return None if job["finished"] is True else job
+
+    def begin(self, plan: Plan | None = None) -> None:
+        """Begin, with nothing done; where there is something to go on with, that stays."""
+        if not self.begins:
+            (self.output / ASIDE).mkdir(exist_ok=True)
+            return
+        planned = sealed(plan.as_record(), PLAN) if plan else None  # may raise, before any removal
+        with beginning(str(self.output)):
+            clear(self.path, _LOCK)
+            self.began = True
+            write_sealed(self.path / "job.json", {**self._asked, "finished": False}, _JOB)
+            if planned:
+                write_file(self.path / "plan.json", planned)
+            (self.output / ASIDE).mkdir(exist_ok=True)
+        self.begins = False
+
+    @property
+    def is_kept(self) -> bool:
+        """Return whether there is something that a later run can resume."""
+        return self.began or not self.begins
+
+    def sweep(self) -> None:
+        """Remove files that a killed run has left half-written."""
+        for folder in (self.output, self.path, *self._records):
+            if folder.is_dir():
+                sweep(folder)
+
+    @property
+    def _records(self) -> list[Place]:
+        """Folders that may hold records."""
+        done = self.path / "done"
+        return [done, *folders_in(done)]
+
+    def settle(self, make_plan: MakePlan) -> Plan:
+        """A plan, or that of the run that is gone on with. Raises UsageError where they differ."""
+        if self.begins:
+            return make_plan({})
+        try:
+            before = Plan.of_record(read_sealed(self.path / "plan.json", PLAN))
+        except (OSError, DamagedError, StoreError):
+            self.begins = True  # of what was done nobody knows to what
+            return make_plan({})
+        plan = make_plan({source.path: source for source in before.sources})
+        changes = compare(before, plan)
+        if changes or before.inputs != plan.inputs:
+            what = f"the images have changed: {changes}" if changes else "the inputs are others"
+            raise UsageError(
+                f"{self.output} cannot be gone on with, {what}; add --overwrite to begin again"
+            )
+        if before.n_images != plan.n_images:  # a crafted plan: `before` has images besides these
+            self.begins = True
+            return plan
+        return before
+
+    def stage(self, name: str, *identity: Any) -> Place:
+        """A folder for the records of a stage, which only the same work finds again."""
+        return self.path / "done" / f"{name}-{_digest(identity)[:16]}"
+
+    def read_folder(self, folder: str) -> Encoded | None:
+        """What came of a folder with a palette of its own; None unless all of it is there."""
+        stage = self.stage("folder", folder)
+        found = _read(stage.with_suffix(".json"))
+        whole = found and _is_intact(found, self.output) and stage_is_intact(stage, self.output)
+        return found.without_files() if found and whole else None
+
+    def write_folder(self, folder: str, encoded: Encoded) -> None:
+        """Note what came of a folder, of whose partitions there are records."""
+        record = self.stage("folder", folder).with_suffix(".json")
+        write_sealed(record, encoded.as_record(), _RECORD)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether an earlier run has done it all, and all of that is still there."""
+        job = self.job
+        files = job["finished"] if job else None
+        return (
+            isinstance(files, tuple)
+            and _are_intact(files, self.output)
+            and all(stage_is_intact(stage, self.output) for stage in self._records)
+        )
+
+    def finish(self) -> None:
+        """The job is done, and would survive a power cut; what only it needed goes."""
+        remove(self.store_path)  # first: else the disk would be waited for with all its pixels
+        sync(self.output)
+        paths = {name: self.output / name for name in OUR_FILES}
+        files = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
+        written = [(name, len(data), zlib.crc32(data)) for name, data in files.items()]
+        write_sealed(self.path / "job.json", {**self._asked, "finished": written}, _JOB)
+        remove(self.output / ASIDE)
+        if isinstance(self.output, Path):  # else there are no previews
+            remove(previews_of(self.output))
+
+
+def asked_for(command: str, **settings: Any) -> dict[str, Any]:
+    """What hangs together with the result: settings, and versions of what makes it."""
+    versions = {name: metadata.version(name) for name in _VERSIONS_OF}
+    asked = {"command": command, **settings, "versions": versions}
+    comparable: dict[str, Any] = json.loads(json.dumps(asked, default=_plain))
+    return comparable
+
+
+@contextmanager
+def open_work(
+    output: Place, asked: Mapping[str, Any], *, resume: bool, overwrite: bool
+) -> Iterator[Work]:
+    """Hold the work in `output`, to begin it, or with `resume` to go on with it.
+
+    Raises UsageError where another run holds it, where it is unfinished and neither is said,
+    where there are other files, or where something else was asked for than now.
+    """
+    with beginning(str(output)):
+        if output.exists() and not output.is_dir():
+            raise UsageError(f"{output} is a file: name a folder to write to")
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other: leave one out")
+    work = Work(output, asked)
+    if work.path.is_symlink():
+        raise UsageError(f"{work.path} is a link: remove it")
+    with held(work.path, _LOCK, str(output)):
+        work.begins = not _goes_on(work, asked, resume=resume, overwrite=overwrite)
+        try:
+            yield work
+        except UsageError:  # whoever reads that expects that nothing was written
+            if work.began:
+                clear(work.path, _LOCK)
+            raise
+
+
+def _goes_on(work: Work, asked: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
+    """Whether there is something to go on with."""
+    job = work.job
+    others = sorted(names_in(work.output) - {WORK_FOLDER})
+    if resume and job:
+        for folder in (work.path, work.path / "done"):
+            for name in names_in(folder) if folder.is_dir() else ():
+                if (folder / name).is_symlink():  # to write there, or remove, would be elsewhere
+                    raise UsageError(f"{folder / name} is a link: remove it")
+        differences = _differences(job, asked)
+        if differences:
+            raise UsageError(
+                f"{work.output} cannot be gone on with, {differences}; ask for the same again, or "
+                "add --overwrite to begin again"
+            )
+        work.sweep()
+        return True
+    if not overwrite:
+        if job and job["finished"] is False:
+            raise UsageError(
+                f"{work.output} is unfinished: add --resume to go on with it, or --overwrite to "
+                "begin again"
+            )
+        if job:
+            raise UsageError(
+                f"{work.output} holds a finished job: add --resume to write what is new, or "
+                "--overwrite to begin again"
+            )
+        if others:
+            raise UsageError(
+                f"{work.output} is not empty: name another folder, or add --overwrite to write "
+                "into it"
+            )
+    return False
+
+
+def _differences(job: Mapping[str, Any], asked: Mapping[str, Any], name: str = "") -> str:
+    """What differs, in words; nothing where nothing does."""
+    found = []
+    for key in sorted({*job, *asked} - {"finished"}):
+        before, now = job.get(key), asked.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            found.append(_differences(before, now, f"{key} "))
+        elif before != now:
+            said = f"{name}{key} was {_brief(before)} and is {_brief(now)}"
+            found.append(said.replace("_", " "))
+    return ", ".join(each for each in found if each)
+
+
+def _brief(value: Any) -> Any:
+    return reprlib.repr(value) if isinstance(value, list | dict) else value
+
+
+def recorded(record: Place, output: Place, of: Any, do: Callable[[], Encoded]) -> Encoded:
+    """What `do` does, or did in an earlier run whose files are all there as they were written.
+
+    of: what it does it with; what was done with something else does not count
+    What is returned names no files: there may be a million.
+    """
+    digest = _digest(of)
+    found = _read(record, digest)
+    if found is None or not _is_intact(found, output):
+        found = do()
+        write_sealed(record, {"of": digest, **found.as_record()}, _RECORD)
+    return found.without_files()
+
+
+def stage_is_intact(stage: Place, output: Place) -> bool:
+    """Whether the files of all records of a stage are there as they were written."""
+    names = sorted(names_in(stage)) if stage.is_dir() else []
+    found = [_read(stage / name) for name in names if name.endswith(".json")]
+    return all(each is not None and _is_intact(each, output) for each in found)
+
+
+def _read(record: Place, of: str | None = None) -> Encoded | None:
+    try:
+        found = read_sealed(record, _RECORD)
+    except (OSError, DamagedError):
+        return None
+    return found.encoded if of in (None, found.of) else None
+
+
+def _digest(identity: Any) -> str:
+    text = json.dumps(identity, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+def _is_intact(encoded: Encoded, output: Place) -> bool:
+    return _are_intact(encoded.files, output)
+
+
+def _are_intact(files: Iterable[Written], output: Place) -> bool:
+    for name, size, checksum in files:
+        try:
+            path = below(output, name)
+            data = None if path.is_symlink() else read_regular(path, size)
+            if data is None or (len(data), zlib.crc32(data)) != (size, checksum):
+                return False
+        except (OSError, StoreError, ImageError, ValueError):
+            return False
+    return True

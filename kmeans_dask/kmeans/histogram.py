@@ -1,0 +1,305 @@
+"""How often each colour occurs: what a collection is, as far as k-means can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.kernels.jit import jit
+from kmeans_dask.kmeans.morton_codes import (
+    CODE_BITS,
+    N_CODES,
+    SPREAD,
+    decode_alphas,
+    decode_colors,
+    encode_translucent,
+)
+from kmeans_dask.kmeans.morton_keys import Packing, count_keys
+
+# From this many pixels on, one pass over a dense table of all 2^24 colours is cheaper than sorting.
+DENSE_FROM = 1 << 20
+_SORTED_FROM = 1 << 21  # translucent pixels that are sorted in one batch
+
+_Table = tuple[NDArray[Any], NDArray[np.int64]]  # keys, ascending, and weights
+# Sums of 8-bit channels, weighted by pixels, stay below 2^63 up to here.
+MAX_PIXELS = (2**63 - 1) // 255
+
+
+@dataclass(frozen=True)
+class ColorCounts:
+    """A table of weighted colours.
+
+    codes: (u,) uint32, see `codes`, strictly ascending: what is translucent comes last
+    weights: (u,) int64, pixels of each colour, all positive
+    """
+
+    codes: NDArray[np.uint32]
+    weights: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels counted."""
+        return int(self.weights.sum())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ColorCounts, (self.codes, self.weights)  # without what can be had of these
+
+    @cached_property
+    def colors(self) -> NDArray[np.uint8]:
+        """The colours themselves, (u, 3) uint8."""
+        return decode_colors(self.codes)
+
+    @property
+    def alphas(self) -> NDArray[np.uint8]:
+        """Their alphas, (u,) uint8: none is 0."""
+        return decode_alphas(self.codes)
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether all colours are."""
+        return self.n_opaque == len(self.codes)
+
+    @property
+    def n_opaque(self) -> int:
+        """How many are: the first ones."""
+        return int(np.searchsorted(self.codes, N_CODES))
+
+    def slice(self, start: int, stop: int) -> ColorCounts:
+        """The colours `start` to `stop` of the table: one chunk of it."""
+        return ColorCounts(self.codes[start:stop], self.weights[start:stop])
+
+
+def count_colors(pixels: NDArray[np.uint8]) -> ColorCounts:
+    """Count the colours of `pixels` (..., 3) uint8.
+
+    >>> counts = count_colors(np.array([[9, 9, 9], [0, 0, 1], [9, 9, 9]], np.uint8))
+    >>> counts.colors.tolist(), counts.weights.tolist()
+    ([[0, 0, 1], [9, 9, 9]], [1, 2])
+    """
+    counter = ColorCounter()
+    counter.add(pixels.reshape(-1, 3))
+    return counter.counts()
+
+
+def merge_counts(tables: Sequence[ColorCounts]) -> ColorCounts:
+    """Add tables up. Integers: any order and any grouping give the same table.
+
+    Raises OverflowError past 3.6e16 pixels, where sums of channels would no longer fit 64 bits.
+    """
+    if sum(table.pixels for table in tables) > MAX_PIXELS:
+        raise OverflowError(f"more than {MAX_PIXELS} pixels cannot be summed exactly")
+    if not tables:
+        return ColorCounts(np.empty(0, np.uint32), np.empty(0, np.int64))
+    return ColorCounts(*_merge_all([(table.codes, table.weights) for table in tables]))
+
+
+@dataclass(frozen=True)
+class PointCounts:
+    """A table of weighted integer points, of any number of channels.
+
+    keys: (u,) uint64, strictly ascending; weights: (u,) int64, points of each, all positive
+    packing: how keys stand for points
+    """
+
+    keys: NDArray[np.uint64]
+    weights: NDArray[np.int64]
+    packing: Packing
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def values(self) -> NDArray[np.int64]:
+        """The points themselves, (u, C)."""
+        return self.packing.unpack(self.keys)
+
+
+def count_points(
+    values: NDArray[Any], packing: Packing, weights: NDArray[np.int64] | None = None
+) -> PointCounts:
+    """Count the distinct rows of `values` (n, C), integers; or add up their `weights` (n,).
+
+    >>> packing = Packing.between((0,), (9,))
+    >>> counts = count_points(np.array([[7], [1], [7]]), packing)
+    >>> counts.values.tolist(), counts.weights.tolist()
+    ([[1], [7]], [1, 2])
+    """
+    keys = packing.pack(values)
+    if weights is None:
+        return PointCounts(*count_keys(keys, packing.key_bits), packing)
+    distinct, which = np.unique(keys, return_inverse=True)
+    total = np.zeros(len(distinct), np.int64)
+    np.add.at(total, which, weights)
+    return PointCounts(distinct[total > 0], total[total > 0], packing)
+
+
+def merge_point_counts(tables: Sequence[PointCounts]) -> PointCounts:
+    """Add up tables of the same packing."""
+    merged = _merge_all([(table.keys, table.weights) for table in tables])
+    return PointCounts(*merged, tables[0].packing)
+
+
+class ColorCounter:
+    """Counter of distinct colours in pixels that are added piece by piece.
+
+    Opaque pixels are counted by sorting while there are few, and then in a dense table. Translucent
+    pixels are always sorted, in batches.
+
+    The dense table is 64 MiB and belongs to the counter, which can be used again after `counts`.
+    """
+
+    def __init__(self) -> None:
+        self._few: list[NDArray[np.uint32]] = []
+        self._n_few = 0
+        self._translucent: list[NDArray[np.uint32]] = []
+        self._n_translucent = 0
+        self._table: NDArray[np.uint32] | None = None
+        self._n_table = 0
+        self._done: list[ColorCounts] = []
+
+    def add(self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None = None) -> None:
+        """Count `pixels` (n, 3) uint8; with `alphas` (n,) uint8, but for those where it is 0."""
+        if alphas is not None:
+            some = (alphas > 0) & (alphas < 255)
+            if some.any():
+                self._translucent.append(encode_translucent(pixels[some], alphas[some]))
+                self._n_translucent += len(self._translucent[-1])
+                if self._n_translucent > _SORTED_FROM:
+                    self._sort_translucent()
+            pixels = pixels[alphas == 255]
+        if self._n_table == 0 and self._n_few + len(pixels) < DENSE_FROM:
+            codes = np.empty(len(pixels), np.uint32)
+            _encode_pixels(pixels, codes)
+            self._few.append(codes)
+            self._n_few += len(pixels)
+            return
+        if self._table is None:
+            self._table = np.zeros(N_CODES, np.uint32)
+        if self._n_table + self._n_few + len(pixels) >= 2**32:  # a cell could overflow: start anew
+            self._drain_table()
+        for codes in self._few:
+            _count_codes(codes, self._table)
+        _count_pixels(pixels, self._table)
+        self._n_table += self._n_few + len(pixels)
+        self._few, self._n_few = [], 0
+
+    def count_distinct(self) -> int:
+        """Return the number of distinct colours that were added since the last call of `counts`.
+
+        The number is an upper bound: a colour that was sorted in one batch and is in the dense
+        table too counts twice.
+        """
+        self._sort_lists()
+        in_table = np.count_nonzero(self._table) if self._n_table and self._table is not None else 0
+        return int(in_table) + sum(map(len, self._done))
+
+    def counts(self) -> ColorCounts:
+        """All that was added since the last call."""
+        if self._n_table:
+            self._drain_table()
+        self._sort_lists()
+        done, self._done = self._done, []
+        return merge_counts(done)
+
+    def _sort_lists(self) -> None:
+        if self._n_few:
+            self._add_done(count_keys(np.concatenate(self._few), CODE_BITS))
+            self._few, self._n_few = [], 0
+        self._sort_translucent()
+
+    def _sort_translucent(self) -> None:
+        if self._translucent:
+            codes = np.concatenate(self._translucent)
+            self._add_done(count_keys(codes, codes.itemsize * 8))
+            self._translucent, self._n_translucent = [], 0
+
+    def _add_done(self, table: _Table) -> None:
+        self._done = [merge_counts([*self._done, ColorCounts(*table)])]
+
+    def _drain_table(self) -> None:
+        assert self._table is not None
+        size = int(np.count_nonzero(self._table))
+        codes, weights = np.empty(size, np.uint32), np.empty(size, np.int64)
+        _drain(self._table, codes, weights)
+        self._done.append(ColorCounts(codes, weights))
+        self._n_table = 0
+
+
+def _merge_all(level: list[_Table]) -> _Table:
+    while len(level) > 1:
+        pairs = [_merge_pair(*a, *b) for a, b in zip(level[::2], level[1::2], strict=False)]
+        level = pairs + level[len(pairs) * 2 :]
+    return level[0]
+
+
+def _merge_pair(
+    a_keys: NDArray[Any],
+    a_weights: NDArray[np.int64],
+    b_keys: NDArray[Any],
+    b_weights: NDArray[np.int64],
+) -> _Table:
+    """Two ascending tables as one."""
+    keys = np.empty(len(a_keys) + len(b_keys), a_keys.dtype)
+    weights = np.empty(len(keys), np.int64)
+    size = _merge(a_keys, a_weights, b_keys, b_weights, keys, weights)
+    return keys[:size].copy(), weights[:size].copy()
+
+
+@jit
+def _count_pixels(pixels: NDArray[np.uint8], table: NDArray[np.uint32]) -> None:
+    for i in range(pixels.shape[0]):
+        code = (SPREAD[pixels[i, 0]] << 2) | (SPREAD[pixels[i, 1]] << 1) | SPREAD[pixels[i, 2]]
+        table[code] += np.uint32(1)
+
+
+@jit
+def _encode_pixels(pixels: NDArray[np.uint8], codes: NDArray[np.uint32]) -> None:
+    for i in range(pixels.shape[0]):
+        codes[i] = (SPREAD[pixels[i, 0]] << 2) | (SPREAD[pixels[i, 1]] << 1) | SPREAD[pixels[i, 2]]
+
+
+@jit
+def _count_codes(codes: NDArray[np.uint32], table: NDArray[np.uint32]) -> None:
+    for code in codes:
+        table[code] += np.uint32(1)
+
+
+@jit
+def _drain(
+    table: NDArray[np.uint32], codes: NDArray[np.uint32], weights: NDArray[np.int64]
+) -> None:
+    """Move the cells that are not zero to `codes` and `weights`, and clear the table."""
+    n = 0
+    for code in range(table.shape[0]):
+        if table[code]:
+            codes[n] = code
+            weights[n] = table[code]
+            table[code] = 0
+            n += 1
+
+
+@jit
+def _merge(a_keys, a_weights, b_keys, b_weights, keys, weights):  # type: ignore[no-untyped-def]
+    """Merge two ascending tables into `keys` and `weights`; returns how many were written."""
+    i, j, n = 0, 0, 0
+    while i < a_keys.size or j < b_keys.size:
+        if j == b_keys.size or (i < a_keys.size and a_keys[i] < b_keys[j]):
+            keys[n], weights[n] = a_keys[i], a_weights[i]
+            i += 1
+        elif i == a_keys.size or b_keys[j] < a_keys[i]:
+            keys[n], weights[n] = b_keys[j], b_weights[j]
+            j += 1
+        else:
+            keys[n], weights[n] = a_keys[i], a_weights[i] + b_weights[j]
+            i += 1
+            j += 1
+        n += 1
+    return n

@@ -1,0 +1,134 @@
+"""Lloyd's loop, written once. It knows no engine: `measure` may be a loop, a cluster or a fake."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.kmeans.cluster_sums import Partial
+from kmeans_dask.kmeans.exact_sums import ordered_sum
+
+
+class Measure(Protocol):
+    """Centroids (k, C) float64 to the merged `Partial` of all points."""
+
+    def __call__(self, centroids: NDArray[np.float64], n_far: int = 0) -> Partial:
+        """With `n_far`, the partial also holds that many of the farthest points."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Iteration:
+    """One iteration: what the centroids it started from were worth, and how far they moved.
+
+    inertia: sum of squared distances to the centroids before the move
+    shift: sum over centroids of the squared distance moved
+    seconds: that it took
+    centroids: (k, C) float64, after the move
+    converged: whether it is the last one
+    """
+
+    number: int
+    inertia: float
+    shift: float
+    seconds: float
+    centroids: NDArray[np.float64]
+    converged: bool
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit ends with.
+
+    centroids: (k, C) float64
+    weights: (k,) integers on the grid of the points, the weight nearest to each centroid
+    inertia: sum of squared distances to `centroids`
+    history: inertia at the start of each iteration, and at the end
+    converged: whether it ended by `tol` and not by `max_iter`
+    """
+
+    centroids: NDArray[np.float64]
+    weights: NDArray[np.int64]
+    inertia: float
+    history: tuple[float, ...]
+    n_iter: int
+    converged: bool
+
+
+def fit(
+    centroids: NDArray[np.float64],
+    measure: Measure,
+    *,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    fixed: int = 0,
+    on_iteration: Callable[[Iteration], None] | None = None,
+    history: Sequence[float] = (),
+) -> Fit:
+    """Return the fit that Lloyd's algorithm reaches from `centroids`, (k, C) float64.
+
+    Lloyd 1982, "Least squares quantization in PCM", IEEE Trans. IT 28(2).
+
+    The algorithm converges when the squared shift of all centroids together is at most `tol` times
+    the mean variance of the points' channels, as in scikit-learn; with `tol=0`, at the fixed point.
+    Sums are exact, but distances are rounded, so centroids could return to earlier ones: such a
+    cycle counts as converged too. The first `fixed` centroids never move.
+
+    history: the inertias of earlier iterations, of which `centroids` are the result
+
+    >>> from kmeans_dask.kmeans.plain import plain_partial
+    >>> points, weights = np.array([[0, 0, 0], [2, 0, 0], [9, 9, 9]]), np.array([3, 1, 1])
+    >>> start = np.array([[0.0, 0, 0], [9, 9, 9]])
+    >>> result = fit(start, lambda c, n_far=0: plain_partial(points, weights, c, n_far), tol=0)
+    >>> result.centroids.tolist(), result.inertia, result.n_iter
+    ([[0.5, 0.0, 0.0], [9.0, 9.0, 9.0]], 3.0, 2)
+    """
+    history = list(history)
+    partial = measure(centroids)
+    smallest = tol * partial.variance
+    converged = False
+    mark = centroids  # a cycle is found as by Brent 1980, "An improved Monte Carlo factorization
+    # algorithm", BIT 20, section 2
+    since = time.perf_counter()
+    while len(history) < max_iter and not converged:
+        history.append(partial.inertia(centroids))
+        moved = _new_centroids(partial, centroids, measure, fixed)
+        shift = ordered_sum(((moved - centroids) ** 2).ravel())
+        converged = shift <= smallest or bool(np.array_equal(moved, mark))
+        centroids = moved
+        if is_mark(len(history)):
+            mark = centroids
+        if shift > 0:  # else what was measured holds for these centroids too
+            partial = measure(centroids)
+        now = time.perf_counter()
+        if on_iteration:
+            on_iteration(
+                Iteration(len(history), history[-1], shift, now - since, centroids, converged)
+            )
+        since = now
+    n_iter = len(history)
+    history.append(partial.inertia(centroids))
+    return Fit(centroids, partial.weights, history[-1], tuple(history), n_iter, converged)
+
+
+def is_mark(number: int) -> bool:
+    """Return whether iteration `number` is a power of two: later ones are compared with it."""
+    return number & (number - 1) == 0
+
+
+def _new_centroids(
+    partial: Partial, centroids: NDArray[np.float64], measure: Measure, fixed: int
+) -> NDArray[np.float64]:
+    """The mean of each cluster; an empty one moves to a far point, never to black, never to NaN."""
+    if (partial.weights[fixed:] == 0).any():
+        partial = measure(centroids, len(centroids)).fill_empty(fixed)
+    means = partial.means
+    # where there are fewer distinct points than clusters, what stays empty stays where it is
+    moved = np.where(np.isnan(means), centroids, means)
+    moved[:fixed] = centroids[:fixed]
+    return moved

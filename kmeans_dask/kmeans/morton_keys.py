@@ -1,0 +1,126 @@
+"""Integer points as one integer each, and these sorted and counted.
+
+A key interleaves the bits of its point's channels (a Morton code), so that points which are near
+each other have keys that are close.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.kernels.jit import jit
+
+_DIGIT = 12  # bits sorted at once: its histogram stays in the cache
+_BITS = 64  # of a key
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How points of a data set become keys.
+
+    low, high: C integers each, the least and largest value of each channel
+    """
+
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+
+    @classmethod
+    def between(cls, low: tuple[int, ...], high: tuple[int, ...]) -> Packing | None:
+        """For points between `low` and `high`; None where a key would be too long."""
+        packing = cls(low, high)
+        return packing if packing.key_bits <= _BITS else None
+
+    @property
+    def bits(self) -> int:
+        """That each channel needs."""
+        spans = (high - low for low, high in zip(self.low, self.high, strict=True))
+        return max(1, *(span.bit_length() for span in spans))
+
+    @property
+    def key_bits(self) -> int:
+        """Bits of a whole key."""
+        return self.bits * len(self.low)
+
+    def pack(self, values: NDArray[Any]) -> NDArray[np.uint64]:
+        """Points (n, C) of integers to keys (n,)."""
+        keys = np.zeros(len(values), np.uint64)
+        _pack(values, np.array(self.low, np.int64), self.bits, keys)
+        return keys
+
+    def unpack(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Keys (n,) to points (n, C)."""
+        values = np.empty((len(keys), len(self.low)), np.int64)
+        _unpack(keys, np.array(self.low, np.int64), self.bits, values)
+        return values
+
+
+def count_keys(keys: NDArray[Any], bits: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Distinct keys of at most `bits` bits, ascending, and how often each occurs."""
+    ordered = sort_keys(keys, bits)
+    distinct, weights = np.empty_like(ordered), np.empty(len(ordered), np.int64)
+    n = _count_runs(ordered, distinct, weights)
+    return distinct[:n].copy(), weights[:n].copy()
+
+
+def sort_keys(keys: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Keys of at most `bits` bits in ascending order (radix sort; numpy's is no faster here)."""
+    source, target = keys.copy(), np.empty_like(keys)
+    for shift in range(0, bits, _DIGIT):
+        _sort_by_digit(source, target, shift)
+        source, target = target, source
+    return source
+
+
+@jit
+def _pack(values, low, bits, keys):  # type: ignore[no-untyped-def]
+    channels = values.shape[1]
+    for i in range(values.shape[0]):
+        key = np.uint64(0)
+        for c in range(channels):
+            value = np.uint64(np.int64(values[i, c]) - low[c])
+            for bit in range(bits):
+                place = np.uint64(bit * channels + channels - 1 - c)
+                key |= ((value >> np.uint64(bit)) & np.uint64(1)) << place
+        keys[i] = key
+
+
+@jit
+def _unpack(keys, low, bits, values):  # type: ignore[no-untyped-def]
+    channels = values.shape[1]
+    for i in range(keys.shape[0]):
+        for c in range(channels):
+            value = np.uint64(0)
+            for bit in range(bits):
+                place = np.uint64(bit * channels + channels - 1 - c)
+                value |= ((keys[i] >> place) & np.uint64(1)) << np.uint64(bit)
+            values[i, c] = np.int64(value) + low[c]
+
+
+@jit
+def _sort_by_digit(source, target, shift):  # type: ignore[no-untyped-def]
+    """A stable pass of counting sort by the digit that starts at bit `shift`."""
+    mask = (1 << _DIGIT) - 1
+    places = np.zeros(mask + 2, np.int64)
+    for key in source:
+        places[((np.int64(key) >> shift) & mask) + 1] += 1
+    for digit in range(mask):
+        places[digit + 1] += places[digit]
+    for key in source:
+        digit = (np.int64(key) >> shift) & mask
+        target[places[digit]] = key
+        places[digit] += 1
+
+
+@jit
+def _count_runs(ordered, distinct, weights):  # type: ignore[no-untyped-def]
+    n = 0
+    for i in range(ordered.shape[0]):
+        if i == 0 or ordered[i] != ordered[i - 1]:
+            distinct[n], weights[n] = ordered[i], 0
+            n += 1
+        weights[n - 1] += 1
+    return n

@@ -1,0 +1,86 @@
+"""Kernels that are compiled before they are needed, by another process: the first time only.
+
+    python -m kmeans_dask.kmeans.precompile
+
+compiles what Lloyd's step needs, which takes longest, writes a byte, and goes on with seeding.
+Numba compiles one kernel at a time in a process, and holds up all else in it meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from kmeans_dask.kernels.jit import compiled_elsewhere
+from kmeans_dask.kernels.private_folders import is_own, kernel_folder
+from kmeans_dask.kmeans import assignment
+from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.points import color_points
+from kmeans_dask.kmeans.seeding import kmeans_plus_plus
+
+_STEP = "_step_boxed"
+# Seconds until another process that compiles the step is given up, and this process compiles it.
+# That takes half a minute, or minutes on a busy machine, where a second attempt would take as long:
+# so the limit is only for a process that hangs.
+_LONGEST = 600.0
+
+
+@contextmanager
+def compiled_ahead() -> Iterator[None]:
+    """Inside the block kernels that are not on disk are compiled by a process of their own.
+
+    Whoever needs Lloyd's step in this process waits for it. What is not done when the block ends
+    is left.
+    """
+    if not _is_worthwhile():
+        yield
+        return
+    with subprocess.Popen(  # noqa: S603 - ourselves
+        [sys.executable, "-P", "-m", __name__],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout
+        said = process.stdout
+
+        def wait() -> None:
+            select.select([said], [], [], _LONGEST)  # a byte, or the process's end
+
+        try:
+            with compiled_elsewhere(_STEP, wait):
+                yield
+        finally:
+            process.kill()
+
+
+def _is_worthwhile() -> bool:
+    """Whether Lloyd's step is not on disk, and can be kept there."""
+    source = Path(assignment.__file__)
+    folder = kernel_folder(source)
+    if not folder or not os.access(folder, os.W_OK):
+        return False
+    written = source.stat().st_mtime
+    # numba's names for the index files of kernels that were compiled from this source
+    found = folder.glob(f"{source.stem}.{_STEP}-*.nbi")
+    return not any(is_own(file) and file.stat().st_mtime >= written for file in found)
+
+
+def _compile() -> None:
+    codes = np.arange(0, 1 << 24, 4099, dtype=np.uint32)
+    points = color_points(ColorCounts(codes, np.ones(len(codes), np.int64)))
+    assignment.Assignment(points).labels(points.values[::64].astype(np.float64))
+    sys.stdout.write(".")
+    sys.stdout.flush()
+    kmeans_plus_plus(points, 8, 0)
+
+
+if __name__ == "__main__":
+    _compile()

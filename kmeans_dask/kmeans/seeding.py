@@ -1,0 +1,403 @@
+"""Where k-means starts. Same seed and points, in the same order: same centroids, everywhere."""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.kernels.jit import jit
+from kmeans_dask.kmeans.points import Points
+from kmeans_dask.kmeans.random_bits import Random
+
+Run = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]  # as `map`, or threads
+
+
+class Seeding(Protocol):
+    """How to start."""
+
+    def __call__(
+        self,
+        points: Points,
+        k: int,
+        seed: int,
+        run: Run = map,
+        given: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
+        """Draw k of `points`, as (k, C) float64; `run` maps over slices of them, in order.
+
+        given: (m, C) places that are chosen already, and are not part of the result
+        """
+        ...
+
+
+BLOCK = 32  # points with a box of their own
+GROUP = 16  # blocks in a group, with a box again
+_FAR = 3 * 255 * 255 + 1  # farther than any two colours are apart
+_ROUNDED_UP = 1.0 + 2.0**-40
+_SLICE = 1 << 18  # points that one call looks at
+_FINE = 1 << 20  # steps in which a floating-point weight is taken
+
+
+def random_points(
+    points: Points,
+    k: int,
+    seed: int,
+    run: Run = map,
+    given: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Draw k points by weight, each from those not drawn yet: (k, C) float64.
+
+    Needs at least k points that have weight. Equal points count as different ones, unless they
+    were counted and are one.
+    """
+    random = Random(seed)
+    weights = points.weights
+    if not points.grid.exact:
+        fine = np.rint(weights * (_FINE / weights.max())).astype(np.int64)
+        weights = np.maximum(fine, weights > 0)  # light ones can be drawn, too
+    up_to = np.cumsum(weights)
+    chosen: list[int] = []
+    taken: list[tuple[int, int]] = []  # first place and number of places of each point chosen
+    for _ in range(k):
+        place = random.below(int(up_to[-1]) - sum(n for _, n in taken))
+        for first, n in taken:  # ascending: step over what is no longer there
+            place += n if place >= first else 0
+        chosen.append(int(np.searchsorted(up_to, place, side="right")))
+        n = int(weights[chosen[-1]])
+        insort(taken, (int(up_to[chosen[-1]]) - n, n))
+    return points.values[chosen].astype(np.float64)
+
+
+def kmeans_plus_plus(
+    points: Points,
+    k: int,
+    seed: int,
+    run: Run = map,
+    given: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Greedy k-means++ on weighted points: (k, C) float64; distinct while there are distinct ones.
+
+    Arthur & Vassilvitskii 2007, "k-means++: the advantages of careful seeding", section 2; of
+    2 + log k candidates the one that lowers the potential most is taken, as scikit-learn does.
+    """
+    random = Random(seed)
+    trials = 2 + int(math.log(k))
+    if points.near_in_a_row and points.values.dtype == np.uint8 and points.values.shape[1] == 3:
+        return _seed_colors(points, k, trials, random, given)
+    potential = _PointPotential(points, run)
+    places = np.zeros((0, points.values.shape[1])) if given is None else given
+    for place in places:
+        potential.take(place)
+    chosen: list[int] = []
+    while len(chosen) < k:
+        candidates = potential.draw(random, trials if len(chosen) + len(places) else 1)
+        gains = potential.gains(candidates)
+        chosen.append(candidates[gains.index(max(gains))])
+        potential.take(points.values[chosen[-1]].astype(np.float64))
+    return points.values[chosen].astype(np.float64)
+
+
+def _seed_colors(
+    points: Points, k: int, trials: int, random: Random, given: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """The same of 8-bit colours: in integers, and only in blocks that a candidate could gain in."""
+    colors = np.ascontiguousarray(points.values.T).astype(np.float32)
+    weights = _light(points.weights)
+    n = len(points)
+    places = np.zeros((0, 3)) if given is None else given
+    distances = np.full(n, _FAR, np.int32)  # per colour, squared, to the nearest one chosen
+    potentials = np.add.reduceat(weights, np.arange(0, n, BLOCK)) * _FAR  # of blocks
+    farthest = np.full(len(potentials), _FAR, np.int32)
+    groups = (GROUP, *_boxes(colors, BLOCK * GROUP))
+    farthest_of_group = np.full(groups[1].shape[1], _FAR, np.int32)
+    chosen: NDArray[np.int64] = _choose(
+        colors,
+        weights,
+        groups,
+        (BLOCK, *_boxes(colors, BLOCK)),
+        (distances, potentials, farthest, farthest_of_group),
+        places.astype(np.float32),
+        random.raw(2 * k * trials),
+        k,
+        trials,
+    )
+    return points.values[chosen].astype(np.float64)
+
+
+def _light(weights: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same weights, halved until sums of weight * distance fit 64 bits."""
+    while int(weights.sum()) * _FAR >= 2**63:
+        weights = np.maximum(weights >> 1, 1)
+    return weights
+
+
+def _boxes(
+    colors: NDArray[np.float32], size: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Lowest and highest corners, (3, runs), of runs of `size` colours (3, n)."""
+    starts = np.arange(0, colors.shape[1], size)
+    low = np.minimum.reduceat(colors, starts, axis=1)
+    return low, np.maximum.reduceat(colors, starts, axis=1)
+
+
+class _PointPotential:
+    """The weighted sum of squared distances of any points to the nearest one chosen.
+
+    In floating point. A point is not looked at where the candidate is so far from the one chosen
+    that is nearest to it that it cannot be nearer (Raff 2021, "Exact acceleration of k-means++
+    and k-means||", IJCAI, section 3).
+    """
+
+    def __init__(self, points: Points, run: Run = map) -> None:
+        self._run = run
+        self._values = points.values
+        self._weights = points.weights
+        n = len(points)
+        self._slices = [slice(i, i + _SLICE) for i in range(0, n, _SLICE)]
+        self._distances = np.full(n, np.inf)
+        self._nearest = np.zeros(n, np.int32)  # which of the chosen
+        self._chosen = np.zeros((0, points.values.shape[1]))
+
+    def draw(self, random: Random, n: int) -> list[int]:
+        """Points, each with a chance that is its share of the potential."""
+        up_to = self._weights * (self._distances if len(self._chosen) else 1.0)
+        np.cumsum(up_to, out=up_to)
+        if not 0 < up_to[-1] < np.inf:  # no point is anywhere else
+            up_to = np.cumsum(self._weights, dtype=np.float64)
+        targets = [random.fraction() * up_to[-1] for _ in range(n)]
+        found = np.searchsorted(up_to, targets, side="right")
+        last = int(np.searchsorted(up_to, up_to[-1]))  # the last one that has any weight
+        return [min(int(place), last) for place in found]
+
+    def gains(self, candidates: Sequence[int]) -> list[float]:
+        """How much the potential would fall with each."""
+        if not len(self._chosen):
+            return [0.0] * len(candidates)
+        places = self._values[list(candidates)].astype(np.float64)
+        apart = ((places[:, None] - self._chosen[None]) ** 2).sum(axis=2)
+
+        def gains(some: slice) -> NDArray[np.float64]:
+            found = np.zeros(len(candidates))
+            _gains(
+                self._values[some], self._weights[some], self._distances[some],
+                self._nearest[some], places, apart, found,
+            )  # fmt: skip
+            return found
+
+        total: list[float] = sum(self._run(gains, self._slices), np.zeros(len(candidates))).tolist()
+        return total
+
+    def take(self, place: NDArray[np.float64]) -> None:
+        """Choose a place (C,)."""
+        apart = ((place - self._chosen) ** 2).sum(axis=1) if len(self._chosen) else np.zeros(1)
+        number = len(self._chosen)
+
+        def take(some: slice) -> None:
+            _take(
+                self._values[some], self._distances[some], self._nearest[some],
+                place, apart, number,
+            )  # fmt: skip
+
+        list(self._run(take, self._slices))
+        self._chosen = np.concatenate([self._chosen, place[None]])
+
+
+# by the names in `kmeans_dask.settings.INITS`
+SEEDINGS: dict[str, Seeding] = {"k-means++": kmeans_plus_plus, "random": random_points}
+
+
+@jit
+def _choose(points, weights, groups, blocks, state, given, raw, k, trials):  # type: ignore[no-untyped-def]
+    """K colours, chosen one after the other; `given` (m, 3) are chosen before.
+
+    state: distances, potentials, farthest and farthest_of_group, as `_offer` has them
+    raw: (2 k trials,) uint64, random bits, as many as are needed at most
+    """
+    distances, potentials, farthest, farthest_of_group = state
+    # Sizes are arguments: a compiled kernel on disk does not see another file's constant change.
+    group_size, group_low, group_high = groups
+    block_size, low, high = blocks
+    take, try_only = np.bool_(True), np.bool_(False)  # no literals: compiled once, not for each
+    for place in range(given.shape[0]):
+        x, y, z = given[place, 0], given[place, 1], given[place, 2]
+        _offer(
+            points, weights, group_size, group_low, group_high, block_size, low, high,
+            x, y, z, take, distances, potentials, farthest, farthest_of_group,
+        )  # fmt: skip
+    chosen = np.empty(k, np.int64)
+    used = 0
+    for number in range(k):
+        up_to = np.cumsum(potentials)
+        total = np.uint64(up_to[-1])
+        best, most = -1, np.int64(-1)
+        for _ in range(trials if number or given.shape[0] else 1):
+            target = np.int64(_below(raw[used], raw[used + 1], total))
+            used += 2
+            candidate = _pick(target, up_to, block_size, distances, weights)
+            x, y, z = points[0, candidate], points[1, candidate], points[2, candidate]
+            gain = _offer(
+                points, weights, group_size, group_low, group_high, block_size, low, high,
+                x, y, z, try_only, distances, potentials, farthest, farthest_of_group,
+            )  # fmt: skip
+            if gain > most:
+                best, most = candidate, gain
+        chosen[number] = best
+        x, y, z = points[0, best], points[1, best], points[2, best]
+        _offer(
+            points, weights, group_size, group_low, group_high, block_size, low, high,
+            x, y, z, take, distances, potentials, farthest, farthest_of_group,
+        )  # fmt: skip
+    return chosen
+
+
+@jit
+def _below(high, low, n):  # type: ignore[no-untyped-def]
+    """A uniform integer in [0, n) of 128 random bits, as `Random.below`: bits * n / 2^128."""
+    carry = _high_product(low, n)
+    product = high * n
+    return _high_product(high, n) + np.uint64(product + carry < product)
+
+
+@jit
+def _high_product(a, b):  # type: ignore[no-untyped-def]
+    """The upper 64 bits of a product of 64-bit integers."""
+    half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
+    a_high, a_low, b_high, b_low = a >> half, a & mask, b >> half, b & mask
+    middle = a_high * b_low + ((a_low * b_low) >> half)
+    other = a_low * b_high + (middle & mask)
+    return a_high * b_high + (middle >> half) + (other >> half)
+
+
+@jit
+def _pick(target, up_to, block_size, distances, weights):  # type: ignore[no-untyped-def]
+    """The colour that holds place `target` where each takes weight * distance places.
+
+    up_to: (blocks,) the places of each block of colours and all before it
+    """
+    block = min(np.searchsorted(up_to, target, side="right"), up_to.shape[0] - 1)
+    if block > 0:
+        target -= up_to[block - 1]
+    last = min((block + 1) * block_size, distances.shape[0]) - 1
+    color = block * block_size
+    while color < last and target >= distances[color] * weights[color]:
+        target -= distances[color] * weights[color]
+        color += 1
+    return color
+
+
+@jit
+def _offer(  # type: ignore[no-untyped-def]
+    points, weights, group_size, group_low, group_high, block_size, low, high,
+    x, y, z, take, distances, potentials, farthest, farthest_of_group,
+):  # fmt: skip
+    """How much the potential falls if the colour x, y, z is chosen; with `take`, choose it.
+
+    A group or block whose farthest colour is nearer to one already chosen than its box is to
+    it has nothing to gain. What is left is listed first: no branch hangs on a comparison, which
+    nobody could predict.
+    """
+    n_points, n_blocks, n_groups = points.shape[1], low.shape[1], group_low.shape[1]
+    apart = np.empty(n_groups, np.float32)
+    for g in range(n_groups):
+        dx = max(group_low[0, g] - x, x - group_high[0, g], np.float32(0.0))
+        dy = max(group_low[1, g] - y, y - group_high[1, g], np.float32(0.0))
+        dz = max(group_low[2, g] - z, z - group_high[2, g], np.float32(0.0))
+        apart[g] = dx * dx + dy * dy + dz * dz
+    some_groups = np.empty(n_groups, np.int64)
+    n_some_groups = 0
+    for g in range(n_groups):
+        some_groups[n_some_groups] = g
+        n_some_groups += apart[g] < farthest_of_group[g]
+
+    some_blocks = np.empty(n_some_groups * group_size, np.int64)
+    nearest = np.empty(group_size, np.float32)
+    n_some_blocks = 0
+    for i_group in range(n_some_groups):
+        first = some_groups[i_group] * group_size
+        size = min(group_size, n_blocks - first)
+        for i in range(size):
+            b = np.uint64(first + i)  # unsigned: an index that is not counted from the end
+            dx = max(low[0, b] - x, x - high[0, b], np.float32(0.0))
+            dy = max(low[1, b] - y, y - high[1, b], np.float32(0.0))
+            dz = max(low[2, b] - z, z - high[2, b], np.float32(0.0))
+            nearest[i] = dx * dx + dy * dy + dz * dz
+        for i in range(size):
+            b = np.uint64(first + i)
+            some_blocks[n_some_blocks] = b
+            n_some_blocks += nearest[i] < farthest[b]
+
+    total = np.int64(0)
+    for i_block in range(n_some_blocks):
+        block = some_blocks[i_block]
+        first = block * block_size
+        size = min(block_size, n_points - first)
+        if size == BLOCK and not take:  # whose length the compiler knows
+            total += _whole_gain(points, weights, distances, first, x, y, z)
+            continue
+        gain, most = np.int64(0), np.int32(0)
+        for i in range(size):
+            p = np.uint64(first + i)
+            px, py, pz = points[0, p] - x, points[1, p] - y, points[2, p] - z
+            nearer = min(distances[p], np.int32(px * px + py * py + pz * pz))
+            gain += weights[p] * np.int64(distances[p] - nearer)
+            distances[p] = nearer if take else distances[p]
+            most = max(most, nearer)
+        total += gain
+        if take:
+            potentials[block] -= gain
+            farthest[block] = most
+    if take:
+        for i_group in range(n_some_groups):
+            first = some_groups[i_group] * group_size
+            most = np.int32(0)
+            for block in range(first, min(first + group_size, n_blocks)):
+                most = max(most, farthest[block])
+            farthest_of_group[some_groups[i_group]] = most
+    return total
+
+
+@jit
+def _whole_gain(points, weights, distances, first, x, y, z):  # type: ignore[no-untyped-def]
+    """What a block of colours gains."""
+    gain = np.int64(0)
+    for i in range(BLOCK):
+        p = np.uint64(first + i)
+        px, py, pz = points[0, p] - x, points[1, p] - y, points[2, p] - z
+        nearer = min(distances[p], np.int32(px * px + py * py + pz * pz))
+        gain += weights[p] * np.int64(distances[p] - nearer)
+    return gain
+
+
+@jit
+def _gains(values, weights, distances, nearest, places, apart, gains):  # type: ignore[no-untyped-def]
+    """How much the potential falls with a point at each of `places` (m, C).
+
+    apart: (m, chosen) squared distances of these to the ones chosen
+    """
+    for i in range(values.shape[0]):
+        reach = 4.0 * distances[i] * _ROUNDED_UP
+        for m in range(places.shape[0]):
+            if apart[m, nearest[i]] >= reach:
+                continue
+            distance = 0.0
+            for c in range(values.shape[1]):
+                distance += (np.float64(values[i, c]) - places[m, c]) ** 2
+            gains[m] += weights[i] * max(0.0, distances[i] - distance)
+
+
+@jit
+def _take(values, distances, nearest, place, apart, number):  # type: ignore[no-untyped-def]
+    """Choose a point at `place` (C,), the one of that `number`; `apart` as above."""
+    for i in range(values.shape[0]):
+        if number > 0 and apart[nearest[i]] >= 4.0 * distances[i] * _ROUNDED_UP:
+            continue
+        distance = 0.0
+        for c in range(values.shape[1]):
+            distance += (np.float64(values[i, c]) - place[c]) ** 2
+        if distance < distances[i]:
+            distances[i], nearest[i] = distance, number

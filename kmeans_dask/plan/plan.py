@@ -1,0 +1,473 @@
+"""Plan of a job: the images that its inputs have, and their division into partitions."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
+from itertools import chain, count
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kmeans_dask.errors import ImageError, UsageError
+from kmeans_dask.files import Place, Remote, is_within, place_of
+from kmeans_dask.files.object_store import Listed
+from kmeans_dask.images import inspector
+from kmeans_dask.images.inspector import Answer, Question
+from kmeans_dask.plan.name_checks import check_name
+from kmeans_dask.plan.output_names import assign_names, names_of
+from kmeans_dask.settings import IMAGE_SECONDS, MAX_PIXELS, PARTITION_PIXELS
+from kmeans_dask.store.records import MAX_IMAGES, PlanRecord, SourceRecord
+
+MAX_DEPTH = 256  # folders within folders
+_AT_ONCE = 32  # objects whose beginnings are fetched
+_SPECIAL = ("hidden", "links", "excluded")  # keys of `Plan.skipped` that are no suffixes
+_NAMED = 6  # suffixes that a message names, at most
+
+
+@dataclass(frozen=True)
+class Search:
+    """Patterns that choose files in folders, such as `*.png`, `thumbs` or `2024/*/a?.jpg`.
+
+    include: patterns of which a file must match one, if there are any
+    exclude: patterns that neither a file nor a folder on the way to the file may match
+
+    A pattern without a slash is compared with the name of a file or folder; a pattern with a slash
+    is compared with the whole path below the input.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def wants(self, name: PurePosixPath) -> bool:
+        """Return whether the patterns choose the file at path `name` below the input.
+
+        Folders on the way are not compared: a search passes over folders that are excluded.
+
+        >>> search = Search(include=("*.png",), exclude=("thumbs", "old/*"))
+        >>> [search.wants(PurePosixPath(name)) for name in ("a/b.png", "a.jpg", "old/a/b.png")]
+        [True, False, False]
+        """
+        included = not self.include or any(_matches(name, each) for each in self.include)
+        return included and not self.excludes(name)
+
+    def excludes(self, name: PurePosixPath) -> bool:
+        """Return whether a pattern excludes the file or folder at path `name` below the input."""
+        return any(_matches(name, each) for each in self.exclude)
+
+
+def _matches(name: PurePosixPath, pattern: str) -> bool:
+    pattern = pattern.rstrip("/")
+    return fnmatchcase(str(name) if "/" in pattern else name.name, pattern.lstrip("/"))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Image of the input, as it was found when the plan was made.
+
+    path: absolute path, or address of an object
+    kept_as: name below the output folder where the image is copied as it is
+    stem: name below the output folder where it is compressed, before `output_name` adds a suffix
+    n_bytes: size of the file
+    modified: time of its last change, in nanoseconds since 1970
+    n_pixels: number of pixels, by the header of the file
+    pixel_bytes: bytes of memory per pixel while the image is decoded, at most
+    digest: SHA-256 of the file, in hexadecimal digits; None where it was not asked for
+    """
+
+    path: str
+    kept_as: str
+    stem: str
+    n_bytes: int
+    modified: int
+    n_pixels: int
+    pixel_bytes: int
+    digest: str | None = None
+
+    @classmethod
+    def of_record(cls, record: SourceRecord) -> Source:
+        """Return the source of a record. Raises StoreError where `check_name` refuses its names."""
+        source = cls(*record)
+        check_name(source.kept_as)
+        check_name(source.stem)
+        return source
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file of the input that is left out, and why, in one line."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Plan of a job: its images in partitions, and the files that are left out.
+
+    inputs: the files and folders that were searched
+    partitions: images by the id of their partition; those of a partition are ingested and encoded
+        together, as a unit of work
+    failures: files and folders that are known to be unreadable
+    skipped: numbers of files that were passed over, by suffix ("" for none); also of "hidden" files
+        and folders, of "links" to folders, and of files and folders that are "excluded"
+    generation: number of this plan among the plans of its store, from 1
+    settled: partitions with smaller numbers were finished before this plan was made
+    first_free: number of the next new partition; no number is used twice
+    partition_pixels: pixels of a partition, at most, unless one image alone has more
+    """
+
+    inputs: tuple[str, ...]
+    partitions: Mapping[str, tuple[Source, ...]]
+    failures: tuple[Failure, ...]
+    skipped: Mapping[str, int]
+    generation: int = 1
+    settled: int = 0
+    first_free: int = 0
+    partition_pixels: int = PARTITION_PIXELS
+
+    @property
+    def sources(self) -> Iterator[Source]:
+        """All images that look readable."""
+        return chain.from_iterable(self.partitions.values())
+
+    @property
+    def unsettled(self) -> dict[str, tuple[Source, ...]]:
+        """Partitions that were not finished before this plan was made."""
+        return {
+            name: sources for name, sources in self.partitions.items() if int(name) >= self.settled
+        }
+
+    @property
+    def n_images(self) -> int:
+        """How many these are."""
+        return sum(map(len, self.partitions.values()))
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of these."""
+        return sum(source.n_bytes for source in self.sources)
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of these, by their headers."""
+        return sum(source.n_pixels for source in self.sources)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures and failures, ready for JSON."""
+        return {
+            "images": self.n_images + len(self.failures),
+            "failed": len(self.failures),
+            "skipped": sum(self.skipped.values()),
+            "skipped_by_suffix": dict(self.skipped),
+            "pixels": self.n_pixels,
+            "input_bytes": self.n_bytes,
+            "partitions": len(self.partitions),
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+
+    def as_record(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        partitions = {
+            name: [tuple(vars(source).values()) for source in sources]
+            for name, sources in self.partitions.items()
+        }
+        return vars(self) | {
+            "partitions": partitions,
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+
+    @classmethod
+    def of_record(cls, record: PlanRecord) -> Plan:
+        """Return the plan of a record. Raises StoreError where `check_name` refuses a name."""
+        partitions = {
+            name: tuple(map(Source.of_record, sources))
+            for name, sources in record["partitions"].items()
+        }
+        return cls(
+            record["inputs"],
+            partitions,
+            tuple(Failure(**failure) for failure in record["failures"]),
+            record["skipped"],
+            record["generation"],
+            record["settled"],
+            record["first_free"],
+            record["partition_pixels"],
+        )
+
+
+MakePlan = Callable[[Mapping[str, Source]], Plan]  # from images that are known, by their paths
+
+
+def make_plan(
+    inputs: Sequence[Place],
+    *,
+    partition_pixels: int = PARTITION_PIXELS,
+    max_pixels: int = MAX_PIXELS,
+    seconds: float = IMAGE_SECONDS,
+    search: Search = Search(),
+    known: Mapping[str, Source] | None = None,
+    hashed: bool = False,
+) -> Plan:
+    """Return the plan of all images in files and folders, from the headers of the images.
+
+    seconds: time limit for reading one header
+    known: images of an earlier plan, by path; where size and time of change are the same, the
+        header is not read again
+    hashed: read every file for its digest, so that changes show that leave size and time the same
+
+    Paths become absolute, because workers may run in another folder. Folders are searched
+    recursively, in the order of names; a file that is found twice is taken once, as it was found
+    first. Raises UsageError where an input is missing, or there is no readable image.
+    """
+    known = known or {}
+    found = _Found(search)
+    for given in inputs:
+        path = real_place(given)
+        if isinstance(path, Remote) and path.is_dir():
+            found.search_objects(path)
+        elif isinstance(path, Path) and path.is_dir():
+            found.search(path, PurePosixPath())
+        elif path.exists():
+            found.name(path, PurePosixPath(given.name))
+        else:
+            raise UsageError(f"{given} does not exist: name a file or folder of images")
+
+    readable: list[tuple[PurePosixPath, Source]] = []
+    for name, path, answer in _headers(found.files, known, max_pixels, seconds):
+        if isinstance(answer, Answer) and answer.no_image and path not in found.named:
+            found.skipped[name.suffix.lower()] += 1
+            continue
+        try:
+            readable.append((name, _source(path, answer, hashed=hashed)))
+        except (ImageError, OSError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            found.failures.append(Failure(str(path), reason))
+    if not readable:
+        raise UsageError(_nothing(inputs, found))
+    searched = [real_place(given) for given in inputs]
+    taken = [
+        name
+        for source in known.values()
+        if not any(is_within(place_of(source.path), each) for each in searched)
+        for name in names_of(source.kept_as, source.stem)
+    ]
+    assigned = assign_names([name for name, _ in readable], taken)
+    sources = [
+        replace(source, kept_as=kept_as, stem=stem)
+        for (_, source), (kept_as, stem) in zip(readable, assigned, strict=True)
+    ]
+    partitions = numbered(cut(sources, partition_pixels))
+    return Plan(
+        tuple(map(str, searched)),
+        partitions,
+        tuple(found.failures),
+        dict(sorted(found.skipped.items())),
+        first_free=len(partitions),
+        partition_pixels=partition_pixels,
+    )
+
+
+def real_place(given: Place) -> Place:
+    """Return `given` with symbolic links followed; a loop of links raises no error here."""
+    return given if isinstance(given, Remote) else Path(os.path.realpath(given))
+
+
+def _nothing(inputs: Sequence[Place], found: _Found) -> str:
+    """Return the message for inputs without an image."""
+    first = found.failures[0] if found.failures else None
+    why = f" ({Path(first.path).name}: {first.reason})" if first else ""
+    if not first and found.skipped:
+        why = f" ({describe_skipped(found.skipped)})"
+    where = ", ".join(map(str, inputs))
+    or_else = ", or change --include and --exclude" if found.skipped["excluded"] else ""
+    return f"no image found in {where}{why}: name a file or folder of images{or_else}"
+
+
+def describe_skipped(skipped: Mapping[str, int]) -> str:
+    """Describe in words which files were skipped.
+
+    >>> describe_skipped({".json": 5, ".txt": 1, "hidden": 2})
+    '6 other files: 5 .json, 1 .txt; 2 hidden'
+    """
+    special = [f"{skipped[kind]:,} {kind}" for kind in _SPECIAL if skipped.get(kind)]
+    others = {kind: n for kind, n in skipped.items() if kind not in _SPECIAL}
+    if not others:
+        return "; ".join(special)
+    ordered = sorted(others.items(), key=lambda each: (-each[1], each[0]))
+    named = [f"{n:,} {kind or 'without a suffix'}" for kind, n in ordered[:_NAMED]]
+    rest = sum(n for _, n in ordered[_NAMED:])
+    listed = ", ".join([*named, *([f"{rest:,} more"] if rest else [])])
+    n = sum(others.values())
+    return "; ".join([f"{n:,} other file{'s' * (n != 1)}: {listed}", *special])
+
+
+def _headers(
+    files: Mapping[Place, PurePosixPath],
+    known: Mapping[str, Source],
+    max_pixels: int,
+    seconds: float,
+) -> Iterator[tuple[PurePosixPath, Place, Source | Answer]]:
+    """Yield for each file its name, its path, and its known source or else its header.
+
+    A source counts as known while its size and time of change are the same. The beginnings of
+    several objects of an object store are fetched at the same time.
+    """
+    unknown: list[Place] = []
+    same: dict[Place, Source] = {}
+    for path in files:
+        source = known.get(str(path))
+        if source and _is_as_known(source, path):
+            same[path] = source
+        else:
+            unknown.append(path)
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        answers = inspector.ask(_questions(unknown, max_pixels, seconds, threads))
+        for path, name in files.items():
+            yield name, path, same.get(path) or next(answers)
+
+
+def _questions(
+    paths: Sequence[Place], max_pixels: int, seconds: float, threads: ThreadPoolExecutor
+) -> Iterator[Question]:
+    for start in range(0, len(paths), _AT_ONCE):
+        some = paths[start : start + _AT_ONCE]
+        heads = [
+            threads.submit(_with_head, path) if isinstance(path, Listed) else None for path in some
+        ]
+        for path, head in zip(some, heads, strict=True):
+            known = head.result() if head else path
+            yield inspector.header_question(known, max_pixels, seconds)
+
+
+def _with_head(path: Listed) -> Place:
+    try:
+        return path.with_head()
+    except OSError:  # the inspector will fail as well, and report why
+        return path
+
+
+def _is_as_known(known: Source, path: Place) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return (known.n_bytes, known.modified) == (status.st_size, status.st_mtime_ns)
+
+
+def _source(path: Place, found: Source | Answer, *, hashed: bool) -> Source:
+    """An image, its names still to be found. Raises ImageError or OSError."""
+    if isinstance(found, Source):
+        n_pixels, pixel_bytes = found.n_pixels, found.pixel_bytes
+    else:
+        width, height = found.to_size()
+        n_pixels, pixel_bytes = width * height, found.pixel_bytes
+    status = path.stat()
+    digest = None
+    if hashed:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    size, modified = status.st_size, status.st_mtime_ns
+    return Source(str(path), "", "", size, modified, n_pixels, pixel_bytes, digest)
+
+
+def numbered(
+    partitions: Iterable[tuple[Source, ...]], first: int = 0
+) -> dict[str, tuple[Source, ...]]:
+    """Partitions with ids, from a number on."""
+    return {f"{number:06d}": sources for number, sources in zip(count(first), partitions)}
+
+
+class _Found:
+    """Files that a search of the inputs has found, by path, with their names below the input.
+
+    named: files that are inputs themselves, not found in a folder
+    """
+
+    def __init__(self, search: Search) -> None:
+        self.files: dict[Place, PurePosixPath] = {}
+        self.named: set[Place] = set()
+        self.failures: list[Failure] = []
+        self.skipped: Counter[str] = Counter()
+        self._search = search
+
+    def search(self, folder: Path, name: PurePosixPath) -> None:
+        if len(name.parts) > MAX_DEPTH:
+            self.failures.append(Failure(str(folder), f"more than {MAX_DEPTH} folders deep"))
+            return
+        try:
+            with os.scandir(folder) as entries:
+                ordered = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            self.failures.append(Failure(str(folder), error.strerror or "cannot be listed"))
+            return
+        for entry in ordered:
+            path = folder / entry.name
+            if entry.name.startswith("."):
+                self.skipped["hidden"] += 1
+            elif entry.is_symlink() and path.is_dir():
+                self.skipped["links"] += 1
+            elif entry.is_dir(follow_symlinks=False):
+                if self._search.excludes(name / entry.name):
+                    self.skipped["excluded"] += 1
+                else:
+                    self.search(path, name / entry.name)
+            else:
+                self.add(path, name / entry.name)
+
+    def search_objects(self, top: Remote) -> None:
+        """All objects below a name, in the order that folders would have them in."""
+        found = sorted((path.relative_to(top).parts, path) for path in top.walk())
+        folders = {parts[:depth] for parts, _ in found for depth in range(len(parts))}
+        passed: dict[tuple[str, ...], str] = {}
+        for parts, path in found:
+            why = self._passed_over(parts)
+            if why:
+                passed[parts[: why[0]]] = why[1]
+            elif len(parts) > MAX_DEPTH:
+                self.failures.append(Failure(str(path), f"more than {MAX_DEPTH} folders deep"))
+            elif parts not in folders or path.stat().st_size:  # else it stands for a folder
+                self.add(path, PurePosixPath(*parts))
+        self.skipped.update(passed.values())
+
+    def _passed_over(self, parts: Sequence[str]) -> tuple[int, str] | None:
+        """Return the depth of the first part to pass over, and the reason: "hidden" or "excluded".
+
+        Return None where no part is hidden, and no folder on the way is excluded.
+        """
+        for depth, part in enumerate(parts, 1):
+            if part.startswith("."):
+                return depth, "hidden"
+            if depth < len(parts) and self._search.excludes(PurePosixPath(*parts[:depth])):
+                return depth, "excluded"
+        return None
+
+    def add(self, path: Place, name: PurePosixPath) -> None:
+        """Add a file that was found in a folder, or count it as excluded; add no file twice."""
+        if self._search.wants(name):
+            self.files.setdefault(path, name)
+        else:
+            self.skipped["excluded"] += 1
+
+    def name(self, path: Place, name: PurePosixPath) -> None:
+        """Add a file that is an input itself: no pattern excludes it, and it must be an image."""
+        self.files.setdefault(path, name)
+        self.named.add(path)
+
+
+def cut(sources: Sequence[Source], partition_pixels: int) -> Iterator[tuple[Source, ...]]:
+    """Runs of images of at most `partition_pixels` together, or of one image."""
+    run: list[Source] = []
+    pixels = 0
+    for source in sources:
+        if run and (pixels + source.n_pixels > partition_pixels or len(run) == MAX_IMAGES):
+            yield tuple(run)
+            run, pixels = [], 0
+        run.append(source)
+        pixels += source.n_pixels
+    if run:
+        yield tuple(run)

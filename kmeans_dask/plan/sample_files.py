@@ -1,0 +1,27 @@
+"""A few files of a job, with their sizes: what workers are asked for before it starts."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from kmeans_dask.files import Place
+from kmeans_dask.plan.plan import Plan
+from kmeans_dask.store import Store
+
+_FILES = 8  # each task carries their names: few, from all over the collection
+
+
+def images_of(plan: Plan) -> list[tuple[str, int]]:
+    """Some of the images of `plan`, evenly spread."""
+    step = max(1, plan.n_images // _FILES)
+    return [
+        (source.path, source.n_bytes) for source in islice(plan.sources, 0, step * _FILES, step)
+    ]
+
+
+def documents_of(store: Place) -> list[tuple[str, int]]:
+    """Files of the store at `store`, but for those of its groups."""
+    lock = Store.lock_file(store)
+    children: list[Place] = list(store.iterdir())
+    files = [path for path in sorted(children, key=str) if path.is_file() and path != lock]
+    return [(str(path), path.stat().st_size) for path in files[:_FILES]]

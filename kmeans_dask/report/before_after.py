@@ -1,0 +1,207 @@
+"""What the plots of an image or of a store show: colours and images, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.color.palette import Palette
+from kmeans_dask.color.psnr import psnr
+from kmeans_dask.color.remap import Mapper
+from kmeans_dask.engine import local_threads
+from kmeans_dask.errors import ImageError, UsageError
+from kmeans_dask.files import Place
+from kmeans_dask.images.decode import decode
+from kmeans_dask.images.encode import encode_image
+from kmeans_dask.images.thumbnail import thumbnail
+from kmeans_dask.job.fit_result import read_fit
+from kmeans_dask.job.gallery import CLOUD, Cloud, cloud_of
+from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
+from kmeans_dask.steps.encode import sample_cloud
+from kmeans_dask.steps.ingest import empty_counter
+from kmeans_dask.steps.quantize import LocalColors, quantize
+from kmeans_dask.steps.write_image import Mapped
+from kmeans_dask.store import Piece, Store, join_pieces
+from kmeans_dask.store.records import ImageRecord
+from kmeans_dask.store.tally import Tally
+
+_PICTURES = 4  # of a store
+_SIDE = 1000  # pixels of a picture, a side
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image before and after.
+
+    name: of the file; width, height: in pixels, of the image
+    before, after: (h, w, 4) uint8, straight sRGB and alpha, made small
+    psnr: in dB, without clear pixels; None where nothing is lost
+    input_bytes, output_bytes: of the file, and of the PNG that it becomes
+    """
+
+    name: str
+    width: int
+    height: int
+    before: NDArray[np.uint8]
+    after: NDArray[np.uint8]
+    psnr: float | None
+    input_bytes: int
+    output_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures, ready for JSON."""
+        names = ("name", "width", "height", "psnr", "input_bytes", "output_bytes")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """An image, or a collection, and its palette. No clear pixel counts, or is among the points.
+
+    name: of the file or store
+    points: (n, 3) uint8, colours of sampled pixels
+    distinct_colors: of all pixels
+    palette, weights: the colours it is left with, and pixels of each, (c,) int64
+    psnr: over all pixels, in dB; None where nothing is lost
+    """
+
+    name: str
+    points: NDArray[np.uint8]
+    distinct_colors: int
+    palette: Palette
+    weights: NDArray[np.int64]
+    psnr: float | None
+    pictures: tuple[Picture, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures, ready for JSON."""
+        return {
+            "name": self.name,
+            "distinct_colors": self.distinct_colors,
+            "colors": len(self.palette),
+            "psnr": self.psnr,
+            "images": [picture.as_dict() for picture in self.pictures],
+        }
+
+
+def exhibit_image(path: Place, settings: FitSettings) -> Exhibit:
+    """The image at `path`, and the palette that is fitted to it here and now.
+
+    Raises UsageError for what is no image, or has nothing to see.
+    """
+    try:
+        decoded = decode(path)
+        n_bytes = path.stat().st_size
+    except (ImageError, OSError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    band = decoded.whole()
+    shape = decoded.height, decoded.width
+    counts = _count(band.pixels, band.alphas)
+    with local_threads() as engine:
+        colors = LocalColors(counts, settings, engine)
+        found = quantize(colors, settings, transparent=decoded.transparent)
+        entries = colors.entries(found.palette)
+    mapper = Mapper(counts, found.palette, settings.space, entries=entries)
+    return Exhibit(
+        name=path.name,
+        points=_points(path, cloud_of(counts, entries, found.palette, CLOUD)),
+        distinct_colors=len(counts),
+        palette=found.palette,
+        weights=found.judged.weights,
+        psnr=psnr(found.judged.squared_error, counts.pixels),
+        pictures=(_picture(path.name, n_bytes, shape, (band.pixels, band.alphas), mapper),),
+    )
+
+
+def exhibit_store(path: Place, name: str | None = None) -> Exhibit:
+    """The store at `path` with its palette `name`, or the one fitted last; some of its images.
+
+    Raises StoreError, and UsageError for a palette that no image holds.
+    """
+    store = Store.open(path)
+    store.require_whole()
+    fitted = read_fit(store, name)
+    if len(fitted.palette) > MAX_COLORS:
+        raise UsageError(
+            f"palette {fitted.name} has {len(fitted.palette)} entries, an image holds "
+            f"{MAX_COLORS}: choose a smaller one with --name, or fit one"
+        )
+    pictures = []
+    for record, piece in _some_images(store):
+        mapper = Mapper(_count(*piece), fitted.palette, fitted.settings.space)
+        shape = record["height"], record["width"]
+        named = Path(record["kept_as"]).name
+        pictures.append(_picture(named, record["n_bytes"], shape, piece, mapper))
+    return Exhibit(
+        name=path.name,
+        points=_points(path, sample_cloud(path, fitted)),
+        distinct_colors=fitted.distinct_colors,
+        palette=fitted.palette,
+        weights=fitted.weights,
+        psnr=fitted.psnr,
+        pictures=tuple(pictures),
+    )
+
+
+def plain_name(path: Place) -> str:
+    """The name of a store or an image without its suffix.
+
+    >>> plain_name(Path("a/photos.v2.zarr")), plain_name(Path("a/b.c.jpg"))
+    ('photos.v2', 'b.c')
+    """
+    return path.name.removesuffix(".zarr") if path.is_dir() else path.stem
+
+
+def _points(path: Place, cloud: Cloud) -> NDArray[np.uint8]:
+    if not cloud:
+        raise UsageError(f"{path} has no pixel that is not clear: there is nothing to plot")
+    return np.array(cloud, np.uint8)[:, :3]
+
+
+def _count(pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None) -> ColorCounts:
+    counter = empty_counter()
+    counter.add(pixels, alphas)
+    return counter.counts()
+
+
+def _picture(
+    name: str, n_bytes: int, shape: tuple[int, int], piece: Piece, mapper: Mapper
+) -> Picture:
+    pixels, alphas = piece
+    height, width = shape
+    palette = mapper.palette
+    indices = mapper.map(pixels, alphas, width)
+    record = {"kept_as": name, "height": height, "width": width}
+    mapped = Mapped.of(record, pixels, alphas, indices, palette)
+    opaque = np.full(len(pixels), 255, np.uint8)
+    rgba = np.column_stack([pixels, opaque if alphas is None else alphas])
+    return Picture(
+        name=name,
+        width=width,
+        height=height,
+        before=thumbnail(rgba.reshape(height, width, 4), _SIDE),
+        after=thumbnail(palette.entries[mapped.indices], _SIDE),
+        psnr=psnr(mapped.squared_error, mapped.pixels),
+        input_bytes=n_bytes,
+        output_bytes=len(encode_image(mapped.indices, palette, EncodeSettings())),
+    )
+
+
+def _some_images(store: Store) -> Iterator[tuple[ImageRecord, Piece]]:
+    """Evenly from the store, as records and pixels; those of no other image are read."""
+    n = Tally.read(store).images
+    wanted = min(_PICTURES, n)
+    places = {number * n // wanted for number in range(wanted)}
+    images = chain.from_iterable(
+        store.partition(partition_id).read_images() for partition_id in store.partition_ids
+    )
+    for place, (record, pieces) in enumerate(images):
+        if place in places:
+            yield record, join_pieces(pieces)

@@ -1,0 +1,58 @@
+"""All that there is to tell of a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kmeans_dask.files import Place
+from kmeans_dask.job.fit_result import FitResult, read_fit
+from kmeans_dask.job.gallery import Cloud
+from kmeans_dask.plan.plan import Failure
+from kmeans_dask.settings import DecodeSettings
+from kmeans_dask.steps.encode import sample_cloud
+from kmeans_dask.steps.store_info import Info, read_info
+from kmeans_dask.store import Store
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Contents of a store: its figures, failures, palettes, and a sample of its pixels.
+
+    inputs: files and folders that were searched
+    skipped: number of files in these that were passed over
+    fits: palettes of the store, first the one to show, then the others, the latest first
+    cloud: sample of pixels, and the colours that they get with the first palette of `fits`
+    """
+
+    info: Info
+    inputs: tuple[str, ...]
+    skipped: int
+    keep_metadata: bool
+    failures: tuple[Failure, ...]
+    fits: tuple[FitResult, ...]
+    cloud: Cloud
+
+
+def take_inventory(path: Place, name: str | None = None) -> Inventory:
+    """Of the store at `path`, with its palette `name`, or the one fitted last, if it has any.
+
+    Raises StoreError.
+    """
+    store = Store.open(path)
+    store.require_whole()
+    names = store.palette_names[::-1]
+    first = [read_fit(store, name)] if names or name else []
+    others = [read_fit(store, each) for each in names if each != first[0].name]
+    plan = store.plan
+    failures = [*plan["failures"]]
+    for partition_id in store.partition_ids:
+        failures += store.partition(partition_id).failures
+    return Inventory(
+        info=read_info(path),
+        inputs=tuple(plan["inputs"]),
+        skipped=sum(plan["skipped"].values()),
+        keep_metadata=DecodeSettings(**store.attrs["decode"]).keep_metadata,
+        failures=tuple(sorted((Failure(**each) for each in failures), key=lambda each: each.path)),
+        fits=(*first, *others),
+        cloud=sample_cloud(path, first[0]) if first else (),
+    )

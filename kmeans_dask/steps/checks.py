@@ -1,0 +1,68 @@
+"""What is looked at before a job starts, so that it harms nothing and does not end half-way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kmeans_dask.errors import UsageError
+from kmeans_dask.files import Place, is_within, place_of
+from kmeans_dask.job.fit_result import FitResult
+from kmeans_dask.job.job_settings import check_palette
+from kmeans_dask.plan.plan import Plan, real_place
+from kmeans_dask.settings import DecodeSettings, EncodeSettings, check_together
+from kmeans_dask.store import Store
+
+
+def check_store_path(inputs: Sequence[Place], path: Place) -> None:
+    """Raise UsageError where no store can be at `path`, nor be made there."""
+    check_outside(inputs, path, "the store")
+    if not Store.is_free(path) and not Store.is_at(path):
+        raise UsageError(f"{path} exists and is no store: choose another path, or remove it first")
+
+
+def check_encoding(store: Store, fitted: FitResult, settings: EncodeSettings) -> None:
+    """Raise UsageError where the images of `store` cannot be written so."""
+    check_together(fitted.settings, settings)
+    check_palette(fitted.palette, settings)
+    decoded = DecodeSettings(**store.attrs["decode"])
+    if settings.keep_metadata and not decoded.keep_metadata:
+        raise UsageError(f"{store.path} was ingested without --keep-metadata: ingest it again")
+
+
+def check_partitions(store: Store) -> None:
+    """Raise StoreError where a partition of `store` is damaged or crafted.
+
+    The store may come from anyone. The documents of its partitions are read, not their pixels.
+    """
+    for partition_id in store.partition_ids:
+        store.partition(partition_id)
+
+
+def check_originals(plan: Plan, output: Place) -> None:
+    """Raise UsageError where an image of `plan` is, by a link, a file below `output`."""
+    resolved = output.resolve()
+    inside: dict[Place, bool] = {}  # folders: images that are no links are where these are
+    for source in plan.sources:
+        path = place_of(source.path)
+        if path.is_symlink():
+            leads = is_within(path.resolve(), resolved)
+        elif path.parent in inside:
+            leads = inside[path.parent]
+        else:
+            leads = inside[path.parent] = is_within(path.parent.resolve(), resolved)
+        if leads:
+            raise UsageError(
+                f"{source.path} leads into OUTPUT {output}, where it could be overwritten: "
+                "choose another folder"
+            )
+
+
+def check_outside(inputs: Sequence[Place], path: Place, what: str) -> None:
+    """Raise UsageError where `path` and one of `inputs` are one inside the other."""
+    resolved = real_place(path)
+    for given in inputs:
+        source = real_place(given)
+        if resolved == source or source in resolved.parents or resolved in source.parents:
+            raise UsageError(
+                f"{what} {path} and {given} are one inside the other: choose a folder elsewhere"
+            )

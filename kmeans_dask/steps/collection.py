@@ -1,0 +1,133 @@
+"""A store and the images it is to hold: new, unfinished, or finished and to be added to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kmeans_dask.engine import Engine
+from kmeans_dask.errors import StoreError, UsageError
+from kmeans_dask.files import Place
+from kmeans_dask.files.atomic_files import clear, remove
+from kmeans_dask.files.locks import held
+from kmeans_dask.files.targets import beginning
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.job.summary import IngestSummary
+from kmeans_dask.plan.changes import Changes, compare, grown
+from kmeans_dask.plan.plan import MakePlan, Plan, Source
+from kmeans_dask.settings import DecodeSettings
+from kmeans_dask.steps.count import count
+from kmeans_dask.steps.ingest import ingest
+from kmeans_dask.store import Store
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A store that this run holds.
+
+    plan: what is to be in it; settings: how its images are read
+    changes: of its images since an earlier run
+    """
+
+    store: Store
+    plan: Plan
+    settings: DecodeSettings
+    changes: Changes
+
+
+@contextmanager
+def open_collection(
+    path: Place, make_plan: MakePlan, settings: DecodeSettings, *, resume: bool
+) -> Iterator[Collection]:
+    """Hold the store at `path`, for the images of a plan.
+
+    What the store has already is kept. Raises UsageError where another run holds it, where it was
+    made with other settings, or where it is unfinished and `resume` is not said.
+    """
+    lock = Store.lock_file(path).name
+    with held(path, lock, str(path)):
+        is_new = not Store.is_at(path)
+        try:
+            known: dict[str, Source] = {}
+            if not is_new:
+                before = Store.open(path)
+                _refuse_other_settings(before, settings)
+                if not (resume or is_whole(before)):
+                    raise UsageError(f"{path} is unfinished: add --resume to go on with it")
+                known = {source.path: source for source in Plan.of_record(before.plan).sources}
+            plan = make_plan(known)
+            with beginning(str(path)) if is_new else nullcontext():
+                collection = take_up(path, plan, settings)
+            yield collection
+        except UsageError:  # whoever reads that expects that nothing was written
+            if is_new:
+                clear(path, lock)
+            raise
+
+
+def take_up(path: Place, plan: Plan, settings: DecodeSettings) -> Collection:
+    """The store at `path`, which is made where there is none, for the images of `plan`."""
+    path = path.absolute()  # workers run in other folders
+    if not Store.is_at(path):
+        store = Store.create(path, plan.as_record(), settings.of_result)
+        return Collection(store, plan, settings, Changes())
+    store = Store.open(path)
+    store.remove_unplanned()  # before there are new ones of the same names
+    before = Plan.of_record(store.plan)
+    if is_whole(store):
+        before = replace(before, settled=before.first_free)
+    changes = compare(before, plan)
+    after = grown(before, plan, changes) if changes else before
+    if changes or not store.is_planned_twice:
+        store.write_plan(after.as_record())
+    store.remove_unplanned()
+    return Collection(store, after, settings, changes)
+
+
+def take_up_anew(path: Place, plan: Plan, settings: DecodeSettings) -> Collection:
+    """The same of a passing store: one that cannot be opened, or is of other images, goes."""
+    try:
+        if Store.is_at(path) and Plan.of_record(Store.open(path).plan) == plan:
+            return take_up(path, plan, settings)
+    except StoreError:
+        pass
+    remove(path)
+    return take_up(path, plan, settings)
+
+
+def is_whole(store: Store) -> bool:
+    """Whether ingestion is finished."""
+    return not store.missing_partitions and store.is_counted
+
+
+def ingest_and_count(
+    collection: Collection, engine: Engine, progress: Progress, previews: Path | None = None
+) -> IngestSummary:
+    """Decode into the store what is not there yet, and add up its colours.
+
+    previews: as `ingest` has it
+    """
+    store, plan, settings = collection.store, collection.plan, collection.settings
+    failures = [*plan.failures, *ingest(plan, store, engine, progress, settings, previews)]
+    tally = count(store, engine, progress)
+    return IngestSummary(
+        store,
+        plan,
+        tally,
+        store.n_colors,
+        tuple(sorted(failures, key=lambda failure: failure.path)),
+        collection.changes,
+        dict(progress.seconds),
+    )
+
+
+def _refuse_other_settings(store: Store, settings: DecodeSettings) -> None:
+    now = vars(settings)
+    for name, before in store.attrs["decode"].items():
+        if before != now[name]:
+            raise UsageError(
+                f"{store.path} was ingested with {name.replace('_', ' ')} {before}, now it is "
+                f"{now[name]}: ask for the same, or make another store"
+            )

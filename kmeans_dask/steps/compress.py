@@ -1,0 +1,224 @@
+"""All the steps, one after the other."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from kmeans_dask.engine import Engine
+from kmeans_dask.engine.memory_model import bytes_to_fit, pixels_within
+from kmeans_dask.errors import ImageError, UsageError
+from kmeans_dask.files import Place
+from kmeans_dask.images.palette_files import hexes_of
+from kmeans_dask.job.encode_totals import Encoded
+from kmeans_dask.job.fit_result import FitResult, read_fit
+from kmeans_dask.job.gallery import CLOUD
+from kmeans_dask.job.job_settings import JobSettings
+from kmeans_dask.job.output_folder import write_failures, write_palette
+from kmeans_dask.job.previews import previews_for
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.job.summary import Summary, TokensSummary, summarize
+from kmeans_dask.job.work_folder import Work
+from kmeans_dask.plan.placement import is_small
+from kmeans_dask.plan.plan import Failure, Plan, cut, numbered
+from kmeans_dask.settings import (
+    PARTITION_PIXELS,
+    EncodeSettings,
+    FitSettings,
+)
+from kmeans_dask.steps.collection import Collection, ingest_and_count, take_up_anew
+from kmeans_dask.steps.encode import encode, write_tokens
+from kmeans_dask.steps.fit import drift_of, fit
+from kmeans_dask.steps.in_memory import compress_at_once
+from kmeans_dask.steps.per_group import (
+    Group,
+    Job,
+    compress_groups,
+    groups_by_folder,
+    groups_of_one,
+)
+from kmeans_dask.store import Store
+from kmeans_dask.store.tally import Tally
+
+
+@contextmanager
+def passing_folder() -> Iterator[Place]:
+    """A folder that is removed, in the current one, which workers are likeliest to see as well."""
+    folder = Path.cwd() / f".kmeans-dask-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def compress(
+    plan: Plan,
+    work: Work,
+    engine: Engine,
+    progress: Progress,
+    settings: JobSettings,
+    collection: Collection | None = None,
+    *,
+    keep_palette: bool = False,
+) -> Summary:
+    """Compress the images of `plan` into the output of `work`, but for what is done already.
+
+    collection: a store that is kept; else, where one is needed, it passes
+    keep_palette: take the palette that the store has
+    """
+    if collection is None and _is_held_here(plan, engine, settings):
+        encoded, fitted = compress_at_once(plan, work, engine, progress, settings)
+        return _conclude(encoded, work, fitted, progress, plan.skipped, one_palette=True)
+    if settings.is_shared:
+        held = collection or take_up_anew(work.store_path, plan, settings.decode)
+        ingest_and_count(held, engine, progress, previews_for(plan, work.output))
+        if keep_palette:
+            fitted = read_fit(held.store, f"k{settings.fit.colors}")
+            fitted = replace(fitted, drift=drift_of(held.store, fitted, engine))
+        else:
+            fitted = fit(held.store, engine, progress, settings.fit, resume=True)
+        private = settings.fit if settings.scope == "auto" else None
+        summary = encode_and_summarize(
+            held.store, work, fitted, engine, progress, settings.encode, private
+        )
+        return replace(summary, changes=held.changes)
+    return _compress_private(plan, work, engine, progress, settings)
+
+
+def encode_and_summarize(
+    store: Store,
+    work: Work,
+    fitted: FitResult,
+    engine: Engine,
+    progress: Progress,
+    settings: EncodeSettings,
+    private: FitSettings | None = None,
+) -> Summary:
+    """Encode, and put together what the steps reported. With `private` as `encode` has it."""
+    colors = hexes_of(fitted.palette.entries)
+    records = work.stage("encode", store.path, colors, fitted.settings, settings, private)
+    encoded = encode(store, work.output, records, fitted, engine, progress, settings, private)
+    return _conclude(
+        encoded, work, fitted, progress, store.plan["skipped"], one_palette=private is None
+    )
+
+
+def _conclude(
+    encoded: Encoded,
+    work: Work,
+    fitted: FitResult,
+    progress: Progress,
+    skipped: Mapping[str, int],
+    *,
+    one_palette: bool,
+) -> Summary:
+    """Write what is beside the images."""
+    if encoded.images:
+        write_palette(work.output, fitted.palette, fitted.weights)
+    write_failures(work.output, encoded.failures)
+    return summarize(encoded, progress, skipped, fitted, one_palette=one_palette)
+
+
+def _is_held_here(plan: Plan, engine: Engine, settings: JobSettings) -> bool:
+    """Whether this process does it all, and can hold all images at once."""
+    if not (engine.is_here and settings.is_shared and settings.scope == "shared"):
+        return False
+    within = pixels_within(engine.memory)
+    return is_small(plan) and (within is None or plan.n_pixels <= within)
+
+
+def _compress_private(
+    plan: Plan, work: Work, engine: Engine, progress: Progress, settings: JobSettings
+) -> Summary:
+    """With a palette for each image or folder, or one that is given."""
+    by_folder = settings.scope == "folder" and settings.palette is None
+    groups = groups_by_folder(plan) if by_folder else groups_of_one(plan)
+    within = pixels_within(engine.memory)
+    most = PARTITION_PIXELS if within is None else min(PARTITION_PIXELS, within)
+    small = [group for group in groups if not by_folder or group.n_pixels <= most]
+    job = Job(
+        work.output.absolute(),
+        work.stage("compress").absolute(),
+        settings.fit,
+        settings.encode,
+        settings.decode,
+        settings.palette,
+        max(4, CLOUD // plan.n_images),
+        previews_for(plan, work.output),
+    )
+    encoded = compress_groups(small, job, engine, progress) if small else Encoded()
+    for group in groups:
+        if by_folder and group.n_pixels > most:
+            encoded += _compress_folder(group, work, engine, progress, settings, job.previews)
+    if settings.palette and encoded.images:
+        write_palette(work.output, settings.palette)
+    failures = sorted([*plan.failures, *encoded.failures], key=lambda failure: failure.path)
+    write_failures(work.output, failures)
+    encoded = replace(encoded, failures=tuple(failures))
+    is_given = settings.palette is not None
+    return summarize(encoded, progress, plan.skipped, one_palette=is_given)
+
+
+def _compress_folder(
+    group: Group,
+    work: Work,
+    engine: Engine,
+    progress: Progress,
+    settings: JobSettings,
+    previews: Path | None,
+) -> Encoded:
+    """The images of a folder that are too many for one task: by way of a store of their own."""
+    assert group.folder is not None
+    done = work.read_folder(group.folder)
+    if done:
+        return done
+    partitions = numbered(cut(group.sources, PARTITION_PIXELS))
+    plan = Plan((), partitions, (), {}, first_free=len(partitions))
+    try:
+        held = take_up_anew(work.store_path, plan, settings.decode)
+        ingest_and_count(held, engine, progress, previews)
+        fitted = fit(held.store, engine, progress, settings.fit, resume=True)
+        records = work.stage("folder", group.folder)
+        encoded = encode(
+            held.store, work.output, records, fitted, engine, progress, settings.encode
+        )
+        if encoded.images:
+            file = write_palette(work.output, fitted.palette, fitted.weights, group.folder)
+            opaque = Tally.read(held.store).translucent == 0
+            needed = bytes_to_fit(fitted.distinct_colors, opaque=opaque)
+            encoded = replace(encoded, files=(file,), colors_bytes=needed)
+    except (ImageError, UsageError) as error:  # no room for transparency, or for the palette
+        failures = tuple(Failure(source.path, str(error)) for source in group.sources)
+        return Encoded(failures=failures)
+    work.write_folder(group.folder, encoded)
+    return encoded.without_files()
+
+
+def compress_to_tokens(
+    collection: Collection, engine: Engine, progress: Progress, settings: JobSettings
+) -> TokensSummary:
+    """A palette for the images of a store, and every pixel as an index into it."""
+    ingest_and_count(collection, engine, progress)
+    fitted = fit(collection.store, engine, progress, settings.fit, resume=True)
+    return tokenize(collection.store, fitted, engine, progress)
+
+
+def tokenize(store: Store, fitted: FitResult, engine: Engine, progress: Progress) -> TokensSummary:
+    """Write every pixel of `store` as an index into a palette that was fitted."""
+    dtype, failures = write_tokens(store, fitted, engine, progress)
+    tally = Tally.read(store)
+    return TokensSummary(
+        images=tally.images,
+        failed=len(failures),
+        skipped=store.plan["skipped"],
+        pixels=tally.pixels,
+        dtype=dtype.name,
+        fitted=fitted,
+        seconds=dict(progress.seconds),
+        failures=failures,
+    )

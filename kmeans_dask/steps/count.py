@@ -1,0 +1,140 @@
+"""What the partitions amount to, added up as a tree on the workers: colours above all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from kmeans_dask.engine import Engine
+from kmeans_dask.files import Place
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.kmeans.histogram import ColorCounter, ColorCounts, merge_counts
+from kmeans_dask.store import Store
+from kmeans_dask.store.tally import Tally
+
+_TOGETHER = 8  # partitions that a task adds up, at least
+_TASKS = 1024  # about as many, at most
+_WEIGHT = 1 << 46  # of all images together: times any coordinate it stays below 2^63
+
+
+_Counted = tuple[ColorCounts, Tally]
+
+
+def count(store: Store, engine: Engine, progress: Progress) -> Tally:
+    """Add up all partitions and store the total, unless that is done."""
+    if store.is_counted:
+        return Tally.read(store)
+    progress.start("count", None, "")
+    merged = in_lanes(engine, store.partition_ids, partial(merge_partitions, store.path), merge)
+    generation = store.plan["generation"]
+    total = engine.submit("merge-counts", store_total, store.path, generation, merged)
+    tally: Tally = engine.result(total)
+    progress.finish()
+    return tally
+
+
+def in_lanes(
+    engine: Engine, ids: Sequence[str], add: Callable[..., Any], merge: Callable[..., Any]
+) -> Any:
+    """A handle of what all partitions amount to.
+
+    As many lanes as there are threads each add some partitions to what they have, and some more:
+    so there are never more tables of colours than lanes, however many partitions there are. In
+    the end the lanes are merged, two by two: each may have all the colours that there are.
+    """
+    size = max(_TOGETHER, len(ids) // _TASKS)
+    pieces = [ids[start : start + size] for start in range(0, len(ids), size)]
+    lanes: list[Any] = [None] * min(len(pieces), engine.threads)
+    for number, piece in enumerate(pieces):
+        lane = number % len(lanes)
+        lanes[lane] = engine.submit("merge-counts", add, lanes[lane], piece)
+    while len(lanes) > 1:
+        lanes = [
+            engine.submit("merge-counts", merge, lanes[start : start + 2])
+            for start in range(0, len(lanes), 2)
+        ]
+    return lanes[0]
+
+
+def merge_partitions(
+    store_path: Place, before: _Counted | None, partition_ids: Sequence[str]
+) -> _Counted:
+    """One task: some partitions, read from the store and added to what there was before."""
+    store = Store.open(store_path)
+    counts, tallies = merge_counts([]), []
+    for partition_id in partition_ids:
+        partition = store.partition(partition_id)
+        counts = merge_counts([counts, partition.counts])
+        tallies.append(Tally.of(partition))
+    counted = counts, Tally.total(tallies)
+    return merge([before, counted]) if before else counted
+
+
+def merge(parts: Sequence[_Counted]) -> _Counted:
+    """One task: what other tasks have added up, added up."""
+    return merge_counts([counts for counts, _ in parts]), Tally.total([tally for _, tally in parts])
+
+
+def store_total(store_path: Place, generation: int, counted: _Counted) -> Tally:
+    """The last task: store the total."""
+    counts, tally = counted
+    Store.open(store_path).write_colors(counts, tally.as_record(generation))
+    return tally
+
+
+def weigh_images(store: Store, engine: Engine, progress: Progress) -> None:
+    """Store what each colour weighs where every image counts the same. Reads all pixels again."""
+    progress.start("weigh", None, "")
+    weight = image_weight(Tally.read(store).images)
+    add = partial(weigh_partitions, store.path, weight)
+    merged = in_lanes(engine, store.partition_ids, add, merge_counts)
+    engine.result(engine.submit("merge-counts", store_weighed, store.path, merged))
+    progress.finish()
+
+
+def image_weight(images: int) -> int:
+    """Of each of so many images, in a fit where all count the same."""
+    return _WEIGHT // max(1, images)
+
+
+def most_weight(tally: Tally) -> int:
+    """Return the largest sum of weights of all colours where every image weighs the same.
+
+    No colour of an image weighs less than 1, so the sum may exceed the weight of the images.
+    """
+    return _WEIGHT + tally.pixels
+
+
+def weighed(counts: ColorCounts, weight: int) -> ColorCounts:
+    """The colours of an image, `weight` spread over them as its pixels are.
+
+    None is lost: the lightest colour weighs 1.
+    """
+    pixels = max(1, counts.pixels)
+    each, rest = divmod(weight, pixels)
+    wide = counts.weights if pixels < 1 << 31 else counts.weights.astype(object)
+    shares = wide * each + (wide * rest + pixels // 2) // pixels
+    return ColorCounts(counts.codes, np.maximum(shares, 1).astype(np.int64))
+
+
+def weigh_partitions(
+    store_path: Place, weight: int, before: ColorCounts | None, partition_ids: Sequence[str]
+) -> ColorCounts:
+    """One task: the colours of partitions' images, each of which weighs `weight`, and of before."""
+    store, counter, total = Store.open(store_path), ColorCounter(), merge_counts([])
+    for partition_id in partition_ids:
+        tables = []
+        for _, pieces in store.partition(partition_id).read_images():
+            for pixels, alphas in pieces:
+                counter.add(pixels, alphas)
+            tables.append(weighed(counter.counts(), weight))
+        total = merge_counts([total, *tables])
+    return merge_counts([before, total]) if before else total
+
+
+def store_weighed(store_path: Place, counts: ColorCounts) -> None:
+    """The last task: store the total."""
+    Store.open(store_path).write_weighed(counts.weights)

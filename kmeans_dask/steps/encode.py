@@ -1,0 +1,243 @@
+"""Pixels in the store to images in the output folder, or to tokens in the store."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.color.color_lookup import squared_error
+from kmeans_dask.color.remap import Mapper, nearest_entries
+from kmeans_dask.engine import Engine, local_threads
+from kmeans_dask.engine.memory_model import check_colors
+from kmeans_dask.errors import ImageError, StoreError
+from kmeans_dask.files import Place
+from kmeans_dask.job.encode_totals import Encoded
+from kmeans_dask.job.fit_result import FitResult
+from kmeans_dask.job.gallery import CLOUD, Cloud, cloud_of
+from kmeans_dask.job.job_settings import check_palette
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.job.work_folder import recorded
+from kmeans_dask.plan.name_checks import check_distinct
+from kmeans_dask.plan.output_names import OUR_FILES
+from kmeans_dask.plan.plan import Failure, Plan, Source
+from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
+from kmeans_dask.steps.ingest import empty_counter
+from kmeans_dask.steps.quantize import LocalColors, quantize
+from kmeans_dask.steps.write_image import Mapped, is_nine_patch, outputs_of, write_image
+from kmeans_dask.store import Partition, Piece, Store, join_pieces
+from kmeans_dask.store.records import FailureRecord
+from kmeans_dask.store.tally import Tally
+
+
+def encode(
+    store: Store,
+    output: Place,
+    records: Place,
+    fitted: FitResult,
+    engine: Engine,
+    progress: Progress,
+    settings: EncodeSettings,
+    private: FitSettings | None = None,
+) -> Encoded:
+    """Write every image of `store` below `output`, but for what `records` say is there.
+
+    records: a folder, where it is noted what came of each partition
+    private: how to fit a palette to an image of which the shared one is not good enough
+    """
+    store.require_whole()
+    check_palette(fitted.palette, settings)
+    plan = Plan.of_record(store.plan)
+    check_distinct((outputs_of(source, settings) for source in plan.sources), OUR_FILES)
+    output.mkdir(parents=True, exist_ok=True)
+    task = functools.partial(
+        encode_partition,
+        store.path,
+        output.absolute(),
+        records.absolute(),
+        fitted,
+        settings,
+        private,
+    )
+    total, failures = Encoded(), list(_failures(store.plan["failures"]))
+    progress.start("encode", Tally.read(store).images, "images")
+    for encoded in engine.map("encode", task, sorted(plan.partitions.items())):
+        failures += encoded.failures  # not in the sum: there may be very many
+        total += replace(encoded, failures=())
+        progress.advance(encoded.images)
+    progress.finish()
+    cloud = engine.result(engine.submit("cloud", sample_cloud, store.path, fitted))
+    gallery = replace(total.gallery, cloud=cloud)
+    return replace(total, failures=in_order(failures), gallery=gallery)
+
+
+def sample_cloud(store_path: Place, fitted: FitResult) -> Cloud:
+    """One task: some of all pixels, and what they become, undithered."""
+    counts = Store.open(store_path).read_colors()
+    entries = nearest_entries(counts, fitted.palette, fitted.settings.space)
+    return cloud_of(counts, entries, fitted.palette, CLOUD)
+
+
+def encode_partition(
+    store_path: Place,
+    output: Place,
+    records: Place,
+    fitted: FitResult,
+    settings: EncodeSettings,
+    private: FitSettings | None,
+    planned: tuple[str, Sequence[Source]],
+) -> Encoded:
+    """Map, encode and write the images of a partition, as one task, unless that is done already.
+
+    planned: the id of the partition, and the images that it was planned for
+
+    Raises StoreError where the partition has other images.
+    """
+    partition_id, sources = planned
+    partition = Store.open(store_path).partition(partition_id)
+    _check_planned(partition, sources)
+    return recorded(
+        records / f"{partition_id}.json",
+        output,
+        partition.images,
+        lambda: _encode_partition(partition, output, fitted, settings, private),
+    )
+
+
+def _check_planned(partition: Partition, sources: Sequence[Source]) -> None:
+    """Raise StoreError unless all images of `partition` are among `sources`, in the same order."""
+    expected = iter(sources)
+    for image in partition.images:
+        source = next((each for each in expected if each.path == image["path"]), None)
+        is_same = source and (source.kept_as, source.stem, source.n_bytes, source.n_pixels) == (
+            *(image["kept_as"], image["stem"], image["n_bytes"]),
+            image["height"] * image["width"],
+        )
+        if not is_same:
+            raise StoreError(f"the store is damaged: {image['path']!r} was never planned so")
+
+
+def _encode_partition(
+    partition: Partition,
+    output: Place,
+    fitted: FitResult,
+    settings: EncodeSettings,
+    private: FitSettings | None,
+) -> Encoded:
+    parts = [Encoded(failures=_failures(partition.failures))]
+    mapper = Mapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither)
+    min_psnr = fitted.settings.min_psnr
+    for record, pieces in partition.read_images():
+        image = _Image(record, pieces)
+        # its pixels are wanted twice only where they are not mapped one by one
+        if settings.dither or private or is_nine_patch(record):
+            pixels, alphas = image.whole()
+            indices = mapper.map(pixels, alphas, record["width"])
+            mapped = Mapped.of(record, pixels, alphas, indices, fitted.palette)
+            if private and not mapped.reaches(min_psnr):
+                try:
+                    mapped = _map_privately(record, pixels, alphas, private)
+                except ImageError as error:
+                    parts.append(Encoded(failures=(Failure(record["path"], str(error)),)))
+                    continue
+        else:
+            mapped = _map_pieces(image, mapper)
+        parts.append(write_image(record, mapped, output, settings, min_psnr))
+    return Encoded.total(parts)
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image of a store, to be read once."""
+
+    record: Mapping[str, Any]
+    pieces: Iterator[Piece]
+
+    def whole(self) -> Piece:
+        """All its pixels at once."""
+        return join_pieces(self.pieces)
+
+
+def _map_pieces(image: _Image, mapper: Mapper) -> Mapped:
+    """Piece by piece: an image's pixels are never held at once."""
+    height, width = image.record["height"], image.record["width"]
+    indices = np.empty(height * width, np.uint8)
+    entries = mapper.palette.entries
+    start = n = error = largest = 0
+    for pixels, alphas in image.pieces:
+        found = mapper.map(pixels, alphas, width)
+        indices[start : start + len(pixels)] = found
+        start += len(pixels)
+        n += len(pixels) if alphas is None else int(np.count_nonzero(alphas))
+        of_piece = squared_error(pixels, alphas, found, entries)
+        error, largest = error + of_piece.total, max(largest, of_piece.largest)
+    return Mapped(indices.reshape(height, width), mapper.palette, n, error, largest)
+
+
+def _map_privately(
+    record: Mapping[str, Any],
+    pixels: NDArray[np.uint8],
+    alphas: NDArray[np.uint8] | None,
+    settings: FitSettings,
+) -> Mapped:
+    """Return an image mapped to a palette that is fitted to it alone.
+
+    Raises ImageError where that fit needs more memory than the task may take.
+    """
+    counter = empty_counter()
+    counter.add(pixels, alphas)
+    counts = counter.counts()
+    check_colors(len(counts), opaque=counts.is_opaque)
+    with local_threads(1) as thread:
+        colors = LocalColors(counts, settings, thread)
+        palette = quantize(colors, settings, transparent=record["transparent"]).palette
+    mapper = Mapper(counts, palette, settings.space, entries=colors.entries(palette))
+    indices = mapper.map(pixels, alphas, record["width"])
+    return Mapped.of(record, pixels, alphas, indices, palette, private=True)
+
+
+def write_tokens(
+    store: Store, fitted: FitResult, engine: Engine, progress: Progress
+) -> tuple[np.dtype[Any], tuple[Failure, ...]]:
+    """Write every pixel's index into the palette into the store; their type, and what failed."""
+    store.require_whole()
+    store.start_indices(fitted.name)
+    dtype = np.dtype(np.uint8 if len(fitted.palette) <= MAX_COLORS else np.uint16)
+    failures = _failures(store.plan["failures"])
+    progress.start("tokens", Tally.read(store).images, "images")
+    task = functools.partial(tokens_of_partition, store.path, fitted, dtype)
+    for n_images, failed in engine.map("tokens", task, store.partition_ids):
+        failures += failed
+        progress.advance(n_images)
+    progress.finish()
+    return dtype, in_order(failures)
+
+
+def tokens_of_partition(
+    store_path: Place, fitted: FitResult, dtype: np.dtype[Any], partition_id: str
+) -> tuple[int, tuple[Failure, ...]]:
+    """One task: the indices of a partition's pixels; its images, and what failed."""
+    store = Store.open(store_path)
+    partition = store.partition(partition_id)
+    if store.has_indices(fitted.name, partition_id):
+        return len(partition.images), _failures(partition.failures)
+    mapper = Mapper(partition.counts, fitted.palette, fitted.settings.space)
+    n_pixels = partition.pixels.shape[0]
+    with store.writing_indices(fitted.name, partition_id, n_pixels, dtype) as append:
+        for record, pieces in partition.read_images():
+            for pixels, alphas in pieces:
+                append(mapper.map(pixels, alphas, record["width"]))
+    return len(partition.images), _failures(partition.failures)
+
+
+def _failures(records: Sequence[FailureRecord]) -> tuple[Failure, ...]:
+    return tuple(Failure(**record) for record in records)
+
+
+def in_order(failures: Sequence[Failure]) -> tuple[Failure, ...]:
+    """By their paths."""
+    return tuple(sorted(failures, key=lambda failure: failure.path))

@@ -1,0 +1,202 @@
+"""What a job would give, from a sample of its images: before the collection is touched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from kmeans_dask.color.psnr import psnr, squared_error_of
+from kmeans_dask.engine import Engine
+from kmeans_dask.engine.memory_model import bytes_to_decode, bytes_to_fit
+from kmeans_dask.job.gallery import ImageRow
+from kmeans_dask.job.job_settings import JobSettings
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.job.summary import Summary
+from kmeans_dask.job.work_folder import Work
+from kmeans_dask.kmeans.morton_codes import N_CODES
+from kmeans_dask.plan.plan import Failure, Plan, Source, cut, numbered
+from kmeans_dask.settings import PARTITION_PIXELS
+from kmeans_dask.steps.compress import compress
+
+_IMAGES = 120  # of a sample, at most
+_SURE = 1.96  # standard errors to either side: 95 of 100 times
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Prediction of the result of a job, with the limits of error that hold 95 times of 100.
+
+    images, pixels, input_bytes: of the whole collection
+    sampled: number of images that were compressed for the prediction
+    output_bytes: predicted bytes of the whole output; bytes_off: its error, in bytes
+    psnr: predicted over the pixels of all compressed images, in dB, as in the summary of a job;
+        None where nothing is lost
+    psnr_off: its error, in dB
+    seconds: predicted for the whole job, on as many workers as the sample had, start-up left out
+    worker_bytes: bytes of memory that a worker takes at most, by the model that `--memory` uses
+    failures: images of the collection without a readable header, and images of the sample that
+        failed
+    """
+
+    images: int
+    pixels: int
+    input_bytes: int
+    sampled: int
+    output_bytes: int
+    bytes_off: int
+    psnr: float | None
+    psnr_off: float
+    seconds: float
+    worker_bytes: int
+    failures: tuple[Failure, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some images of a plan: all of the largest, and of the others with a chance by their bytes.
+
+    certain: names of those that were taken for sure
+    """
+
+    plan: Plan
+    certain: frozenset[str]
+
+
+def sample_of(plan: Plan, images: int = _IMAGES) -> Sample:
+    """At most about so many images of `plan`.
+
+    By systematic sampling with probability proportional to size (Cochran 1977, "Sampling
+    Techniques", section 9A.5): one in each run of so many bytes, from small files to large.
+    """
+    rest = sorted(plan.sources, key=lambda source: (source.n_bytes, source.path))
+    some: list[Source] = []
+    while rest:
+        step = sum(source.n_bytes for source in rest) / max(1, images - len(some))
+        if images > len(some) and rest[-1].n_bytes < step:
+            break
+        some.append(rest.pop())  # it could be drawn twice: it is taken for sure
+    certain = frozenset(source.kept_as for source in some)
+    until = step / 2 if rest else 0.0
+    for source in rest:
+        until -= source.n_bytes
+        if until < 0:
+            some.append(source)
+            until += step
+    some.sort(key=lambda source: source.kept_as)
+    pixels = max(1, min(PARTITION_PIXELS, sum(source.n_pixels for source in some) // 8))
+    partitions = numbered(cut(some, pixels))
+    return Sample(replace(plan, partitions=partitions, failures=(), skipped={}), certain)
+
+
+def estimate(
+    plan: Plan,
+    sample: Sample,
+    work: Work,
+    engine: Engine,
+    progress: Progress,
+    settings: JobSettings,
+) -> Estimate:
+    """Compress the images of `sample` into the output of `work`, which may go after; scale up."""
+    done = dict(progress.seconds)
+    summary = compress(sample.plan, work, engine, progress, settings)
+    spent = {step: s - done.get(step, 0.0) for step, s in progress.seconds.items()}
+    rows = summary.gallery.rows
+    n_bytes, off = _scaled(rows, sample.certain, plan.n_bytes)
+    quality, quality_off = _quality(rows, sample.certain, plan.n_bytes)
+    # Fitting takes longer with more colours, of which a collection has more than a sample; all
+    # other steps go with the pixels.
+    share = plan.n_pixels / max(1, sample.plan.n_pixels)
+    fixed = spent.get("fit", 0.0) * math.sqrt(share)
+    moving = sum(s for step, s in spent.items() if step not in ("fit", "plan", "start"))
+    return Estimate(
+        images=plan.n_images,
+        pixels=plan.n_pixels,
+        input_bytes=plan.n_bytes,
+        sampled=len(rows),
+        output_bytes=n_bytes,
+        bytes_off=off,
+        psnr=quality,
+        psnr_off=quality_off,
+        seconds=fixed + moving * share,
+        worker_bytes=max(_bytes_to_decode(plan), _bytes_of_colors(summary, plan, share, settings)),
+        failures=tuple(sorted([*plan.failures, *summary.failures], key=lambda f: f.path)),
+    )
+
+
+def _bytes_to_decode(plan: Plan) -> int:
+    """Return the memory, in bytes, that a worker takes at most to decode any image of `plan`."""
+    return max(bytes_to_decode(each.n_pixels, each.pixel_bytes) for each in plan.sources)
+
+
+def _bytes_of_colors(summary: Summary, plan: Plan, share: float, settings: JobSettings) -> int:
+    """Return the memory, in bytes, that a worker takes at most to fit the palettes of a job.
+
+    share: how many times as many pixels the collection has as its sample
+
+    A collection is taken to have at most `share` times the distinct colours of its sample. Where
+    each image has its own palette, the sample has all of the largest images: nothing is scaled.
+    """
+    needed, fitted = summary.colors_bytes, summary.fitted
+    if fitted:
+        n_colors = min(math.ceil(share * fitted.distinct_colors), plan.n_pixels)
+        opaque = fitted.palette.alphas is None
+        if opaque:
+            n_colors = min(n_colors, N_CODES)
+        needed = max(needed, bytes_to_fit(n_colors, opaque=opaque))
+    elif settings.scope == "folder":  # the sample has only some images of each folder
+        alone = bytes_to_fit(0, opaque=True)
+        needed = alone + math.ceil(share * max(0, needed - alone))
+    return needed
+
+
+def _scaled(rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int) -> tuple[int, int]:
+    """Bytes of all images, and what that may be off.
+
+    Those that were taken for sure are as they are; the others by their mean ratio.
+    """
+    known = [row for row in rows if row.name in certain]
+    drawn = [row.ratio for row in rows if row.name not in certain]
+    after = float(sum(row.output_bytes for row in known))
+    left = input_bytes - sum(row.input_bytes for row in known)
+    ratio, off = _mean(drawn)
+    return round(after + left * (ratio or 0.0)), math.ceil(left * off)
+
+
+def _quality(
+    rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int
+) -> tuple[float | None, float]:
+    """Return the PSNR over all compressed images and its error, in dB; None where nothing is lost.
+
+    Squared errors and pixels are known of the images that were taken for sure; those of the others
+    are estimated from their means per input byte. The error is that of a ratio estimator (Cochran
+    1977, section 6.4).
+    """
+    errors = {row.name: squared_error_of(row.psnr, row.pixels) for row in rows}
+    known = [row for row in rows if row.name in certain]
+    drawn = [row for row in rows if row.name not in certain]
+    left = input_bytes - sum(row.input_bytes for row in known)
+    error = math.fsum(errors[row.name] for row in known)
+    pixels = float(sum(row.pixels for row in known))
+    error += left * (_mean([errors[row.name] / row.input_bytes for row in drawn])[0] or 0.0)
+    pixels += left * (_mean([row.pixels / row.input_bytes for row in drawn])[0] or 0.0)
+    if not error:
+        return None, 0.0
+    mean = error / pixels
+    _, off = _mean([(errors[row.name] - mean * row.pixels) / row.input_bytes for row in drawn])
+    return psnr(error, pixels), 10 * math.log10(1 + left * off / error)
+
+
+def _mean(values: Sequence[float]) -> tuple[float | None, float]:
+    if not values:
+        return None, 0.0
+    mean = math.fsum(values) / len(values)
+    if len(values) < 2:
+        return mean, 0.0
+    spread = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return mean, _SURE * math.sqrt(spread / len(values))

@@ -1,0 +1,351 @@
+"""The colours of a store to a palette: in one task where they are one chunk, else in rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.color.evaluation import Judged, judge
+from kmeans_dask.color.palette import Palette
+from kmeans_dask.color.psnr import psnr
+from kmeans_dask.color.remap import nearest_entries, opaque_weights
+from kmeans_dask.color.spaces import Space
+from kmeans_dask.engine import Engine, emit, local_threads
+from kmeans_dask.engine.memory_model import check_colors
+from kmeans_dask.errors import ImageError, JobError, StoreError, UsageError
+from kmeans_dask.estimator.lloyd_rounds import Rounds
+from kmeans_dask.files import Place
+from kmeans_dask.images.palette_files import hexes_of
+from kmeans_dask.job.checkpoint import Begun, Checkpoint, most_bytes
+from kmeans_dask.job.fit_result import Drift, FitResult, name_of, plain_settings, read_fit
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.kmeans.assignment import Assignment
+from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.lloyd import Fit, Iteration
+from kmeans_dask.settings import CHUNK_COLORS, MAX_COLORS, FitSettings
+from kmeans_dask.steps.count import most_weight, weigh_images
+from kmeans_dask.steps.quantize import (
+    LocalColors,
+    OnIteration,
+    Quantized,
+    quantize,
+    run_lloyd,
+    start_of,
+)
+from kmeans_dask.store import Store, StoredPalette
+from kmeans_dask.store.records import FitRecord
+from kmeans_dask.store.tally import Tally
+from kmeans_dask.store.zarr_groups import is_weights
+
+
+def fit(
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+    settings: FitSettings,
+    *,
+    resume: bool = False,
+) -> FitResult:
+    """Fit a palette to the colours of `store`, and store it under the name `k<colors>`.
+
+    resume: go on from where an earlier fit with the same settings was left, or take what it found
+    """
+    store.require_whole()
+    store.sweep()
+    name = name_of(settings)
+    generation = store.plan["generation"]
+    before = read_fit(store, name) if name in store.palette_names else None
+    if before and before.generation == generation:
+        if resume and plain_settings(before.settings) == plain_settings(settings):
+            store.settle_palette(name)
+            return before
+        before = None
+    tally = Tally.read(store)
+    transparent = tally.transparent > 0
+    check_room(settings, transparent=transparent)
+    check_sums(tally, settings)
+    if settings.weight == "images" and not store.is_weighed:
+        weigh_images(store, engine, progress)
+    n_colors, size = store.n_colors, settings.chunk_colors
+
+    if not resume:
+        store.fit_file(name).unlink(missing_ok=True)
+    progress.start("fit", None, "iterations")
+    if n_colors <= size:
+        with engine.listening(progress.iterate):
+            task = engine.submit(
+                "fit", fit_chunk, store.path, settings, transparent, engine.topic, engine.cores
+            )
+            found = engine.result(task)
+    else:
+        store.check_colors()  # each task reads only a part of the colours
+        colors = _ColorsInRounds(store, settings, engine, opaque=tally.translucent == 0)
+        found = quantize(
+            colors,
+            settings,
+            transparent=transparent,
+            on_iteration=lambda iteration: progress.iterate(event_of(iteration, colors.space)),
+            checkpoint=_checkpoint(store, settings),
+        )
+    # What was seen last is another start's, perhaps, and without what was fixed.
+    progress.announce({"kind": "palette", "colors": _opaque_hexes(found.palette.colors)})
+    progress.finish()
+    drift = drift_of(store, before, engine) if before else None
+    result = result_of(found, n_colors, settings, generation, drift)
+    _write(store, result, found.fit.centroids)
+    return result
+
+
+def has_checkpoint(store: Store, settings: FitSettings) -> bool:
+    """Return whether `store` has a checkpoint of a fit with as many colours as `settings` has."""
+    return (store.path / "fits" / f"{name_of(settings)}.json").is_file()
+
+
+def result_of(
+    found: Quantized,
+    n_colors: int,
+    settings: FitSettings,
+    generation: int = 1,
+    drift: Drift | None = None,
+) -> FitResult:
+    """What was found of so many distinct colours."""
+    return FitResult(
+        name_of(settings),
+        found.palette,
+        found.judged.weights,
+        n_colors,
+        found.fit.n_iter,
+        found.fit.converged,
+        found.fit.inertia,
+        found.judged.squared_error,
+        found.fit.history,
+        settings,
+        generation,
+        drift,
+    )
+
+
+def check_room(settings: FitSettings, *, transparent: bool) -> None:
+    """Raise UsageError where a palette has no room for what it must have."""
+    if len(settings.fixed) + transparent > settings.colors:
+        raise UsageError(
+            f"--colors {settings.colors} has no room for {len(settings.fixed)} fixed colours and "
+            "the transparent one: raise it"
+        )
+
+
+def check_sums(tally: Tally, settings: FitSettings) -> None:
+    """Raise JobError where sums over all pixels would not be exact in 64 bits.
+
+    Chunks of them could be, each by itself, and their sum would not.
+    """
+    space = Space(settings.space, alpha=tally.translucent > 0)
+    most = (2**63 - 1) // space.largest
+    if settings.weight == "pixels" and tally.pixels > most:
+        kind = "with partly transparent ones" if space.alpha else "that are opaque"
+        raise JobError(
+            f"{tally.pixels:,} pixels {kind} are more than the {most:,} that can be summed exactly "
+            f"in the space {space.name}: fit fewer, or with --weight images"
+        )
+
+
+def drift_of(store: Store, fitted: FitResult, engine: Engine) -> Drift:
+    """What a palette of before makes of the images that there are now."""
+    settings = fitted.settings
+    judged = judge_all(
+        store,
+        fitted.palette,
+        settings.space,
+        engine,
+        range(0, store.n_colors, CHUNK_COLORS),
+    )
+    return Drift(fitted.psnr, psnr(judged.squared_error, int(judged.weights.sum())))
+
+
+def _write(store: Store, result: FitResult, centroids: NDArray[np.float64]) -> None:
+    fitted = FitRecord(
+        settings=result.settings,
+        distinct_colors=result.distinct_colors,
+        iterations=result.iterations,
+        converged=result.converged,
+        inertia=result.inertia,
+        squared_error=str(result.squared_error),
+        history=result.history,
+        generation=result.generation,
+    )
+    weights = result.palette.spread(result.weights)
+    store.write_palette(
+        result.name, StoredPalette(centroids, result.palette.entries, weights, fitted)
+    )
+
+
+def fit_chunk(
+    store_path: Place, settings: FitSettings, transparent: bool, topic: str, cores: int
+) -> Quantized:
+    """One task: the whole fit, where the colours are."""
+    store = Store.open(store_path)
+    try:
+        check_colors(store.n_colors, opaque=Tally.read(store).translucent == 0)
+    except ImageError as error:
+        raise JobError(str(error)) from error
+
+    def tell(iteration: Iteration) -> None:
+        emit(topic, event_of(iteration, colors.space))
+
+    with local_threads(cores) as threads:
+        colors = LocalColors(store.read_colors(), settings, threads, _weights(store, settings))
+        return quantize(
+            colors,
+            settings,
+            transparent=transparent,
+            on_iteration=tell,
+            checkpoint=_checkpoint(store, settings),
+        )
+
+
+def _checkpoint(store: Store, settings: FitSettings) -> Checkpoint:
+    """What is there is of an earlier run that is gone on with: else it was removed."""
+    identity = {
+        "settings": plain_settings(settings),
+        "generation": store.total["generation"],
+    }
+    space = Space(settings.space, alpha=Tally.read(store).translucent > 0)
+    return Checkpoint(
+        store.fit_file(name_of(settings)), identity, most_bytes(settings), space, resume=True
+    )
+
+
+def event_of(iteration: Iteration, space: Space) -> dict[str, Any]:
+    """An iteration, and what the palette would be by now, for those who watch."""
+    centroids = iteration.centroids[:MAX_COLORS]
+    colors = space.colors(centroids, np.ones(len(centroids), np.bool_))
+    return {
+        "number": iteration.number,
+        "inertia": iteration.inertia,
+        "shift": iteration.shift,
+        "seconds": iteration.seconds,
+        "colors": _opaque_hexes(np.rint(colors.clip(0, 255)).astype(np.uint8)),
+    }
+
+
+def _opaque_hexes(colors: NDArray[np.uint8]) -> list[str]:
+    """As many as a page can show, without their alpha."""
+    return hexes_of(Palette.of_colors(colors[:MAX_COLORS, :3]).entries)
+
+
+def _weights(
+    store: Store, settings: FitSettings, start: int = 0, stop: int | None = None
+) -> NDArray[np.int64] | None:
+    """Return the weights of colours `start` to `stop` in the fit, (n,) int64.
+
+    Return None where the weight of a colour is the number of its pixels. Raises StoreError where
+    the stored weights are damaged.
+    """
+    if settings.weight != "images":
+        return None
+    weights = store.read_weighed(start, stop)
+    colors = range(store.n_colors)[start:stop]
+    if len(weights) != len(colors) or not is_weights(weights, most_weight(Tally.read(store))):
+        raise StoreError(f"{store.path} is damaged: its images cannot weigh so much")
+    return weights
+
+
+class _ColorsInRounds:
+    """Colours in chunks, each held by a worker."""
+
+    def __init__(
+        self, store: Store, settings: FitSettings, engine: Engine, *, opaque: bool
+    ) -> None:
+        self.space = Space(settings.space, alpha=not opaque)
+        self.distinct = store.n_colors
+        self._store, self._engine = store, engine
+        self._starts = range(0, self.distinct, settings.chunk_colors)
+        self._chunks = [
+            engine.submit("build-points", read_chunk, store.path, self.space, settings, start)
+            for start in self._starts
+        ]
+
+    def read(self) -> ColorCounts:
+        return self._store.read_colors()
+
+    def start(self, k: int, seed: int, settings: FitSettings) -> NDArray[np.float64]:
+        task = self._engine.submit(
+            "seed", seed_centroids, self._store.path, self.space, k, seed, settings
+        )
+        start: NDArray[np.float64] = self._engine.result(task)
+        return start
+
+    def fit(
+        self,
+        start: NDArray[np.float64],
+        settings: FitSettings,
+        on_iteration: OnIteration | None,
+        begun: Begun | None,
+    ) -> Fit:
+        return run_lloyd(Rounds(self._engine, self._chunks), start, settings, on_iteration, begun)
+
+    def opaque(self, centroids: NDArray[np.float64]) -> NDArray[np.bool_]:
+        if not self.space.alpha:
+            return np.ones(len(centroids), np.bool_)
+        parts = [
+            self._engine.submit("judge", weigh_chunk, self._store.path, start, chunk, centroids)
+            for start, chunk in zip(self._starts, self._chunks, strict=True)
+        ]
+        opaque, total = sum(self._engine.result(part) for part in parts)
+        return np.asarray(2 * opaque >= total)
+
+    def judge(self, palette: Palette) -> Judged:
+        return judge_all(self._store, palette, self.space.name, self._engine, self._starts)
+
+
+def judge_all(store: Store, palette: Palette, space: str, engine: Engine, starts: range) -> Judged:
+    """What `palette` makes of all colours, in chunks that begin at `starts`."""
+    parts = [
+        engine.submit("judge", judge_chunk, store.path, start, starts.step, palette, space)
+        for start in starts
+    ]
+    judged: Judged = engine.result(engine.submit("judge", merge_judged, parts))
+    return judged
+
+
+def read_chunk(store_path: Place, space: Space, settings: FitSettings, start: int) -> Assignment:
+    """One task, whose result stays on its worker: a chunk of the colours, ready to be measured."""
+    store, stop = Store.open(store_path), start + settings.chunk_colors
+    weights = _weights(store, settings, start, stop)
+    return Assignment(space.points(store.read_colors(start, stop), weights))
+
+
+def weigh_chunk(
+    store_path: Place, start: int, chunk: Assignment, centroids: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """One task: pixels of a chunk's opaque colours, and of all, nearest to each of `centroids`."""
+    counts = Store.open(store_path).read_colors(start, start + len(chunk.points))
+    return opaque_weights(counts, [chunk], centroids)
+
+
+def judge_chunk(store_path: Place, start: int, size: int, palette: Palette, space: str) -> Judged:
+    """One task: what `palette` makes of a chunk."""
+    counts = Store.open(store_path).read_colors(start, start + size)
+    return judge(counts, nearest_entries(counts, palette, space), palette)
+
+
+def merge_judged(parts: Sequence[Judged]) -> Judged:
+    """One task: what chunks were judged, added up."""
+    weights = np.sum([part.weights for part in parts], axis=0)
+    return Judged(
+        weights,
+        sum(part.squared_error for part in parts),
+        max(part.largest_error for part in parts),
+    )
+
+
+def seed_centroids(
+    store_path: Place, space: Space, k: int, seed: int, settings: FitSettings
+) -> NDArray[np.float64]:
+    """One task: where to start; the table of all colours fits one worker (at most 200 MB)."""
+    store = Store.open(store_path)
+    points = space.points(store.read_colors(), _weights(store, settings))
+    return start_of(points, space, k, seed, settings)

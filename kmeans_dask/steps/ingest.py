@@ -1,0 +1,171 @@
+"""Files to pixels in the store, colours counted on the way."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from kmeans_dask.engine import Engine
+from kmeans_dask.engine.memory_model import check_counting, check_decoding
+from kmeans_dask.errors import ImageError, StoreError
+from kmeans_dask.files import Place, place_of
+from kmeans_dask.images.decode import DecodedImage, decode
+from kmeans_dask.job.previews import keep_preview
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.kmeans.histogram import ColorCounter, merge_counts
+from kmeans_dask.plan.plan import Failure, Plan, Source
+from kmeans_dask.settings import DecodeSettings
+from kmeans_dask.steps.quarantine import Portion, rescuer
+from kmeans_dask.store import PartitionWriter, Store
+from kmeans_dask.store.records import ImageRecord
+from kmeans_dask.time_limit import time_limit
+
+_thread = threading.local()  # a counter's dense table is big: one per thread, used again
+
+
+def ingest(
+    plan: Plan,
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+    settings: DecodeSettings,
+    previews: Path | None = None,
+) -> list[Failure]:
+    """Decode the images of `plan` into partitions of `store`; returns those that cannot be read.
+
+    Partitions that are settled are left alone. Others that an earlier run has left are read, and
+    made again where they are damaged.
+
+    previews: a folder for those, if any
+    """
+    task = functools.partial(ingest_partition, store.path, settings, previews=previews)
+    portions = [Portion(name, None, sources) for name, sources in plan.unsettled.items()]
+    if not portions:
+        return []
+    # the largest first, so that no worker is left alone with one at the end
+    portions.sort(key=lambda portion: -portion.n_pixels)
+    failures: list[Failure] = []
+    progress.start("ingest", sum(len(portion.sources) for portion in portions), "images")
+    for n_images, failed in engine.map("ingest", task, portions, rescuer(engine, settings)):
+        failures += failed
+        progress.advance(n_images + len(failed), len(failed))
+    progress.finish()
+    return failures
+
+
+def ingest_partition(
+    store_path: Place,
+    settings: DecodeSettings,
+    portion: Portion[None],
+    previews: Path | None = None,
+) -> tuple[int, list[Failure]]:
+    """One task: decode, count and store a partition's images; how many, and what cannot be read."""
+    partition_id = portion.name
+    store = Store.open(store_path)
+    if store.has_partition(partition_id):
+        try:
+            store.check_partition(partition_id)
+            done = store.partition(partition_id)
+        except StoreError:
+            store.remove_partition(partition_id)
+        else:
+            return len(done.images), [Failure(**failure) for failure in done.failures]
+    try:
+        return _write_partition(store, settings, portion, previews)
+    except ImageError as error:  # all images together have too many colours
+        sources = portion.safe(portion.sources)
+        failures = [*portion.quarantined, *(Failure(s.path, str(error)) for s in sources)]
+        with store.writing_partition(partition_id, 0) as writer:
+            failed: Any = [asdict(failure) for failure in failures]
+            writer.describe(merge_counts([]), [], failed)
+        return 0, failures
+
+
+def _write_partition(
+    store: Store, settings: DecodeSettings, portion: Portion[None], previews: Path | None
+) -> tuple[int, list[Failure]]:
+    """Decode the images of `portion`, count their colours, and store both as a partition.
+
+    Return the number of images that were decoded, and the failures. Raises ImageError where the
+    table of all their colours takes too much memory.
+    """
+    counter = empty_counter()
+    images: list[ImageRecord] = []
+    failures = list(portion.quarantined)
+    with store.writing_partition(portion.name, portion.n_pixels) as writer:
+        for source in portion.safe(portion.sources):
+            try:
+                images.append(_ingest_image(source, writer, counter, settings, previews))
+            except ImageError as error:
+                failures.append(Failure(source.path, str(error)))
+        check_counting(counter.count_distinct())
+        failed: Any = [asdict(failure) for failure in failures]
+        writer.describe(counter.counts(), images, failed)
+    return len(images), failures
+
+
+def _ingest_image(
+    source: Source,
+    writer: PartitionWriter,
+    counter: ColorCounter,
+    settings: DecodeSettings,
+    previews: Path | None,
+) -> ImageRecord:
+    decoded = read_image(source, settings, previews)
+    offset = writer.n_pixels
+    for band in decoded.bands():
+        writer.append(band.pixels, band.alphas)
+        counter.add(band.pixels, band.alphas)
+    return cast(ImageRecord, {**record_of(source, decoded, settings), "offset": offset})
+
+
+def read_image(
+    source: Source, settings: DecodeSettings, previews: Path | None = None
+) -> DecodedImage:
+    """Decode an image that was planned, and keep a preview if wanted. Raises ImageError."""
+    check_decoding(source.n_pixels, source.pixel_bytes)
+    with time_limit(settings.seconds):
+        decoded = decode(
+            place_of(source.path),
+            settings.max_pixels,
+            flat=settings.flat,
+            keep_metadata=settings.keep_metadata,
+            white=settings.white,
+        )
+    if decoded.height * decoded.width != source.n_pixels:
+        raise ImageError("the image changed while the job was running, or its header is wrong")
+    if previews:
+        keep_preview(previews, source.path, decoded, flat=settings.flat)
+    return decoded
+
+
+def record_of(source: Source, decoded: DecodedImage, settings: DecodeSettings) -> dict[str, Any]:
+    """What is kept of an image beside its pixels."""
+    return {
+        "path": source.path,
+        "kept_as": source.kept_as,
+        "stem": source.stem,
+        "n_bytes": source.n_bytes,
+        "modified": source.modified,
+        "digest": source.digest,
+        "height": decoded.height,
+        "width": decoded.width,
+        "transparent": decoded.transparent,
+        "translucent": decoded.translucent and not settings.flat,
+        "composited": decoded.translucent and settings.flat,
+        "brightest": decoded.brightest,
+        "indexed": decoded.indexed,
+        "metadata": decoded.metadata.as_dict() if decoded.metadata else None,
+    }
+
+
+def empty_counter() -> ColorCounter:
+    """The thread's own, without what a task that failed half-way may have left."""
+    if not hasattr(_thread, "counter"):
+        _thread.counter = ColorCounter()
+    counter: ColorCounter = _thread.counter
+    counter.counts()
+    return counter

@@ -1,0 +1,71 @@
+"""Palettes from stores and files, and into files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.color.palette import Palette
+from kmeans_dask.errors import UsageError
+from kmeans_dask.files import Place
+from kmeans_dask.files.atomic_files import check_new_file
+from kmeans_dask.images.palette_files import hexes_of, read_entries, write_entries
+from kmeans_dask.job.fit_result import read_fit
+from kmeans_dask.settings import MAX_COLORS
+from kmeans_dask.store import Store
+
+
+@dataclass(frozen=True)
+class NamedPalette:
+    """A palette to look at.
+
+    entries: (k, 4) uint8, straight sRGB and alpha, in index order
+    pixels: (k,) int64, of each entry, where that is known; the clear one has none
+    """
+
+    name: str
+    entries: NDArray[np.uint8]
+    pixels: NDArray[np.int64] | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        pixels = None if self.pixels is None else self.pixels.tolist()
+        return {"name": self.name, "colors": hexes_of(self.entries), "pixels": pixels}
+
+
+def read_any_palette(source: Place, name: str | None = None) -> NamedPalette:
+    """A palette of a store, the last one unless its `name` is given, or of a file.
+
+    Raises UsageError or StoreError.
+    """
+    if source.is_dir():
+        fitted = read_fit(Store.open(source.absolute()), name)
+        weights = fitted.palette.spread(fitted.weights)
+        return NamedPalette(fitted.name, fitted.palette.entries, weights)
+    if name is not None:
+        raise UsageError("--name chooses among the palettes of a store, and this is a file")
+    return NamedPalette(source.stem, read_entries(source), None)
+
+
+def convert_palette(palette: NamedPalette, target: Place, *, overwrite: bool) -> None:
+    """Write `palette` in the format that the suffix of `target` names. Raises UsageError."""
+    check_new_file(target, overwrite=overwrite)
+    pixels = None if palette.pixels is None else palette.pixels.tolist()
+    write_entries(target, palette.entries, pixels, palette.name)
+
+
+def read_palette_file(path: Place) -> Palette:
+    """Return the palette in the file at `path`, with its entries in the order of the file.
+
+    Raises UsageError where the file cannot be read, has more entries than an image holds, or has no
+    colour that is not transparent.
+    """
+    palette = Palette.of_entries(read_entries(path))
+    if len(palette) > MAX_COLORS:
+        raise UsageError(f"{path.name} has {len(palette)} colours, an image holds {MAX_COLORS}")
+    if not palette.numbers.size:
+        raise UsageError(f"{path.name} has no colour that is not clear")
+    return palette

@@ -1,0 +1,271 @@
+"""A table of colours to a palette: starts, k-means, rounding, and how few colours will do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.color.color_lookup import Indices
+from kmeans_dask.color.evaluation import Judged, judge
+from kmeans_dask.color.palette import Palette, palette_of
+from kmeans_dask.color.remap import _dtype_of, labels_of, nearest_entries, opaque_weights
+from kmeans_dask.color.spaces import Space
+from kmeans_dask.engine import Engine
+from kmeans_dask.estimator.lloyd_rounds import in_threads
+from kmeans_dask.job.checkpoint import Begun, Checkpoint
+from kmeans_dask.kmeans import lloyd
+from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.lloyd import Fit, Iteration, Measure
+from kmeans_dask.kmeans.lloyd_small import FewPoints
+from kmeans_dask.kmeans.points import Points
+from kmeans_dask.kmeans.seeding import SEEDINGS
+from kmeans_dask.settings import FitSettings
+
+OnIteration = Callable[[Iteration], None]
+
+
+class Colors(Protocol):
+    """All colours of a collection, wherever they are."""
+
+    space: Space
+    distinct: int
+
+    def read(self) -> ColorCounts:
+        """The whole table, where it is short."""
+        ...
+
+    def start(self, k: int, seed: int, settings: FitSettings) -> NDArray[np.float64]:
+        """Centroids (k or fewer, C) to start from, the fixed ones first."""
+        ...
+
+    def fit(
+        self,
+        start: NDArray[np.float64],
+        settings: FitSettings,
+        on_iteration: OnIteration | None,
+        begun: Begun | None,
+    ) -> Fit:
+        """Lloyd's loop, from `start`, or from where it was left."""
+        ...
+
+    def opaque(self, centroids: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether most pixels nearest to each of `centroids` (k, C) are opaque, (k,)."""
+        ...
+
+    def judge(self, palette: Palette) -> Judged:
+        """What `palette` makes of them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A palette, the fit it was rounded from, and what it makes of the colours."""
+
+    palette: Palette
+    fit: Fit
+    judged: Judged
+
+
+def quantize(
+    colors: Colors,
+    settings: FitSettings,
+    *,
+    transparent: bool,
+    on_iteration: OnIteration | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Quantized:
+    """The best palette of `settings.colors` entries, one of them clear where `transparent`.
+
+    With `settings.min_psnr` the smallest that reaches it, found by bisection: k colours do and
+    k - 1 do not. Where no number does, that of most colours.
+    """
+    most = settings.colors - transparent
+    runs = checkpoint or Checkpoint()
+
+    def with_colors(k: int) -> Quantized:
+        return _quantize(colors, k, settings, transparent, on_iteration, runs)
+
+    enough = with_colors(most)
+    if settings.min_psnr is None or enough.judged.psnr < settings.min_psnr:
+        return enough
+    too_few = max(1, len(settings.fixed)) - 1
+    most = min(most, len(enough.palette.colors))
+    while most - too_few > 1:
+        k = (too_few + most) // 2
+        found = with_colors(k)
+        if found.judged.psnr >= settings.min_psnr:
+            enough, most = found, k
+        else:
+            too_few = k
+    return enough
+
+
+def _quantize(
+    colors: Colors,
+    k: int,
+    settings: FitSettings,
+    transparent: bool,
+    on_iteration: OnIteration | None,
+    runs: Checkpoint,
+) -> Quantized:
+    fixed = len(settings.fixed)
+    if colors.distinct <= k - fixed:
+        return _keep_all(colors, settings, transparent)
+    best: Fit | None = None
+    for seed in settings.seeds(k):
+        found = runs.finished(k, seed) or _run(colors, k, seed, settings, on_iteration, runs)
+        if best is None or found.inertia < best.inertia:
+            best = found
+        if len(found.centroids) < k or found.inertia == 0:  # all colours there are
+            break
+    assert best is not None
+    palette = palette_of(
+        colors.space.colors(best.centroids, colors.opaque(best.centroids))[fixed:],
+        transparent=transparent,
+        fixed=_fixed(settings),
+    )
+    return Quantized(palette, best, colors.judge(palette))
+
+
+def _run(
+    colors: Colors,
+    k: int,
+    seed: int,
+    settings: FitSettings,
+    on_iteration: OnIteration | None,
+    runs: Checkpoint,
+) -> Fit:
+    """K-means from one start, or from where an earlier run was left."""
+
+    def note(iteration: Iteration) -> None:
+        runs.note(k, seed, iteration)
+        if on_iteration:
+            on_iteration(iteration)
+
+    begun = runs.begun(k, seed)
+    found = colors.fit(colors.start(k, seed, settings), settings, note, begun)
+    runs.finish(k, seed, found)
+    return found
+
+
+def _keep_all(colors: Colors, settings: FitSettings, transparent: bool) -> Quantized:
+    """A palette of all colours there are, and the fixed ones."""
+    counts = colors.read()
+    all_colors = np.column_stack([counts.colors, counts.alphas])[:, : colors.space.channels]
+    palette = palette_of(
+        all_colors.astype(np.float64), transparent=transparent, fixed=_fixed(settings)
+    )
+    centroids = colors.space.coordinates(palette.colors[:, :3], palette.alphas)
+    judged = colors.judge(palette)
+    fit = Fit(centroids.astype(np.float64), judged.weights, 0.0, (0.0,), 0, converged=True)
+    return Quantized(palette, fit, judged)
+
+
+def _fixed(settings: FitSettings) -> NDArray[np.uint8]:
+    return np.array(settings.fixed, np.uint8).reshape(-1, 3)
+
+
+def run_lloyd(
+    measure: Measure,
+    start: NDArray[np.float64],
+    settings: FitSettings,
+    on_iteration: OnIteration | None,
+    begun: Begun | None,
+) -> Fit:
+    """Lloyd's loop as `settings` want it."""
+    return lloyd.fit(
+        begun.centroids if begun else start,
+        measure,
+        max_iter=settings.most_iterations,
+        tol=settings.tol,
+        fixed=len(settings.fixed),
+        on_iteration=on_iteration,
+        history=begun.history if begun else (),
+    )
+
+
+def start_of(
+    points: Points, space: Space, k: int, seed: int, settings: FitSettings
+) -> NDArray[np.float64]:
+    """Where to start: the fixed colours, and as many of `points` as there is room for."""
+    fixed = space.coordinates(_fixed(settings)).astype(np.float64)
+    others = points.values
+    for place in fixed:
+        others = others[(others != place).any(axis=1)]
+    if k == len(fixed):
+        others = others[:0]
+    elif len(others) > k - len(fixed):
+        others = SEEDINGS[settings.init](
+            points, k - len(fixed), seed, given=fixed if len(fixed) else None
+        )
+    return np.concatenate([fixed, others.astype(np.float64)])
+
+
+class LocalColors:
+    """Colours in this process.
+
+    counts: the table; weights: (u,) that the fit goes by, if not its own
+    """
+
+    def __init__(
+        self,
+        counts: ColorCounts,
+        settings: FitSettings,
+        engine: Engine,
+        weights: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.space = Space(settings.space, alpha=not counts.is_opaque)
+        self.distinct = len(counts)
+        self._counts = counts
+        self._points = self.space.points(counts, weights)
+        self._few = FewPoints.of(self._points)
+        self._assignments, self._measure = in_threads(self._points, engine)
+        self._entries: tuple[Palette, Indices] | None = None  # of the palette last asked for
+
+    def read(self) -> ColorCounts:
+        """As `Colors` has it."""
+        return self._counts
+
+    def start(self, k: int, seed: int, settings: FitSettings) -> NDArray[np.float64]:
+        """As `Colors` has it."""
+        return start_of(self._points, self.space, k, seed, settings)
+
+    def fit(
+        self,
+        start: NDArray[np.float64],
+        settings: FitSettings,
+        on_iteration: OnIteration | None,
+        begun: Begun | None,
+    ) -> Fit:
+        """As `Colors` has it. Nobody watches the iterations of few colours."""
+        found = self._few and self._few.fit(
+            start, max_iter=settings.most_iterations, tol=settings.tol, fixed=len(settings.fixed)
+        )
+        return found or run_lloyd(self._measure, start, settings, on_iteration, begun)
+
+    def opaque(self, centroids: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """As `Colors` has it."""
+        if not self.space.alpha:
+            return np.ones(len(centroids), np.bool_)
+        opaque, total = opaque_weights(self._counts, self._assignments, centroids)
+        return np.asarray(2 * opaque >= total)
+
+    def judge(self, palette: Palette) -> Judged:
+        """As `Colors` has it."""
+        return judge(self._counts, self.entries(palette), palette)
+
+    def entries(self, palette: Palette) -> Indices:
+        """For each colour, (u,), that of `palette`."""
+        if self._entries is None or self._entries[0] is not palette:
+            self._entries = palette, self._find_entries(palette)
+        return self._entries[1]
+
+    def _find_entries(self, palette: Palette) -> Indices:
+        if self.space.alpha:
+            return nearest_entries(self._counts, palette, self.space.name)
+        labels = labels_of(self._assignments, self.space, palette)  # from where the fit ended
+        return palette.numbers[labels].astype(_dtype_of(palette))

@@ -1,0 +1,56 @@
+"""Work that killed its workers: its images are looked at one by one, and the culprits left out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from kmeans_dask.engine import Engine, worker_memory
+from kmeans_dask.images.inspector import find_killers
+from kmeans_dask.plan.plan import Failure, Source
+from kmeans_dask.settings import DecodeSettings
+
+Work = TypeVar("Work")
+
+
+@dataclass(frozen=True)
+class Portion(Generic[Work]):
+    """What one task does: something with images.
+
+    quarantined: of the images, those that are known to end the process that decodes them
+    """
+
+    name: str
+    work: Work
+    sources: tuple[Source, ...]
+    quarantined: tuple[Failure, ...] = ()
+
+    @property
+    def n_pixels(self) -> int:
+        """Of its images."""
+        return sum(source.n_pixels for source in self.sources)
+
+    def safe(self, sources: Sequence[Source]) -> list[Source]:
+        """Of `sources`, those that are not quarantined."""
+        known = {failure.path for failure in self.quarantined}
+        return [source for source in sources if source.path not in known]
+
+
+def rescuer(engine: Engine, settings: DecodeSettings) -> Callable[[Portion[Work]], Portion[Work]]:
+    """What to do with a portion that killed its workers, or died with those that others killed."""
+
+    def rescue(portion: Portion[Work]) -> Portion[Work]:
+        task = functools.partial(probe, settings)
+        # mapped, so that it is tried again where its worker dies by other work
+        [found] = engine.map("probe", task, [portion.safe(portion.sources)])
+        return replace(portion, quarantined=(*portion.quarantined, *found))
+
+    return rescue
+
+
+def probe(settings: DecodeSettings, sources: Sequence[Source]) -> list[Failure]:
+    """One task: the images among `sources` that end the process that decodes them."""
+    found = find_killers([source.path for source in sources], settings, worker_memory())
+    return [Failure(path, reason) for path, reason in found.items()]

@@ -1,0 +1,56 @@
+"""What a store holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kmeans_dask.files import Place
+from kmeans_dask.files.atomic_files import bytes_below
+from kmeans_dask.job.fit_result import read_fit
+from kmeans_dask.store import Store
+from kmeans_dask.store.tally import Tally
+
+
+@dataclass(frozen=True)
+class Info:
+    """A store in figures.
+
+    partitions, of_partitions: that are there, and that there will be
+    tally, distinct_colors: None while the store is unfinished
+    palettes: the figures of each fit, the latest last
+    """
+
+    path: str
+    format_version: int
+    versions: dict[str, str]
+    partitions: int
+    of_partitions: int
+    tally: Tally | None
+    distinct_colors: int | None
+    palettes: list[dict[str, Any]]
+    n_bytes: int
+
+
+def read_info(path: Place) -> Info:
+    """Look into the store at `path`. Raises StoreError where there is none."""
+    store = Store.open(path)
+    attrs = store.attrs
+    counted = store.is_counted
+    return Info(
+        path=str(path),
+        format_version=attrs["format_version"],
+        versions=attrs["versions"],
+        partitions=len(store.committed_partitions),
+        of_partitions=len(store.partition_ids),
+        tally=_tally(store) if counted else None,
+        distinct_colors=store.n_colors if counted else None,
+        palettes=[read_fit(store, name).as_dict() for name in store.palette_names],
+        n_bytes=bytes_below(path),
+    )
+
+
+def _tally(store: Store) -> Tally:
+    """Of the partitions, and of the files that never got into one."""
+    tally = Tally.read(store)
+    return replace(tally, failed=tally.failed + len(store.plan["failures"]))

@@ -1,0 +1,229 @@
+"""Many numbers of colours, one counting pass: what each costs in bytes and loses in quality."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from kmeans_dask.color.oklab import UNIT, to_oklab
+from kmeans_dask.color.psnr import psnr
+from kmeans_dask.color.remap import Mapper, nearest_entries
+from kmeans_dask.engine import Engine
+from kmeans_dask.files import Place
+from kmeans_dask.job.fit_result import FitResult
+from kmeans_dask.job.job_settings import check_palette
+from kmeans_dask.job.progress import Progress
+from kmeans_dask.plan.plan import Failure, Plan
+from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
+from kmeans_dask.steps.collection import ingest_and_count, take_up
+from kmeans_dask.steps.fit import fit
+from kmeans_dask.steps.write_image import Mapped, better_file
+from kmeans_dask.store import Store, join_pieces
+from kmeans_dask.store.tally import Tally
+
+_SAMPLE_PIXELS = 1 << 23  # that are encoded to see how many bytes they take
+_SAMPLE_IMAGES = 12  # at least, where there are so many
+
+
+@dataclass(frozen=True)
+class Point:
+    """Point of a sweep: one palette, with its size in bytes and its quality.
+
+    colors: number of colours asked for
+    entries: number of entries of the palette, a transparent one included
+    iterations: of the fit
+    psnr: over the compressed images of a sample, in dB, as in the summary of a job; None where
+        nothing is lost, or no image is compressed
+    palette_psnr: over all pixels of all images, each with its nearest entry, in dB, exact; None
+        where nothing is lost
+    oklab: mean distance of all pixels to their entries in Oklab, where white is 1 from black
+    n_bytes: bytes of all images as a job would leave them, predicted from those of the sample
+    kept: number of images of the sample that a job would keep as they are
+    """
+
+    colors: int
+    entries: int
+    iterations: int
+    psnr: float | None
+    palette_psnr: float | None
+    oklab: float
+    n_bytes: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What was found, few colours first.
+
+    sampled: images whose bytes were counted
+    suggested: the number of colours at the curve's knee; None where there is none
+    """
+
+    images: int
+    pixels: int
+    input_bytes: int
+    sampled: int
+    points: tuple[Point, ...]
+    suggested: int | None
+    failures: tuple[Failure, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return asdict(self)
+
+
+def sweep(
+    plan: Plan,
+    store_path: Place,
+    engine: Engine,
+    progress: Progress,
+    colors: Sequence[int],
+    settings: FitSettings,
+    encode: EncodeSettings,
+    decode: DecodeSettings,
+) -> Sweep:
+    """Fit each number of `colors` to the images of `plan`, by way of a store that may go after."""
+    ingested = ingest_and_count(take_up(store_path, plan, decode), engine, progress)
+    store, tally = ingested.store, ingested.tally
+    chosen = _choose(store)
+    points = []
+    for k in sorted(set(colors)):
+        fitted = fit(store, engine, progress, replace(settings, colors=k))
+        check_palette(fitted.palette, encode)
+        progress.start("encode")
+        oklab = engine.submit("judge", oklab_distance, store.path, fitted)
+        task = functools.partial(encode_sample, store.path, fitted, encode)
+        tried = Tried.total(engine.map("encode", task, chosen))
+        points.append(
+            Point(
+                k,
+                len(fitted.palette),
+                fitted.iterations,
+                psnr(tried.squared_error, tried.pixels),
+                fitted.psnr,
+                engine.result(oklab),
+                _scaled(tried.output_bytes, tally.n_bytes, tried.input_bytes),
+                tried.kept,
+            )
+        )
+        progress.finish()
+    return Sweep(
+        tally.images,
+        tally.pixels,
+        tally.n_bytes,
+        sum(len(numbers) for _, numbers in chosen),
+        tuple(points),
+        knee(
+            [(point.n_bytes, point.palette_psnr) for point in points],
+            [point.colors for point in points],
+        ),
+        ingested.failures,
+    )
+
+
+def _scaled(of_sample: int, of_all: int, part: int) -> int:
+    """Return a sum over a sample, scaled from the size `part` of the sample to that of all images.
+
+    The result is rounded to the nearest integer.
+    """
+    return (2 * of_sample * of_all + part) // (2 * part) if part else 0
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Sums over images that were encoded for a sample, and not written.
+
+    kept: images that a job would keep as they are
+    input_bytes, output_bytes: of all images
+    pixels, squared_error: of the images that are not kept, as in `steps.write_image.Encoded`
+    """
+
+    kept: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    pixels: int = 0
+    squared_error: int = 0
+
+    @classmethod
+    def total(cls, parts: Iterable[Tried]) -> Tried:
+        """Return the sums over all parts."""
+        return cls(*map(sum, zip(*map(astuple, [cls(), *parts]), strict=True)))
+
+
+def _choose(store: Store) -> list[tuple[str, tuple[int, ...]]]:
+    """Images to encode, evenly over the store: ids of partitions, and places in these."""
+    tally = Tally.read(store)
+    wanted = max(_SAMPLE_IMAGES, tally.images * _SAMPLE_PIXELS // max(1, tally.pixels))
+    step = max(1, tally.images // wanted)
+    chosen, number = [], step // 2
+    for partition_id in store.partition_ids:
+        n = len(store.partition(partition_id).images)
+        places = tuple(range(number, n, step))
+        if places:
+            chosen.append((partition_id, places))
+        number = (places[-1] + step if places else number) - n
+    return chosen
+
+
+def encode_sample(
+    store_path: Place,
+    fitted: FitResult,
+    settings: EncodeSettings,
+    chosen: tuple[str, tuple[int, ...]],
+) -> Tried:
+    """Encode some images of a partition as a job would, as one task, and return sums over them."""
+    partition_id, places = chosen
+    partition = Store.open(store_path).partition(partition_id)
+    mapper = Mapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither)
+    parts = []
+    for number, (record, pieces) in enumerate(partition.read_images()):
+        if number not in places:
+            continue  # what is not read costs nothing
+        pixels, alphas = join_pieces(pieces)
+        indices = mapper.map(pixels, alphas, record["width"])
+        parts.append(
+            _try(record, Mapped.of(record, pixels, alphas, indices, fitted.palette), settings)
+        )
+    return Tried.total(parts)
+
+
+def _try(record: Mapping[str, Any], mapped: Mapped, settings: EncodeSettings) -> Tried:
+    before = record["n_bytes"]
+    file = better_file(record, mapped, settings, None)
+    if file is None:
+        return Tried(1, before, before)
+    return Tried(0, before, len(file), mapped.pixels, mapped.squared_error)
+
+
+def oklab_distance(store_path: Place, fitted: FitResult) -> float:
+    """One task: the mean distance of all pixels to their palette colours in Oklab."""
+    counts = Store.open(store_path).read_colors()
+    if not len(counts):
+        return 0.0
+    entries = nearest_entries(counts, fitted.palette, fitted.settings.space)
+    after = to_oklab(np.ascontiguousarray(fitted.palette.entries[:, :3]))[entries]
+    apart = np.sqrt(((to_oklab(counts.colors) - after) ** 2).sum(axis=1))
+    return float(np.average(apart, weights=counts.weights)) / UNIT
+
+
+def knee(curve: Sequence[tuple[float, float | None]], names: Sequence[int]) -> int | None:
+    """The name of the point of a rate-distortion `curve` farthest above its chord.
+
+    Satopaa et al. 2011, "Finding a kneedle in a haystack", ICDCSW, section 3: where more bytes
+    begin to buy less quality. Points without loss, and curves of less than three points, have none.
+
+    >>> knee([(1, 20.0), (2, 30.0), (3, 32.0), (4, 33.0)], [2, 4, 8, 16])
+    4
+    """
+    lossy = [(x, y, name) for (x, y), name in zip(curve, names, strict=True) if y is not None]
+    if len(lossy) < 3:
+        return None
+    (x0, y0, _), (x1, y1, _) = lossy[0], lossy[-1]
+    if x1 <= x0 or y1 <= y0:
+        return None
+    above = [(y - y0) / (y1 - y0) - (x - x0) / (x1 - x0) for x, y, _ in lossy]
+    return lossy[above.index(max(above))][2]

@@ -1,0 +1,257 @@
+"""One image, and its indices into a palette, to a file below the output folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.color.color_lookup import Indices, squared_error
+from kmeans_dask.color.palette import Palette
+from kmeans_dask.color.psnr import psnr
+from kmeans_dask.errors import ImageError
+from kmeans_dask.files import Place, Remote, place_of
+from kmeans_dask.files.object_store import Status
+from kmeans_dask.images.encode import encode_image
+from kmeans_dask.images.inspector import read_size_safely
+from kmeans_dask.images.metadata import Metadata
+from kmeans_dask.job.encode_totals import Encoded
+from kmeans_dask.job.gallery import Cloud, Gallery, ImageRow
+from kmeans_dask.job.output_folder import check_below, write_below
+from kmeans_dask.plan.name_checks import may_be_kept
+from kmeans_dask.plan.output_names import output_name
+from kmeans_dask.plan.plan import Failure, Source
+from kmeans_dask.settings import MAX_PIXELS, EncodeSettings
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Image as indices into a palette, and the errors that the indices make.
+
+    indices: (h, w) uint8
+    pixels, squared_error, largest_error: as in `Encoded`
+    private: whether the palette is the image's own
+    cloud: sample of its pixels, with their colours before and after; may be empty
+    has_frame: False where the image is a nine-patch whose frame has changed, else True
+    """
+
+    indices: NDArray[np.uint8]
+    palette: Palette
+    pixels: int
+    squared_error: int
+    largest_error: int
+    private: bool = False
+    cloud: Cloud = ()
+    has_frame: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        record: Mapping[str, Any],
+        pixels: NDArray[np.uint8],
+        alphas: NDArray[np.uint8] | None,
+        indices: NDArray[np.uint8],
+        palette: Palette,
+        *,
+        private: bool = False,
+    ) -> Mapped:
+        """With the error that `indices` (n,) make of pixels (n, 3) with alphas (n,)."""
+        error = squared_error(pixels, alphas, indices, palette.entries)
+        n = len(pixels) if alphas is None else int(np.count_nonzero(alphas))
+        shaped = indices.reshape(record["height"], record["width"])
+        frame = keeps_frame(record, pixels, alphas, indices, palette)
+        return cls(shaped, palette, n, error.total, error.largest, private, has_frame=frame)
+
+    def reaches(self, min_psnr: float | None) -> bool:
+        """Whether the image is as good as asked for."""
+        found = psnr(self.squared_error, self.pixels)
+        return min_psnr is None or found is None or found >= min_psnr
+
+
+def is_nine_patch(record: Mapping[str, Any]) -> bool:
+    """Return whether an image is an Android nine-patch, whose frame says how to stretch it."""
+    return str(record["kept_as"]).lower().endswith(".9.png")
+
+
+def keeps_frame(
+    record: Mapping[str, Any],
+    pixels: NDArray[np.uint8],
+    alphas: NDArray[np.uint8] | None,
+    indices: Indices,
+    palette: Palette,
+) -> bool:
+    """Return whether the outermost pixels of a nine-patch stay the same; True for other images."""
+    if not is_nine_patch(record):
+        return True
+    frame = np.ones((record["height"], record["width"]), np.bool_)
+    frame[1:-1, 1:-1] = False
+    some = frame.ravel()
+    of_some = None if alphas is None else alphas[some]
+    return not squared_error(pixels[some], of_some, indices[some], palette.entries).total
+
+
+def write_image(
+    record: Mapping[str, Any],
+    mapped: Mapped,
+    output: Place,
+    settings: EncodeSettings,
+    min_psnr: float | None,
+) -> Encoded:
+    """Write an image with its palette, or a copy of its input file where `better_file` says so.
+
+    Where the input file is gone or has changed, no copy can be made: then the image is written with
+    its palette although it is larger, unless its quality is too low or its frame would change. An
+    ImageError becomes a failure in the result.
+    """
+    try:
+        return _write_image(record, mapped, output, settings, min_psnr)
+    except ImageError as error:
+        return Encoded(failures=(Failure(record["path"], str(error)),))
+
+
+def better_file(
+    record: Mapping[str, Any], mapped: Mapped, settings: EncodeSettings, min_psnr: float | None
+) -> bytes | None:
+    """Return the file of an image with its palette, or None where the input file is to be kept.
+
+    The input file is kept where the image would not reach `min_psnr` (dB), where the frame of a
+    nine-patch would change, or where the new file would be larger and `settings.always` is not set.
+    """
+    if not mapped.reaches(min_psnr) or not mapped.has_frame:
+        return None
+    file = _encode(record, mapped, settings)
+    return file if settings.always or len(file) <= record["n_bytes"] else None
+
+
+def _encode(record: Mapping[str, Any], mapped: Mapped, settings: EncodeSettings) -> bytes:
+    metadata = Metadata.from_dict(record["metadata"]) if record["metadata"] else None
+    kept_metadata = metadata if settings.keep_metadata else None
+    return encode_image(mapped.indices, mapped.palette, settings, kept_metadata)
+
+
+def _write_image(
+    record: Mapping[str, Any],
+    mapped: Mapped,
+    output: Place,
+    settings: EncodeSettings,
+    min_psnr: float | None,
+) -> Encoded:
+    name = output_name(record["kept_as"], record["stem"], settings.suffix)
+    for each in {record["kept_as"], name}:  # whichever it will be
+        check_below(output, each)
+    file = better_file(record, mapped, settings, min_psnr)
+    if file is not None:
+        return _write_compressed(record, mapped, output, name, file)
+    original = _original(record)
+    if original is not None:
+        return _write_original(record, mapped, output, original, min_psnr)
+    for is_so, what in (
+        (not mapped.reaches(min_psnr), "too far off"),
+        (not mapped.has_frame, "its frame would change"),
+    ):
+        if is_so:
+            raise ImageError(f"{what}, and the input file is gone or has changed: run the job anew")
+    file = _encode(record, mapped, settings)
+    return replace(_write_compressed(record, mapped, output, name, file), outgrown=1)
+
+
+def _write_original(
+    record: Mapping[str, Any],
+    mapped: Mapped,
+    output: Place,
+    original: bytes,
+    min_psnr: float | None,
+) -> Encoded:
+    written = write_below(output, record["kept_as"], original)
+    size, good = len(original), mapped.reaches(min_psnr)
+    status: Literal["kept", "below target"] = "kept" if good else "below target"
+    row = ImageRow(record["kept_as"], record["kept_as"], record["path"], status, size, size, None)
+    return Encoded(
+        kept=1,
+        below_target=not good,
+        nine_patches=good and not mapped.has_frame,
+        input_bytes=size,
+        output_bytes=size,
+        all_pixels=mapped.indices.size,
+        gallery=Gallery.of([row]),
+        files=(written,),
+    )
+
+
+def _write_compressed(
+    record: Mapping[str, Any], mapped: Mapped, output: Place, name: str, file: bytes
+) -> Encoded:
+    written = write_below(output, name, file)
+    row = ImageRow(
+        record["kept_as"],
+        name,
+        record["path"],
+        "compressed",
+        record["n_bytes"],
+        len(file),
+        psnr(mapped.squared_error, mapped.pixels),
+        mapped.pixels,
+    )
+    return Encoded(
+        compressed=1,
+        private=mapped.private,
+        composited=record["composited"],
+        reindexed=record.get("indexed", False),
+        dim=record["brightest"] is not None,
+        brightest=record["brightest"] or 0,
+        input_bytes=record["n_bytes"],
+        output_bytes=len(file),
+        all_pixels=mapped.indices.size,
+        pixels=mapped.pixels,
+        squared_error=mapped.squared_error,
+        largest_error=mapped.largest_error,
+        largest_in=record["kept_as"] if mapped.largest_error else "",
+        gallery=Gallery.of([row], mapped.cloud),
+        files=(written,),
+    )
+
+
+def outputs_of(source: Source, settings: EncodeSettings) -> tuple[str, ...]:
+    """Return the names below the output that an image may get, compressed or copied."""
+    name = output_name(source.kept_as, source.stem, settings.suffix)
+    return (name, source.kept_as) if may_be_kept(source.kept_as, source.path) else (name,)
+
+
+def _original(record: Mapping[str, Any]) -> bytes | None:
+    """Return the content of the input file, or None where the file is gone or has changed.
+
+    The file is compared by its digest where the record has one, else by size and time of change. A
+    store may come from elsewhere and name any file of this machine, so only images are ever copied.
+    """
+    path, n_pixels = place_of(record["path"]), record["height"] * record["width"]
+    if not may_be_kept(record["kept_as"], record["path"]):
+        return None
+    try:
+        width, height = read_size_safely(path, max(n_pixels, MAX_PIXELS))
+        data, status = _read_with_status(path, record["n_bytes"])
+    except (ImageError, OSError):
+        return None
+    if data is None or len(data) != record["n_bytes"] or width * height != n_pixels:
+        return None
+    digest = record.get("digest")
+    if digest:
+        return data if hashlib.sha256(data).hexdigest() == digest else None
+    return data if status.st_mtime_ns == record["modified"] else None
+
+
+def _read_with_status(path: Place, size: int) -> tuple[bytes | None, os.stat_result | Status]:
+    """Return the content of a file, or None if it has more than `size` bytes, and its status.
+
+    The status is that of the open file after reading: its time is new if the file has changed
+    meanwhile, and another file that has been given the same name does not matter.
+    """
+    if isinstance(path, Remote):
+        return path.read_with_status(size)
+    with path.open("rb") as file:
+        data = file.read(size + 1)
+        return data if len(data) <= size else None, os.fstat(file.fileno())

@@ -1,0 +1,47 @@
+"""A store's pixels, or their indices into a palette, as one Dask array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dask.array as da
+import numpy as np
+
+from kmeans_dask.files import Place, place_of
+from kmeans_dask.store import Store
+
+
+def open_pixels(path: str | Place) -> da.Array:
+    """All pixels in the store at a path or URL, (n, 3) uint8; transparent ones are black.
+
+    Image after image, in the store's own chunks of about 4 million pixels; nothing is read until
+    it is computed. Raises StoreError where there is no finished store.
+
+    >>> pixels = open_pixels("photos.zarr")  # doctest: +SKIP
+    >>> pixels.mean(axis=0).compute()  # doctest: +SKIP
+    """
+    store = Store.open(place_of(path))
+    store.require_whole()
+    parts = [store.partition(name).pixels for name in store.partition_ids]
+    return _joined(parts, da.zeros((0, 3), dtype=np.uint8))
+
+
+def open_indices(path: str | Place, palette: str | None = None) -> da.Array:
+    """All pixels in the store at a path or URL as entries of a palette, (n,) uint8 or uint16.
+
+    In the order of `open_pixels`; of the palette fitted last, unless its name is given; written
+    by `--format tokens`. Raises StoreError where there are none.
+
+    >>> tokens = open_indices("photos.zarr")  # doctest: +SKIP
+    """
+    store = Store.open(place_of(path))
+    store.require_whole()
+    name = palette or (store.palette_names or ["(none is fitted)"])[-1]
+    return _joined(store.indices(name), da.zeros(0, dtype=np.uint8))
+
+
+def _joined(parts: Sequence[Any], nothing: da.Array) -> da.Array:
+    arrays = [da.from_zarr(part) for part in parts if part.shape[0]]
+    joined: da.Array = da.concatenate(arrays or [nothing])
+    return joined

@@ -1,0 +1,114 @@
+"""What of a store is damaged, and how it is mended where that needs no images.
+
+Every byte of a store is covered: chunks by their checksums, metadata by seals, the plan by its
+own. The plan, the metadata of the whole and the palettes are there twice.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from kmeans_dask.errors import StoreError
+from kmeans_dask.files import Place
+from kmeans_dask.files.atomic_files import copy_folder, read_sealed, remove, write_file
+from kmeans_dask.files.documents import DamagedError
+from kmeans_dask.store import zarr_groups
+from kmeans_dask.store.records import FORMS, PLAN, STORE
+from kmeans_dask.store.store import MEMBERS, OURS, PLANS, Store, refuse_links
+
+
+def damaged_roots(path: Place) -> dict[str, str]:
+    """What is wrong with the metadata of the whole store at `path`, and with its plan.
+
+    Raises StoreError where that is no store of ours, or of another version.
+    """
+    if zarr_groups.format_of(path) != OURS and not any(_is_of_ours(path / name) for name in PLANS):
+        Store.open(path)  # which says what it is
+    found = {name: "is damaged" for name in PLANS if not _is_sealed(path / name)}
+    if not found and read_sealed(path / PLANS[0], PLAN) != read_sealed(path / PLANS[1], PLAN):
+        found[PLANS[1]] = f"is not what {PLANS[0]} is"
+    try:
+        zarr_groups.read_root(path, STORE)
+    except StoreError as error:
+        found["zarr.json"] = str(error).removeprefix(f"{path} ")
+    return found
+
+
+def mend_roots(path: Place) -> None:
+    """Mend these. Raises StoreError where both copies of what is needed are damaged."""
+    refuse_links(path)
+    damaged = damaged_roots(path)
+    if all(name in damaged for name in PLANS):
+        raise StoreError(f"{path} cannot be mended: both copies of its plan are damaged")
+    for name, other in (PLANS, PLANS[::-1]):
+        if name in damaged:
+            zarr_groups.make_way(path / name)
+            write_file(path / name, (path / other).read_bytes())
+    if "zarr.json" in damaged:
+        attrs = read_sealed(path / PLANS[0], PLAN).get("attrs")
+        if attrs is None:
+            raise StoreError(f"{path} cannot be mended: its plan is none")
+        zarr_groups.rewrite_metadata(path, attrs)
+        for name in MEMBERS:
+            zarr_groups.rewrite_metadata(path / name, {})
+        zarr_groups.seal(path, MEMBERS)
+
+
+def places(store: Store) -> list[str]:
+    """All that a store has or should have, to be looked at one by one."""
+    there = ["colors", *(["weighed"] if store.is_weighed else [])]
+    partitions = {*store.partition_ids, *store.committed_partitions}
+    there += [f"partitions/{name}" for name in sorted(partitions)]
+    for folder in ("palettes", "copies"):
+        there += [f"{folder}/{name}" for name in store.palette_names_twice]
+    for name in zarr_groups.members(store.path / "indices"):
+        there.append(f"indices/{name}")
+        parts = {*store.partition_ids, *zarr_groups.members(store.path / "indices" / name)}
+        there += [f"indices/{name}/{part}" for part in sorted(parts)]
+    return there
+
+
+def damage_of(path: Place, place: str) -> str | None:
+    """What is wrong with a place of the store at `path`; None where nothing is. Reads all of it."""
+    folder = path / place
+    if not zarr_groups.is_member(folder):
+        return "is missing"
+    try:
+        zarr_groups.check_group(folder, FORMS[place.partition("/")[0]])
+    except StoreError as error:
+        return str(error).removeprefix(f"{folder} ")
+    return None
+
+
+def mend(store: Store, place: str) -> bool:
+    """Mend a place from a copy, or else remove it, to be made again; whether it is mended."""
+    kind, _, name = place.partition("/")
+    if kind in ("palettes", "copies"):
+        other = store.path / {"palettes": "copies", "copies": "palettes"}[kind] / name
+        remove(store.path / place)
+        if damage_of(store.path, f"{other.parent.name}/{name}"):
+            return False
+        copy_folder(other, store.path / place, zarr_groups.SEAL)
+        return True
+    if kind == "indices" and "/" not in name and (store.path / place).is_dir():
+        zarr_groups.rewrite_metadata(store.path / place, {})
+        zarr_groups.seal(store.path / place, ())
+        return True
+    if not (store.path / place).is_file():  # else a folder was in its place, and is mended already
+        remove(store.path / place)
+    return False
+
+
+def _is_sealed(path: Place) -> bool:
+    with suppress(OSError, DamagedError):
+        read_sealed(path, PLAN)
+        return True
+    return False
+
+
+def _is_of_ours(plan: Place) -> bool:
+    """Whether a plan is whole, and says that it is of a store that we can read."""
+    with suppress(OSError, DamagedError, KeyError):
+        attrs = read_sealed(plan, PLAN)["attrs"]
+        return (attrs["format"], attrs["format_version"]) == OURS
+    return False

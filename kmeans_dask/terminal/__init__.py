@@ -1,0 +1,1 @@
+"""What a command shows in a terminal: progress, and tables of results."""

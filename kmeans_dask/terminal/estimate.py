@@ -1,0 +1,29 @@
+"""Predictions, in a few lines of text."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Group, RenderableType
+
+from kmeans_dask.steps.estimate import Estimate
+from kmeans_dask.terminal.summary import name_failures, table
+from kmeans_dask.terminal.text import size
+
+
+def show_estimate(found: Estimate) -> RenderableType:
+    """What a job would give, and what that may be off by."""
+    share = 100 * found.output_bytes / max(1, found.input_bytes)
+    psnr = "nothing lost" if found.psnr is None else f"{found.psnr:.2f} ± {found.psnr_off:.2f} dB"
+    rows = [
+        ("images", f"{found.images:,} of {found.pixels:,} pixels; {found.sampled:,} were tried"),
+        (
+            "size",
+            f"{size(found.input_bytes)} → {size(found.output_bytes)} ± {size(found.bytes_off)} "
+            f"({share:.1f} %)",
+        ),
+        ("PSNR", psnr),
+        ("seconds", f"about {found.seconds:.1f}, start-up left out"),
+        ("memory", f"up to {math.ceil(found.worker_bytes / 1e6):,} MB a worker"),
+    ]
+    return Group(table(rows), *name_failures(found.failures))

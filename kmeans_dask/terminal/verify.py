@@ -1,0 +1,29 @@
+"""What is wrong with a store, in a few lines of text."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from kmeans_dask.steps.verify import Verified
+from kmeans_dask.terminal.text import printable
+
+_NAMED = 20
+
+
+def show_verified(verified: Verified, *, repaired: bool) -> RenderableType:
+    """What was found; repaired: whether it was to be mended."""
+    damages = verified.damages
+    if not damages:
+        return Text(f"all {verified.places:,} parts are as they were written")
+    lines = [
+        Text(f"damaged: {printable(damage.place)} {printable(damage.reason)}", style="red")
+        for damage in damages[:_NAMED]
+    ]
+    if len(damages) > _NAMED:
+        lines.append(Text(f"... and {len(damages) - _NAMED:,} more", style="red"))
+    if repaired:
+        end = "all of it is mended" if verified.repaired else "not all of it can be mended"
+    else:
+        end = f"{len(damages):,} of {verified.places:,} parts are damaged: mend them with --repair"
+    return Group(*lines, Text(end))

@@ -1,0 +1,31 @@
+"""A test of the search for nearest entries, which takes some colours at a time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kmeans_dask.color.palette import Palette
+from kmeans_dask.color.remap import nearest_entries
+from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.steps import quantize
+from tests.steps.strategies import SPACES, palettes, plain_entries, tables
+
+
+@pytest.mark.parametrize("together", [1, 7])
+@given(counts=tables(), palette=palettes(), space=st.sampled_from(SPACES))
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_number_at_a_time_gives_the_same_entries(
+    together: int,
+    counts: ColorCounts,
+    palette: Palette,
+    space: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quantize, "_SEARCHED", together)
+    found = nearest_entries(counts, palette, space)
+    expected = plain_entries(counts.colors, counts.alphas, palette, space)
+    assert found.tolist() == expected.tolist()
