@@ -62,8 +62,8 @@ def main() -> None:
             return model.fit(some).cluster_centers_
 
         def inertia(centers: Any) -> float:
-            judge = kmeans_dask.KMeans(args.colors, init=centers, max_iter=1)
-            return float(judge.fit(pixels).inertia_history_[0])
+            evaluate = kmeans_dask.KMeans(args.colors, init=centers, max_iter=1)
+            return float(evaluate.fit(pixels).inertia_history_[0])
 
         warm = {"ours": lambda: ours(rows[:100_000]), "theirs": lambda: theirs(floats[:100_000])}
         seconds, found = in_turn({"kmeans-dask": ours}, 3, warm)

@@ -23,7 +23,7 @@ from PIL import Image
 
 from benchmarks.common import in_turn, photographs, show
 from kmeans_dask.color.palette import Palette
-from kmeans_dask.color.remap import Mapper
+from kmeans_dask.color.remap import Remapper
 from kmeans_dask.engine import local_threads
 from kmeans_dask.images.encode import encode_image
 from kmeans_dask.kmeans.histogram import count_colors
@@ -43,7 +43,7 @@ def quantized(path: Path, k: int) -> Indexed:
             LocalColors(counts, settings, thread), settings, transparent=False
         ).palette
     flat = pixels.reshape(-1, 3)
-    indices = Mapper(counts, palette, "rgb").map(flat, None, pixels.shape[1])
+    indices = Remapper(counts, palette, "rgb").map(flat, None, pixels.shape[1])
     return indices.reshape(pixels.shape[:2]), palette
 
 

@@ -27,7 +27,7 @@ from kmeans_dask.images.png import encode_png
 from kmeans_dask.job.job_record import record_of_job
 from kmeans_dask.job.job_settings import JobSettings
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.job.work_folder import open_work
+from kmeans_dask.job.work_folder import open_work_folder
 from kmeans_dask.plan.plan import Plan, make_plan
 from kmeans_dask.report.job_page import write_report
 from kmeans_dask.settings import PRIVATE_TOL, TOL, DecodeSettings, EncodeSettings, FitSettings
@@ -57,7 +57,7 @@ def job(
     progress.start("plan")
     plan = make_plan(inputs)
     progress.finish()
-    with open_work(output, {}, resume=False, overwrite=False) as work:
+    with open_work_folder(output, {}, resume=False, overwrite=False) as work:
         work.begin(plan)
         summary = compress(plan, work, engine, progress, settings)
         progress.start("report")

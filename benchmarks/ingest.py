@@ -24,7 +24,7 @@ from kmeans_dask.engine import connect
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.plan.plan import make_plan
 from kmeans_dask.settings import DecodeSettings, FitSettings
-from kmeans_dask.steps.collection import ingest_and_count, take_up
+from kmeans_dask.steps.collection import ingest_and_count, open_or_create
 from kmeans_dask.steps.fit import fit
 
 SHARED = Path(__file__).parents[2] / "shared/data"
@@ -69,7 +69,7 @@ def main() -> None:
             path = Path(folder) / "store.zarr"
             shutil.rmtree(path, ignore_errors=True)
             progress = Progress()
-            held = take_up(path, plan, DecodeSettings())
+            held = open_or_create(path, plan, DecodeSettings())
             store = ingest_and_count(held, engine, progress).store
             for step in ("ingest", "count"):
                 seconds.setdefault(step, []).append(progress.seconds[step])

@@ -25,10 +25,10 @@ from benchmarks.common import ELEPHANTS, photographs, versions
 from kmeans_dask.engine import connect
 from kmeans_dask.job.job_settings import JobSettings
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.job.work_folder import open_work
+from kmeans_dask.job.work_folder import open_work_folder
 from kmeans_dask.plan.plan import make_plan
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
-from kmeans_dask.steps.collection import ingest_and_count, take_up
+from kmeans_dask.steps.collection import ingest_and_count, open_or_create
 from kmeans_dask.steps.compress import compress
 from kmeans_dask.steps.encode import encode
 from kmeans_dask.steps.fit import fit
@@ -102,12 +102,12 @@ def measure(step: str, path: Path) -> float:
     if step in ("encode", "fit"):
         with connect(workers=0) as engine:
             store = ingest_and_count(
-                take_up(folder / "s.zarr", plan, decode), engine, progress
+                open_or_create(folder / "s.zarr", plan, decode), engine, progress
             ).store
             fitted = fit(store, engine, progress, _FIT) if step == "encode" else None
     with connect(workers=1) as engine:
         if step == "ingest":
-            ingest_and_count(take_up(folder / "s.zarr", plan, decode), engine, progress)
+            ingest_and_count(open_or_create(folder / "s.zarr", plan, decode), engine, progress)
         elif step == "fit":
             fit(store, engine, progress, _ALL)
         elif step == "encode":
@@ -116,7 +116,7 @@ def measure(step: str, path: Path) -> float:
             encode(store, folder / "out", folder / "records", fitted, engine, progress, always)
         elif step == "image":
             settings = JobSettings(_FIT, EncodeSettings(effort=0, always=True), decode, "image")
-            with open_work(folder / "out", {}, resume=False, overwrite=False) as work:
+            with open_work_folder(folder / "out", {}, resume=False, overwrite=False) as work:
                 work.begin()
                 done = compress(plan, work, engine, progress, settings)
                 assert done.compressed == 1, done.failures

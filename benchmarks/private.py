@@ -25,7 +25,7 @@ from benchmarks.common import in_turn, photographs, show, versions
 from kmeans_dask.engine import connect
 from kmeans_dask.job.job_settings import JobSettings
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.job.work_folder import open_work
+from kmeans_dask.job.work_folder import open_work_folder
 from kmeans_dask.plan.plan import make_plan
 from kmeans_dask.settings import PRIVATE_TOL, DecodeSettings, EncodeSettings, FitSettings
 from kmeans_dask.steps.compress import compress
@@ -70,7 +70,7 @@ def main() -> None:
 
             def run(settings: JobSettings = settings) -> Any:
                 shutil.rmtree(ours, ignore_errors=True)
-                with open_work(ours, {}, resume=False, overwrite=False) as work:
+                with open_work_folder(ours, {}, resume=False, overwrite=False) as work:
                     return compress(plan, work, engine, Progress(), settings)
 
             def run_peer(k: int = k) -> None:

@@ -21,7 +21,7 @@ from kmeans_dask.engine import connect
 from kmeans_dask.job.job_record import record_of_job
 from kmeans_dask.job.job_settings import JobSettings
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.job.work_folder import open_work
+from kmeans_dask.job.work_folder import open_work_folder
 from kmeans_dask.plan.output_names import REPORT_FILE
 from kmeans_dask.plan.plan import make_plan
 from kmeans_dask.report.job_page import write_report
@@ -77,7 +77,7 @@ def main() -> None:
             since = time.perf_counter()
             plan = make_plan(args.inputs)
             settings = JobSettings(fit, encode, DecodeSettings())
-            with open_work(output, {}, resume=False, overwrite=False) as work:
+            with open_work_folder(output, {}, resume=False, overwrite=False) as work:
                 summary = compress(plan, work, engine, Progress(), settings)
             done = time.perf_counter()
             record = record_of_job(

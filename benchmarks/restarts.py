@@ -58,11 +58,11 @@ def compare(
     name: str, image: Image.Image, k: int, tol: float, lower: dict[str, list[float]]
 ) -> None:
     pixels = np.asarray(image).reshape(-1, 3)
-    judge = Assignment(color_points(count_colors(pixels)))
+    evaluate = Assignment(color_points(count_colors(pixels)))
 
     def inertia(some: Colors) -> float:
         colors = some.astype(np.float64)
-        return judge.partial(colors).inertia(colors)
+        return evaluate.partial(colors).inertia(colors)
 
     peers: dict[str, Callable[[], Colors]] = {
         "Pillow": lambda: by_pillow(image, k),
@@ -96,13 +96,13 @@ def best_of(
     points = color_points(count_colors(pixels))
     best, starts, longest = None, 0, 0.0
     while best is None or time.perf_counter() - since + longest < budget:
-        began = time.perf_counter()
+        was_cleared = time.perf_counter()
         assignment = Assignment(points)
         found = lloyd.fit(kmeans_plus_plus(points, k, starts), assignment.partial, tol=tol)
         if best is None or found.inertia < best.inertia:
             best = found
         starts += 1
-        longest = max(longest, time.perf_counter() - began)
+        longest = max(longest, time.perf_counter() - was_cleared)
     return best.centroids, starts
 
 

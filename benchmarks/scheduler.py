@@ -26,19 +26,19 @@ import psutil
 from benchmarks.common import versions
 from kmeans_dask.engine import connect
 from kmeans_dask.plan.plan import Failure, Source
-from kmeans_dask.steps.quarantine import Portion
+from kmeans_dask.steps.quarantine import WorkItem
 
 WORKERS = 2
 PATIENCE = 60.0  # seconds, for processes to start
 SHOWN = 5  # times that memory is shown
 
 
-def nothing(portion: Portion[None]) -> tuple[int, list[Failure]]:
+def nothing(portion: WorkItem[None]) -> tuple[int, list[Failure]]:
     """As a task that ingests."""
     return len(portion.sources), []
 
 
-def portion_of(number: int, n_images: int) -> Portion[None]:
+def portion_of(number: int, n_images: int) -> WorkItem[None]:
     first = number * n_images
     sources = tuple(
         Source(
@@ -46,7 +46,7 @@ def portion_of(number: int, n_images: int) -> Portion[None]:
         )
         for i in range(first, first + n_images)
     )
-    return Portion(f"{number:06d}", None, sources)
+    return WorkItem(f"{number:06d}", None, sources)
 
 
 @contextmanager

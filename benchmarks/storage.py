@@ -20,7 +20,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from statistics import median
 
-from kmeans_dask.files.object_store import Remote
+from kmeans_dask.files.object_store import ObjectPath
 from tests.files.server import started
 
 SMALL, LARGE, NAMES = bytes(1 << 10), bytes(8 << 20), 300
@@ -28,7 +28,7 @@ Calls = dict[str, tuple[int, Callable[[], object]]]  # how often, and what
 
 
 def of_obstore(bucket: str) -> Calls:
-    small, large, many = (Remote(f"s3://{bucket}/ours/{name}") for name in ("s", "l", "many"))
+    small, large, many = (ObjectPath(f"s3://{bucket}/ours/{name}") for name in ("s", "l", "many"))
     for number in range(NAMES):
         (many / str(number)).write_bytes(b"1")
     return {

@@ -29,21 +29,21 @@ from kmeans_dask.engine import connect
 from kmeans_dask.files.atomic_files import bytes_below, sealed
 from kmeans_dask.job.job_settings import JobSettings
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.job.work_folder import open_work
+from kmeans_dask.job.work_folder import open_work_folder
 from kmeans_dask.kmeans.assignment import Assignment
 from kmeans_dask.kmeans.cluster_sums import merge_partials
-from kmeans_dask.kmeans.histogram import ColorCounts, merge_counts
+from kmeans_dask.kmeans.histogram import ColorHistogram, merge_histograms
 from kmeans_dask.kmeans.lloyd import fit as lloyd
 from kmeans_dask.kmeans.morton_codes import N_CODES
 from kmeans_dask.plan.plan import Plan, Source, cut, make_plan, numbered
 from kmeans_dask.settings import CHUNK_COLORS, DecodeSettings, EncodeSettings, FitSettings
-from kmeans_dask.steps.collection import ingest_and_count, take_up
+from kmeans_dask.steps.collection import ingest_and_count, open_or_create
 from kmeans_dask.steps.compress import compress
 from kmeans_dask.steps.encode import encode, encode_partition
 from kmeans_dask.steps.fit import fit
 from kmeans_dask.steps.ingest import ingest_partition
 from kmeans_dask.steps.quantize import start_of
-from kmeans_dask.steps.quarantine import Portion
+from kmeans_dask.steps.quarantine import WorkItem
 from kmeans_dask.store.records import PLAN
 
 MANY = [SHARED / name for name in ("photos", "large", "kodak")]
@@ -71,7 +71,7 @@ def pixels_and_bytes(plan: Plan, k: int) -> None:
         for _ in range(2):  # the first compiles, or loads what was compiled
             shutil.rmtree(folder / "s.zarr", ignore_errors=True)
             progress = Progress()
-            held = take_up(folder / "s.zarr", plan, settings)
+            held = open_or_create(folder / "s.zarr", plan, settings)
             ingesting, done = core_seconds(
                 functools.partial(ingest_and_count, held, engine, progress)
             )
@@ -87,7 +87,7 @@ def pixels_and_bytes(plan: Plan, k: int) -> None:
         show("ingest and count, core-s a megapixel", f"{ingesting / megapixels:.4f}")
         show("encode, core-s a megapixel", f"{encoding_seconds / megapixels:.4f}")
         given = JobSettings(FitSettings(), encoding, settings, palette=fitted.palette)
-        with open_work(folder / "given", {}, resume=False, overwrite=False) as work:
+        with open_work_folder(folder / "given", {}, resume=False, overwrite=False) as work:
             work.begin(plan)
             again = functools.partial(compress, plan, work, engine, Progress(), given)
             spent = core_seconds(again)[0] / megapixels
@@ -107,7 +107,7 @@ def pixels_and_bytes(plan: Plan, k: int) -> None:
 
         name, sources = next(iter(plan.partitions.items()))
         sixteen = tuple(sources[i % len(sources)] for i in range(16))
-        task = functools.partial(ingest_partition, store.path, settings), Portion(name, 0, sixteen)
+        task = functools.partial(ingest_partition, store.path, settings), WorkItem(name, 0, sixteen)
         show("bytes of an ingest task of 16 images", f"{len(pickle.dumps(task)):,}")
         of_partition = functools.partial(
             encode_partition, store.path, folder / "out", records, fitted, encoding, None
@@ -117,27 +117,29 @@ def pixels_and_bytes(plan: Plan, k: int) -> None:
              f"{len(pickle.dumps(of_partition((name, sources)))):,}")  # fmt: skip
 
 
-def all_colors() -> ColorCounts:
+def all_colors() -> ColorHistogram:
     """A table of all there are."""
     weights = np.random.default_rng(0).integers(1, 1 << 27, N_CODES)
-    return ColorCounts(np.arange(N_CODES, dtype=np.uint32), weights)
+    return ColorHistogram(np.arange(N_CODES, dtype=np.uint32), weights)
 
 
 def colors(k: int) -> None:
     """Merge, seed and iterate over all colours there are."""
     table = all_colors()
     print(f"a table of {len(table):,} colours, {table.pixels / 1e15:.2f} x 10^15 pixels")
-    some = ColorCounts(table.codes[::32], table.weights[::32])
-    merge_counts([some, some])
-    merging = [core_seconds(functools.partial(merge_counts, [table, some]))[0] for _ in range(3)]
+    some = ColorHistogram(table.codes[::32], table.weights[::32])
+    merge_histograms([some, some])
+    merging = [
+        core_seconds(functools.partial(merge_histograms, [table, some]))[0] for _ in range(3)
+    ]
     show(f"to add a partition's {len(some):,} colours to it, core-s", f"{median(merging):.3f}")
-    both = [core_seconds(functools.partial(merge_counts, [table, table]))[0] for _ in range(3)]
+    both = [core_seconds(functools.partial(merge_histograms, [table, table]))[0] for _ in range(3)]
     show("to add two such tables up, core-s", f"{median(both):.3f}")
     show("bytes of it, as it travels", f"{table.codes.nbytes + table.weights.nbytes:,}")
     iterate(table, k)
 
 
-def iterate(table: ColorCounts, k: int) -> None:
+def iterate(table: ColorHistogram, k: int) -> None:
     """Seed, and a few iterations, over chunks of colours."""
     settings, space = FitSettings(k), Space()
     seeding, start = core_seconds(

@@ -27,7 +27,7 @@ _PAUSE = 0.1  # seconds between looks for a file
 
 
 @dataclass(frozen=True)
-class Where:
+class ClusterOptions:
     """A cluster that is there, or one of this machine.
 
     workers: local processes, 0 for this one, None for one per core, or where that is sooner 0
@@ -45,7 +45,7 @@ class Where:
     @property
     def is_open(self) -> bool:
         """Whether nothing was said."""
-        return self == Where(timeout=self.timeout)
+        return self == ClusterOptions(timeout=self.timeout)
 
     def find_scheduler(self) -> str | None:
         """The address of the scheduler, if one is meant. Waits for its file, if it is in one."""
@@ -165,7 +165,7 @@ def _where(
             rich_help_panel=RUNNING,
         ),
     ] = None,
-) -> Where:
+) -> ClusterOptions:
     """What was said. Raises UsageError where one excludes another, or only half is said."""
     if workers is not None and (scheduler or scheduler_file):
         which = "--scheduler" if scheduler else "--scheduler-file"
@@ -183,7 +183,7 @@ def _where(
     if memory and is_elsewhere:
         raise UsageError("--memory is for local workers: others have a limit of their own")
     files = [file for file in (tls_ca, tls_cert, tls_key) if file]
-    return Where(
+    return ClusterOptions(
         workers,
         scheduler or None,
         scheduler_file,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kmeans_dask.cli.app import app
-from kmeans_dask.cli.cluster_options import Where, placed
+from kmeans_dask.cli.cluster_options import ClusterOptions, placed
 from kmeans_dask.cli.options import (
     PALETTE,
     RUNNING,
@@ -29,13 +29,13 @@ from kmeans_dask.cli.options import (
     Inputs,
     Json,
     KeepMetadata,
+    Location,
     MaxIter,
     MaxPixels,
     MinPsnr,
     Output,
     Overwrite,
     PartitionPixels,
-    Place,
     Resume,
     Scope,
     Seed,
@@ -49,9 +49,9 @@ from kmeans_dask.cli.options import (
     parse_white,
     refuse_given,
 )
-from kmeans_dask.cli.session import Run
+from kmeans_dask.cli.session import Session
 from kmeans_dask.errors import UnreachableError, UsageError
-from kmeans_dask.files import place_of
+from kmeans_dask.files import parse_location
 from kmeans_dask.files.retries import images_within
 from kmeans_dask.files.targets import check_folder
 from kmeans_dask.settings import (
@@ -69,7 +69,7 @@ from kmeans_dask.settings import (
 if TYPE_CHECKING:
     from kmeans_dask.engine import Engine
     from kmeans_dask.job.job_settings import JobSettings
-    from kmeans_dask.job.work_folder import Work
+    from kmeans_dask.job.work_folder import WorkFolder
     from kmeans_dask.plan.plan import Plan
     from kmeans_dask.steps.collection import Collection
 
@@ -84,7 +84,7 @@ _FIT, _ENCODE = FitSettings(), EncodeSettings()
 @placed
 def compress(
     context: typer.Context,
-    where: Where,
+    where: ClusterOptions,
     inputs: Inputs,
     output: Output,
     colors: Colors = _FIT.colors,
@@ -92,9 +92,9 @@ def compress(
     min_psnr: MinPsnr = None,
     fix: Fix = "",
     palette_file: Annotated[
-        Place | None,
+        Location | None,
         typer.Option(
-            parser=place_of,
+            parser=parse_location,
             metavar="FILE",
             help="Take this palette, and fit none: JSON, .gpl, .act, .pal, .hex or PNG.",
             rich_help_panel=PALETTE,
@@ -115,9 +115,9 @@ def compress(
     overwrite: Overwrite = False,
     resume: Resume = False,
     store: Annotated[
-        Place | None,
+        Location | None,
         typer.Option(
-            parser=place_of,
+            parser=parse_location,
             help="Keep the store, pixels and colours, at this path; to one that is there, images "
             "that are new are added.",
             rich_help_panel=WRITING,
@@ -166,7 +166,7 @@ def compress(
     from kmeans_dask.images.encode import check_effort
     from kmeans_dask.job.job_record import read_record
     from kmeans_dask.job.job_settings import JobSettings
-    from kmeans_dask.job.work_folder import open_work
+    from kmeans_dask.job.work_folder import open_work_folder
     from kmeans_dask.plan.plan import Search, make_plan
     from kmeans_dask.steps import checks
     from kmeans_dask.steps.collection import open_collection
@@ -213,7 +213,7 @@ def compress(
         search=Search(tuple(include or ()), tuple(exclude or ())),
         hashed=hashed,
     )
-    with Run(as_json, reads=True) as run, images_within(image_timeout):
+    with Session(as_json, reads=True) as run, images_within(image_timeout):
         if dry_run:
             plan = run.planned(find)
             run.show(plan.as_dict(), show_plan(plan))
@@ -221,7 +221,7 @@ def compress(
         engine = partial(run.engine, where, assigns=True)
         if as_tokens:
             return _compress_to_tokens(run, engine, find, output, settings, resume=resume)
-        with open_work(
+        with open_work_folder(
             output, settings.as_asked(), resume=resume or keep_palette, overwrite=overwrite
         ) as work:
             run.keeps = lambda error: work.is_kept
@@ -234,16 +234,16 @@ def compress(
                         run, engine, held.plan, work, settings, held, keep_palette=keep_palette
                     )
             plan = work.settle(run.planning(find))
-            if not work.begins and work.is_finished:
+            if not work.is_fresh and work.is_finished:
                 return run.show_finished(read_record(output)["summary"], output)
             return _compress(run, engine, plan, work, settings)
 
 
 def _compress(
-    run: Run,
+    run: Session,
     connect: Connect,
     plan: Plan,
-    work: Work,
+    work: WorkFolder,
     settings: JobSettings,
     held: Collection | None = None,
     *,
@@ -285,10 +285,10 @@ def _compress(
 
 
 def _compress_to_tokens(
-    run: Run,
+    run: Session,
     connect: Connect,
     find: Callable[..., Plan],
-    output: Place,
+    output: Location,
     settings: JobSettings,
     *,
     resume: bool,
@@ -334,7 +334,7 @@ _FITTED = ("colors", "scope", "fix", "weight", "starts", "seed", "init", "max_it
 @app.command(epilog="Example: kmeans-dask ingest photos/ photos.zarr")
 @placed
 def ingest(
-    where: Where,
+    where: ClusterOptions,
     inputs: Inputs,
     store: StorePath,
     keep_metadata: KeepMetadata = False,
@@ -375,7 +375,7 @@ def ingest(
         search=Search(tuple(include or ()), tuple(exclude or ())),
         hashed=hashed,
     )
-    with Run(as_json, reads=True) as run, images_within(image_timeout):
+    with Session(as_json, reads=True) as run, images_within(image_timeout):
         with open_collection(store, run.planning(find), settings, resume=resume) as held:
             run.keeps = lambda error: True
             with (
@@ -390,7 +390,7 @@ def ingest(
 @app.command(epilog="Example: kmeans-dask fit photos.zarr --colors 16")
 @placed
 def fit(
-    where: Where,
+    where: ClusterOptions,
     store: StorePath,
     colors: Colors = _FIT.colors,
     min_psnr: MinPsnr = None,
@@ -435,7 +435,7 @@ def fit(
     from kmeans_dask.terminal.summary import show_fit
 
     opened = Store.open(store.absolute())
-    with Run(as_json) as run:
+    with Session(as_json) as run:
         run.keeps = lambda error: _can_ask(error) and has_checkpoint(opened, settings)
         with (
             locked(Store.lock_file(opened.path), str(store)),
@@ -453,12 +453,12 @@ def fit(
 @placed
 def encode(
     context: typer.Context,
-    where: Where,
+    where: ClusterOptions,
     store: StorePath,
     output: Annotated[
-        Place | None,
+        Location | None,
         typer.Argument(
-            parser=place_of, metavar="OUTPUT", help="The folder to write to; none for tokens."
+            parser=parse_location, metavar="OUTPUT", help="The folder to write to; none for tokens."
         ),
     ] = None,
     palette: Annotated[
@@ -486,7 +486,7 @@ def encode(
     from kmeans_dask.images.palette_files import hexes_of
     from kmeans_dask.job.fit_result import read_fit
     from kmeans_dask.job.job_record import record_of_job
-    from kmeans_dask.job.work_folder import asked_for, open_work
+    from kmeans_dask.job.work_folder import asked_for, open_work_folder
     from kmeans_dask.plan.plan import Plan
     from kmeans_dask.plan.sample_files import documents_of, images_of
     from kmeans_dask.report.job_page import write_report
@@ -502,7 +502,7 @@ def encode(
     plan = Plan.of_record(opened.plan)
     if settings.format == "tokens":
         refuse_given(context, "--format tokens", ("output", "overwrite", "always"))
-        with Run(as_json) as run:
+        with Session(as_json) as run:
             run.keeps = lambda error: (
                 _can_ask(error)
                 and any(opened.has_indices(fitted.name, each) for each in opened.partition_ids)
@@ -519,15 +519,15 @@ def encode(
         raise UsageError("OUTPUT is missing: name a folder to write to")
     check_folder(output, "OUTPUT")
     checks.check_encoding(opened, fitted, settings)
-    inputs = [place_of(given) for given in opened.plan["inputs"]]
+    inputs = [parse_location(given) for given in opened.plan["inputs"]]
     checks.check_outside([store, *inputs], output, "OUTPUT")
     asked = asked_for(
         "encode", store=str(opened.path), palette=hexes_of(fitted.palette.entries), encode=settings
     )
     checks.check_originals(plan, output)
     checks.check_partitions(opened)
-    with Run(as_json) as run:
-        with open_work(output, asked, resume=resume, overwrite=overwrite) as work:
+    with Session(as_json) as run:
+        with open_work_folder(output, asked, resume=resume, overwrite=overwrite) as work:
             run.keeps = lambda error: work.is_kept
             with (
                 locked(Store.lock_file(opened.path), str(store), shared=True),

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from kmeans_dask.cli.app import app
-from kmeans_dask.cli.cluster_options import Where, placed
+from kmeans_dask.cli.cluster_options import ClusterOptions, placed
 from kmeans_dask.cli.options import (
     Always,
     Colors,
@@ -21,11 +21,11 @@ from kmeans_dask.cli.options import (
     Include,
     Inputs,
     Json,
+    Location,
     MaxPixels,
     MinPsnr,
     OverwriteFile,
     PaletteName,
-    Place,
     Scope,
     Seed,
     Space,
@@ -37,9 +37,9 @@ from kmeans_dask.cli.options import (
     parse_white,
     refuse_given,
 )
-from kmeans_dask.cli.session import Run
+from kmeans_dask.cli.session import Session
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files import place_of
+from kmeans_dask.files import parse_location
 from kmeans_dask.files.targets import beginning, check_file, check_folder
 from kmeans_dask.settings import (
     MAX_PIXELS,
@@ -60,7 +60,7 @@ _FIT, _ENCODE = FitSettings(), EncodeSettings()
 @app.command(epilog="Example: kmeans-dask sweep photos/ --colors 2,4,8,16,32,64,128,256")
 @placed
 def sweep(
-    where: Where,
+    where: ClusterOptions,
     inputs: Inputs,
     colors: Annotated[
         str, typer.Option("--colors", "-k", metavar="K,...", help="Numbers of colours to try.")
@@ -94,17 +94,17 @@ def sweep(
     from kmeans_dask.images.encode import check_effort
     from kmeans_dask.plan.plan import Search, make_plan
     from kmeans_dask.plan.sample_files import images_of
-    from kmeans_dask.steps.compress import passing_folder
+    from kmeans_dask.steps.compress import temporary_folder
     from kmeans_dask.steps.sweep import sweep as job
     from kmeans_dask.terminal.sweep import show_sweep
 
     check_effort(encode_settings)
     decode_settings = DecodeSettings(max_pixels, encode_settings.flat, white=parse_white(white))
     search = Search(tuple(include or ()), tuple(exclude or ()))
-    with Run(as_json, reads=True) as run:
+    with Session(as_json, reads=True) as run:
         plan = run.planned(partial(make_plan, inputs, max_pixels=max_pixels, search=search))
         with (
-            passing_folder() as folder,
+            temporary_folder() as folder,
             run.engine(where, assigns=True) as engine,
             engine.sharing([folder], images_of(plan)),
         ):
@@ -125,7 +125,7 @@ def sweep(
 @app.command(epilog="Example: kmeans-dask estimate photos/ --colors 64")
 @placed
 def estimate(
-    where: Where,
+    where: ClusterOptions,
     inputs: Inputs,
     colors: Colors = _FIT.colors,
     scope: Scope = SCOPES[0],
@@ -151,7 +151,7 @@ def estimate(
 
     from kmeans_dask.images.encode import check_effort
     from kmeans_dask.job.job_settings import JobSettings
-    from kmeans_dask.job.work_folder import open_work
+    from kmeans_dask.job.work_folder import open_work_folder
     from kmeans_dask.plan.plan import Search, make_plan
     from kmeans_dask.plan.sample_files import images_of
     from kmeans_dask.steps import compress as job
@@ -167,11 +167,11 @@ def estimate(
         scope,
     )
     search = Search(tuple(include or ()), tuple(exclude or ()))
-    with Run(as_json, reads=True) as run:
+    with Session(as_json, reads=True) as run:
         plan = run.planned(partial(make_plan, inputs, max_pixels=max_pixels, search=search))
         with (
-            job.passing_folder() as folder,
-            open_work(folder / "out", {}, resume=False, overwrite=False) as work,
+            job.temporary_folder() as folder,
+            open_work_folder(folder / "out", {}, resume=False, overwrite=False) as work,
             run.engine(where, assigns=True) as engine,
             engine.sharing([work.path], images_of(plan)),
         ):
@@ -190,7 +190,9 @@ def estimate(
 
 @app.command(epilog="Example: kmeans-dask compare cathedral.jpg --colors 16")
 def compare(
-    image: Annotated[Place, typer.Argument(parser=place_of, metavar="IMAGE", help="The image.")],
+    image: Annotated[
+        Location, typer.Argument(parser=parse_location, metavar="IMAGE", help="The image.")
+    ],
     colors: Annotated[int, typer.Option("--colors", "-k", min=2, max=256)] = 16,
     seed: Seed = _FIT.seed,
     as_json: Json = False,
@@ -205,22 +207,22 @@ def compare(
     if seed < 0:
         raise UsageError(f"--seed is {seed}: choose 0 or more")
     found = run_all(image, colors, seed=seed)
-    Run(as_json).show(found.as_dict(), show_comparison(found))
+    Session(as_json).show(found.as_dict(), show_comparison(found))
     return 0
 
 
 @app.command(epilog="Example: kmeans-dask palette photos.zarr colors.gpl")
 def palette(
     source: Annotated[
-        Place,
+        Location,
         typer.Argument(
-            parser=place_of, metavar="STORE-or-FILE", help="A store, or a palette file."
+            parser=parse_location, metavar="STORE-or-FILE", help="A store, or a palette file."
         ),
     ],
     target: Annotated[
-        Place | None,
+        Location | None,
         typer.Argument(
-            parser=place_of,
+            parser=parse_location,
             metavar="FILE",
             help="Where to write it, as .json, .gpl, .act, .pal, .hex or .png.",
         ),
@@ -238,7 +240,7 @@ def palette(
         check_file(target, "FILE")
         with beginning(f"FILE {target}", "name another file"):
             convert_palette(found, target, overwrite=overwrite)
-    Run(as_json).show(found.as_dict(), show_palette(found))
+    Session(as_json).show(found.as_dict(), show_palette(found))
     return 0
 
 
@@ -246,15 +248,17 @@ def palette(
 def report(
     context: typer.Context,
     source: Annotated[
-        Place,
+        Location,
         typer.Argument(
-            parser=place_of, metavar="STORE-or-OUTPUT", help="A store, or the output of a job."
+            parser=parse_location,
+            metavar="STORE-or-OUTPUT",
+            help="A store, or the output of a job.",
         ),
     ],
     target: Annotated[
-        Place | None,
+        Location | None,
         typer.Argument(
-            parser=place_of,
+            parser=parse_location,
             metavar="FILE",
             help="Where to write the report of a store.",
             show_default="NAME-report.html, in this folder",
@@ -292,9 +296,11 @@ def report(
 def plot(
     context: typer.Context,
     source: Annotated[
-        Place,
+        Location,
         typer.Argument(
-            parser=place_of, metavar="IMAGE-or-STORE", help="An image, or a store with a palette."
+            parser=parse_location,
+            metavar="IMAGE-or-STORE",
+            help="An image, or a store with a palette.",
         ),
     ],
     colors: Annotated[
@@ -303,9 +309,12 @@ def plot(
     seed: Seed = _FIT.seed,
     name: PaletteName = None,
     output: Annotated[
-        Place,
+        Location,
         typer.Option(
-            parser=place_of, metavar="DIR", help="The folder to write to.", show_default="this one"
+            parser=parse_location,
+            metavar="DIR",
+            help="The folder to write to.",
+            show_default="this one",
         ),
     ] = Path(),
     overwrite: OverwriteFile = False,
@@ -340,7 +349,7 @@ def plot(
         with beginning(f"DIR {output}"):
             write_file(file, png)
     data = {"files": list(map(str, files)), **found.as_dict()}
-    Run(as_json).show(data, show_plots(found, files))
+    Session(as_json).show(data, show_plots(found, files))
     return 0
 
 
@@ -351,14 +360,14 @@ def info(store: StorePath, as_json: Json = False) -> int:
     from kmeans_dask.terminal.summary import show_info
 
     found = read_info(store.absolute())
-    Run(as_json).show(asdict(found), show_info(found))
+    Session(as_json).show(asdict(found), show_info(found))
     return 0
 
 
 @app.command(epilog="Example: kmeans-dask verify photos.zarr --repair")
 @placed
 def verify(
-    where: Where,
+    where: ClusterOptions,
     store: StorePath,
     repair: Annotated[
         bool,
@@ -376,7 +385,7 @@ def verify(
     path = store.absolute()
     if not Store.is_at(path):
         raise UsageError(f"{store} is no store")
-    with Run(as_json) as run:
+    with Session(as_json) as run:
         with (
             locked(Store.lock_file(path), str(store), shared=not repair),
             run.engine(where) as engine,

@@ -7,28 +7,29 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files import place_of
+from kmeans_dask.files import parse_location
 from kmeans_dask.settings import MAX_ITER, MAX_WHITE, PRIVATE_TOL, TOL
 
 if TYPE_CHECKING:
-    from kmeans_dask.files import Place as Place
+    from kmeans_dask.files import Location as Location
 else:  # typer takes no union, but what its parser returns
-    from pathlib import Path as Place
+    from pathlib import Path as Location
 
 # Names of the panels in the help text.
 READING, PALETTE, WRITING, RUNNING = "Input", "Palette", "Output", "Where and how it runs"
 
 Inputs = Annotated[
-    list[Place],
+    list[Location],
     typer.Argument(
-        parser=place_of, metavar="INPUT...", help="Images, or folders searched for images."
+        parser=parse_location, metavar="INPUT...", help="Images, or folders searched for images."
     ),
 ]
 StorePath = Annotated[
-    Place, typer.Argument(parser=place_of, metavar="STORE", help="The store, a folder.")
+    Location, typer.Argument(parser=parse_location, metavar="STORE", help="The store, a folder.")
 ]
 Output = Annotated[
-    Place, typer.Argument(parser=place_of, metavar="OUTPUT", help="The folder to write to.")
+    Location,
+    typer.Argument(parser=parse_location, metavar="OUTPUT", help="The folder to write to."),
 ]
 Colors = Annotated[
     int,
@@ -256,6 +257,6 @@ def numbers_of(text: str) -> list[int]:
         raise UsageError(f"--colors is {text!r}: write numbers with commas, as 4,16,64") from None
 
 
-def named(path: Place) -> Place:
+def named(path: Location) -> Location:
     """`path`; where that has no name, as `..` has none, the path that it leads to."""
     return path if path.name.strip(".") else path.resolve()

@@ -19,13 +19,13 @@ _IN_THE_CLEAR = (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from kmeans_dask.cli.cluster_options import Where
+    from kmeans_dask.cli.cluster_options import ClusterOptions
     from kmeans_dask.engine import Engine
-    from kmeans_dask.files import Place
+    from kmeans_dask.files import Location
     from kmeans_dask.plan.plan import Plan
 
 
-class Run:
+class Session:
     """Run of one command: its progress on stderr, its engine, and its summary on stdout.
 
     keeps: called with the error where the run breaks off; returns whether the run leaves work
@@ -42,7 +42,7 @@ class Run:
         from kmeans_dask.images import inspector
         from kmeans_dask.terminal.progress import TerminalProgress
 
-        Run.leaves = False
+        Session.leaves = False
         self.keeps: Callable[[BaseException], bool] = lambda error: False
         if reads:
             inspector.start()
@@ -50,17 +50,21 @@ class Run:
         self._console = Console(stderr=True, highlight=False)
         self.progress = TerminalProgress(self._console)
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> Session:
         self.progress.__enter__()
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.progress.__exit__(kind, error, trace)
-        Run.leaves = error is not None and self.keeps(error)
+        Session.leaves = error is not None and self.keeps(error)
 
     @contextmanager
     def engine(
-        self, where: Where, is_small: Callable[[], bool] = lambda: False, *, assigns: bool = False
+        self,
+        where: ClusterOptions,
+        is_small: Callable[[], bool] = lambda: False,
+        *,
+        assigns: bool = False,
     ) -> Iterator[Engine]:
         """Connect, and say where the job can be watched.
 
@@ -113,7 +117,7 @@ class Run:
         """The same, later, when it is known which images are there already."""
         return lambda known: self.planned(make_plan, known=known)
 
-    def show_finished(self, data: dict[str, Any], output: Place) -> int:
+    def show_finished(self, data: dict[str, Any], output: Location) -> int:
         """What a job did that had been finished before; returns its exit code."""
         from rich.text import Text
 

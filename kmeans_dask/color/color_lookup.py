@@ -20,7 +20,7 @@ Indices = NDArray[np.unsignedinteger[Any]]
 _thread = threading.local()  # tables of all opaque codes: one of each type per thread
 
 
-class ColorMap:
+class ColorLookup:
     """Index of each distinct colour, for looking up pixels of these colours.
 
     codes: (u,) uint32, colour codes in ascending order, see the module `codes`
@@ -32,7 +32,7 @@ class ColorMap:
 
     >>> from kmeans_dask.kmeans.histogram import count_colors
     >>> pixels = np.array([[9, 9, 9], [0, 0, 1], [9, 9, 9]], np.uint8)
-    >>> ColorMap(count_colors(pixels).codes, np.array([7, 5], np.uint8)).look_up(pixels)
+    >>> ColorLookup(count_colors(pixels).codes, np.array([7, 5], np.uint8)).look_up(pixels)
     array([5, 7, 5], dtype=uint8)
     """
 
@@ -70,7 +70,7 @@ class _Table:
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.indices: Indices = np.zeros(N_CODES, dtype)
-        self.user: ColorMap | None = None
+        self.user: ColorLookup | None = None
 
 
 def weights_of(indices: NDArray[Any], weights: NDArray[np.int64], n: int) -> NDArray[np.int64]:

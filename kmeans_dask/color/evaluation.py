@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from kmeans_dask.color.color_lookup import Indices, squared_errors, weights_of
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.psnr import psnr
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 
 
 @dataclass(frozen=True)
-class Judged:
+class Evaluation:
     """Errors that a palette makes on a table of colours, and the pixels of each entry.
 
     weights: (entries,) int64, pixels of each entry, without fully transparent pixels
@@ -33,7 +33,7 @@ class Judged:
         return float("inf") if found is None else found
 
 
-def judge(counts: ColorCounts, entries: Indices, palette: Palette) -> Judged:
+def evaluate(counts: ColorHistogram, entries: Indices, palette: Palette) -> Evaluation:
     """What `palette` makes of `counts`, whose colours have these `entries`."""
     alphas = None if counts.is_opaque else counts.alphas
     errors = squared_errors(counts.colors, alphas, entries, palette.entries)
@@ -41,4 +41,4 @@ def judge(counts: ColorCounts, entries: Indices, palette: Palette) -> Judged:
     # In two parts, so that no sum passes 63 bits; and beyond 2^44 pixels in Python's integers.
     each = counts.weights if counts.pixels < 1 << 44 else counts.weights.astype(object)
     total = int((errors & 0xFFFF) @ each) + (int((errors >> 16) @ each) << 16)
-    return Judged(weights[palette.numbers], total, int(errors.max(initial=0)))
+    return Evaluation(weights[palette.numbers], total, int(errors.max(initial=0)))

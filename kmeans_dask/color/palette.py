@@ -52,7 +52,7 @@ class Palette:
         return self.colors[:, 3] if self.colors.shape[1] == 4 else None
 
     @cached_property
-    def see_through(self) -> NDArray[np.int64]:
+    def translucent_indices(self) -> NDArray[np.int64]:
         """The entries that are not opaque, by number."""
         return np.flatnonzero(self.entries[:, 3] < _OPAQUE)
 

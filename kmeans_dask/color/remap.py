@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.color.color_lookup import ColorMap, Indices, weights_of
+from kmeans_dask.color.color_lookup import ColorLookup, Indices, weights_of
 from kmeans_dask.color.dithering import Ditherer
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.spaces import Space
 from kmeans_dask.kmeans.assignment import Assignment
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 
 
-class Mapper:
+class Remapper:
     """Maps images whose colours are among `counts` to `palette`.
 
     space: the name of the one in which colours are near each other
@@ -25,20 +25,20 @@ class Mapper:
 
     def __init__(
         self,
-        counts: ColorCounts,
+        counts: ColorHistogram,
         palette: Palette,
         space: str,
         dither: float = 0.0,
         entries: Indices | None = None,
     ) -> None:
         self.palette = palette
-        self._map: ColorMap | None = None
+        self._map: ColorLookup | None = None
         if dither:
             self._ditherer = _Ditherers(palette, space, dither, opaque=counts.is_opaque)
             return
         if entries is None:
             entries = nearest_entries(counts, palette, space)
-        self._map = ColorMap(counts.codes, entries, palette.clear or 0)
+        self._map = ColorLookup(counts.codes, entries, palette.clear or 0)
 
     def map(
         self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None, width: int
@@ -86,7 +86,7 @@ class _Ditherers:
 _SEARCHED = 1 << 20  # colours of one search for nearest entries
 
 
-def nearest_entries(counts: ColorCounts, palette: Palette, space: str) -> Indices:
+def nearest_entries(counts: ColorHistogram, palette: Palette, space: str) -> Indices:
     """Return the index of the palette entry nearest to each colour of `counts`, (u,).
 
     The indices are uint8, or uint16 for more than 256 entries. An opaque colour gets an opaque
@@ -131,7 +131,7 @@ def _dtype_of(palette: Palette) -> type[np.unsignedinteger[Any]]:
 
 
 def opaque_weights(
-    counts: ColorCounts, assignments: Sequence[Assignment], centroids: NDArray[np.float64]
+    counts: ColorHistogram, assignments: Sequence[Assignment], centroids: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Pixels of opaque colours, and of all, nearest to each of `centroids`: (2, k)."""
     labels = np.concatenate([each.labels(centroids) for each in assignments])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kmeans_dask.color.oklab import UNIT, from_oklab, to_oklab
 from kmeans_dask.kmeans.exact_sums import integer_grid
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.kmeans.points import Points, exact_dtype, make_points
 
 _OPAQUE = 255
@@ -60,7 +60,7 @@ class Space:
         weighed = np.column_stack([values * over[:, None], UNIT * over])
         return (2 * weighed + _OPAQUE) // (2 * _OPAQUE)  # to the nearest integer
 
-    def points(self, counts: ColorCounts, weights: NDArray[np.int64] | None = None) -> Points:
+    def points(self, counts: ColorHistogram, weights: NDArray[np.int64] | None = None) -> Points:
         """The colours of a table as points, in its order; with other weights than its own.
 
         Raises OverflowError where sums would not fit 64 bits.
@@ -71,7 +71,7 @@ class Space:
         values = self.coordinates(counts.colors, counts.alphas if self.alpha else None)
         dtype = np.uint8 if values.dtype == np.uint8 else exact_dtype((0,), (self.largest,))
         return make_points(
-            values.astype(dtype), weights, integer_grid(self.channels), near_in_a_row=True
+            values.astype(dtype), weights, integer_grid(self.channels), spatially_sorted=True
         )
 
     def colors(

@@ -192,8 +192,8 @@ class _Run:
         if step is None and len(self._steps) == _MAX_STEPS:
             return
         if kind == "step" or step is None:  # who came late has not heard of its start
-            began, before = kind == "step", event["done"] if kind == "advance" else 0
-            unit, total = (event["unit"], event.get("total")) if began else ("", None)
+            was_cleared, before = kind == "step", event["done"] if kind == "advance" else 0
+            unit, total = (event["unit"], event.get("total")) if was_cleared else ("", None)
             step = _Step(unit, total, times=deque([(at, before)]))
             self._steps[name] = step
             self._step = name

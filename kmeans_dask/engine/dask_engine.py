@@ -18,7 +18,7 @@ from kmeans_dask.engine.versions import versions_here
 from kmeans_dask.engine.worker_checks import Questions
 from kmeans_dask.engine.workers import Workers
 from kmeans_dask.errors import ClusterError
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.interrupts import check_interrupted
 from kmeans_dask.stopwatch import PACE, Stopwatch
 
@@ -126,7 +126,7 @@ class _Scheduled:
 
     @contextmanager
     def sharing(
-        self, folders: Sequence[Place], files: Sequence[tuple[str, int]] = ()
+        self, folders: Sequence[Location], files: Sequence[tuple[str, int]] = ()
     ) -> Iterator[None]:
         if self._admission is None:
             yield

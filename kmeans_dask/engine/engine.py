@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -65,7 +65,7 @@ class Engine(Protocol):
         ...
 
     def sharing(
-        self, folders: Sequence[Place], files: Sequence[tuple[str, int]] = ()
+        self, folders: Sequence[Location], files: Sequence[tuple[str, int]] = ()
     ) -> AbstractContextManager[None]:
         """Inside the block, workers see `folders` and write to them, and see `files`, with sizes.
 

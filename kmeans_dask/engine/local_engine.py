@@ -10,7 +10,7 @@ from typing import Any
 
 from kmeans_dask.engine.engine import Engine, EventHandler, Item, Result
 from kmeans_dask.engine.task import limited, listening, process_memory, tell
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.interrupts import check_interrupted
 
 
@@ -80,7 +80,7 @@ class _InProcess:
 
     @contextmanager
     def sharing(
-        self, folders: Sequence[Place], files: Sequence[tuple[str, int]] = ()
+        self, folders: Sequence[Location], files: Sequence[tuple[str, int]] = ()
     ) -> Iterator[None]:
         yield
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from kmeans_dask.files import Place, place_of
+from kmeans_dask.files import Location, parse_location
 from kmeans_dask.files.atomic_files import AT_WORK, names_in, remove
 
 _TOKEN = "token"  # noqa: S105 - a file's name
@@ -28,12 +28,12 @@ class Sight:
         """What is not seen from here, in words."""
         for name, size in self.files:
             try:
-                found = place_of(name).stat().st_size
+                found = parse_location(name).stat().st_size
             except OSError as error:
                 return f"does not see {name} ({_why(error)})"
             if found != size:
                 return f"sees {name} with {found:,} bytes, not {size:,}: it is another file"
-        for folder in map(place_of, self.folders):
+        for folder in map(parse_location, self.folders):
             try:
                 token = (folder / _TOKEN).read_text()
             except OSError as error:
@@ -47,7 +47,7 @@ def look(sight: Sight) -> tuple[str | None, list[str]]:
     """From a worker: what is missing there, if anything; and files written for the job to see."""
     missing = sight.missing()
     written: list[str] = []
-    for folder in map(place_of, sight.folders) if not missing else ():
+    for folder in map(parse_location, sight.folders) if not missing else ():
         path = folder / secrets.token_hex(8)
         try:
             path.write_text(path.name)
@@ -59,7 +59,7 @@ def look(sight: Sight) -> tuple[str | None, list[str]]:
 
 def unseen(written: Sequence[str]) -> str | None:
     """Of files that a worker has written, the folder of one that is not seen here."""
-    for path in map(place_of, written):
+    for path in map(parse_location, written):
         try:
             if path.read_text() == path.name:
                 continue
@@ -70,7 +70,7 @@ def unseen(written: Sequence[str]) -> str | None:
 
 
 @contextmanager
-def open_sight(folders: Sequence[Place], files: Sequence[tuple[str, int]]) -> Iterator[Sight]:
+def open_sight(folders: Sequence[Location], files: Sequence[tuple[str, int]]) -> Iterator[Sight]:
     """Make what is to be seen in `folders`, for the time of the block."""
     made = [folder.absolute() / f"{AT_WORK}{secrets.token_hex(8)}" for folder in folders]
     try:

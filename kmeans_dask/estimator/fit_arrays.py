@@ -14,22 +14,22 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_non_negative
 
 from kmeans_dask.engine import Engine, emit, local_threads
-from kmeans_dask.estimator.lloyd_rounds import Rounds, in_threads
+from kmeans_dask.estimator.lloyd_rounds import DistributedSums, threaded_sums
 from kmeans_dask.kmeans import lloyd
 from kmeans_dask.kmeans.assignment import Assignment
-from kmeans_dask.kmeans.exact_sums import Grid, float_grid, integer_grid
+from kmeans_dask.kmeans.exact_sums import FixedPoint, float_grid, integer_grid
 from kmeans_dask.kmeans.histogram import (
-    ColorCounts,
-    PointCounts,
+    ColorHistogram,
+    PointHistogram,
     count_colors,
     count_points,
-    merge_counts,
+    merge_histograms,
     merge_point_counts,
 )
 from kmeans_dask.kmeans.kmeans_parallel import (
     OVERSAMPLING,
     ROUNDS,
-    Drawn,
+    DrawnPoints,
     Sampler,
     choose_of,
 )
@@ -54,11 +54,11 @@ _SPLIT = 1 << 17  # rows, at least, that are worth a thread
 _LARGEST = 1e150  # squared distances of such values, added up, are floating-point numbers
 _EXACT = 1 << 31  # integers below are summed as they are
 
-Table = ColorCounts | PointCounts
+Table = ColorHistogram | PointHistogram
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FitRequest:
     """What is to be fitted.
 
     init: "k-means++" or "random", or centroids (k, C) to start from
@@ -73,7 +73,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Extent:
+class ValueRange:
     """What a chunk of rows is like, or all of them together.
 
     n: rows; low, high: least and largest value of each channel
@@ -87,7 +87,7 @@ class Extent:
     weight: float
 
     @classmethod
-    def of(cls, values: NDArray[Any], weights: NDArray[Any] | None) -> Extent:
+    def of(cls, values: NDArray[Any], weights: NDArray[Any] | None) -> ValueRange:
         """Of one chunk, (n, C) and (n,). Raises ValueError for what cannot be clustered."""
         n = len(values)
         low, high, total = extent_of(values)
@@ -105,7 +105,7 @@ class Extent:
         )
 
     @classmethod
-    def together(cls, extents: Sequence[Extent]) -> Extent:
+    def together(cls, extents: Sequence[ValueRange]) -> ValueRange:
         """Of several chunks. Raises ValueError where nothing has weight."""
         if not any(extent.weight for extent in extents):
             raise ValueError("Sample weights must contain at least one non-zero number.")
@@ -119,7 +119,7 @@ class Extent:
 
 
 @dataclass(frozen=True)
-class Form:
+class PointFormat:
     """How the rows of a data set become points: the same for all its chunks.
 
     dtype: of the points' values
@@ -127,10 +127,12 @@ class Form:
     """
 
     dtype: type[np.generic]
-    grid: Grid
+    grid: FixedPoint
 
     @classmethod
-    def of(cls, extent: Extent, dtype: np.dtype[Any], *, weights_are_integers: bool) -> Form:
+    def of(
+        cls, extent: ValueRange, dtype: np.dtype[Any], *, weights_are_integers: bool
+    ) -> PointFormat:
         """For rows of this extent and type."""
         largest = max(abs(bound) for bound in (*extent.low, *extent.high))
         fits = largest < _EXACT and max(1, largest) * extent.weight < 2**63
@@ -167,7 +169,7 @@ def _is_integer(dtype: np.dtype[Any]) -> bool:
 def fit_array(
     values: NDArray[Any],
     weights: NDArray[Any] | None,
-    wanted: Wanted,
+    wanted: FitRequest,
     engine: Engine,
 ) -> tuple[Fit, NDArray[np.int32] | None]:
     """Fit rows (n, C) with weights (n,), in this process. The best of all starts.
@@ -177,7 +179,7 @@ def fit_array(
     points, counted = _points_of(values, weights, engine)
     best, labels = None, None
     for number, seed in enumerate(wanted.seeds):
-        assignments, measure = in_threads(points, engine)
+        assignments, measure = threaded_sums(points, engine)
         found = lloyd.fit(
             _start(points, wanted, seed, partial(engine.map, "seed")),
             measure,
@@ -221,7 +223,7 @@ def _points_of(
     extent = (
         _extent_of_type(values.dtype, *values.shape)
         if _is_narrow(values.dtype) and weights is None
-        else Extent.of(values, weights)
+        else ValueRange.of(values, weights)
     )
     if _is_integer(values.dtype) and weights_are_integers:
         packing = _packing(extent)
@@ -233,8 +235,8 @@ def _points_of(
             return _points_of_tables(
                 list(engine.map("count", count, _parts(values, engine.cores)))
             ), True
-        extent = Extent.of(values, weights)
-    form = Form.of(extent, values.dtype, weights_are_integers=weights_are_integers)
+        extent = ValueRange.of(values, weights)
+    form = PointFormat.of(extent, values.dtype, weights_are_integers=weights_are_integers)
     return form.points(values, weights), False
 
 
@@ -243,12 +245,12 @@ def _is_narrow(dtype: np.dtype[Any]) -> bool:
     return _is_integer(dtype) and dtype.itemsize <= 2
 
 
-def _extent_of_type(dtype: np.dtype[Any], n: int, channels: int) -> Extent:
+def _extent_of_type(dtype: np.dtype[Any], n: int, channels: int) -> ValueRange:
     info = np.iinfo(dtype)
-    return Extent(n, (int(info.min),) * channels, (int(info.max),) * channels, 1, n)
+    return ValueRange(n, (int(info.min),) * channels, (int(info.max),) * channels, 1, n)
 
 
-def _packing(extent: Extent) -> Packing | None:
+def _packing(extent: ValueRange) -> Packing | None:
     """How to count rows of this extent; None where sums or keys would be too long."""
     low, high = _whole(extent.low), _whole(extent.high)
     largest = max(1, -min(low), max(high))
@@ -288,17 +290,17 @@ def _count(values: NDArray[Any], weights: NDArray[Any] | None, packing: Packing)
 
 
 def _merge_tables(tables: Sequence[Table]) -> Table:
-    colors = [table for table in tables if isinstance(table, ColorCounts)]
+    colors = [table for table in tables if isinstance(table, ColorHistogram)]
     if colors:
-        return merge_counts(colors)
-    return merge_point_counts([table for table in tables if isinstance(table, PointCounts)])
+        return merge_histograms(colors)
+    return merge_point_counts([table for table in tables if isinstance(table, PointHistogram)])
 
 
 def _points_of_table(table: Table) -> Points:
-    return color_points(table) if isinstance(table, ColorCounts) else counted_points(table)
+    return color_points(table) if isinstance(table, ColorHistogram) else counted_points(table)
 
 
-def _start(points: Points, wanted: Wanted, seed: int, run: Run = map) -> NDArray[np.float64]:
+def _start(points: Points, wanted: FitRequest, seed: int, run: Run = map) -> NDArray[np.float64]:
     if not isinstance(wanted.init, str):
         return wanted.init
     if np.count_nonzero(points.weights) <= wanted.k:
@@ -331,7 +333,7 @@ def _best(fits: Sequence[Fit]) -> Fit:
 
 
 @dataclass(frozen=True)
-class Chunked:
+class ChunkedRows:
     """A Dask array in chunks of whole rows.
 
     rows, weights: one lazy object for each chunk; weights may be None
@@ -348,7 +350,7 @@ class Chunked:
 
 
 def fit_chunked(
-    data: Chunked, wanted: Wanted, engine: Engine, *, weights_are_integers: bool
+    data: ChunkedRows, wanted: FitRequest, engine: Engine, *, weights_are_integers: bool
 ) -> Fit:
     """Fit the rows of `data`, on the workers of `engine`. The best of all starts.
 
@@ -362,15 +364,15 @@ def fit_chunked(
             table = _count_lazily(data, packing, engine)
             points = engine.submit("build-points", _points_of_table, table)
             return _fit_in_one_task(points, wanted, engine)
-    held = _Held.of(data, engine)
-    extent = Extent.together(held.each("describe", Extent.of))
+    held = _HeldRows.of(data, engine)
+    extent = ValueRange.together(held.each("describe", ValueRange.of))
     if _is_integer(data.dtype) and weights_are_integers and not in_one_pass:
         packing = _packing(extent)
         if packing and counting_pays(packing, _samples(data, engine)):
             tables = held.start("count", _count, packing)
             points = engine.submit("build-points", _points_of_tables, tables)
             return _fit_in_one_task(points, wanted, engine)
-    form = Form.of(extent, data.dtype, weights_are_integers=weights_are_integers)
+    form = PointFormat.of(extent, data.dtype, weights_are_integers=weights_are_integers)
     if sum(data.sizes) * data.channels <= ONE_TASK:
         points = engine.submit("build-points", _join, form, held.rows, held.weights)
         return _fit_in_one_task(points, wanted, engine)
@@ -380,19 +382,19 @@ def fit_chunked(
 
 
 def inertia_chunked(
-    data: Chunked, centroids: NDArray[np.float64], engine: Engine, *, weights_are_integers: bool
+    data: ChunkedRows, centroids: NDArray[np.float64], engine: Engine, *, weights_are_integers: bool
 ) -> float:
     """Sum of squared distances of the rows of `data` to the nearest of `centroids`."""
-    held = _Held.of(data, engine)
-    extent = Extent.together(held.each("describe", Extent.of))
-    form = Form.of(extent, data.dtype, weights_are_integers=weights_are_integers)
+    held = _HeldRows.of(data, engine)
+    extent = ValueRange.together(held.each("describe", ValueRange.of))
+    form = PointFormat.of(extent, data.dtype, weights_are_integers=weights_are_integers)
     chunks = held.start("build-points", form_points, form)
     assignments = [engine.submit("assign", Assignment, points) for points in chunks]
-    return Rounds(engine, assignments)(centroids).inertia(centroids)
+    return DistributedSums(engine, assignments)(centroids).inertia(centroids)
 
 
 @dataclass(frozen=True)
-class _Held:
+class _HeldRows:
     """The rows and weights of a chunked array, computed, and kept by the workers."""
 
     engine: Engine
@@ -400,7 +402,7 @@ class _Held:
     weights: list[Any]
 
     @classmethod
-    def of(cls, data: Chunked, engine: Engine) -> _Held:
+    def of(cls, data: ChunkedRows, engine: Engine) -> _HeldRows:
         handles = engine.compute([*data.rows, *(data.weights or [])])
         n = len(data.rows)
         return cls(engine, handles[:n], handles[n:] or [None] * n)
@@ -417,17 +419,19 @@ class _Held:
         return [self.engine.result(handle) for handle in self.start(name, function, *args)]
 
 
-def _samples(data: Chunked, engine: Engine) -> Iterator[NDArray[Any]]:
+def _samples(data: ChunkedRows, engine: Engine) -> Iterator[NDArray[Any]]:
     for handle in engine.compute(data.samples):
         yield engine.result(handle)
 
 
-def form_points(rows: NDArray[Any], weights: NDArray[Any] | None, form: Form) -> Points:
+def form_points(rows: NDArray[Any], weights: NDArray[Any] | None, form: PointFormat) -> Points:
     """One task: a chunk's rows as points."""
     return form.points(rows, weights)
 
 
-def _join(form: Form, rows: list[NDArray[Any]], weights: list[NDArray[Any] | None]) -> Points:
+def _join(
+    form: PointFormat, rows: list[NDArray[Any]], weights: list[NDArray[Any] | None]
+) -> Points:
     """One task: all rows as points."""
     some = [of_chunk for of_chunk in weights if of_chunk is not None]
     return form.points(np.concatenate(rows), np.concatenate(some) if some else None)
@@ -438,7 +442,7 @@ def _points_of_tables(tables: list[Table]) -> Points:
     return _points_of_table(_merge_tables(tables))
 
 
-def _count_lazily(data: Chunked, packing: Packing, engine: Engine) -> Any:
+def _count_lazily(data: ChunkedRows, packing: Packing, engine: Engine) -> Any:
     """The handle of one table of all rows, merged as a tree: no chunk is kept."""
     count, merge = delayed(_count, pure=False), delayed(_merge_tables, pure=False)
     level = [count(rows, None, packing) for rows in data.rows]
@@ -447,7 +451,7 @@ def _count_lazily(data: Chunked, packing: Packing, engine: Engine) -> Any:
     return engine.compute(level)[0]
 
 
-def _fit_in_one_task(points: Any, wanted: Wanted, engine: Engine) -> Fit:
+def _fit_in_one_task(points: Any, wanted: FitRequest, engine: Engine) -> Fit:
     handles = [
         engine.submit("fit", fit_points, points, wanted, number, engine.topic)
         for number in range(len(wanted.seeds))
@@ -455,7 +459,7 @@ def _fit_in_one_task(points: Any, wanted: Wanted, engine: Engine) -> Fit:
     return _best([engine.result(handle) for handle in handles])
 
 
-def fit_points(points: Points, wanted: Wanted, number: int, topic: str) -> Fit:
+def fit_points(points: Points, wanted: FitRequest, number: int, topic: str) -> Fit:
     """One task: the whole loop from one start, where the points are."""
     return lloyd.fit(
         _start(points, wanted, wanted.seeds[number]),
@@ -467,12 +471,12 @@ def fit_points(points: Points, wanted: Wanted, number: int, topic: str) -> Fit:
 
 
 def _fit_in_rounds(
-    chunks: Sequence[Any], sizes: Sequence[int], wanted: Wanted, engine: Engine
+    chunks: Sequence[Any], sizes: Sequence[int], wanted: FitRequest, engine: Engine
 ) -> Fit:
     fits = []
     for number, seed in enumerate(wanted.seeds):
         assignments = [engine.submit("assign", Assignment, points) for points in chunks]
-        measure = Rounds(engine, assignments)
+        measure = DistributedSums(engine, assignments)
         start = wanted.init
         if isinstance(start, str):
             samplers = [
@@ -493,7 +497,7 @@ def _fit_in_rounds(
 
 
 def _scattered_start(
-    samplers: Sequence[Any], measure: Rounds, k: int, init: str, seed: int, engine: Engine
+    samplers: Sequence[Any], measure: DistributedSums, k: int, init: str, seed: int, engine: Engine
 ) -> NDArray[np.float64]:
     """Random points; or k-means||, Bahmani et al. 2012, "Scalable k-means++", algorithm 2."""
 
@@ -502,7 +506,7 @@ def _scattered_start(
         return [engine.result(handle) for handle in handles]
 
     n = k if init == "random" else 1
-    chosen = Drawn.first(each(Sampler.draw_by_weight, n, seed), n).values
+    chosen = DrawnPoints.first(each(Sampler.draw_by_weight, n, seed), n).values
     if init == "random":
         return chosen if len(chosen) == k else _all_of(chosen, k)
     for number in range(ROUNDS):

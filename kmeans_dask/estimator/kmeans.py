@@ -23,8 +23,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from kmeans_dask.engine import count_cores, current_engine, local_threads
 from kmeans_dask.estimator.fit_arrays import (
     CHUNK_POINTS,
-    Chunked,
-    Wanted,
+    ChunkedRows,
+    FitRequest,
     fit_array,
     fit_chunked,
     inertia_array,
@@ -219,13 +219,13 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             names = " or ".join(map(repr, INITS))
             raise ValueError(f"init is {self.init!r}: it must be {names}, an array or a callable.")
 
-    def _wanted(self, X: Any) -> Wanted:
+    def _wanted(self, X: Any) -> FitRequest:
         random = check_random_state(self.random_state)
         init, n_init = self.init, int(self.n_init)
         k, n_features = int(self.n_clusters), X.shape[1]
         if isinstance(init, str):
             seeds = tuple(random.randint(np.iinfo(np.int32).max, size=n_init).tolist())
-            return Wanted(k, init, seeds, int(self.max_iter), float(self.tol))
+            return FitRequest(k, init, seeds, int(self.max_iter), float(self.tol))
         if n_init > 1:
             warnings.warn(
                 "Explicit initial center position passed: performing only one init in KMeans "
@@ -246,7 +246,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 f"The shape of the initial centers {centers.shape} does not match the number of "
                 f"features of the data {n_features}."
             )
-        return Wanted(k, centers, (0,), int(self.max_iter), float(self.tol))
+        return FitRequest(k, centers, (0,), int(self.max_iter), float(self.tol))
 
 
 def _check_lazy(X: da.Array) -> None:
@@ -296,7 +296,7 @@ def _checked_weights(sample_weight: Any, X: Any) -> Any:
     return weights
 
 
-def _chunked(X: da.Array, weights: Any) -> tuple[Chunked, bool]:
+def _chunked(X: da.Array, weights: Any) -> tuple[ChunkedRows, bool]:
     """`X` and weights in chunks of whole rows; and whether weights are integers."""
     X = X.rechunk({1: -1})
     rows = X.chunks[0]
@@ -312,7 +312,7 @@ def _chunked(X: da.Array, weights: Any) -> tuple[Chunked, bool]:
     blocks = list(X.to_delayed().ravel())
     samples = [X[place].rechunk(-1).to_delayed().item() for place in sample_places(X.shape[0])]
     sizes = tuple(map(int, X.chunks[0]))
-    return Chunked(blocks, lazy, samples, sizes, X.shape[1], X.dtype), integers
+    return ChunkedRows(blocks, lazy, samples, sizes, X.shape[1], X.dtype), integers
 
 
 def _labels_of(rows: NDArray[Any], centers: NDArray[np.float64]) -> NDArray[np.int32]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kmeans_dask.engine import Engine
 from kmeans_dask.kmeans.assignment import Assignment
-from kmeans_dask.kmeans.cluster_sums import Partial, merge_partials
+from kmeans_dask.kmeans.cluster_sums import ClusterSums, merge_partials
 from kmeans_dask.kmeans.lloyd import Measure
 from kmeans_dask.kmeans.points import Points
 
@@ -18,7 +18,7 @@ _FAN_IN = 16
 _SPLIT = 1 << 16  # points, at least, that a thread of its own is worth
 
 
-def in_threads(points: Points, engine: Engine) -> tuple[list[Assignment], Measure]:
+def threaded_sums(points: Points, engine: Engine) -> tuple[list[Assignment], Measure]:
     """`points` in parts that the threads of a local engine measure side by side.
 
     And one after the other where they are few. The sums are the same.
@@ -27,10 +27,10 @@ def in_threads(points: Points, engine: Engine) -> tuple[list[Assignment], Measur
     assignments = [Assignment(part) for part in parts]
     if len(assignments) == 1:
         return assignments, assignments[0].partial
-    return assignments, Rounds(engine, assignments)
+    return assignments, DistributedSums(engine, assignments)
 
 
-class Rounds:
+class DistributedSums:
     """Measures centroids, on the workers that hold the chunks; what travels is O(k).
 
     chunks: handles of `Assignment`, at least one
@@ -40,7 +40,7 @@ class Rounds:
         self._engine = engine
         self._chunks = chunks
 
-    def __call__(self, centroids: NDArray[np.float64], n_far: int = 0) -> Partial:
+    def __call__(self, centroids: NDArray[np.float64], n_far: int = 0) -> ClusterSums:
         """One Lloyd step's sums over all chunks, as `kmeans.lloyd.fit` wants them."""
         parts = [
             self._engine.submit("partial-sums", Assignment.partial, chunk, centroids, n_far)
@@ -51,5 +51,5 @@ class Rounds:
                 self._engine.submit("merge-partials", merge_partials, parts[i : i + _FAN_IN])
                 for i in range(0, len(parts), _FAN_IN)
             ]
-        merged: Partial = self._engine.result(parts[0])
+        merged: ClusterSums = self._engine.result(parts[0])
         return merged

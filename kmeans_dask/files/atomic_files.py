@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.files.documents import DamagedError, Form
-from kmeans_dask.files.location import Place
-from kmeans_dask.files.object_store import Remote
+from kmeans_dask.files.location import Location
+from kmeans_dask.files.object_store import ObjectPath
 
 T = TypeVar("T")
 
@@ -25,9 +25,9 @@ AT_WORK = ".at-work-"  # begins the names of folders that are there while a run 
 _PASSING = ".kmeans-dask-"  # begins the names of files that a killed run may leave
 
 
-def write_file(path: Place, data: bytes, aside: Place | None = None) -> None:
+def write_file(path: Location, data: bytes, aside: Location | None = None) -> None:
     """Write `data` to `path`; of a file by way of a passing one in `aside`, or beside it."""
-    if isinstance(path, Remote):
+    if isinstance(path, ObjectPath):
         path.write_bytes(data)
         return
     folder = aside if isinstance(aside, Path) else path.parent
@@ -46,13 +46,13 @@ def write_file(path: Place, data: bytes, aside: Place | None = None) -> None:
         raise
 
 
-def read_regular(path: Place, at_most: int) -> bytes | None:
+def read_regular(path: Location, at_most: int) -> bytes | None:
     """All of a file; None where it has more than `at_most` bytes, or grows while it is read.
 
     Raises FileNotFoundError, and DamagedError where it is no regular file: to open a pipe is to
     wait for its writer.
     """
-    if isinstance(path, Remote):
+    if isinstance(path, ObjectPath):
         return path.read_at_most(at_most)
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -64,26 +64,26 @@ def read_regular(path: Place, at_most: int) -> bytes | None:
         return None if file.read(1) else data
 
 
-def is_passing(name: str) -> bool:
+def is_temporary(name: str) -> bool:
     """Whether a file of this name is half-written: ours, or Zarr's."""
     return name.startswith(_PASSING) or name.endswith(".partial")
 
 
-def sweep(folder: Place) -> None:
+def sweep(folder: Location) -> None:
     """Remove the passing files that killed runs left in `folder`; of objects there are none."""
-    if isinstance(folder, Remote):
+    if isinstance(folder, ObjectPath):
         return
     for path in list(folder.iterdir()):
         if path.name.startswith(_PASSING) and not path.is_dir():
             path.unlink(missing_ok=True)
 
 
-def remove(path: Place, first: str | None = None) -> None:
+def remove(path: Location, first: str | None = None) -> None:
     """Remove a file, a folder with all in it, or a link in its place.
 
     first: in a folder of objects, what goes before all others: of what is left then, it is missing
     """
-    if isinstance(path, Remote):
+    if isinstance(path, ObjectPath):
         path.remove_all(first)
         return
     if path.is_symlink() or path.is_file():
@@ -91,12 +91,12 @@ def remove(path: Place, first: str | None = None) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def copy_folder(source: Place, target: Place, last: str) -> None:
+def copy_folder(source: Location, target: Location, last: str) -> None:
     """Copy a folder, whole or not at all; of objects, `last` goes last: it says that all is there.
 
     The target must not be there.
     """
-    if isinstance(source, Remote) and isinstance(target, Remote):
+    if isinstance(source, ObjectPath) and isinstance(target, ObjectPath):
         names = [path.relative_to(source) for path in source.walk()]
         for name in sorted(names, key=lambda name: str(name) == last):
             (source / name).copy_to(target / name)
@@ -111,9 +111,9 @@ def copy_folder(source: Place, target: Place, last: str) -> None:
         raise AssertionError("a folder and its copy are in one store")
 
 
-def bytes_below(folder: Place) -> int:
+def bytes_below(folder: Location) -> int:
     """Of all files in a folder, and in the folders in it."""
-    if isinstance(folder, Remote):
+    if isinstance(folder, ObjectPath):
         return sum(path.stat().st_size for path in folder.walk())
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
@@ -130,12 +130,12 @@ def sealed(value: Any, form: Form[Any]) -> bytes:
     return content
 
 
-def write_sealed(path: Place, value: Any, form: Form[Any]) -> None:
+def write_sealed(path: Location, value: Any, form: Form[Any]) -> None:
     """Write `value`, which JSON can hold, so that damage shows. Raises as `sealed` does."""
     write_file(path, sealed(value, form))
 
 
-def read_sealed(path: Place, form: Form[T]) -> T:
+def read_sealed(path: Location, form: Form[T]) -> T:
     """What was sealed. Raises FileNotFoundError, and DamagedError where it is not that any more."""
     found = read_regular(path, form.at_most)
     if found is None:
@@ -149,7 +149,7 @@ def read_sealed(path: Place, form: Form[T]) -> T:
         raise DamagedError(f"{path} is damaged: {error}") from error
 
 
-def check_new_file(path: Place, another: str = "name another file", *, overwrite: bool) -> None:
+def check_new_file(path: Location, another: str = "name another file", *, overwrite: bool) -> None:
     """Raise UsageError where there is something at `path` that is to stay.
 
     another: what else a user can do
@@ -160,13 +160,13 @@ def check_new_file(path: Place, another: str = "name another file", *, overwrite
         raise UsageError(f"{path} exists already: {another}, or add --overwrite")
 
 
-def clear(folder: Place, keep: str) -> None:
+def clear(folder: Location, keep: str) -> None:
     """Remove all in `folder` but for `keep` and what a run at work has; of links, the links."""
-    children: list[Place] = list(folder.iterdir())
+    children: list[Location] = list(folder.iterdir())
     for path in children:
         if path.name == keep or path.name.startswith(AT_WORK):
             continue
-        if isinstance(path, Remote):
+        if isinstance(path, ObjectPath):
             path.remove_all()
         elif path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -174,22 +174,22 @@ def clear(folder: Place, keep: str) -> None:
             path.unlink()
 
 
-def names_in(folder: Place) -> set[str]:
+def names_in(folder: Location) -> set[str]:
     """What is in a folder."""
     return {path.name for path in folder.iterdir()}
 
 
-def folders_in(folder: Place) -> list[Place]:
+def folders_in(folder: Location) -> list[Location]:
     """Folders in a folder, if it is one, in the order of names."""
     if not folder.is_dir():
         return []
-    children: list[Place] = list(folder.iterdir())
+    children: list[Location] = list(folder.iterdir())
     return [path for path in sorted(children, key=str) if path.is_dir()]
 
 
-def sync(folder: Place) -> None:
+def sync(folder: Location) -> None:
     """Wait until what was written to the file system of `folder` would survive a power cut."""
-    if isinstance(folder, Remote):
+    if isinstance(folder, ObjectPath):
         return  # an object that was taken is kept
     os.sync()
     file = os.open(folder, os.O_RDONLY)

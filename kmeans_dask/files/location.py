@@ -6,31 +6,31 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files.object_store import SCHEMES, Remote
+from kmeans_dask.files.object_store import SCHEMES, ObjectPath
 
-Place = Path | Remote
+Location = Path | ObjectPath
 
 
-def is_within(path: Place, folder: Place) -> bool:
+def is_within(path: Location, folder: Location) -> bool:
     """Whether `path` is `folder`, or below it."""
     return path == folder or folder in path.parents
 
 
-def place_of(text: str | Place) -> Place:
+def parse_location(text: str | Location) -> Location:
     """What `text` names. Raises UsageError for a URL that nobody can read here.
 
-    >>> place_of("photos/a.png"), place_of("file:///photos/a.png")
+    >>> parse_location("photos/a.png"), parse_location("file:///photos/a.png")
     (PosixPath('photos/a.png'), PosixPath('/photos/a.png'))
-    >>> place_of("s3://bucket/photos/a.png").parent
+    >>> parse_location("s3://bucket/photos/a.png").parent
     Remote('s3://bucket/photos')
     """
-    if isinstance(text, Path | Remote):
+    if isinstance(text, Path | ObjectPath):
         return text
     scheme, there, _ = text.partition("://")
     if not there or "/" in scheme:
         return Path(text)
     if scheme in SCHEMES:
-        return Remote(text)
+        return ObjectPath(text)
     if scheme == "file":
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost"):

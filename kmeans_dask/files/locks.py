@@ -15,10 +15,10 @@ from pathlib import Path
 
 from kmeans_dask.errors import JobError, UsageError
 from kmeans_dask.files.atomic_files import names_in
-from kmeans_dask.files.location import Place
+from kmeans_dask.files.location import Location
 from kmeans_dask.files.notices import notice
-from kmeans_dask.files.object_store import Remote, Tagged
-from kmeans_dask.files.retries import Attempts, PassingError
+from kmeans_dask.files.object_store import ObjectPath, Tagged
+from kmeans_dask.files.retries import Attempts, TransientError
 from kmeans_dask.files.targets import beginning, exists, in_the_way
 from kmeans_dask.stopwatch import Stopwatch
 
@@ -29,7 +29,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.
 _PAUSE = 0.5  # seconds between looks for those of another run
 
 
-def locked(path: Place, what: str, *, shared: bool = False) -> AbstractContextManager[None]:
+def locked(path: Location, what: str, *, shared: bool = False) -> AbstractContextManager[None]:
     """Hold the lock at `path`; others may hold it as well where all want it `shared`.
 
     Of a file the kernel lets go when the process ends, however it does: no crash and no reboot
@@ -37,13 +37,13 @@ def locked(path: Place, what: str, *, shared: bool = False) -> AbstractContextMa
     it is free after `LEASE` seconds. Raises UsageError where another run holds it, or where it is
     a link; JobError in the end where another run has taken it over.
     """
-    if isinstance(path, Remote):
+    if isinstance(path, ObjectPath):
         return _leased(path, what, shared=shared)
     return _locked(path, what, shared=shared)
 
 
 @contextmanager
-def held(folder: Place, lock: str, what: str) -> Iterator[None]:
+def held(folder: Location, lock: str, what: str) -> Iterator[None]:
     """Hold the lock named `lock` in `folder` during the block; the folder is made where missing.
 
     what: name of the folder in messages
@@ -53,7 +53,7 @@ def held(folder: Place, lock: str, what: str) -> Iterator[None]:
     else is in place of the folder, or where nothing can be written, and removes the folders made
     here; JobError at the end where another run has taken over the lock in an object store.
     """
-    if isinstance(folder, Remote):
+    if isinstance(folder, ObjectPath):
         with ExitStack() as holding:
             with beginning(what):
                 holding.enter_context(locked(folder / lock, what))
@@ -147,7 +147,7 @@ def _is_at(path: Path, file: int) -> bool:
 
 
 @contextmanager
-def _leased(path: Remote, what: str, *, shared: bool) -> Iterator[None]:
+def _leased(path: ObjectPath, what: str, *, shared: bool) -> Iterator[None]:
     """One lease for all that want `path` for themselves, and one for each that shares it.
 
     Each looks for those that exclude it when its own is there already: of two that begin at once,
@@ -181,7 +181,7 @@ def _leased(path: Remote, what: str, *, shared: bool) -> Iterator[None]:
 class _Lease:
     """An object that says that this run is alive, in that it changes."""
 
-    def __init__(self, path: Remote) -> None:
+    def __init__(self, path: ObjectPath) -> None:
         self.path = path
         self.is_lost = False
         self._tag = ""
@@ -215,7 +215,7 @@ class _Lease:
             try:
                 self._tag = attempts.ask(write)
                 return
-            except (FileExistsError, PassingError) as error:
+            except (FileExistsError, TransientError) as error:
                 found = _tagged(self.path)
                 if found and found.data == sign:  # it was written, and only the answer was lost
                     self._tag = found.tag
@@ -259,13 +259,13 @@ class _Lease:
                 self.path.unlink(missing_ok=True)
 
 
-def _tagged(path: Remote) -> Tagged | None:
+def _tagged(path: ObjectPath) -> Tagged | None:
     with suppress(FileNotFoundError):
         return path.tagged()
     return None
 
 
-def _is_alive(lease: Remote) -> bool:
+def _is_alive(lease: ObjectPath) -> bool:
     """Whether there is a sign of life of `lease`. Raises FileNotFoundError when it ends."""
     sign = lease.tagged()
     left, stopwatch = LEASE - (_now(lease) - sign.written), Stopwatch(_PAUSE)
@@ -276,7 +276,7 @@ def _is_alive(lease: Remote) -> bool:
     return False
 
 
-def _now(beside: Remote) -> float:
+def _now(beside: ObjectPath) -> float:
     """The time where `beside` is, in seconds since 1970: this machine's may be another."""
     passing = beside.with_name(f"{beside.name}-{secrets.token_hex(8)}")
     passing.write_bytes(b"")

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from kmeans_dask.errors import UnreachableError, UsageError
 from kmeans_dask.files import retries
-from kmeans_dask.files.retries import PassingError, fetched, persistently
+from kmeans_dask.files.retries import TransientError, fetched, persistently
 from kmeans_dask.time_limit import is_limited
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Tagged(NamedTuple):
     data: bytes
 
 
-class Remote:
+class ObjectPath:
     """An object, or all that is below a name, at a URL as `s3://bucket/name`.
 
     Raises UsageError for a URL that has no bucket, or more than a name.
@@ -100,8 +100,8 @@ class Remote:
         self._bucket = f"{scheme}://{bucket}"
         self._key = "/".join(parts)
 
-    def __reduce__(self) -> tuple[type[Remote], tuple[str]]:
-        return Remote, (str(self),)
+    def __reduce__(self) -> tuple[type[ObjectPath], tuple[str]]:
+        return ObjectPath, (str(self),)
 
     def __str__(self) -> str:
         return f"{self._bucket}/{self._key}" if self._key else self._bucket
@@ -110,21 +110,21 @@ class Remote:
         return f"Remote({str(self)!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Remote) and str(self) == str(other)
+        return isinstance(other, ObjectPath) and str(self) == str(other)
 
     def __hash__(self) -> int:
         return hash(str(self))
 
     # -- names, as pathlib has them -------------------------------------------------------------
 
-    def __truediv__(self, name: str | PurePosixPath) -> Remote:
+    def __truediv__(self, name: str | PurePosixPath) -> ObjectPath:
         parts = PurePosixPath(name).parts
         if ".." in parts or "/" in parts:
             raise ValueError(f"{str(name)!r} is no name below {self}")
         return self._at("/".join(each for each in (self._key, *parts) if each))
 
-    def _at(self, key: str) -> Remote:
-        other = object.__new__(Remote)
+    def _at(self, key: str) -> ObjectPath:
+        other = object.__new__(ObjectPath)
         other._bucket, other._key = self._bucket, key
         return other
 
@@ -144,30 +144,30 @@ class Remote:
         return PurePosixPath(self.name).suffix
 
     @property
-    def parent(self) -> Remote:
+    def parent(self) -> ObjectPath:
         """Without the last part."""
         return self._at(self._key.rpartition("/")[0])
 
     @property
-    def parents(self) -> tuple[Remote, ...]:
+    def parents(self) -> tuple[ObjectPath, ...]:
         """The parent, its parent, and so on to the bucket."""
         return (self.parent, *self.parent.parents) if self._key else ()
 
-    def with_name(self, name: str) -> Remote:
+    def with_name(self, name: str) -> ObjectPath:
         """The same with another last part."""
         return self.parent / name
 
-    def with_suffix(self, suffix: str) -> Remote:
+    def with_suffix(self, suffix: str) -> ObjectPath:
         """The same with another suffix."""
         return self.with_name(self.stem + suffix)
 
-    def relative_to(self, other: Remote) -> PurePosixPath:
+    def relative_to(self, other: ObjectPath) -> PurePosixPath:
         """The name below `other`. Raises ValueError where it is not there."""
         if other not in (self, *self.parents):
             raise ValueError(f"{self} is not below {other}")
         return PurePosixPath(self._key[len(other._key) :].lstrip("/"))
 
-    def absolute(self) -> Remote:
+    def absolute(self) -> ObjectPath:
         """Itself: a URL says all."""
         return self
 
@@ -202,7 +202,7 @@ class Remote:
     def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
         """Nothing: there are no folders."""
 
-    def iterdir(self) -> Iterator[Remote]:
+    def iterdir(self) -> Iterator[ObjectPath]:
         """What is right below this name, in the order of names."""
         found = self._ask(lambda bucket: bucket.list_with_delimiter(self._below()))
         keys = {*found["common_prefixes"], *(each["path"] for each in found["objects"])}
@@ -214,7 +214,7 @@ class Remote:
             for each in some:
                 path = Listed(self._at(each["path"]), _status(each))
                 # A marker that some tools write for an empty folder is listed, but is no object.
-                if each["size"] or Remote.is_file(self._at(each["path"])):
+                if each["size"] or ObjectPath.is_file(self._at(each["path"])):
                     yield path
 
     def _pages(self, at_once: int | None = None) -> Iterator[Sequence[ObjectMeta]]:
@@ -318,7 +318,7 @@ class Remote:
     def _whole(self, bucket: ObjectStore, found: GetResult) -> bytes:
         """Return the whole body of an answer.
 
-        Raises PassingError where bytes are missing, or, without TLS, do not match the ETag.
+        Raises TransientError where bytes are missing, or, without TLS, do not match the ETag.
         """
         data = bytes(found.bytes())
         if len(data) != found.meta["size"]:
@@ -336,7 +336,7 @@ class Remote:
             if part[0] < part[1]
         )
         if again != data and _md5(again) != digest[1]:
-            raise PassingError(f"{self}: it arrives changed: its ETag is of other bytes")
+            raise TransientError(f"{self}: it arrives changed: its ETag is of other bytes")
         return again
 
     # -- writing --------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ class Remote:
         """Write an object that does not exist yet, and return its ETag.
 
         Raises FileExistsError where it exists, and UsageError where the bucket does not. There are
-        no retries: after a PassingError the object may have been written, or not.
+        no retries: after a TransientError the object may have been written, or not.
         """
         try:
             return self._put(data, "create")
@@ -369,7 +369,7 @@ class Remote:
         """Overwrite the object if its ETag still is `tag`, and return its new ETag.
 
         Raises FileExistsError where it has another ETag, and FileNotFoundError where there is no
-        object. There are no retries: after a PassingError it may have been written, or not.
+        object. There are no retries: after a TransientError it may have been written, or not.
         """
         return self._put(data, {"e_tag": tag})
 
@@ -414,7 +414,7 @@ class Remote:
             for key in keys:
                 self._at(key).unlink(missing_ok=True)
 
-    def copy_to(self, target: Remote) -> None:
+    def copy_to(self, target: ObjectPath) -> None:
         """Copy the object within its bucket."""
         self._ask(lambda bucket: bucket.copy(self._key, target._key))
 
@@ -426,7 +426,7 @@ class Remote:
         return self._key
 
     @property
-    def bucket(self) -> Remote:
+    def bucket(self) -> ObjectPath:
         """Return the path of the whole bucket."""
         return self._at("")
 
@@ -452,8 +452,8 @@ class Remote:
             "right address (AWS_ENDPOINT_URL)"
         )
 
-    def _half(self) -> PassingError:
-        return PassingError(f"{self}: the object store does not send all of it")
+    def _half(self) -> TransientError:
+        return TransientError(f"{self}: the object store does not send all of it")
 
     def _ask(self, ask: Callable[[ObjectStore], T]) -> T:
         """Return what `ask` returns of the bucket, with retries. Raises what `telling` raises."""
@@ -481,11 +481,11 @@ class Remote:
 
 
 @contextmanager
-def telling(remote: Remote) -> Iterator[None]:
+def telling(remote: ObjectPath) -> Iterator[None]:
     """Turn errors of obstore in the block into an OSError, UsageError or UnreachableError.
 
     Each has a message of one line about `remote`. Where a retry may succeed, the error is a
-    PassingError. The original error is dropped, as a server's own words can name keys.
+    TransientError. The original error is dropped, as a server's own words can name keys.
     """
     from obstore import exceptions
 
@@ -517,7 +517,7 @@ def telling(remote: Remote) -> Iterator[None]:
 class _Reader(io.RawIOBase):
     """The bytes of an object, asked for as they are read: each time more, as for a whole file."""
 
-    def __init__(self, remote: Remote, status: Status, head: bytes) -> None:
+    def __init__(self, remote: ObjectPath, status: Status, head: bytes) -> None:
         self._remote, self._status, self._size = remote, status, status.st_size
         self._place = 0
         self._from, self._there, self._ahead = 0, head, _HEAD
@@ -549,12 +549,12 @@ class _Reader(io.RawIOBase):
         return len(data)
 
 
-class Listed(Remote):
+class Listed(ObjectPath):
     """An object of which a listing has told the status."""
 
     __slots__ = ("_head", "_status")
 
-    def __init__(self, remote: Remote, status: Status, head: bytes = b"") -> None:
+    def __init__(self, remote: ObjectPath, status: Status, head: bytes = b"") -> None:
         self._bucket, self._key = remote._bucket, remote._key
         self._status, self._head = status, head
 
@@ -595,7 +595,7 @@ def _open(url: str) -> ObjectStore:
         raise UsageError(
             f"{url} needs obstore: pip install 'kmeans-dask[cloud]', here and on all workers"
         ) from error
-    patient = retries.PATIENCE
+    patient = retries.RETRY_POLICY
     given: dict[str, Any] = {
         "retry_config": patient.of_parts,
         "client_options": patient.of_client,
@@ -672,22 +672,22 @@ def _is_as_of(found: ObjectMeta, status: Status) -> bool:
     return found["size"] == status.st_size and status.st_mtime_ns % 10**9 in map(_below, tags)
 
 
-def _changed(remote: Remote) -> OSError:
+def _changed(remote: ObjectPath) -> OSError:
     return OSError(errno.ESTALE, "it has changed while it was read", str(remote))
 
 
-def _failure(remote: Remote, error: Exception) -> Exception:
+def _failure(remote: ObjectPath, error: Exception) -> Exception:
     """Return the error to raise for an `error` of obstore, with a message of one line.
 
-    It is a PassingError where a retry may succeed. Raises UnreachableError where the error comes of
-    a web page that answers for the store.
+    It is a TransientError where a retry may succeed. Raises UnreachableError where the error comes
+    of a web page that answers for the store.
     """
     from obstore import exceptions
 
     text = _text(error)
     status = _STATUS.search(text)
     code = status[1][:3] if status else ""
-    kind: type[UnreachableError] = PassingError
+    kind: type[UnreachableError] = TransientError
     if code and not _BUSY.fullmatch(code):
         if code == "416":
             return _changed(remote)

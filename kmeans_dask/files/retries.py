@@ -28,7 +28,7 @@ _SLICE = 0.2  # seconds between checks for signals during a wait
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """Limits on waiting for an object store and on retries, in seconds.
 
     outage: time of retries after a first failure
@@ -85,7 +85,7 @@ class Patience:
         }
 
 
-PATIENCE = Patience()
+RETRY_POLICY = RetryPolicy()
 
 
 @contextmanager
@@ -94,20 +94,20 @@ def images_within(seconds: float) -> Iterator[None]:
 
     The setting holds for all threads of this process, such as those that read headers.
     """
-    global PATIENCE
-    before = PATIENCE
-    PATIENCE = replace(before, image=seconds)
+    global RETRY_POLICY
+    before = RETRY_POLICY
+    RETRY_POLICY = replace(before, image=seconds)
     try:
         yield
     finally:
-        PATIENCE = before
+        RETRY_POLICY = before
 
 
-class PassingError(UnreachableError):
+class TransientError(UnreachableError):
     """A request to an object store has failed, and may succeed when it is retried."""
 
 
-class TooSlowError(PassingError):
+class TooSlowError(TransientError):
     """A request to an object store was not answered in full within its time limit."""
 
 
@@ -122,7 +122,7 @@ class Attempts:
 
     def __init__(self) -> None:
         self.spent = self.failing = 0.0
-        self._pauses = PATIENCE.pauses()
+        self._pauses = RETRY_POLICY.pauses()
         self._has_failed = False
         self._is_farewell = interrupts.is_interrupted()
 
@@ -144,10 +144,10 @@ class Attempts:
         """
         self._has_failed = True
         pause = next(self._pauses)
-        outage = PATIENCE.farewell if self._is_farewell else PATIENCE.outage
+        outage = RETRY_POLICY.farewell if self._is_farewell else RETRY_POLICY.outage
         if self.failing + pause > outage:
             return False
-        if self.failing > PATIENCE.quiet:
+        if self.failing > RETRY_POLICY.quiet:
             notice(f"{failure}: it is tried again for {outage:g} s")
         until = time.monotonic() + pause
         while (left := until - time.monotonic()) > 0:
@@ -163,15 +163,15 @@ class Attempts:
 
 
 def persistently(ask: Callable[[], T]) -> T:
-    """Return what `ask` returns, retrying while it raises PassingError and time is left.
+    """Return what `ask` returns, retrying while it raises TransientError and time is left.
 
-    Raises the last PassingError when the time is over, and KeyboardInterrupt on a signal.
+    Raises the last TransientError when the time is over, and KeyboardInterrupt on a signal.
     """
     attempts = Attempts()
     while True:
         try:
             return attempts.ask(ask)
-        except PassingError as error:
+        except TransientError as error:
             if not attempts.pause(error):
                 raise
 
@@ -185,11 +185,11 @@ def fetched(ask: Callable[[], T], is_there: Callable[[], bool], where: str) -> T
     Raises TimeoutError where the image comes too slowly, and OSError where it does not come whole,
     while the store answers other requests: then other images can still be read. Where the store
     does not answer either, retries go on, without counting against the image; in the end this
-    raises PassingError.
+    raises TransientError.
     """
     attempts, is_there_now = Attempts(), False
     with fetching() as known:
-        limit = known or Limit(PATIENCE.image)
+        limit = known or Limit(RETRY_POLICY.image)
         while True:
             before = attempts.spent
             try:
@@ -199,8 +199,8 @@ def fetched(ask: Callable[[], T], is_there: Callable[[], bool], where: str) -> T
                     reason = f"takes longer than {limit.seconds:g} s to fetch: quarantined"
                     raise TimeoutError(errno.ETIMEDOUT, reason, where) from None
                 limit.fetched = 0.0
-                failure = PassingError(f"{where}: the object store does not answer")
-            except PassingError as error:
+                failure = TransientError(f"{where}: the object store does not answer")
+            except TransientError as error:
                 failure = error
             else:
                 limit.fetched += attempts.spent - before
@@ -218,7 +218,7 @@ def fetched(ask: Callable[[], T], is_there: Callable[[], bool], where: str) -> T
 
 def _is_there(ask: Callable[[], bool]) -> bool:
     try:
-        return waited(ask, PATIENCE.answer)
+        return waited(ask, RETRY_POLICY.answer)
     except UnreachableError:
         return False
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files.location import Place
+from kmeans_dask.files.location import Location
 
 # Suffixes of image files: a folder to be made with such a name was probably meant as a file.
 _OF_IMAGES = (
@@ -32,7 +32,7 @@ def beginning(what: str, else_: str = "name another folder") -> Iterator[None]:
         raise UsageError(f"{what} cannot be written ({reason}): {else_}") from error
 
 
-def check_folder(path: Place, what: str) -> None:
+def check_folder(path: Location, what: str) -> None:
     """Raise UsageError where `path` cannot be looked up, or is new and looks like a file.
 
     what: name of the folder in messages
@@ -48,7 +48,7 @@ def check_folder(path: Place, what: str) -> None:
         raise UsageError(f"{what} {path} looks like a file: name a folder to write to")
 
 
-def check_file(path: Place, what: str) -> None:
+def check_file(path: Location, what: str) -> None:
     """Raise UsageError where `path` cannot be looked up, or is "-".
 
     what: name of the file in messages

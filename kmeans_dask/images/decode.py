@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image, ImageFile, ImagePalette
 
 from kmeans_dask.errors import ImageError, NoImageError, UnreachableError
-from kmeans_dask.files import Place, Remote
+from kmeans_dask.files import Location, ObjectPath
 from kmeans_dask.formats.bmp import read_bmp_header
 from kmeans_dask.formats.color_tags import (
     profile_of_avif,
@@ -193,7 +193,7 @@ class Header:
         return self.width, self.height
 
 
-def read_header(path: Place, max_pixels: int = MAX_PIXELS) -> Header:
+def read_header(path: Location, max_pixels: int = MAX_PIXELS) -> Header:
     """Return the header of the image at `path`, without decoding its pixels.
 
     Raises ImageError where the image is damaged, not supported, or larger than `max_pixels`;
@@ -205,7 +205,7 @@ def read_header(path: Place, max_pixels: int = MAX_PIXELS) -> Header:
 
 
 def decode(
-    path: Place,
+    path: Location,
     max_pixels: int = MAX_PIXELS,
     *,
     flat: bool = False,
@@ -296,7 +296,7 @@ _no_warnings = _NoWarnings()
 
 @contextmanager
 def _opened(
-    path: Place,
+    path: Location,
     max_pixels: int,
     read: Callable[[str, IO[bytes], int], T],
     *,
@@ -321,14 +321,14 @@ def _opened(
         raise ImageError(_reason(error, kind)) from error
 
 
-def _file(path: Place, max_pixels: int, *, whole: bool) -> IO[bytes]:
+def _file(path: Location, max_pixels: int, *, whole: bool) -> IO[bytes]:
     """Return the file at `path`, open for reading; a remote one that is read whole is in memory.
 
     Raises ImageError or NoImageError where the file is not a regular one, is empty, or has more
     bytes than `max_pixels` pixels can need.
     """
     most = max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE
-    data = path.read_at_most(most) if whole and isinstance(path, Remote) else None
+    data = path.read_at_most(most) if whole and isinstance(path, ObjectPath) else None
     if data:  # by one request, where to ask for its size would be another
         return io.BytesIO(data)
     status = path.stat()

@@ -29,7 +29,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from kmeans_dask.errors import ImageError, NoImageError, UnreachableError
-from kmeans_dask.files import Place, Remote, place_of
+from kmeans_dask.files import Location, ObjectPath, parse_location
 from kmeans_dask.files.object_store import Listed, Status
 from kmeans_dask.settings import IMAGE_SECONDS, MAX_PIXELS, DecodeSettings
 from kmeans_dask.stopwatch import Stopwatch, pace_of
@@ -275,7 +275,7 @@ def ask(questions: Iterable[Question]) -> Iterator[Answer]:
     return _inspector.ask(questions)
 
 
-def read_size_safely(path: Place, max_pixels: int) -> tuple[int, int]:
+def read_size_safely(path: Location, max_pixels: int) -> tuple[int, int]:
     """Return width and height in pixels from an image's header, read by the inspector.
 
     The inspector has limits of time and memory. Raises ImageError, NoImageError or
@@ -295,7 +295,7 @@ def make_thumbnail(path: str, size: tuple[int, int] | None = None) -> tuple[byte
     return answer.webp, answer.to_size()
 
 
-def header_question(path: Place, max_pixels: int, seconds: float) -> Question:
+def header_question(path: Location, max_pixels: int, seconds: float) -> Question:
     """Return a question about the header of the image at `path`.
 
     The question carries the first bytes of a listed object, where these are known.
@@ -361,10 +361,10 @@ def _answer(question: Question) -> dict[str, Any]:
 def _do(question: Question) -> dict[str, Any]:
     from kmeans_dask.images.decode import decode, read_header
 
-    path = place_of(question.path)
+    path = parse_location(question.path)
     if question.head:
         data, n_bytes, modified = question.head
-        assert isinstance(path, Remote)
+        assert isinstance(path, ObjectPath)
         path = Listed(path, Status(n_bytes, modified), data)
     if question.task == "header":
         header = read_header(path, question.max_pixels)

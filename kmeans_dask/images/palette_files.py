@@ -26,7 +26,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import read_regular, write_file
 from kmeans_dask.files.documents import DamagedError
 
@@ -63,7 +63,7 @@ Color = tuple[int, int, int, int]
 Pixels = Sequence[int | None] | None
 
 
-def read_entries(path: Place) -> NDArray[np.uint8]:
+def read_entries(path: Location) -> NDArray[np.uint8]:
     """The entries (k, 4) of the palette file at `path`. Raises UsageError."""
     try:
         data = _content(path)
@@ -75,7 +75,7 @@ def read_entries(path: Place) -> NDArray[np.uint8]:
 
 
 def write_entries(
-    path: Place, entries: NDArray[np.uint8], pixels: Pixels = None, name: str = "kmeans-dask"
+    path: Location, entries: NDArray[np.uint8], pixels: Pixels = None, name: str = "kmeans-dask"
 ) -> None:
     """Write `entries` (k, 4) in the format of the suffix; the file is never seen half-written.
 
@@ -124,7 +124,7 @@ def parse_hexes(text: str) -> NDArray[np.uint8]:
     return _entries([_parse_hex(item.strip()) for item in items])
 
 
-def _content(path: Place) -> bytes:
+def _content(path: Location) -> bytes:
     """The bytes of a file, no more of them than the limit."""
     try:
         if path.is_dir():
@@ -143,7 +143,7 @@ def _content(path: Place) -> bytes:
     return data
 
 
-def _write(path: Place, data: bytes) -> None:
+def _write(path: Location, data: bytes) -> None:
     try:
         write_file(path, data)
     except (OSError, ValueError) as error:
@@ -499,7 +499,7 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _about(path: Place, error: UsageError) -> UsageError:
+def _about(path: Location, error: UsageError) -> UsageError:
     """The same error, with the file's name, on one line whatever name or content have in them."""
     line = f"{path.name or path}: {error}"
     return UsageError("".join(char if char.isprintable() else "?" for char in line))

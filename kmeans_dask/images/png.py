@@ -93,11 +93,11 @@ def _assemble(
 
 def _alphas(indices: NDArray[np.uint8], palette: Palette) -> bytes:
     """Alphas up to the last entry that is used and not opaque; none if there is no such."""
-    entries, see_through = palette.entries, palette.see_through
-    if not see_through.size:
+    entries, translucent_indices = palette.entries, palette.translucent_indices
+    if not translucent_indices.size:
         return b""
-    used = np.bincount(indices.ravel(), minlength=len(entries))[see_through] > 0
-    return entries[: see_through[used][-1] + 1, 3].tobytes() if used.any() else b""
+    used = np.bincount(indices.ravel(), minlength=len(entries))[translucent_indices] > 0
+    return entries[: translucent_indices[used][-1] + 1, 3].tobytes() if used.any() else b""
 
 
 def _rows(indices: NDArray[np.uint8], depth: int) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kmeans_dask.color.spaces import Space
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import read_sealed, write_sealed
 from kmeans_dask.files.documents import Count, DamagedError, Form, Measure
 from kmeans_dask.kmeans.lloyd import Fit, Iteration
@@ -31,7 +31,7 @@ _CENTROID, _ITERATION = 160, 32  # bytes of one in the file, at most
 
 
 @dataclass(frozen=True)
-class Begun:
+class UnfinishedRun:
     """A run of Lloyd's loop that was left.
 
     centroids: (k, C) float64, after the last iteration; history: inertia at the start of each
@@ -56,7 +56,7 @@ class _Done(TypedDict):
 
 
 class _Left(TypedDict):
-    """Unfinished run in a checkpoint file: the fields of `Begun`, and the name of the run."""
+    """Unfinished run in a checkpoint file: the fields of `UnfinishedRun`, and its name."""
 
     run: str
     centroids: _Places
@@ -90,7 +90,7 @@ class Checkpoint:
 
     def __init__(
         self,
-        path: Place | None = None,
+        path: Location | None = None,
         identity: Mapping[str, Any] | None = None,
         at_most: int = 1 << 20,
         space: Space | None = None,
@@ -101,7 +101,7 @@ class Checkpoint:
         self._path, self._identity, self._pause = path, identity, pause
         self._form = Form(_Kept, at_most)
         self._done: dict[str, Fit] = {}
-        self._begun: tuple[str, Begun] | None = None
+        self._begun: tuple[str, UnfinishedRun] | None = None
         self._history: list[float] = []
         self._written = time.monotonic()
         if path and resume:
@@ -116,7 +116,7 @@ class Checkpoint:
         """What that run ended with, if it did."""
         return self._done.get(f"{k} {seed}")
 
-    def begun(self, k: int, seed: int) -> Begun | None:
+    def begun(self, k: int, seed: int) -> UnfinishedRun | None:
         """Where that run was left, if it was."""
         run, begun = self._begun or ("", None)
         self._history = list(begun.history) if begun and run == f"{k} {seed}" else []
@@ -128,7 +128,7 @@ class Checkpoint:
         if iteration.converged or not self._path:
             return
         if time.monotonic() - self._written >= self._pause:
-            self._begun = f"{k} {seed}", Begun(iteration.centroids, tuple(self._history))
+            self._begun = f"{k} {seed}", UnfinishedRun(iteration.centroids, tuple(self._history))
             self._write()
 
     def finish(self, k: int, seed: int, fit: Fit) -> None:
@@ -150,7 +150,7 @@ class Checkpoint:
         self._written = time.monotonic()
 
 
-def _plain(value: Fit | Begun) -> dict[str, Any]:
+def _plain(value: Fit | UnfinishedRun) -> dict[str, Any]:
     """Ready for JSON."""
     return {
         name: each.tolist() if isinstance(each, np.ndarray) else each
@@ -168,11 +168,11 @@ def _fit_of(run: str, kept: _Done, space: Space | None) -> Fit:
     )
 
 
-def _begun_of(kept: _Left | None, space: Space | None) -> tuple[str, Begun] | None:
+def _begun_of(kept: _Left | None, space: Space | None) -> tuple[str, UnfinishedRun] | None:
     if kept is None:
         return None
     centroids = _centroids_of(kept["run"], kept["centroids"], space)
-    return kept["run"], Begun(centroids, kept["history"])
+    return kept["run"], UnfinishedRun(centroids, kept["history"])
 
 
 def _centroids_of(run: str, places: _Places, space: Space | None) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ Written = tuple[Name, Count, Count]  # a file's name below the output, its size 
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodeTotals:
     """Result of encoding one image, a partition, or all: counts, errors, failures and files.
 
     compressed: images written with a palette
@@ -70,7 +70,7 @@ class Encoded:
     files: tuple[Written, ...] = ()
 
     @classmethod
-    def total(cls, parts: Iterable[Encoded]) -> Encoded:
+    def total(cls, parts: Iterable[EncodeTotals]) -> EncodeTotals:
         """Of all of them together."""
         parts = list(parts) or [cls()]
         sums = {
@@ -93,8 +93,8 @@ class Encoded:
             files=written,
         )
 
-    def __add__(self, other: Encoded) -> Encoded:
-        return Encoded.total([self, other])
+    def __add__(self, other: EncodeTotals) -> EncodeTotals:
+        return EncodeTotals.total([self, other])
 
     def as_record(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
@@ -103,7 +103,7 @@ class Encoded:
             "gallery": vars(self.gallery),
         }
 
-    def without_files(self) -> Encoded:
+    def without_files(self) -> EncodeTotals:
         """The same, but that nobody can tell what was written."""
         return replace(self, files=())
 

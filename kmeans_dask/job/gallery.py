@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kmeans_dask.color.color_lookup import Indices
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.files.documents import Count, Name
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 
 T = TypeVar("T")
 
@@ -132,7 +132,7 @@ class Gallery:
         }
 
 
-def cloud_of(counts: ColorCounts, entries: Indices, palette: Palette, n: int) -> Cloud:
+def cloud_of(counts: ColorHistogram, entries: Indices, palette: Palette, n: int) -> Cloud:
     """Of about `n` of the pixels in `counts`: their colours, and what they have become.
 
     Evenly over the table; entries: (u,) of `palette`, one for each colour

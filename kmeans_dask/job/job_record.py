@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any, TypedDict
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import read_regular
 from kmeans_dask.files.documents import Count, DamagedError, Form
 from kmeans_dask.images.palette_files import hexes_of
@@ -81,7 +81,7 @@ _RECORD = Form(Record, 1 << 26)
 def record_of_job(
     summary: Summary,
     inputs: Iterable[str],
-    output: Place,
+    output: Location,
     *,
     scope: str,
     fit: FitSettings,
@@ -107,7 +107,7 @@ def record_of_job(
     }
 
 
-def read_record(output: Place) -> dict[str, Any]:
+def read_record(output: Location) -> dict[str, Any]:
     """What a report in `output` was made of. Raises UsageError where there is none."""
     path = output / RECORD_FILE
     try:

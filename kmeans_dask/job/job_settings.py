@@ -53,7 +53,7 @@ class JobSettings:
         return self.scope in ("shared", "auto") and self.palette is None
 
     def as_asked(self) -> dict[str, Any]:
-        """All of it that the result hangs on, as `work.open_work` compares it."""
+        """All of it that the result hangs on, as `work.open_work_folder` compares it."""
         return asked_for(
             "compress",
             palette=self.scope,

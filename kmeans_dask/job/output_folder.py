@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.errors import ImageError, StoreError
-from kmeans_dask.files import Place, Remote
+from kmeans_dask.files import Location, ObjectPath
 from kmeans_dask.files.atomic_files import write_file
 from kmeans_dask.images.palette_files import entries_as
 from kmeans_dask.job.encode_totals import Written
@@ -31,10 +31,10 @@ _OF_NAME = {
 }  # fmt: skip
 
 
-ASIDE = PurePosixPath(WORK_FOLDER, "aside")  # in the output: files before they are put in place
+STAGING = PurePosixPath(WORK_FOLDER, "aside")  # in the output: files before they are put in place
 
 
-def below(output: Place, name: str) -> Place:
+def below(output: Location, name: str) -> Location:
     """The path of `name` below `output`.
 
     Raises StoreError for a name that would leave it, ImageError where a link in it would.
@@ -43,12 +43,12 @@ def below(output: Place, name: str) -> Place:
     return output / name
 
 
-def check_below(output: Place, name: str) -> None:
+def check_below(output: Location, name: str) -> None:
     """The same, where no path is wanted. In strings: of many small images paths are the most."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or not parts or "\0" in name:
         raise StoreError(f"the store names an output outside the output folder: {name!r}")
-    if isinstance(output, Remote):
+    if isinstance(output, ObjectPath):
         return
     folder = str(output)
     for part in parts[:-1]:
@@ -59,7 +59,7 @@ def check_below(output: Place, name: str) -> None:
             raise ImageError("its folder in OUTPUT is a link that leads out of it")
 
 
-def write_below(output: Place, name: str, data: bytes) -> Written:
+def write_below(output: Location, name: str, data: bytes) -> Written:
     """Write `data` to the file `name` below `output`, and return its name, size and CRC-32.
 
     A local file with the same content is left as it is, with its time of change. Raises ImageError
@@ -69,7 +69,7 @@ def write_below(output: Place, name: str, data: bytes) -> Written:
     path = below(output, name)
     try:
         if not _holds(path, data):
-            write_file(path, data, output / ASIDE)
+            write_file(path, data, output / STAGING)
     except OSError as error:
         if error.errno not in _OF_NAME:
             raise
@@ -77,9 +77,9 @@ def write_below(output: Place, name: str, data: bytes) -> Written:
     return name, len(data), zlib.crc32(data)
 
 
-def _holds(path: Place, data: bytes) -> bool:
+def _holds(path: Location, data: bytes) -> bool:
     """Return whether `path` is a local file with the content `data` and no other name."""
-    if isinstance(path, Remote):  # a request costs as much as writing
+    if isinstance(path, ObjectPath):  # a request costs as much as writing
         return False
     try:
         status = path.lstat()
@@ -90,7 +90,7 @@ def _holds(path: Place, data: bytes) -> bool:
 
 
 def write_palette(
-    output: Place,
+    output: Location,
     palette: Palette,
     weights: NDArray[np.int64] | None = None,
     folder: str = "",
@@ -104,10 +104,10 @@ def write_palette(
     return write_below(output, name, entries_as(".json", palette.entries, pixels))
 
 
-def write_failures(output: Place, failures: Sequence[Failure]) -> None:
+def write_failures(output: Location, failures: Sequence[Failure]) -> None:
     """Write `failures.jsonl`; remove one of an earlier run where there is nothing to write."""
     if not failures:
         (output / FAILURES_FILE).unlink(missing_ok=True)
         return
     lines = [json.dumps(asdict(failure)) + "\n" for failure in failures]
-    write_file(output / FAILURES_FILE, "".join(lines).encode(), output / ASIDE)
+    write_file(output / FAILURES_FILE, "".join(lines).encode(), output / STAGING)

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from kmeans_dask.errors import ImageError
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import read_regular, write_file
 from kmeans_dask.files.documents import DamagedError
 from kmeans_dask.images.decode import DecodedImage, read_header
@@ -34,7 +34,7 @@ def previews_of(output: Path) -> Path:
     return output / _FOLDER
 
 
-def previews_for(plan: Plan, output: Place) -> Path | None:
+def previews_for(plan: Plan, output: Location) -> Path | None:
     """The same where they are worthwhile for the images of `plan`.
 
     Not as objects: to write one takes as long as decoding does.
@@ -61,7 +61,7 @@ def keep_preview(folder: Path, path: str, decoded: DecodedImage, *, flat: bool) 
             write_file(folder / _name(path), as_webp(shrunk(decoded.image)))
 
 
-def read_preview(file: Place) -> tuple[bytes, tuple[int, int]] | None:
+def read_preview(file: Location) -> tuple[bytes, tuple[int, int]] | None:
     """All of it, and its width and height; None where there is none."""
     try:
         data = read_regular(file, _MOST) if isinstance(file, Path) else None

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kmeans_dask.color.psnr import error_of_pixel, psnr
-from kmeans_dask.job.encode_totals import Encoded
+from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.fit_result import FitResult
 from kmeans_dask.job.gallery import Gallery
 from kmeans_dask.job.progress import Progress
@@ -179,7 +179,7 @@ class TokensSummary:
 
 
 def summarize(
-    encoded: Encoded,
+    encoded: EncodeTotals,
     progress: Progress,
     skipped: Mapping[str, int],
     fitted: FitResult | None = None,

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from kmeans_dask.errors import ImageError, StoreError, UsageError
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import (
     clear,
     folders_in,
@@ -45,8 +45,8 @@ from kmeans_dask.files.atomic_files import (
 from kmeans_dask.files.documents import DamagedError, Form, typed
 from kmeans_dask.files.locks import held
 from kmeans_dask.files.targets import beginning
-from kmeans_dask.job.encode_totals import Encoded, Written
-from kmeans_dask.job.output_folder import ASIDE, below
+from kmeans_dask.job.encode_totals import EncodeTotals, Written
+from kmeans_dask.job.output_folder import STAGING, below
 from kmeans_dask.job.previews import previews_of
 from kmeans_dask.plan.changes import compare
 from kmeans_dask.plan.output_names import OUR_FILES, WORK_FOLDER
@@ -60,7 +60,7 @@ _VERSIONS_OF = ("kmeans-dask", "numpy", "numba", "pillow", "deflate", "zarr")
 
 
 @dataclass(frozen=True)
-class _Record(Encoded):
+class _Record(EncodeTotals):
     """Result of a piece of work, and the digest of what it was made of.
 
     Raises ValueError where its numbers contradict each other.
@@ -77,20 +77,22 @@ class _Record(Encoded):
             raise ValueError("its images are not those of its gallery")
 
     @property
-    def encoded(self) -> Encoded:
+    def encoded(self) -> EncodeTotals:
         """Return the result without the digest."""
-        return Encoded(**{each.name: getattr(self, each.name) for each in fields(Encoded)})
+        return EncodeTotals(
+            **{each.name: getattr(self, each.name) for each in fields(EncodeTotals)}
+        )
 
 
 _RECORD = Form(_Record, MAX_IMAGES << 16)
 
 
-class Work:
-    """The work of one job, held by this run. Made by `open_work`."""
+class WorkFolder:
+    """The work of one job, held by this run. Made by `open_work_folder`."""
 
-    def __init__(self, output: Place, asked: Mapping[str, Any]) -> None:
+    def __init__(self, output: Location, asked: Mapping[str, Any]) -> None:
         self.output = output
-        self.begins, self.began = True, False
+        self.is_fresh, self.was_cleared = True, False
         self._asked = asked
         self.path = output / WORK_FOLDER
         self.store_path = self.path.absolute() / "store.zarr"  # workers run in other folders
@@ -110,23 +112,23 @@ class Work:
 
     def begin(self, plan: Plan | None = None) -> None:
         """Begin, with nothing done; where there is something to go on with, that stays."""
-        if not self.begins:
-            (self.output / ASIDE).mkdir(exist_ok=True)
+        if not self.is_fresh:
+            (self.output / STAGING).mkdir(exist_ok=True)
             return
         planned = sealed(plan.as_record(), PLAN) if plan else None  # may raise, before any removal
         with beginning(str(self.output)):
             clear(self.path, _LOCK)
-            self.began = True
+            self.was_cleared = True
             write_sealed(self.path / "job.json", {**self._asked, "finished": False}, _JOB)
             if planned:
                 write_file(self.path / "plan.json", planned)
-            (self.output / ASIDE).mkdir(exist_ok=True)
-        self.begins = False
+            (self.output / STAGING).mkdir(exist_ok=True)
+        self.is_fresh = False
 
     @property
     def is_kept(self) -> bool:
         """Return whether there is something that a later run can resume."""
-        return self.began or not self.begins
+        return self.was_cleared or not self.is_fresh
 
     def sweep(self) -> None:
         """Remove files that a killed run has left half-written."""
@@ -135,19 +137,19 @@ class Work:
                 sweep(folder)
 
     @property
-    def _records(self) -> list[Place]:
+    def _records(self) -> list[Location]:
         """Folders that may hold records."""
         done = self.path / "done"
         return [done, *folders_in(done)]
 
     def settle(self, make_plan: MakePlan) -> Plan:
         """A plan, or that of the run that is gone on with. Raises UsageError where they differ."""
-        if self.begins:
+        if self.is_fresh:
             return make_plan({})
         try:
             before = Plan.of_record(read_sealed(self.path / "plan.json", PLAN))
         except (OSError, DamagedError, StoreError):
-            self.begins = True  # of what was done nobody knows to what
+            self.is_fresh = True  # of what was done nobody knows to what
             return make_plan({})
         plan = make_plan({source.path: source for source in before.sources})
         changes = compare(before, plan)
@@ -157,22 +159,22 @@ class Work:
                 f"{self.output} cannot be gone on with, {what}; add --overwrite to begin again"
             )
         if before.n_images != plan.n_images:  # a crafted plan: `before` has images besides these
-            self.begins = True
+            self.is_fresh = True
             return plan
         return before
 
-    def stage(self, name: str, *identity: Any) -> Place:
+    def stage(self, name: str, *identity: Any) -> Location:
         """A folder for the records of a stage, which only the same work finds again."""
         return self.path / "done" / f"{name}-{_digest(identity)[:16]}"
 
-    def read_folder(self, folder: str) -> Encoded | None:
+    def read_folder(self, folder: str) -> EncodeTotals | None:
         """What came of a folder with a palette of its own; None unless all of it is there."""
         stage = self.stage("folder", folder)
         found = _read(stage.with_suffix(".json"))
         whole = found and _is_intact(found, self.output) and stage_is_intact(stage, self.output)
         return found.without_files() if found and whole else None
 
-    def write_folder(self, folder: str, encoded: Encoded) -> None:
+    def write_folder(self, folder: str, encoded: EncodeTotals) -> None:
         """Note what came of a folder, of whose partitions there are records."""
         record = self.stage("folder", folder).with_suffix(".json")
         write_sealed(record, encoded.as_record(), _RECORD)
@@ -196,7 +198,7 @@ class Work:
         files = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
         written = [(name, len(data), zlib.crc32(data)) for name, data in files.items()]
         write_sealed(self.path / "job.json", {**self._asked, "finished": written}, _JOB)
-        remove(self.output / ASIDE)
+        remove(self.output / STAGING)
         if isinstance(self.output, Path):  # else there are no previews
             remove(previews_of(self.output))
 
@@ -210,9 +212,9 @@ def asked_for(command: str, **settings: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def open_work(
-    output: Place, asked: Mapping[str, Any], *, resume: bool, overwrite: bool
-) -> Iterator[Work]:
+def open_work_folder(
+    output: Location, asked: Mapping[str, Any], *, resume: bool, overwrite: bool
+) -> Iterator[WorkFolder]:
     """Hold the work in `output`, to begin it, or with `resume` to go on with it.
 
     Raises UsageError where another run holds it, where it is unfinished and neither is said,
@@ -223,20 +225,20 @@ def open_work(
             raise UsageError(f"{output} is a file: name a folder to write to")
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other: leave one out")
-    work = Work(output, asked)
+    work = WorkFolder(output, asked)
     if work.path.is_symlink():
         raise UsageError(f"{work.path} is a link: remove it")
     with held(work.path, _LOCK, str(output)):
-        work.begins = not _goes_on(work, asked, resume=resume, overwrite=overwrite)
+        work.is_fresh = not _goes_on(work, asked, resume=resume, overwrite=overwrite)
         try:
             yield work
         except UsageError:  # whoever reads that expects that nothing was written
-            if work.began:
+            if work.was_cleared:
                 clear(work.path, _LOCK)
             raise
 
 
-def _goes_on(work: Work, asked: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
+def _goes_on(work: WorkFolder, asked: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
     """Whether there is something to go on with."""
     job = work.job
     others = sorted(names_in(work.output) - {WORK_FOLDER})
@@ -289,7 +291,9 @@ def _brief(value: Any) -> Any:
     return reprlib.repr(value) if isinstance(value, list | dict) else value
 
 
-def recorded(record: Place, output: Place, of: Any, do: Callable[[], Encoded]) -> Encoded:
+def recorded(
+    record: Location, output: Location, of: Any, do: Callable[[], EncodeTotals]
+) -> EncodeTotals:
     """What `do` does, or did in an earlier run whose files are all there as they were written.
 
     of: what it does it with; what was done with something else does not count
@@ -303,14 +307,14 @@ def recorded(record: Place, output: Place, of: Any, do: Callable[[], Encoded]) -
     return found.without_files()
 
 
-def stage_is_intact(stage: Place, output: Place) -> bool:
+def stage_is_intact(stage: Location, output: Location) -> bool:
     """Whether the files of all records of a stage are there as they were written."""
     names = sorted(names_in(stage)) if stage.is_dir() else []
     found = [_read(stage / name) for name in names if name.endswith(".json")]
     return all(each is not None and _is_intact(each, output) for each in found)
 
 
-def _read(record: Place, of: str | None = None) -> Encoded | None:
+def _read(record: Location, of: str | None = None) -> EncodeTotals | None:
     try:
         found = read_sealed(record, _RECORD)
     except (OSError, DamagedError):
@@ -327,11 +331,11 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
-def _is_intact(encoded: Encoded, output: Place) -> bool:
+def _is_intact(encoded: EncodeTotals, output: Location) -> bool:
     return _are_intact(encoded.files, output)
 
 
-def _are_intact(files: Iterable[Written], output: Place) -> bool:
+def _are_intact(files: Iterable[Written], output: Location) -> bool:
     for name, size, checksum in files:
         try:
             path = below(output, name)

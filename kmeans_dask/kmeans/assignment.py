@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.kernels.jit import jit
-from kmeans_dask.kmeans.cluster_sums import FarPoints, Partial
+from kmeans_dask.kmeans.cluster_sums import ClusterSums, FarPoints
 from kmeans_dask.kmeans.distance_bounds import (
     AT_ONCE,
     FAR,
@@ -59,7 +59,7 @@ class Assignment:
     def __setstate__(self, points: Points) -> None:
         self.__init__(points)  # type: ignore[misc]
 
-    def partial(self, centroids: NDArray[np.float64], n_far: int = 0) -> Partial:
+    def partial(self, centroids: NDArray[np.float64], n_far: int = 0) -> ClusterSums:
         """One Lloyd step's sums, given centroids (k, C) float64.
 
         With `n_far`, also that many points farthest from their centroid: a slower pass.
@@ -68,7 +68,7 @@ class Assignment:
         points = self.points
         far = _far(points, centroids, state.labels, n_far) if n_far else None
         weights, sums = points.grid.integers(state.weights), points.grid.integers(state.sums)
-        return Partial(weights, sums, points.square_sums, points.grid, far)
+        return ClusterSums(weights, sums, points.square_sums, points.grid, far)
 
     def labels(self, centroids: NDArray[np.float64]) -> NDArray[np.int32]:
         """Index of the nearest centroid of each point, (n,); ties go to the lowest index."""
@@ -112,7 +112,7 @@ class _State:
     """What is remembered of the last step.
 
     labels: (n,) int32, -1 before the first step
-    weights, sums: (2, k) and (2, k, C) int64, in two limbs (see `Grid`)
+    weights, sums: (2, k) and (2, k, C) int64, in two limbs (see `FixedPoint`)
     scores: as `search_tile` has them
     With boxes:
     of_groups: (groups,) int32, the cluster that a whole group is in, or -1

@@ -1,8 +1,8 @@
 """What one Lloyd step measures, in a form that adds up: per-cluster weights and sums, integers.
 
-A `Partial` is measured per chunk of points, merged over chunks, and finished into new centroids.
-Everything that is added is an integer (see `grid`), so no order, grouping or number of workers
-can change it.
+A `ClusterSums` is measured per chunk of points, merged over chunks, and finished into new
+centroids. Everything that is added is an integer (see `exact_sums`), so no order, grouping or
+number of workers can change it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.kmeans.exact_sums import Grid, Integers, ordered_sum
+from kmeans_dask.kmeans.exact_sums import FixedPoint, Integers, ordered_sum
 
 _EXACT_FLOAT = 2**53  # integers up to here are floating-point numbers
 
@@ -61,7 +61,7 @@ class FarPoints:
 
 
 @dataclass(frozen=True, eq=False)
-class Partial:
+class ClusterSums:
     """Sums over points, given centroids: all that an iteration needs to know of them.
 
     weights: (k,) integers, W: the weight of each cluster
@@ -75,7 +75,7 @@ class Partial:
     weights: Integers
     sums: Integers
     square_sums: tuple[int, ...]
-    grid: Grid
+    grid: FixedPoint
     far: FarPoints | None = None
 
     @property
@@ -147,7 +147,7 @@ class Partial:
         finest = max(bits for _, bits in terms)
         return _ldexp(max(0, sum(term << (finest - bits) for term, bits in terms)), -finest)
 
-    def fill_empty(self, fixed: int = 0) -> Partial:
+    def fill_empty(self, fixed: int = 0) -> ClusterSums:
         """Give each empty cluster, in order, the farthest point that is not its cluster's last.
 
         But for the first `fixed`, which may be empty.
@@ -167,13 +167,13 @@ class Partial:
             sums[label] -= added
             weights[empty[0]] = weight
             sums[empty.pop(0)] = added
-        return Partial(weights, sums, self.square_sums, self.grid)
+        return ClusterSums(weights, sums, self.square_sums, self.grid)
 
 
-def merge_partials(parts: Sequence[Partial]) -> Partial:
+def merge_partials(parts: Sequence[ClusterSums]) -> ClusterSums:
     """Add up what several chunks measured with the same centroids."""
     far = [part.far for part in parts if part.far is not None]
-    return Partial(
+    return ClusterSums(
         weights=np.sum([part.weights for part in parts], axis=0),
         sums=np.sum([part.sums for part in parts], axis=0),
         square_sums=tuple(map(sum, zip(*(part.square_sums for part in parts), strict=True))),

@@ -27,7 +27,7 @@ Integers = NDArray[Any]  # of int64, or of Python's integers where these could o
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class FixedPoint:
     """How weighted points of a data set become integers, the same for all its chunks.
 
     exact: whether points and weights are integers, and are taken as they are
@@ -92,18 +92,18 @@ class Grid:
         )
 
 
-def integer_grid(channels: int) -> Grid:
+def integer_grid(channels: int) -> FixedPoint:
     """For integer points with integer weights."""
-    return Grid(True, np.zeros(channels))
+    return FixedPoint(True, np.zeros(channels))
 
 
 def float_grid(
     low: NDArray[np.float64], high: NDArray[np.float64], max_weight: float = 1.0
-) -> Grid:
+) -> FixedPoint:
     """For points between `low` and `high`, both (C,) float64, with weights up to `max_weight`."""
     origin = low * 0.5 + high * 0.5
     reach = float(np.max(np.maximum(high - origin, origin - low), initial=0.0))
-    return Grid(False, origin, _exponent(reach), _exponent(max_weight))
+    return FixedPoint(False, origin, _exponent(reach), _exponent(max_weight))
 
 
 def _exponent(largest: float) -> int:

@@ -31,7 +31,7 @@ MAX_PIXELS = (2**63 - 1) // 255
 
 
 @dataclass(frozen=True)
-class ColorCounts:
+class ColorHistogram:
     """A table of weighted colours.
 
     codes: (u,) uint32, see `codes`, strictly ascending: what is translucent comes last
@@ -50,7 +50,7 @@ class ColorCounts:
         return int(self.weights.sum())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ColorCounts, (self.codes, self.weights)  # without what can be had of these
+        return ColorHistogram, (self.codes, self.weights)  # without what can be had of these
 
     @cached_property
     def colors(self) -> NDArray[np.uint8]:
@@ -72,12 +72,12 @@ class ColorCounts:
         """How many are: the first ones."""
         return int(np.searchsorted(self.codes, N_CODES))
 
-    def slice(self, start: int, stop: int) -> ColorCounts:
+    def slice(self, start: int, stop: int) -> ColorHistogram:
         """The colours `start` to `stop` of the table: one chunk of it."""
-        return ColorCounts(self.codes[start:stop], self.weights[start:stop])
+        return ColorHistogram(self.codes[start:stop], self.weights[start:stop])
 
 
-def count_colors(pixels: NDArray[np.uint8]) -> ColorCounts:
+def count_colors(pixels: NDArray[np.uint8]) -> ColorHistogram:
     """Count the colours of `pixels` (..., 3) uint8.
 
     >>> counts = count_colors(np.array([[9, 9, 9], [0, 0, 1], [9, 9, 9]], np.uint8))
@@ -89,7 +89,7 @@ def count_colors(pixels: NDArray[np.uint8]) -> ColorCounts:
     return counter.counts()
 
 
-def merge_counts(tables: Sequence[ColorCounts]) -> ColorCounts:
+def merge_histograms(tables: Sequence[ColorHistogram]) -> ColorHistogram:
     """Add tables up. Integers: any order and any grouping give the same table.
 
     Raises OverflowError past 3.6e16 pixels, where sums of channels would no longer fit 64 bits.
@@ -97,12 +97,12 @@ def merge_counts(tables: Sequence[ColorCounts]) -> ColorCounts:
     if sum(table.pixels for table in tables) > MAX_PIXELS:
         raise OverflowError(f"more than {MAX_PIXELS} pixels cannot be summed exactly")
     if not tables:
-        return ColorCounts(np.empty(0, np.uint32), np.empty(0, np.int64))
-    return ColorCounts(*_merge_all([(table.codes, table.weights) for table in tables]))
+        return ColorHistogram(np.empty(0, np.uint32), np.empty(0, np.int64))
+    return ColorHistogram(*_merge_all([(table.codes, table.weights) for table in tables]))
 
 
 @dataclass(frozen=True)
-class PointCounts:
+class PointHistogram:
     """A table of weighted integer points, of any number of channels.
 
     keys: (u,) uint64, strictly ascending; weights: (u,) int64, points of each, all positive
@@ -124,7 +124,7 @@ class PointCounts:
 
 def count_points(
     values: NDArray[Any], packing: Packing, weights: NDArray[np.int64] | None = None
-) -> PointCounts:
+) -> PointHistogram:
     """Count the distinct rows of `values` (n, C), integers; or add up their `weights` (n,).
 
     >>> packing = Packing.between((0,), (9,))
@@ -134,17 +134,17 @@ def count_points(
     """
     keys = packing.pack(values)
     if weights is None:
-        return PointCounts(*count_keys(keys, packing.key_bits), packing)
+        return PointHistogram(*count_keys(keys, packing.key_bits), packing)
     distinct, which = np.unique(keys, return_inverse=True)
     total = np.zeros(len(distinct), np.int64)
     np.add.at(total, which, weights)
-    return PointCounts(distinct[total > 0], total[total > 0], packing)
+    return PointHistogram(distinct[total > 0], total[total > 0], packing)
 
 
-def merge_point_counts(tables: Sequence[PointCounts]) -> PointCounts:
+def merge_point_counts(tables: Sequence[PointHistogram]) -> PointHistogram:
     """Add up tables of the same packing."""
     merged = _merge_all([(table.keys, table.weights) for table in tables])
-    return PointCounts(*merged, tables[0].packing)
+    return PointHistogram(*merged, tables[0].packing)
 
 
 class ColorCounter:
@@ -163,7 +163,7 @@ class ColorCounter:
         self._n_translucent = 0
         self._table: NDArray[np.uint32] | None = None
         self._n_table = 0
-        self._done: list[ColorCounts] = []
+        self._done: list[ColorHistogram] = []
 
     def add(self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None = None) -> None:
         """Count `pixels` (n, 3) uint8; with `alphas` (n,) uint8, but for those where it is 0."""
@@ -201,13 +201,13 @@ class ColorCounter:
         in_table = np.count_nonzero(self._table) if self._n_table and self._table is not None else 0
         return int(in_table) + sum(map(len, self._done))
 
-    def counts(self) -> ColorCounts:
+    def counts(self) -> ColorHistogram:
         """All that was added since the last call."""
         if self._n_table:
             self._drain_table()
         self._sort_lists()
         done, self._done = self._done, []
-        return merge_counts(done)
+        return merge_histograms(done)
 
     def _sort_lists(self) -> None:
         if self._n_few:
@@ -222,14 +222,14 @@ class ColorCounter:
             self._translucent, self._n_translucent = [], 0
 
     def _add_done(self, table: _Table) -> None:
-        self._done = [merge_counts([*self._done, ColorCounts(*table)])]
+        self._done = [merge_histograms([*self._done, ColorHistogram(*table)])]
 
     def _drain_table(self) -> None:
         assert self._table is not None
         size = int(np.count_nonzero(self._table))
         codes, weights = np.empty(size, np.uint32), np.empty(size, np.int64)
         _drain(self._table, codes, weights)
-        self._done.append(ColorCounts(codes, weights))
+        self._done.append(ColorHistogram(codes, weights))
         self._n_table = 0
 
 

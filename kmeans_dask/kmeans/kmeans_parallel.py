@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kmeans_dask.kernels.jit import jit
 from kmeans_dask.kmeans import lloyd
 from kmeans_dask.kmeans.assignment import Assignment
-from kmeans_dask.kmeans.exact_sums import LIMB_BITS, Grid, cut, float_grid
+from kmeans_dask.kmeans.exact_sums import LIMB_BITS, FixedPoint, cut, float_grid
 from kmeans_dask.kmeans.points import Points, make_points
 from kmeans_dask.kmeans.seeding import kmeans_plus_plus
 
@@ -25,7 +25,7 @@ OVERSAMPLING = 2  # times k points are drawn in each round
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnPoints:
     """Points that were drawn.
 
     keys: (m,) float64, the lower the earlier drawn; values: (m, C) float64
@@ -35,12 +35,12 @@ class Drawn:
     values: NDArray[np.float64]
 
     @staticmethod
-    def first(parts: list[Drawn], n: int) -> Drawn:
+    def first(parts: list[DrawnPoints], n: int) -> DrawnPoints:
         """The first `n` of all."""
         keys = np.concatenate([part.keys for part in parts])
         values = np.concatenate([part.values for part in parts])
         order = np.lexsort((*values.T[::-1], keys))[:n]
-        return Drawn(keys[order], values[order])
+        return DrawnPoints(keys[order], values[order])
 
 
 class Sampler:
@@ -62,7 +62,7 @@ class Sampler:
     def __setstate__(self, state: tuple[Points, int]) -> None:
         self.__init__(*state)  # type: ignore[misc]
 
-    def draw_by_weight(self, n: int, seed: int) -> Drawn:
+    def draw_by_weight(self, n: int, seed: int) -> DrawnPoints:
         """`n` points, without replacement, each with a chance by its weight.
 
         Efraimidis & Spirakis 2006, "Weighted random sampling with a reservoir", section 2: the
@@ -72,7 +72,7 @@ class Sampler:
         some = np.flatnonzero(points.weights)
         keys = -np.log(self._fractions(seed)[some]) / points.weights[some]
         order = np.argsort(keys, kind="stable")[:n]
-        return Drawn(keys[order], points.values[some[order]].astype(np.float64))
+        return DrawnPoints(keys[order], points.values[some[order]].astype(np.float64))
 
     def potential(self, chosen: NDArray[np.float64]) -> int:
         """The weighted sum of squared distances to the nearest of `chosen` (m, C), an integer.
@@ -119,7 +119,7 @@ class Sampler:
         return fractions
 
 
-def potential_bits(grid: Grid) -> int:
+def potential_bits(grid: FixedPoint) -> int:
     """Bits after the point of potentials: room for the distances of any two points."""
     return 0 if grid.exact else grid.square_bits - 10
 

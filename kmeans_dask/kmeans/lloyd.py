@@ -10,14 +10,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.kmeans.cluster_sums import Partial
+from kmeans_dask.kmeans.cluster_sums import ClusterSums
 from kmeans_dask.kmeans.exact_sums import ordered_sum
 
 
 class Measure(Protocol):
-    """Centroids (k, C) float64 to the merged `Partial` of all points."""
+    """Centroids (k, C) float64 to the merged `ClusterSums` of all points."""
 
-    def __call__(self, centroids: NDArray[np.float64], n_far: int = 0) -> Partial:
+    def __call__(self, centroids: NDArray[np.float64], n_far: int = 0) -> ClusterSums:
         """With `n_far`, the partial also holds that many of the farthest points."""
         ...
 
@@ -81,10 +81,10 @@ def fit(
 
     history: the inertias of earlier iterations, of which `centroids` are the result
 
-    >>> from kmeans_dask.kmeans.plain import plain_partial
+    >>> from kmeans_dask.kmeans.plain import plain_cluster_sums
     >>> points, weights = np.array([[0, 0, 0], [2, 0, 0], [9, 9, 9]]), np.array([3, 1, 1])
     >>> start = np.array([[0.0, 0, 0], [9, 9, 9]])
-    >>> result = fit(start, lambda c, n_far=0: plain_partial(points, weights, c, n_far), tol=0)
+    >>> result = fit(start, lambda c, n_far=0: plain_cluster_sums(points, weights, c, n_far), tol=0)
     >>> result.centroids.tolist(), result.inertia, result.n_iter
     ([[0.5, 0.0, 0.0], [9.0, 9.0, 9.0]], 3.0, 2)
     """
@@ -122,7 +122,7 @@ def is_mark(number: int) -> bool:
 
 
 def _new_centroids(
-    partial: Partial, centroids: NDArray[np.float64], measure: Measure, fixed: int
+    partial: ClusterSums, centroids: NDArray[np.float64], measure: Measure, fixed: int
 ) -> NDArray[np.float64]:
     """The mean of each cluster; an empty one moves to a far point, never to black, never to NaN."""
     if (partial.weights[fixed:] == 0).any():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.kernels.jit import jit
-from kmeans_dask.kmeans.cluster_sums import Partial
+from kmeans_dask.kmeans.cluster_sums import ClusterSums
 from kmeans_dask.kmeans.lloyd import Fit
 from kmeans_dask.kmeans.points import Points
 
@@ -17,20 +17,20 @@ FEW = 1 << 12
 _HISTORY = 1 << 14  # iterations that are recorded here at most: few points end long before
 
 
-class FewPoints:
+class SmallLloyd:
     """At most `FEW` points, not too heavy, ready to be fitted from one start after another."""
 
     def __init__(self, points: Points) -> None:
         values, weights = points.values.astype(np.int64), points.weights
         sums = (values * weights[:, None]).sum(axis=0)[None]
-        whole = Partial(weights.sum()[None], sums, points.square_sums, points.grid)
+        whole = ClusterSums(weights.sum()[None], sums, points.square_sums, points.grid)
         self._variance = whole.variance
         self._squares = sum(points.square_sums)
         self._values, self._weights = np.ascontiguousarray(values.T), weights
         self._floats = self._values.astype(np.float64)
 
     @classmethod
-    def of(cls, points: Points) -> FewPoints | None:
+    def of(cls, points: Points) -> SmallLloyd | None:
         """These points; None where they are too many, or too heavy for sums of 62 bits."""
         if not points.grid.exact or not 0 < len(points) <= FEW:
             return None
@@ -124,7 +124,7 @@ def _assign(values, centroids, best, labels):  # type: ignore[no-untyped-def]
 
 @jit
 def _inertia(counts, sums, squares, centroids):  # type: ignore[no-untyped-def]
-    """As `Partial.inertia`: exact about the integers next to the centroids, and what is left."""
+    """Return the inertia as `ClusterSums.inertia` does: an exact part, and what is left."""
     exact, rest = np.int64(squares), 0.0
     for j in range(centroids.shape[0]):
         for c in range(centroids.shape[1]):

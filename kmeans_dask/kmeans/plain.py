@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.kmeans.cluster_sums import FarPoints, Partial
-from kmeans_dask.kmeans.exact_sums import Grid, integer_grid
+from kmeans_dask.kmeans.cluster_sums import ClusterSums, FarPoints
+from kmeans_dask.kmeans.exact_sums import FixedPoint, integer_grid
 
 _AT_ONCE = 1 << 16
 
@@ -40,13 +40,13 @@ def plain_labels(points: NDArray[Any], centroids: NDArray[np.float64]) -> NDArra
     return labels
 
 
-def plain_partial(
+def plain_cluster_sums(
     points: NDArray[Any],
     weights: NDArray[Any],
     centroids: NDArray[np.float64],
     n_far: int = 0,
-    grid: Grid | None = None,
-) -> Partial:
+    grid: FixedPoint | None = None,
+) -> ClusterSums:
     """One Lloyd step's sums over points (n, C) with weights (n,).
 
     Integers, unless there is a `grid` that says how they become such.
@@ -67,4 +67,4 @@ def plain_partial(
         far = FarPoints(
             points[some], each_weight[some], each_sum[some], labels[some], distances, n_far
         ).merged()
-    return Partial(cluster_weights, sums, squares, grid, far)
+    return ClusterSums(cluster_weights, sums, squares, grid, far)

@@ -16,12 +16,12 @@ from kmeans_dask.kernels.jit import jit
 from kmeans_dask.kmeans.exact_sums import (
     LIMB,
     MAX_POINTS,
-    Grid,
+    FixedPoint,
     integer_grid,
 )
 from kmeans_dask.kmeans.exact_sums import two_difference_kernel as two_difference
 from kmeans_dask.kmeans.exact_sums import two_product_kernel as two_product
-from kmeans_dask.kmeans.histogram import ColorCounts, PointCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram, PointHistogram
 
 _GROUP = 256  # points in a group that has a box
 _FAN_OUT = 8  # groups in an outer group
@@ -61,15 +61,15 @@ class Points:
     center, scale: (C,) and a power of two, the frame in which distances are compared:
         coordinates are about 1 at most, and points near the origin. Float64 if the values are,
         else float32, in which such a difference is as good.
-    near_in_a_row: whether consecutive points are near each other
+    spatially_sorted: whether consecutive points are near each other
     """
 
     values: NDArray[Any]
     weights: NDArray[Any]
-    grid: Grid
+    grid: FixedPoint
     center: NDArray[Any]
     scale: np.floating[Any]
-    near_in_a_row: bool
+    spatially_sorted: bool
 
     def __len__(self) -> int:
         return len(self.values)
@@ -80,7 +80,7 @@ class Points:
     @cached_property
     def boxes(self) -> Boxes | None:
         """Around points that are near each other; made when they are wanted."""
-        if not self.near_in_a_row:
+        if not self.spatially_sorted:
             return None
         return _boxes(self.values, self.weights, self.center, self.scale)
 
@@ -99,24 +99,24 @@ class Points:
                 self.values[start : start + size],
                 self.weights[start : start + size],
                 self.grid,
-                near_in_a_row=self.near_in_a_row,
+                spatially_sorted=self.spatially_sorted,
             )
             for start in range(0, len(self), size)
         ]
 
 
-def color_points(counts: ColorCounts) -> Points:
+def color_points(counts: ColorHistogram) -> Points:
     """The colours of a table, as points. In Morton order, so that groups have small boxes."""
-    return make_points(counts.colors, counts.weights, integer_grid(3), near_in_a_row=True)
+    return make_points(counts.colors, counts.weights, integer_grid(3), spatially_sorted=True)
 
 
-def counted_points(counts: PointCounts) -> Points:
+def counted_points(counts: PointHistogram) -> Points:
     """The distinct points of a table, as points."""
     low, high, channels = counts.packing.low, counts.packing.high, len(counts.packing.low)
     dtype = np.uint8 if min(low) >= 0 and max(high) <= 255 else exact_dtype(low, high)
     values = counts.values.astype(dtype)
     return make_points(
-        values, counts.weights, integer_grid(channels), near_in_a_row=channels <= _CLOSE
+        values, counts.weights, integer_grid(channels), spatially_sorted=channels <= _CLOSE
     )
 
 
@@ -128,13 +128,13 @@ def exact_dtype(low: Sequence[int], high: Sequence[int]) -> type[np.floating[Any
 def make_points(
     values: NDArray[Any],
     weights: NDArray[Any] | None,
-    grid: Grid,
+    grid: FixedPoint,
     *,
-    near_in_a_row: bool = False,
+    spatially_sorted: bool = False,
 ) -> Points:
     """A chunk of points (n, C) uint8, float32 or float64, at most 2^26, with weights (n,) or 1.
 
-    near_in_a_row: whether consecutive points are near each other; the grid must be exact then
+    spatially_sorted: whether consecutive points are near each other; the grid must be exact then
     """
     assert len(values) <= MAX_POINTS
     if weights is None:  # ones that take no memory
@@ -143,7 +143,7 @@ def make_points(
     least, most, total = (bound.astype(np.float64) for bound in extent_of(values))
     dtype = np.dtype(np.float64 if values.dtype == np.float64 else np.float32)
     center, scale = _frame(least, most, total / max(1, len(values)), dtype)
-    return Points(values, weights, grid, center, scale, near_in_a_row and len(values) > 0)
+    return Points(values, weights, grid, center, scale, spatially_sorted and len(values) > 0)
 
 
 def _frame(
@@ -226,7 +226,7 @@ def _fill_boxes(values, weights, center, scale, size, low, high, group_weights, 
             group_weights[group] += weights[i]
 
 
-def _square_sums(values: NDArray[Any], weights: NDArray[Any], grid: Grid) -> tuple[int, ...]:
+def _square_sums(values: NDArray[Any], weights: NDArray[Any], grid: FixedPoint) -> tuple[int, ...]:
     limbs = np.zeros((2, values.shape[1]), np.int64)
     if not grid.exact:
         _, origin, scale, weight_scale = grid.scales
@@ -238,7 +238,7 @@ def _square_sums(values: NDArray[Any], weights: NDArray[Any], grid: Grid) -> tup
 
 @jit
 def _add_squares(values, weights, origin, scale, weight_scale, limbs):  # type: ignore[no-untyped-def]
-    """Weighted squares, in limbs, as `Grid.cut` makes them."""
+    """Weighted squares, in limbs, as `FixedPoint.cut` makes them."""
     for i in range(values.shape[0]):
         weight = weights[i] * weight_scale
         for c in range(values.shape[1]):

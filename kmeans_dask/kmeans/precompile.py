@@ -21,7 +21,7 @@ import numpy as np
 from kmeans_dask.kernels.jit import compiled_elsewhere
 from kmeans_dask.kernels.private_folders import is_own, kernel_folder
 from kmeans_dask.kmeans import assignment
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.kmeans.points import color_points
 from kmeans_dask.kmeans.seeding import kmeans_plus_plus
 
@@ -75,7 +75,7 @@ def _is_worthwhile() -> bool:
 
 def _compile() -> None:
     codes = np.arange(0, 1 << 24, 4099, dtype=np.uint32)
-    points = color_points(ColorCounts(codes, np.ones(len(codes), np.int64)))
+    points = color_points(ColorHistogram(codes, np.ones(len(codes), np.int64)))
     assignment.Assignment(points).labels(points.values[::64].astype(np.float64))
     sys.stdout.write(".")
     sys.stdout.flush()

@@ -87,7 +87,7 @@ def kmeans_plus_plus(
     """
     random = Random(seed)
     trials = 2 + int(math.log(k))
-    if points.near_in_a_row and points.values.dtype == np.uint8 and points.values.shape[1] == 3:
+    if points.spatially_sorted and points.values.dtype == np.uint8 and points.values.shape[1] == 3:
         return _seed_colors(points, k, trials, random, given)
     potential = _PointPotential(points, run)
     places = np.zeros((0, points.values.shape[1])) if given is None else given

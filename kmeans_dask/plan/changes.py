@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kmeans_dask.files import is_within, place_of
+from kmeans_dask.files import is_within, parse_location
 from kmeans_dask.plan.plan import Plan, Source, cut, numbered
 
 _NAMED = 3  # paths of each kind in a message
@@ -104,4 +104,4 @@ def _same(before: Source, now: Source) -> bool:
 
 
 def _is_in(path: str, inputs: Sequence[str]) -> bool:
-    return any(is_within(place_of(path), place_of(given)) for given in inputs)
+    return any(is_within(parse_location(path), parse_location(given)) for given in inputs)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kmeans_dask.errors import ImageError, UsageError
-from kmeans_dask.files import Place, Remote, is_within, place_of
+from kmeans_dask.files import Location, ObjectPath, is_within, parse_location
 from kmeans_dask.files.object_store import Listed
 from kmeans_dask.images import inspector
 from kmeans_dask.images.inspector import Answer, Question
@@ -204,7 +204,7 @@ MakePlan = Callable[[Mapping[str, Source]], Plan]  # from images that are known,
 
 
 def make_plan(
-    inputs: Sequence[Place],
+    inputs: Sequence[Location],
     *,
     partition_pixels: int = PARTITION_PIXELS,
     max_pixels: int = MAX_PIXELS,
@@ -228,7 +228,7 @@ def make_plan(
     found = _Found(search)
     for given in inputs:
         path = real_place(given)
-        if isinstance(path, Remote) and path.is_dir():
+        if isinstance(path, ObjectPath) and path.is_dir():
             found.search_objects(path)
         elif isinstance(path, Path) and path.is_dir():
             found.search(path, PurePosixPath())
@@ -253,7 +253,7 @@ def make_plan(
     taken = [
         name
         for source in known.values()
-        if not any(is_within(place_of(source.path), each) for each in searched)
+        if not any(is_within(parse_location(source.path), each) for each in searched)
         for name in names_of(source.kept_as, source.stem)
     ]
     assigned = assign_names([name for name, _ in readable], taken)
@@ -272,12 +272,12 @@ def make_plan(
     )
 
 
-def real_place(given: Place) -> Place:
+def real_place(given: Location) -> Location:
     """Return `given` with symbolic links followed; a loop of links raises no error here."""
-    return given if isinstance(given, Remote) else Path(os.path.realpath(given))
+    return given if isinstance(given, ObjectPath) else Path(os.path.realpath(given))
 
 
-def _nothing(inputs: Sequence[Place], found: _Found) -> str:
+def _nothing(inputs: Sequence[Location], found: _Found) -> str:
     """Return the message for inputs without an image."""
     first = found.failures[0] if found.failures else None
     why = f" ({Path(first.path).name}: {first.reason})" if first else ""
@@ -307,18 +307,18 @@ def describe_skipped(skipped: Mapping[str, int]) -> str:
 
 
 def _headers(
-    files: Mapping[Place, PurePosixPath],
+    files: Mapping[Location, PurePosixPath],
     known: Mapping[str, Source],
     max_pixels: int,
     seconds: float,
-) -> Iterator[tuple[PurePosixPath, Place, Source | Answer]]:
+) -> Iterator[tuple[PurePosixPath, Location, Source | Answer]]:
     """Yield for each file its name, its path, and its known source or else its header.
 
     A source counts as known while its size and time of change are the same. The beginnings of
     several objects of an object store are fetched at the same time.
     """
-    unknown: list[Place] = []
-    same: dict[Place, Source] = {}
+    unknown: list[Location] = []
+    same: dict[Location, Source] = {}
     for path in files:
         source = known.get(str(path))
         if source and _is_as_known(source, path):
@@ -332,7 +332,7 @@ def _headers(
 
 
 def _questions(
-    paths: Sequence[Place], max_pixels: int, seconds: float, threads: ThreadPoolExecutor
+    paths: Sequence[Location], max_pixels: int, seconds: float, threads: ThreadPoolExecutor
 ) -> Iterator[Question]:
     for start in range(0, len(paths), _AT_ONCE):
         some = paths[start : start + _AT_ONCE]
@@ -344,14 +344,14 @@ def _questions(
             yield inspector.header_question(known, max_pixels, seconds)
 
 
-def _with_head(path: Listed) -> Place:
+def _with_head(path: Listed) -> Location:
     try:
         return path.with_head()
     except OSError:  # the inspector will fail as well, and report why
         return path
 
 
-def _is_as_known(known: Source, path: Place) -> bool:
+def _is_as_known(known: Source, path: Location) -> bool:
     try:
         status = path.stat()
     except OSError:
@@ -359,7 +359,7 @@ def _is_as_known(known: Source, path: Place) -> bool:
     return (known.n_bytes, known.modified) == (status.st_size, status.st_mtime_ns)
 
 
-def _source(path: Place, found: Source | Answer, *, hashed: bool) -> Source:
+def _source(path: Location, found: Source | Answer, *, hashed: bool) -> Source:
     """An image, its names still to be found. Raises ImageError or OSError."""
     if isinstance(found, Source):
         n_pixels, pixel_bytes = found.n_pixels, found.pixel_bytes
@@ -389,8 +389,8 @@ class _Found:
     """
 
     def __init__(self, search: Search) -> None:
-        self.files: dict[Place, PurePosixPath] = {}
-        self.named: set[Place] = set()
+        self.files: dict[Location, PurePosixPath] = {}
+        self.named: set[Location] = set()
         self.failures: list[Failure] = []
         self.skipped: Counter[str] = Counter()
         self._search = search
@@ -419,7 +419,7 @@ class _Found:
             else:
                 self.add(path, name / entry.name)
 
-    def search_objects(self, top: Remote) -> None:
+    def search_objects(self, top: ObjectPath) -> None:
         """All objects below a name, in the order that folders would have them in."""
         found = sorted((path.relative_to(top).parts, path) for path in top.walk())
         folders = {parts[:depth] for parts, _ in found for depth in range(len(parts))}
@@ -446,14 +446,14 @@ class _Found:
                 return depth, "excluded"
         return None
 
-    def add(self, path: Place, name: PurePosixPath) -> None:
+    def add(self, path: Location, name: PurePosixPath) -> None:
         """Add a file that was found in a folder, or count it as excluded; add no file twice."""
         if self._search.wants(name):
             self.files.setdefault(path, name)
         else:
             self.skipped["excluded"] += 1
 
-    def name(self, path: Place, name: PurePosixPath) -> None:
+    def name(self, path: Location, name: PurePosixPath) -> None:
         """Add a file that is an input itself: no pattern excludes it, and it must be an image."""
         self.files.setdefault(path, name)
         self.named.add(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.plan.plan import Plan
 from kmeans_dask.store import Store
 
@@ -19,9 +19,9 @@ def images_of(plan: Plan) -> list[tuple[str, int]]:
     ]
 
 
-def documents_of(store: Place) -> list[tuple[str, int]]:
+def documents_of(store: Location) -> list[tuple[str, int]]:
     """Files of the store at `store`, but for those of its groups."""
     lock = Store.lock_file(store)
-    children: list[Place] = list(store.iterdir())
+    children: list[Location] = list(store.iterdir())
     files = [path for path in sorted(children, key=str) if path.is_file() and path != lock]
     return [(str(path), path.stat().st_size) for path in files[:_FILES]]

@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.psnr import psnr
-from kmeans_dask.color.remap import Mapper
+from kmeans_dask.color.remap import Remapper
 from kmeans_dask.engine import local_threads
 from kmeans_dask.errors import ImageError, UsageError
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.images.decode import decode
 from kmeans_dask.images.encode import encode_image
 from kmeans_dask.images.thumbnail import thumbnail
 from kmeans_dask.job.fit_result import read_fit
 from kmeans_dask.job.gallery import CLOUD, Cloud, cloud_of
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
 from kmeans_dask.steps.encode import sample_cloud
 from kmeans_dask.steps.ingest import empty_counter
 from kmeans_dask.steps.quantize import LocalColors, quantize
-from kmeans_dask.steps.write_image import Mapped
+from kmeans_dask.steps.write_image import RemappedImage
 from kmeans_dask.store import Piece, Store, join_pieces
 from kmeans_dask.store.records import ImageRecord
 from kmeans_dask.store.tally import Tally
@@ -91,7 +91,7 @@ class Exhibit:
         }
 
 
-def exhibit_image(path: Place, settings: FitSettings) -> Exhibit:
+def exhibit_image(path: Location, settings: FitSettings) -> Exhibit:
     """The image at `path`, and the palette that is fitted to it here and now.
 
     Raises UsageError for what is no image, or has nothing to see.
@@ -108,19 +108,19 @@ def exhibit_image(path: Place, settings: FitSettings) -> Exhibit:
         colors = LocalColors(counts, settings, engine)
         found = quantize(colors, settings, transparent=decoded.transparent)
         entries = colors.entries(found.palette)
-    mapper = Mapper(counts, found.palette, settings.space, entries=entries)
+    mapper = Remapper(counts, found.palette, settings.space, entries=entries)
     return Exhibit(
         name=path.name,
         points=_points(path, cloud_of(counts, entries, found.palette, CLOUD)),
         distinct_colors=len(counts),
         palette=found.palette,
-        weights=found.judged.weights,
-        psnr=psnr(found.judged.squared_error, counts.pixels),
+        weights=found.evaluation.weights,
+        psnr=psnr(found.evaluation.squared_error, counts.pixels),
         pictures=(_picture(path.name, n_bytes, shape, (band.pixels, band.alphas), mapper),),
     )
 
 
-def exhibit_store(path: Place, name: str | None = None) -> Exhibit:
+def exhibit_store(path: Location, name: str | None = None) -> Exhibit:
     """The store at `path` with its palette `name`, or the one fitted last; some of its images.
 
     Raises StoreError, and UsageError for a palette that no image holds.
@@ -135,7 +135,7 @@ def exhibit_store(path: Place, name: str | None = None) -> Exhibit:
         )
     pictures = []
     for record, piece in _some_images(store):
-        mapper = Mapper(_count(*piece), fitted.palette, fitted.settings.space)
+        mapper = Remapper(_count(*piece), fitted.palette, fitted.settings.space)
         shape = record["height"], record["width"]
         named = Path(record["kept_as"]).name
         pictures.append(_picture(named, record["n_bytes"], shape, piece, mapper))
@@ -150,7 +150,7 @@ def exhibit_store(path: Place, name: str | None = None) -> Exhibit:
     )
 
 
-def plain_name(path: Place) -> str:
+def plain_name(path: Location) -> str:
     """The name of a store or an image without its suffix.
 
     >>> plain_name(Path("a/photos.v2.zarr")), plain_name(Path("a/b.c.jpg"))
@@ -159,27 +159,27 @@ def plain_name(path: Place) -> str:
     return path.name.removesuffix(".zarr") if path.is_dir() else path.stem
 
 
-def _points(path: Place, cloud: Cloud) -> NDArray[np.uint8]:
+def _points(path: Location, cloud: Cloud) -> NDArray[np.uint8]:
     if not cloud:
         raise UsageError(f"{path} has no pixel that is not clear: there is nothing to plot")
     return np.array(cloud, np.uint8)[:, :3]
 
 
-def _count(pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None) -> ColorCounts:
+def _count(pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None) -> ColorHistogram:
     counter = empty_counter()
     counter.add(pixels, alphas)
     return counter.counts()
 
 
 def _picture(
-    name: str, n_bytes: int, shape: tuple[int, int], piece: Piece, mapper: Mapper
+    name: str, n_bytes: int, shape: tuple[int, int], piece: Piece, mapper: Remapper
 ) -> Picture:
     pixels, alphas = piece
     height, width = shape
     palette = mapper.palette
     indices = mapper.map(pixels, alphas, width)
     record = {"kept_as": name, "height": height, "width": width}
-    mapped = Mapped.of(record, pixels, alphas, indices, palette)
+    mapped = RemappedImage.of(record, pixels, alphas, indices, palette)
     opaque = np.full(len(pixels), 255, np.uint8)
     rgba = np.column_stack([pixels, opaque if alphas is None else alphas])
     return Picture(

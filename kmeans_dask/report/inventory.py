@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.job.fit_result import FitResult, read_fit
 from kmeans_dask.job.gallery import Cloud
 from kmeans_dask.plan.plan import Failure
@@ -33,7 +33,7 @@ class Inventory:
     cloud: Cloud
 
 
-def take_inventory(path: Place, name: str | None = None) -> Inventory:
+def take_inventory(path: Location, name: str | None = None) -> Inventory:
     """Of the store at `path`, with its palette `name`, or the one fitted last, if it has any.
 
     Raises StoreError.

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from kmeans_dask.errors import ImageError, UnreachableError, UsageError
-from kmeans_dask.files import Place, is_within
+from kmeans_dask.files import Location, is_within
 from kmeans_dask.files.atomic_files import write_file
 from kmeans_dask.images.inspector import make_thumbnail
 from kmeans_dask.job.previews import name_of_preview, read_preview
@@ -25,14 +25,14 @@ _THUMBNAILS = 6  # pairs of the worst, and as many of the best
 _SMALL = 210  # pixels: a smaller image is shown enlarged, its pixels as squares
 
 
-def write_report(output: Place, record: Mapping[str, Any]) -> None:
+def write_report(output: Location, record: Mapping[str, Any]) -> None:
     """Write `report.html` and `report.json` to `output`; the page can be remade from the latter."""
     page = render_report(record, output).encode()
     write_file(output / RECORD_FILE, json.dumps(record, allow_nan=False).encode())
     write_file(output / REPORT_FILE, page)
 
 
-def remake_report(output: Place, record: Mapping[str, Any]) -> None:
+def remake_report(output: Location, record: Mapping[str, Any]) -> None:
     """The same of a record that was read, and may be anyone's. Raises UsageError."""
     try:
         write_report(output, record)
@@ -40,7 +40,7 @@ def remake_report(output: Place, record: Mapping[str, Any]) -> None:
         raise UsageError(f"{output / RECORD_FILE} is damaged: run the job again") from None
 
 
-def render_report(data: Mapping[str, Any], output: Place) -> str:
+def render_report(data: Mapping[str, Any], output: Location) -> str:
     """The page; of the files that `data` names as outputs, only those below `output` are read."""
     shown = clean(data)
     there = {row["output"] for row in data["worst"]}
@@ -82,7 +82,7 @@ def _histogram(histogram: Mapping[str, Sequence[float]] | None) -> dict[str, Any
     return dict(histogram) if histogram and any(histogram["counts"]) else None
 
 
-def _pairs(rows: Sequence[Mapping[str, Any]], output: Place) -> list[dict[str, Any]]:
+def _pairs(rows: Sequence[Mapping[str, Any]], output: Location) -> list[dict[str, Any]]:
     """Return the first rows with thumbnails, without rows of which a file cannot be read."""
     pairs = []
     for row in rows[:_THUMBNAILS]:
@@ -94,7 +94,7 @@ def _pairs(rows: Sequence[Mapping[str, Any]], output: Place) -> list[dict[str, A
     return pairs
 
 
-def _below(output: Place, name: str) -> Place:
+def _below(output: Location, name: str) -> Location:
     """The file `name` of `output`, links followed. Raises ValueError where it is not below."""
     path = (output / name).resolve()
     if not is_within(path, output.resolve()):
@@ -102,7 +102,7 @@ def _below(output: Place, name: str) -> Place:
     return path
 
 
-def _thumbnails(output: Place, path: str, after: Place) -> dict[str, Any]:
+def _thumbnails(output: Location, path: str, after: Location) -> dict[str, Any]:
     """Those of the image at `path` and of what it became, as URIs; and whether they are small."""
     kept = read_preview(_below(output, name_of_preview(path))) or make_thumbnail(path)
     before, size = kept

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rich.console import RenderableType
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.report.before_after import Exhibit, Picture
 from kmeans_dask.terminal.summary import table
 from kmeans_dask.terminal.text import decibels, printable, size
@@ -115,7 +115,7 @@ def draw_pictures(exhibit: Exhibit) -> bytes:
         return _png(figure)
 
 
-def show_plots(exhibit: Exhibit, files: Sequence[Place]) -> RenderableType:
+def show_plots(exhibit: Exhibit, files: Sequence[Location]) -> RenderableType:
     """The files, and what they show."""
     rows = [("written", printable(str(file))) for file in files]
     rows.append(

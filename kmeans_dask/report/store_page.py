@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import kmeans_dask
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import write_file
 from kmeans_dask.images.palette_files import hexes_of
 from kmeans_dask.job.fit_result import FitResult
@@ -21,7 +21,7 @@ _FAILURES = 1000  # listed
 _ENTRIES = 1024  # of a palette that are shown
 
 
-def write_store_report(path: Place, inventory: Inventory) -> None:
+def write_store_report(path: Location, inventory: Inventory) -> None:
     """Write the page to `path`."""
     write_file(path, render_store_report(inventory).encode())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files import Place, is_within, place_of
+from kmeans_dask.files import Location, is_within, parse_location
 from kmeans_dask.job.fit_result import FitResult
 from kmeans_dask.job.job_settings import check_palette
 from kmeans_dask.plan.plan import Plan, real_place
@@ -13,7 +13,7 @@ from kmeans_dask.settings import DecodeSettings, EncodeSettings, check_together
 from kmeans_dask.store import Store
 
 
-def check_store_path(inputs: Sequence[Place], path: Place) -> None:
+def check_store_path(inputs: Sequence[Location], path: Location) -> None:
     """Raise UsageError where no store can be at `path`, nor be made there."""
     check_outside(inputs, path, "the store")
     if not Store.is_free(path) and not Store.is_at(path):
@@ -38,12 +38,12 @@ def check_partitions(store: Store) -> None:
         store.partition(partition_id)
 
 
-def check_originals(plan: Plan, output: Place) -> None:
+def check_originals(plan: Plan, output: Location) -> None:
     """Raise UsageError where an image of `plan` is, by a link, a file below `output`."""
     resolved = output.resolve()
-    inside: dict[Place, bool] = {}  # folders: images that are no links are where these are
+    inside: dict[Location, bool] = {}  # folders: images that are no links are where these are
     for source in plan.sources:
-        path = place_of(source.path)
+        path = parse_location(source.path)
         if path.is_symlink():
             leads = is_within(path.resolve(), resolved)
         elif path.parent in inside:
@@ -57,7 +57,7 @@ def check_originals(plan: Plan, output: Place) -> None:
             )
 
 
-def check_outside(inputs: Sequence[Place], path: Place, what: str) -> None:
+def check_outside(inputs: Sequence[Location], path: Location, what: str) -> None:
     """Raise UsageError where `path` and one of `inputs` are one inside the other."""
     resolved = real_place(path)
     for given in inputs:

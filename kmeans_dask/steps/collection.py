@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kmeans_dask.engine import Engine
 from kmeans_dask.errors import StoreError, UsageError
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import clear, remove
 from kmeans_dask.files.locks import held
 from kmeans_dask.files.targets import beginning
@@ -39,7 +39,7 @@ class Collection:
 
 @contextmanager
 def open_collection(
-    path: Place, make_plan: MakePlan, settings: DecodeSettings, *, resume: bool
+    path: Location, make_plan: MakePlan, settings: DecodeSettings, *, resume: bool
 ) -> Iterator[Collection]:
     """Hold the store at `path`, for the images of a plan.
 
@@ -59,7 +59,7 @@ def open_collection(
                 known = {source.path: source for source in Plan.of_record(before.plan).sources}
             plan = make_plan(known)
             with beginning(str(path)) if is_new else nullcontext():
-                collection = take_up(path, plan, settings)
+                collection = open_or_create(path, plan, settings)
             yield collection
         except UsageError:  # whoever reads that expects that nothing was written
             if is_new:
@@ -67,7 +67,7 @@ def open_collection(
             raise
 
 
-def take_up(path: Place, plan: Plan, settings: DecodeSettings) -> Collection:
+def open_or_create(path: Location, plan: Plan, settings: DecodeSettings) -> Collection:
     """The store at `path`, which is made where there is none, for the images of `plan`."""
     path = path.absolute()  # workers run in other folders
     if not Store.is_at(path):
@@ -86,15 +86,15 @@ def take_up(path: Place, plan: Plan, settings: DecodeSettings) -> Collection:
     return Collection(store, after, settings, changes)
 
 
-def take_up_anew(path: Place, plan: Plan, settings: DecodeSettings) -> Collection:
+def recreate(path: Location, plan: Plan, settings: DecodeSettings) -> Collection:
     """The same of a passing store: one that cannot be opened, or is of other images, goes."""
     try:
         if Store.is_at(path) and Plan.of_record(Store.open(path).plan) == plan:
-            return take_up(path, plan, settings)
+            return open_or_create(path, plan, settings)
     except StoreError:
         pass
     remove(path)
-    return take_up(path, plan, settings)
+    return open_or_create(path, plan, settings)
 
 
 def is_whole(store: Store) -> bool:

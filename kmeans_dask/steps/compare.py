@@ -22,7 +22,7 @@ from kmeans_dask.color.psnr import psnr
 from kmeans_dask.color.spaces import Space
 from kmeans_dask.errors import ImageError, UsageError
 from kmeans_dask.estimator.kmeans import KMeans
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.images.decode import decode
 from kmeans_dask.images.png import encode_png
 from kmeans_dask.kmeans.histogram import count_colors
@@ -83,7 +83,7 @@ _Found = tuple[NDArray[np.float64], NDArray[Any], int | None]  # centroids, labe
 _Fit = Callable[[NDArray[np.uint8], NDArray[np.float64], float], _Found]
 
 
-def compare(path: Place, colors: int, *, seed: int = 0, tol: float = 1e-4) -> Comparison:
+def compare(path: Location, colors: int, *, seed: int = 0, tol: float = 1e-4) -> Comparison:
     """Fit `colors` to the image at `path` by each implementation that is installed.
 
     Raises UsageError for what is no image, or has too few colours.

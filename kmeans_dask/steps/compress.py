@@ -12,9 +12,9 @@ from pathlib import Path
 from kmeans_dask.engine import Engine
 from kmeans_dask.engine.memory_model import bytes_to_fit, pixels_within
 from kmeans_dask.errors import ImageError, UsageError
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.images.palette_files import hexes_of
-from kmeans_dask.job.encode_totals import Encoded
+from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.fit_result import FitResult, read_fit
 from kmeans_dask.job.gallery import CLOUD
 from kmeans_dask.job.job_settings import JobSettings
@@ -22,7 +22,7 @@ from kmeans_dask.job.output_folder import write_failures, write_palette
 from kmeans_dask.job.previews import previews_for
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.job.summary import Summary, TokensSummary, summarize
-from kmeans_dask.job.work_folder import Work
+from kmeans_dask.job.work_folder import WorkFolder
 from kmeans_dask.plan.placement import is_small
 from kmeans_dask.plan.plan import Failure, Plan, cut, numbered
 from kmeans_dask.settings import (
@@ -30,7 +30,7 @@ from kmeans_dask.settings import (
     EncodeSettings,
     FitSettings,
 )
-from kmeans_dask.steps.collection import Collection, ingest_and_count, take_up_anew
+from kmeans_dask.steps.collection import Collection, ingest_and_count, recreate
 from kmeans_dask.steps.encode import encode, write_tokens
 from kmeans_dask.steps.fit import drift_of, fit
 from kmeans_dask.steps.in_memory import compress_at_once
@@ -46,7 +46,7 @@ from kmeans_dask.store.tally import Tally
 
 
 @contextmanager
-def passing_folder() -> Iterator[Place]:
+def temporary_folder() -> Iterator[Location]:
     """A folder that is removed, in the current one, which workers are likeliest to see as well."""
     folder = Path.cwd() / f".kmeans-dask-{secrets.token_hex(4)}"
     try:
@@ -58,7 +58,7 @@ def passing_folder() -> Iterator[Place]:
 
 def compress(
     plan: Plan,
-    work: Work,
+    work: WorkFolder,
     engine: Engine,
     progress: Progress,
     settings: JobSettings,
@@ -75,7 +75,7 @@ def compress(
         encoded, fitted = compress_at_once(plan, work, engine, progress, settings)
         return _conclude(encoded, work, fitted, progress, plan.skipped, one_palette=True)
     if settings.is_shared:
-        held = collection or take_up_anew(work.store_path, plan, settings.decode)
+        held = collection or recreate(work.store_path, plan, settings.decode)
         ingest_and_count(held, engine, progress, previews_for(plan, work.output))
         if keep_palette:
             fitted = read_fit(held.store, f"k{settings.fit.colors}")
@@ -92,7 +92,7 @@ def compress(
 
 def encode_and_summarize(
     store: Store,
-    work: Work,
+    work: WorkFolder,
     fitted: FitResult,
     engine: Engine,
     progress: Progress,
@@ -109,8 +109,8 @@ def encode_and_summarize(
 
 
 def _conclude(
-    encoded: Encoded,
-    work: Work,
+    encoded: EncodeTotals,
+    work: WorkFolder,
     fitted: FitResult,
     progress: Progress,
     skipped: Mapping[str, int],
@@ -133,7 +133,7 @@ def _is_held_here(plan: Plan, engine: Engine, settings: JobSettings) -> bool:
 
 
 def _compress_private(
-    plan: Plan, work: Work, engine: Engine, progress: Progress, settings: JobSettings
+    plan: Plan, work: WorkFolder, engine: Engine, progress: Progress, settings: JobSettings
 ) -> Summary:
     """With a palette for each image or folder, or one that is given."""
     by_folder = settings.scope == "folder" and settings.palette is None
@@ -151,7 +151,7 @@ def _compress_private(
         max(4, CLOUD // plan.n_images),
         previews_for(plan, work.output),
     )
-    encoded = compress_groups(small, job, engine, progress) if small else Encoded()
+    encoded = compress_groups(small, job, engine, progress) if small else EncodeTotals()
     for group in groups:
         if by_folder and group.n_pixels > most:
             encoded += _compress_folder(group, work, engine, progress, settings, job.previews)
@@ -166,12 +166,12 @@ def _compress_private(
 
 def _compress_folder(
     group: Group,
-    work: Work,
+    work: WorkFolder,
     engine: Engine,
     progress: Progress,
     settings: JobSettings,
     previews: Path | None,
-) -> Encoded:
+) -> EncodeTotals:
     """The images of a folder that are too many for one task: by way of a store of their own."""
     assert group.folder is not None
     done = work.read_folder(group.folder)
@@ -180,7 +180,7 @@ def _compress_folder(
     partitions = numbered(cut(group.sources, PARTITION_PIXELS))
     plan = Plan((), partitions, (), {}, first_free=len(partitions))
     try:
-        held = take_up_anew(work.store_path, plan, settings.decode)
+        held = recreate(work.store_path, plan, settings.decode)
         ingest_and_count(held, engine, progress, previews)
         fitted = fit(held.store, engine, progress, settings.fit, resume=True)
         records = work.stage("folder", group.folder)
@@ -194,7 +194,7 @@ def _compress_folder(
             encoded = replace(encoded, files=(file,), colors_bytes=needed)
     except (ImageError, UsageError) as error:  # no room for transparency, or for the palette
         failures = tuple(Failure(source.path, str(error)) for source in group.sources)
-        return Encoded(failures=failures)
+        return EncodeTotals(failures=failures)
     work.write_folder(group.folder, encoded)
     return encoded.without_files()
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from kmeans_dask.engine import Engine
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.kmeans.histogram import ColorCounter, ColorCounts, merge_counts
+from kmeans_dask.kmeans.histogram import ColorCounter, ColorHistogram, merge_histograms
 from kmeans_dask.store import Store
 from kmeans_dask.store.tally import Tally
 
@@ -20,7 +20,7 @@ _TASKS = 1024  # about as many, at most
 _WEIGHT = 1 << 46  # of all images together: times any coordinate it stays below 2^63
 
 
-_Counted = tuple[ColorCounts, Tally]
+_Counted = tuple[ColorHistogram, Tally]
 
 
 def count(store: Store, engine: Engine, progress: Progress) -> Tally:
@@ -28,7 +28,7 @@ def count(store: Store, engine: Engine, progress: Progress) -> Tally:
     if store.is_counted:
         return Tally.read(store)
     progress.start("count", None, "")
-    merged = in_lanes(engine, store.partition_ids, partial(merge_partitions, store.path), merge)
+    merged = tree_reduce(engine, store.partition_ids, partial(merge_partitions, store.path), merge)
     generation = store.plan["generation"]
     total = engine.submit("merge-counts", store_total, store.path, generation, merged)
     tally: Tally = engine.result(total)
@@ -36,7 +36,7 @@ def count(store: Store, engine: Engine, progress: Progress) -> Tally:
     return tally
 
 
-def in_lanes(
+def tree_reduce(
     engine: Engine, ids: Sequence[str], add: Callable[..., Any], merge: Callable[..., Any]
 ) -> Any:
     """A handle of what all partitions amount to.
@@ -60,14 +60,14 @@ def in_lanes(
 
 
 def merge_partitions(
-    store_path: Place, before: _Counted | None, partition_ids: Sequence[str]
+    store_path: Location, before: _Counted | None, partition_ids: Sequence[str]
 ) -> _Counted:
     """One task: some partitions, read from the store and added to what there was before."""
     store = Store.open(store_path)
-    counts, tallies = merge_counts([]), []
+    counts, tallies = merge_histograms([]), []
     for partition_id in partition_ids:
         partition = store.partition(partition_id)
-        counts = merge_counts([counts, partition.counts])
+        counts = merge_histograms([counts, partition.counts])
         tallies.append(Tally.of(partition))
     counted = counts, Tally.total(tallies)
     return merge([before, counted]) if before else counted
@@ -75,22 +75,24 @@ def merge_partitions(
 
 def merge(parts: Sequence[_Counted]) -> _Counted:
     """One task: what other tasks have added up, added up."""
-    return merge_counts([counts for counts, _ in parts]), Tally.total([tally for _, tally in parts])
+    return merge_histograms([counts for counts, _ in parts]), Tally.total(
+        [tally for _, tally in parts]
+    )
 
 
-def store_total(store_path: Place, generation: int, counted: _Counted) -> Tally:
+def store_total(store_path: Location, generation: int, counted: _Counted) -> Tally:
     """The last task: store the total."""
     counts, tally = counted
     Store.open(store_path).write_colors(counts, tally.as_record(generation))
     return tally
 
 
-def weigh_images(store: Store, engine: Engine, progress: Progress) -> None:
+def compute_image_weights(store: Store, engine: Engine, progress: Progress) -> None:
     """Store what each colour weighs where every image counts the same. Reads all pixels again."""
     progress.start("weigh", None, "")
     weight = image_weight(Tally.read(store).images)
     add = partial(weigh_partitions, store.path, weight)
-    merged = in_lanes(engine, store.partition_ids, add, merge_counts)
+    merged = tree_reduce(engine, store.partition_ids, add, merge_histograms)
     engine.result(engine.submit("merge-counts", store_weighed, store.path, merged))
     progress.finish()
 
@@ -108,7 +110,7 @@ def most_weight(tally: Tally) -> int:
     return _WEIGHT + tally.pixels
 
 
-def weighed(counts: ColorCounts, weight: int) -> ColorCounts:
+def weighed(counts: ColorHistogram, weight: int) -> ColorHistogram:
     """The colours of an image, `weight` spread over them as its pixels are.
 
     None is lost: the lightest colour weighs 1.
@@ -117,24 +119,24 @@ def weighed(counts: ColorCounts, weight: int) -> ColorCounts:
     each, rest = divmod(weight, pixels)
     wide = counts.weights if pixels < 1 << 31 else counts.weights.astype(object)
     shares = wide * each + (wide * rest + pixels // 2) // pixels
-    return ColorCounts(counts.codes, np.maximum(shares, 1).astype(np.int64))
+    return ColorHistogram(counts.codes, np.maximum(shares, 1).astype(np.int64))
 
 
 def weigh_partitions(
-    store_path: Place, weight: int, before: ColorCounts | None, partition_ids: Sequence[str]
-) -> ColorCounts:
+    store_path: Location, weight: int, before: ColorHistogram | None, partition_ids: Sequence[str]
+) -> ColorHistogram:
     """One task: the colours of partitions' images, each of which weighs `weight`, and of before."""
-    store, counter, total = Store.open(store_path), ColorCounter(), merge_counts([])
+    store, counter, total = Store.open(store_path), ColorCounter(), merge_histograms([])
     for partition_id in partition_ids:
         tables = []
         for _, pieces in store.partition(partition_id).read_images():
             for pixels, alphas in pieces:
                 counter.add(pixels, alphas)
             tables.append(weighed(counter.counts(), weight))
-        total = merge_counts([total, *tables])
-    return merge_counts([before, total]) if before else total
+        total = merge_histograms([total, *tables])
+    return merge_histograms([before, total]) if before else total
 
 
-def store_weighed(store_path: Place, counts: ColorCounts) -> None:
+def store_weighed(store_path: Location, counts: ColorHistogram) -> None:
     """The last task: store the total."""
     Store.open(store_path).write_weighed(counts.weights)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.color.color_lookup import squared_error
-from kmeans_dask.color.remap import Mapper, nearest_entries
+from kmeans_dask.color.remap import Remapper, nearest_entries
 from kmeans_dask.engine import Engine, local_threads
 from kmeans_dask.engine.memory_model import check_colors
 from kmeans_dask.errors import ImageError, StoreError
-from kmeans_dask.files import Place
-from kmeans_dask.job.encode_totals import Encoded
+from kmeans_dask.files import Location
+from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.fit_result import FitResult
 from kmeans_dask.job.gallery import CLOUD, Cloud, cloud_of
 from kmeans_dask.job.job_settings import check_palette
@@ -28,7 +28,7 @@ from kmeans_dask.plan.plan import Failure, Plan, Source
 from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
 from kmeans_dask.steps.ingest import empty_counter
 from kmeans_dask.steps.quantize import LocalColors, quantize
-from kmeans_dask.steps.write_image import Mapped, is_nine_patch, outputs_of, write_image
+from kmeans_dask.steps.write_image import RemappedImage, is_nine_patch, outputs_of, write_image
 from kmeans_dask.store import Partition, Piece, Store, join_pieces
 from kmeans_dask.store.records import FailureRecord
 from kmeans_dask.store.tally import Tally
@@ -36,14 +36,14 @@ from kmeans_dask.store.tally import Tally
 
 def encode(
     store: Store,
-    output: Place,
-    records: Place,
+    output: Location,
+    records: Location,
     fitted: FitResult,
     engine: Engine,
     progress: Progress,
     settings: EncodeSettings,
     private: FitSettings | None = None,
-) -> Encoded:
+) -> EncodeTotals:
     """Write every image of `store` below `output`, but for what `records` say is there.
 
     records: a folder, where it is noted what came of each partition
@@ -63,7 +63,7 @@ def encode(
         settings,
         private,
     )
-    total, failures = Encoded(), list(_failures(store.plan["failures"]))
+    total, failures = EncodeTotals(), list(_failures(store.plan["failures"]))
     progress.start("encode", Tally.read(store).images, "images")
     for encoded in engine.map("encode", task, sorted(plan.partitions.items())):
         failures += encoded.failures  # not in the sum: there may be very many
@@ -75,7 +75,7 @@ def encode(
     return replace(total, failures=in_order(failures), gallery=gallery)
 
 
-def sample_cloud(store_path: Place, fitted: FitResult) -> Cloud:
+def sample_cloud(store_path: Location, fitted: FitResult) -> Cloud:
     """One task: some of all pixels, and what they become, undithered."""
     counts = Store.open(store_path).read_colors()
     entries = nearest_entries(counts, fitted.palette, fitted.settings.space)
@@ -83,14 +83,14 @@ def sample_cloud(store_path: Place, fitted: FitResult) -> Cloud:
 
 
 def encode_partition(
-    store_path: Place,
-    output: Place,
-    records: Place,
+    store_path: Location,
+    output: Location,
+    records: Location,
     fitted: FitResult,
     settings: EncodeSettings,
     private: FitSettings | None,
     planned: tuple[str, Sequence[Source]],
-) -> Encoded:
+) -> EncodeTotals:
     """Map, encode and write the images of a partition, as one task, unless that is done already.
 
     planned: the id of the partition, and the images that it was planned for
@@ -123,13 +123,13 @@ def _check_planned(partition: Partition, sources: Sequence[Source]) -> None:
 
 def _encode_partition(
     partition: Partition,
-    output: Place,
+    output: Location,
     fitted: FitResult,
     settings: EncodeSettings,
     private: FitSettings | None,
-) -> Encoded:
-    parts = [Encoded(failures=_failures(partition.failures))]
-    mapper = Mapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither)
+) -> EncodeTotals:
+    parts = [EncodeTotals(failures=_failures(partition.failures))]
+    mapper = Remapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither)
     min_psnr = fitted.settings.min_psnr
     for record, pieces in partition.read_images():
         image = _Image(record, pieces)
@@ -137,17 +137,17 @@ def _encode_partition(
         if settings.dither or private or is_nine_patch(record):
             pixels, alphas = image.whole()
             indices = mapper.map(pixels, alphas, record["width"])
-            mapped = Mapped.of(record, pixels, alphas, indices, fitted.palette)
+            mapped = RemappedImage.of(record, pixels, alphas, indices, fitted.palette)
             if private and not mapped.reaches(min_psnr):
                 try:
                     mapped = _map_privately(record, pixels, alphas, private)
                 except ImageError as error:
-                    parts.append(Encoded(failures=(Failure(record["path"], str(error)),)))
+                    parts.append(EncodeTotals(failures=(Failure(record["path"], str(error)),)))
                     continue
         else:
             mapped = _map_pieces(image, mapper)
         parts.append(write_image(record, mapped, output, settings, min_psnr))
-    return Encoded.total(parts)
+    return EncodeTotals.total(parts)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class _Image:
         return join_pieces(self.pieces)
 
 
-def _map_pieces(image: _Image, mapper: Mapper) -> Mapped:
+def _map_pieces(image: _Image, mapper: Remapper) -> RemappedImage:
     """Piece by piece: an image's pixels are never held at once."""
     height, width = image.record["height"], image.record["width"]
     indices = np.empty(height * width, np.uint8)
@@ -175,7 +175,7 @@ def _map_pieces(image: _Image, mapper: Mapper) -> Mapped:
         n += len(pixels) if alphas is None else int(np.count_nonzero(alphas))
         of_piece = squared_error(pixels, alphas, found, entries)
         error, largest = error + of_piece.total, max(largest, of_piece.largest)
-    return Mapped(indices.reshape(height, width), mapper.palette, n, error, largest)
+    return RemappedImage(indices.reshape(height, width), mapper.palette, n, error, largest)
 
 
 def _map_privately(
@@ -183,7 +183,7 @@ def _map_privately(
     pixels: NDArray[np.uint8],
     alphas: NDArray[np.uint8] | None,
     settings: FitSettings,
-) -> Mapped:
+) -> RemappedImage:
     """Return an image mapped to a palette that is fitted to it alone.
 
     Raises ImageError where that fit needs more memory than the task may take.
@@ -195,9 +195,9 @@ def _map_privately(
     with local_threads(1) as thread:
         colors = LocalColors(counts, settings, thread)
         palette = quantize(colors, settings, transparent=record["transparent"]).palette
-    mapper = Mapper(counts, palette, settings.space, entries=colors.entries(palette))
+    mapper = Remapper(counts, palette, settings.space, entries=colors.entries(palette))
     indices = mapper.map(pixels, alphas, record["width"])
-    return Mapped.of(record, pixels, alphas, indices, palette, private=True)
+    return RemappedImage.of(record, pixels, alphas, indices, palette, private=True)
 
 
 def write_tokens(
@@ -218,14 +218,14 @@ def write_tokens(
 
 
 def tokens_of_partition(
-    store_path: Place, fitted: FitResult, dtype: np.dtype[Any], partition_id: str
+    store_path: Location, fitted: FitResult, dtype: np.dtype[Any], partition_id: str
 ) -> tuple[int, tuple[Failure, ...]]:
     """One task: the indices of a partition's pixels; its images, and what failed."""
     store = Store.open(store_path)
     partition = store.partition(partition_id)
     if store.has_indices(fitted.name, partition_id):
         return len(partition.images), _failures(partition.failures)
-    mapper = Mapper(partition.counts, fitted.palette, fitted.settings.space)
+    mapper = Remapper(partition.counts, fitted.palette, fitted.settings.space)
     n_pixels = partition.pixels.shape[0]
     with store.writing_indices(fitted.name, partition_id, n_pixels, dtype) as append:
         for record, pieces in partition.read_images():

@@ -14,7 +14,7 @@ from kmeans_dask.job.gallery import ImageRow
 from kmeans_dask.job.job_settings import JobSettings
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.job.summary import Summary
-from kmeans_dask.job.work_folder import Work
+from kmeans_dask.job.work_folder import WorkFolder
 from kmeans_dask.kmeans.morton_codes import N_CODES
 from kmeans_dask.plan.plan import Failure, Plan, Source, cut, numbered
 from kmeans_dask.settings import PARTITION_PIXELS
@@ -97,7 +97,7 @@ def sample_of(plan: Plan, images: int = _IMAGES) -> Sample:
 def estimate(
     plan: Plan,
     sample: Sample,
-    work: Work,
+    work: WorkFolder,
     engine: Engine,
     progress: Progress,
     settings: JobSettings,

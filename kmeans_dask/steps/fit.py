@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.color.evaluation import Judged, judge
+from kmeans_dask.color.evaluation import Evaluation, evaluate
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.psnr import psnr
 from kmeans_dask.color.remap import nearest_entries, opaque_weights
@@ -16,21 +16,21 @@ from kmeans_dask.color.spaces import Space
 from kmeans_dask.engine import Engine, emit, local_threads
 from kmeans_dask.engine.memory_model import check_colors
 from kmeans_dask.errors import ImageError, JobError, StoreError, UsageError
-from kmeans_dask.estimator.lloyd_rounds import Rounds
-from kmeans_dask.files import Place
+from kmeans_dask.estimator.lloyd_rounds import DistributedSums
+from kmeans_dask.files import Location
 from kmeans_dask.images.palette_files import hexes_of
-from kmeans_dask.job.checkpoint import Begun, Checkpoint, most_bytes
+from kmeans_dask.job.checkpoint import Checkpoint, UnfinishedRun, most_bytes
 from kmeans_dask.job.fit_result import Drift, FitResult, name_of, plain_settings, read_fit
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.kmeans.assignment import Assignment
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.kmeans.lloyd import Fit, Iteration
 from kmeans_dask.settings import CHUNK_COLORS, MAX_COLORS, FitSettings
-from kmeans_dask.steps.count import most_weight, weigh_images
+from kmeans_dask.steps.count import compute_image_weights, most_weight
 from kmeans_dask.steps.quantize import (
     LocalColors,
     OnIteration,
-    Quantized,
+    PaletteFit,
     quantize,
     run_lloyd,
     start_of,
@@ -68,7 +68,7 @@ def fit(
     check_room(settings, transparent=transparent)
     check_sums(tally, settings)
     if settings.weight == "images" and not store.is_weighed:
-        weigh_images(store, engine, progress)
+        compute_image_weights(store, engine, progress)
     n_colors, size = store.n_colors, settings.chunk_colors
 
     if not resume:
@@ -105,7 +105,7 @@ def has_checkpoint(store: Store, settings: FitSettings) -> bool:
 
 
 def result_of(
-    found: Quantized,
+    found: PaletteFit,
     n_colors: int,
     settings: FitSettings,
     generation: int = 1,
@@ -115,12 +115,12 @@ def result_of(
     return FitResult(
         name_of(settings),
         found.palette,
-        found.judged.weights,
+        found.evaluation.weights,
         n_colors,
         found.fit.n_iter,
         found.fit.converged,
         found.fit.inertia,
-        found.judged.squared_error,
+        found.evaluation.squared_error,
         found.fit.history,
         settings,
         generation,
@@ -155,14 +155,14 @@ def check_sums(tally: Tally, settings: FitSettings) -> None:
 def drift_of(store: Store, fitted: FitResult, engine: Engine) -> Drift:
     """What a palette of before makes of the images that there are now."""
     settings = fitted.settings
-    judged = judge_all(
+    evaluation = evaluate_all(
         store,
         fitted.palette,
         settings.space,
         engine,
         range(0, store.n_colors, CHUNK_COLORS),
     )
-    return Drift(fitted.psnr, psnr(judged.squared_error, int(judged.weights.sum())))
+    return Drift(fitted.psnr, psnr(evaluation.squared_error, int(evaluation.weights.sum())))
 
 
 def _write(store: Store, result: FitResult, centroids: NDArray[np.float64]) -> None:
@@ -183,8 +183,8 @@ def _write(store: Store, result: FitResult, centroids: NDArray[np.float64]) -> N
 
 
 def fit_chunk(
-    store_path: Place, settings: FitSettings, transparent: bool, topic: str, cores: int
-) -> Quantized:
+    store_path: Location, settings: FitSettings, transparent: bool, topic: str, cores: int
+) -> PaletteFit:
     """One task: the whole fit, where the colours are."""
     store = Store.open(store_path)
     try:
@@ -268,7 +268,7 @@ class _ColorsInRounds:
             for start in self._starts
         ]
 
-    def read(self) -> ColorCounts:
+    def read(self) -> ColorHistogram:
         return self._store.read_colors()
 
     def start(self, k: int, seed: int, settings: FitSettings) -> NDArray[np.float64]:
@@ -283,9 +283,11 @@ class _ColorsInRounds:
         start: NDArray[np.float64],
         settings: FitSettings,
         on_iteration: OnIteration | None,
-        begun: Begun | None,
+        begun: UnfinishedRun | None,
     ) -> Fit:
-        return run_lloyd(Rounds(self._engine, self._chunks), start, settings, on_iteration, begun)
+        return run_lloyd(
+            DistributedSums(self._engine, self._chunks), start, settings, on_iteration, begun
+        )
 
     def opaque(self, centroids: NDArray[np.float64]) -> NDArray[np.bool_]:
         if not self.space.alpha:
@@ -297,21 +299,23 @@ class _ColorsInRounds:
         opaque, total = sum(self._engine.result(part) for part in parts)
         return np.asarray(2 * opaque >= total)
 
-    def judge(self, palette: Palette) -> Judged:
-        return judge_all(self._store, palette, self.space.name, self._engine, self._starts)
+    def evaluate(self, palette: Palette) -> Evaluation:
+        return evaluate_all(self._store, palette, self.space.name, self._engine, self._starts)
 
 
-def judge_all(store: Store, palette: Palette, space: str, engine: Engine, starts: range) -> Judged:
+def evaluate_all(
+    store: Store, palette: Palette, space: str, engine: Engine, starts: range
+) -> Evaluation:
     """What `palette` makes of all colours, in chunks that begin at `starts`."""
     parts = [
-        engine.submit("judge", judge_chunk, store.path, start, starts.step, palette, space)
+        engine.submit("judge", evaluate_chunk, store.path, start, starts.step, palette, space)
         for start in starts
     ]
-    judged: Judged = engine.result(engine.submit("judge", merge_judged, parts))
-    return judged
+    evaluation: Evaluation = engine.result(engine.submit("judge", merge_evaluations, parts))
+    return evaluation
 
 
-def read_chunk(store_path: Place, space: Space, settings: FitSettings, start: int) -> Assignment:
+def read_chunk(store_path: Location, space: Space, settings: FitSettings, start: int) -> Assignment:
     """One task, whose result stays on its worker: a chunk of the colours, ready to be measured."""
     store, stop = Store.open(store_path), start + settings.chunk_colors
     weights = _weights(store, settings, start, stop)
@@ -319,23 +323,25 @@ def read_chunk(store_path: Place, space: Space, settings: FitSettings, start: in
 
 
 def weigh_chunk(
-    store_path: Place, start: int, chunk: Assignment, centroids: NDArray[np.float64]
+    store_path: Location, start: int, chunk: Assignment, centroids: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """One task: pixels of a chunk's opaque colours, and of all, nearest to each of `centroids`."""
     counts = Store.open(store_path).read_colors(start, start + len(chunk.points))
     return opaque_weights(counts, [chunk], centroids)
 
 
-def judge_chunk(store_path: Place, start: int, size: int, palette: Palette, space: str) -> Judged:
+def evaluate_chunk(
+    store_path: Location, start: int, size: int, palette: Palette, space: str
+) -> Evaluation:
     """One task: what `palette` makes of a chunk."""
     counts = Store.open(store_path).read_colors(start, start + size)
-    return judge(counts, nearest_entries(counts, palette, space), palette)
+    return evaluate(counts, nearest_entries(counts, palette, space), palette)
 
 
-def merge_judged(parts: Sequence[Judged]) -> Judged:
+def merge_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
     """One task: what chunks were judged, added up."""
     weights = np.sum([part.weights for part in parts], axis=0)
-    return Judged(
+    return Evaluation(
         weights,
         sum(part.squared_error for part in parts),
         max(part.largest_error for part in parts),
@@ -343,7 +349,7 @@ def merge_judged(parts: Sequence[Judged]) -> Judged:
 
 
 def seed_centroids(
-    store_path: Place, space: Space, k: int, seed: int, settings: FitSettings
+    store_path: Location, space: Space, k: int, seed: int, settings: FitSettings
 ) -> NDArray[np.float64]:
     """One task: where to start; the table of all colours fits one worker (at most 200 MB)."""
     store = Store.open(store_path)

@@ -15,29 +15,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.color.color_lookup import Indices
-from kmeans_dask.color.remap import Mapper
+from kmeans_dask.color.remap import Remapper
 from kmeans_dask.engine import Engine, local_threads
 from kmeans_dask.engine.memory_model import check_colors
 from kmeans_dask.errors import ImageError, JobError
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.images.palette_files import hexes_of
 from kmeans_dask.interrupts import check_interrupted
-from kmeans_dask.job.encode_totals import Encoded
+from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.fit_result import FitResult
 from kmeans_dask.job.gallery import CLOUD, cloud_of
 from kmeans_dask.job.job_settings import JobSettings, check_palette
 from kmeans_dask.job.previews import previews_for
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.job.work_folder import Work, recorded
-from kmeans_dask.kmeans.histogram import ColorCounts, merge_counts
+from kmeans_dask.job.work_folder import WorkFolder, recorded
+from kmeans_dask.kmeans.histogram import ColorHistogram, merge_histograms
 from kmeans_dask.plan.plan import Failure, Plan, Source, cut, numbered
 from kmeans_dask.settings import DecodeSettings
 from kmeans_dask.steps.count import image_weight, weighed
 from kmeans_dask.steps.encode import in_order
 from kmeans_dask.steps.fit import check_room, event_of, result_of
 from kmeans_dask.steps.ingest import empty_counter, read_image, record_of
-from kmeans_dask.steps.quantize import LocalColors, Quantized, quantize
-from kmeans_dask.steps.write_image import Mapped, write_image
+from kmeans_dask.steps.quantize import LocalColors, PaletteFit, quantize
+from kmeans_dask.steps.write_image import RemappedImage, write_image
 
 _PIECES = 4  # of the images, for each core: what is left at the end is short then
 _LEAST = 1 << 16  # pixels that are worth a piece
@@ -52,7 +52,7 @@ class _Picture(NamedTuple):
     record: dict[str, Any]
     pixels: NDArray[np.uint8]
     alphas: NDArray[np.uint8] | None
-    counts: ColorCounts | None
+    counts: ColorHistogram | None
 
 
 @dataclass(frozen=True)
@@ -61,24 +61,26 @@ class _Piece:
 
     name: str
     pictures: list[_Picture]
-    counts: ColorCounts
+    counts: ColorHistogram
     failures: list[Failure]
 
 
 def compress_at_once(
-    plan: Plan, work: Work, engine: Engine, progress: Progress, settings: JobSettings
-) -> tuple[Encoded, FitResult]:
+    plan: Plan, work: WorkFolder, engine: Engine, progress: Progress, settings: JobSettings
+) -> tuple[EncodeTotals, FitResult]:
     """Compress the images of `plan`, which one task holds, with one palette.
 
     Raises UsageError where the palette has no room for transparency.
     """
     with local_threads(engine.cores) as threads:
         pieces = _decode_all(plan, previews_for(plan, work.output), threads, progress, settings)
-        counts = merge_counts([piece.counts for piece in pieces])
+        counts = merge_histograms([piece.counts for piece in pieces])
         found, entries = _fit(pieces, counts, threads, progress, settings)
         fitted = result_of(found, len(counts), settings.fit)
         check_palette(found.palette, settings.encode)
-        mapper = Mapper(counts, found.palette, settings.fit.space, settings.encode.dither, entries)
+        mapper = Remapper(
+            counts, found.palette, settings.fit.space, settings.encode.dither, entries
+        )
         records = work.stage(
             "encode", hexes_of(found.palette.entries), settings.fit, settings.encode
         )
@@ -89,7 +91,7 @@ def compress_at_once(
             parts.append(part)
             progress.advance(part.images)
         progress.finish()
-    encoded = Encoded.total(parts)
+    encoded = EncodeTotals.total(parts)
     unread = [failure for piece in pieces for failure in piece.failures]
     failures = in_order([*plan.failures, *unread, *encoded.failures])
     cloud = cloud_of(counts, entries, found.palette, CLOUD)
@@ -115,11 +117,11 @@ def _decode_all(
 
 def _fit(
     pieces: Sequence[_Piece],
-    counts: ColorCounts,
+    counts: ColorHistogram,
     threads: Engine,
     progress: Progress,
     settings: JobSettings,
-) -> tuple[Quantized, Indices]:
+) -> tuple[PaletteFit, Indices]:
     """A palette, and its entry for each of the colours."""
     pictures = [picture for piece in pieces for picture in piece.pictures]
     transparent = any(picture.record["transparent"] for picture in pictures)
@@ -163,31 +165,31 @@ def _decode(
             tables.append(counts := counter.counts())
         record = record_of(source, decoded, settings)
         pictures.append(_Picture(record, band.pixels, band.alphas, counts))
-    return _Piece(name, pictures, merge_counts([*tables, counter.counts()]), failures)
+    return _Piece(name, pictures, merge_histograms([*tables, counter.counts()]), failures)
 
 
 def _weights(pictures: Sequence[_Picture]) -> NDArray[np.int64]:
     """What each colour weighs where each image weighs the same."""
     weight = image_weight(len(pictures))
     tables = [weighed(picture.counts, weight) for picture in pictures if picture.counts]
-    return merge_counts(tables).weights
+    return merge_histograms(tables).weights
 
 
 def _write(
-    mapper: Mapper, output: Place, records: Place, settings: JobSettings, piece: _Piece
-) -> Encoded:
+    mapper: Remapper, output: Location, records: Location, settings: JobSettings, piece: _Piece
+) -> EncodeTotals:
     """One task: map, deflate and write, unless that is done."""
 
-    def write() -> Encoded:
+    def write() -> EncodeTotals:
         parts = []
         for record, pixels, alphas, _ in piece.pictures:
             check_interrupted()
             indices = mapper.map(pixels, alphas, record["width"])
-            mapped = Mapped.of(record, pixels, alphas, indices, mapper.palette)
+            mapped = RemappedImage.of(record, pixels, alphas, indices, mapper.palette)
             parts.append(
                 write_image(record, mapped, output, settings.encode, settings.fit.min_psnr)
             )
-        return Encoded.total(parts)
+        return EncodeTotals.total(parts)
 
     of = [picture.record for picture in piece.pictures]
     return recorded(records / f"{piece.name}.json", output, of, write)

@@ -11,14 +11,14 @@ from typing import Any, cast
 from kmeans_dask.engine import Engine
 from kmeans_dask.engine.memory_model import check_counting, check_decoding
 from kmeans_dask.errors import ImageError, StoreError
-from kmeans_dask.files import Place, place_of
+from kmeans_dask.files import Location, parse_location
 from kmeans_dask.images.decode import DecodedImage, decode
 from kmeans_dask.job.previews import keep_preview
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.kmeans.histogram import ColorCounter, merge_counts
+from kmeans_dask.kmeans.histogram import ColorCounter, merge_histograms
 from kmeans_dask.plan.plan import Failure, Plan, Source
 from kmeans_dask.settings import DecodeSettings
-from kmeans_dask.steps.quarantine import Portion, rescuer
+from kmeans_dask.steps.quarantine import WorkItem, quarantiner
 from kmeans_dask.store import PartitionWriter, Store
 from kmeans_dask.store.records import ImageRecord
 from kmeans_dask.time_limit import time_limit
@@ -42,14 +42,14 @@ def ingest(
     previews: a folder for those, if any
     """
     task = functools.partial(ingest_partition, store.path, settings, previews=previews)
-    portions = [Portion(name, None, sources) for name, sources in plan.unsettled.items()]
+    portions = [WorkItem(name, None, sources) for name, sources in plan.unsettled.items()]
     if not portions:
         return []
     # the largest first, so that no worker is left alone with one at the end
     portions.sort(key=lambda portion: -portion.n_pixels)
     failures: list[Failure] = []
     progress.start("ingest", sum(len(portion.sources) for portion in portions), "images")
-    for n_images, failed in engine.map("ingest", task, portions, rescuer(engine, settings)):
+    for n_images, failed in engine.map("ingest", task, portions, quarantiner(engine, settings)):
         failures += failed
         progress.advance(n_images + len(failed), len(failed))
     progress.finish()
@@ -57,9 +57,9 @@ def ingest(
 
 
 def ingest_partition(
-    store_path: Place,
+    store_path: Location,
     settings: DecodeSettings,
-    portion: Portion[None],
+    portion: WorkItem[None],
     previews: Path | None = None,
 ) -> tuple[int, list[Failure]]:
     """One task: decode, count and store a partition's images; how many, and what cannot be read."""
@@ -80,12 +80,12 @@ def ingest_partition(
         failures = [*portion.quarantined, *(Failure(s.path, str(error)) for s in sources)]
         with store.writing_partition(partition_id, 0) as writer:
             failed: Any = [asdict(failure) for failure in failures]
-            writer.describe(merge_counts([]), [], failed)
+            writer.describe(merge_histograms([]), [], failed)
         return 0, failures
 
 
 def _write_partition(
-    store: Store, settings: DecodeSettings, portion: Portion[None], previews: Path | None
+    store: Store, settings: DecodeSettings, portion: WorkItem[None], previews: Path | None
 ) -> tuple[int, list[Failure]]:
     """Decode the images of `portion`, count their colours, and store both as a partition.
 
@@ -129,7 +129,7 @@ def read_image(
     check_decoding(source.n_pixels, source.pixel_bytes)
     with time_limit(settings.seconds):
         decoded = decode(
-            place_of(source.path),
+            parse_location(source.path),
             settings.max_pixels,
             flat=settings.flat,
             keep_metadata=settings.keep_metadata,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import check_new_file
 from kmeans_dask.images.palette_files import hexes_of, read_entries, write_entries
 from kmeans_dask.job.fit_result import read_fit
@@ -36,7 +36,7 @@ class NamedPalette:
         return {"name": self.name, "colors": hexes_of(self.entries), "pixels": pixels}
 
 
-def read_any_palette(source: Place, name: str | None = None) -> NamedPalette:
+def read_any_palette(source: Location, name: str | None = None) -> NamedPalette:
     """A palette of a store, the last one unless its `name` is given, or of a file.
 
     Raises UsageError or StoreError.
@@ -50,14 +50,14 @@ def read_any_palette(source: Place, name: str | None = None) -> NamedPalette:
     return NamedPalette(source.stem, read_entries(source), None)
 
 
-def convert_palette(palette: NamedPalette, target: Place, *, overwrite: bool) -> None:
+def convert_palette(palette: NamedPalette, target: Location, *, overwrite: bool) -> None:
     """Write `palette` in the format that the suffix of `target` names. Raises UsageError."""
     check_new_file(target, overwrite=overwrite)
     pixels = None if palette.pixels is None else palette.pixels.tolist()
     write_entries(target, palette.entries, pixels, palette.name)
 
 
-def read_palette_file(path: Place) -> Palette:
+def read_palette_file(path: Location) -> Palette:
     """Return the palette in the file at `path`, with its entries in the order of the file.
 
     Raises UsageError where the file cannot be read, has more entries than an image holds, or has no

@@ -16,19 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.color.color_lookup import Indices
-from kmeans_dask.color.evaluation import Judged, judge
+from kmeans_dask.color.evaluation import Evaluation, evaluate
 from kmeans_dask.color.palette import Palette
-from kmeans_dask.color.remap import Mapper
+from kmeans_dask.color.remap import Remapper
 from kmeans_dask.engine import Engine, local_threads
 from kmeans_dask.engine.memory_model import bytes_to_fit, check_colors, check_counting
 from kmeans_dask.errors import ImageError
-from kmeans_dask.files import Place
-from kmeans_dask.job.encode_totals import Encoded
+from kmeans_dask.files import Location
+from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.gallery import cloud_of
 from kmeans_dask.job.output_folder import write_palette
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.job.work_folder import recorded
-from kmeans_dask.kmeans.histogram import ColorCounts, merge_counts
+from kmeans_dask.kmeans.histogram import ColorHistogram, merge_histograms
 from kmeans_dask.plan.plan import Failure, Plan, Source
 from kmeans_dask.settings import (
     MAX_COLORS,
@@ -40,8 +40,8 @@ from kmeans_dask.settings import (
 from kmeans_dask.steps.count import image_weight, weighed
 from kmeans_dask.steps.ingest import empty_counter, read_image, record_of
 from kmeans_dask.steps.quantize import LocalColors, quantize
-from kmeans_dask.steps.quarantine import Portion, rescuer
-from kmeans_dask.steps.write_image import Mapped, keeps_frame, write_image
+from kmeans_dask.steps.quarantine import WorkItem, quarantiner
+from kmeans_dask.steps.write_image import RemappedImage, keeps_frame, write_image
 from kmeans_dask.store.records import MAX_IMAGES
 
 _TASKS = 32  # of a collection that is not large: enough to keep some workers busy
@@ -74,8 +74,8 @@ class Job:
     previews: a folder for those, if any
     """
 
-    output: Place
-    records: Place
+    output: Location
+    records: Location
     fit: FitSettings
     encode: EncodeSettings
     decode: DecodeSettings
@@ -102,21 +102,21 @@ def compress_groups(
     job: Job,
     engine: Engine,
     progress: Progress,
-) -> Encoded:
+) -> EncodeTotals:
     """Compress the images of each group, many small groups in a task, unless that is done."""
-    total, failures = Encoded(), list[Failure]()
+    total, failures = EncodeTotals(), list[Failure]()
     task_pixels = min(max(_pixels(groups) // _TASKS, _LEAST), PARTITION_PIXELS)
     # the largest first, so that no worker is left alone with one at the end
     batches = sorted(
         (
-            Portion(f"{number:06d}", batch, tuple(s for group in batch for s in group.sources))
+            WorkItem(f"{number:06d}", batch, tuple(s for group in batch for s in group.sources))
             for number, batch in enumerate(_batches(groups, task_pixels))
         ),
         key=lambda portion: -portion.n_pixels,
     )
     progress.start("compress", sum(len(group.sources) for group in groups), "images")
     task = functools.partial(compress_batch, job)
-    for encoded in engine.map("compress", task, batches, rescuer(engine, job.decode)):
+    for encoded in engine.map("compress", task, batches, quarantiner(engine, job.decode)):
         failures += encoded.failures  # not in the sum: there may be very many
         total += replace(encoded, failures=())
         failed = len(encoded.failures)
@@ -143,15 +143,15 @@ def _batches(groups: Sequence[Group], task_pixels: int) -> Iterator[tuple[Group,
         yield tuple(run)
 
 
-def compress_batch(job: Job, batch: Portion[Sequence[Group]]) -> Encoded:
+def compress_batch(job: Job, batch: WorkItem[Sequence[Group]]) -> EncodeTotals:
     """One task: all steps for some groups, one after the other, unless that is done."""
 
-    def compress() -> Encoded:
-        parts = [Encoded(failures=batch.quarantined)]
+    def compress() -> EncodeTotals:
+        parts = [EncodeTotals(failures=batch.quarantined)]
         for group in batch.work:
             safe = replace(group, sources=tuple(batch.safe(group.sources)))
             parts += _compress_group(job, safe)
-        return Encoded.total(parts)
+        return EncodeTotals.total(parts)
 
     return recorded(job.records / f"{batch.name}.json", job.output, batch.work, compress)
 
@@ -162,50 +162,50 @@ class _Picture(NamedTuple):
     record: dict[str, Any]
     pixels: NDArray[np.uint8]
     alphas: NDArray[np.uint8] | None
-    counts: ColorCounts
+    counts: ColorHistogram
 
 
-def _compress_group(job: Job, group: Group) -> Iterator[Encoded]:
+def _compress_group(job: Job, group: Group) -> Iterator[EncodeTotals]:
     pictures, failures = [], []
     for source in group.sources:
         try:
             pictures.append(_read(source, job))
         except ImageError as error:
             failures.append(Failure(source.path, str(error)))
-    yield Encoded(failures=tuple(failures))
+    yield EncodeTotals(failures=tuple(failures))
     if not pictures:
         return
     transparent = any(picture.record["transparent"] for picture in pictures)
     if transparent and _is_full(job):
         reason = f"transparent, and all {job.fit.colors} colours of the palette are taken"
-        yield Encoded(failures=_failures(pictures, reason))
+        yield EncodeTotals(failures=_failures(pictures, reason))
         return
-    counts = merge_counts([picture.counts for picture in pictures])
+    counts = merge_histograms([picture.counts for picture in pictures])
     fitted = 0 if job.palette else len(counts)
-    yield Encoded(colors_bytes=bytes_to_fit(fitted, opaque=counts.is_opaque))
+    yield EncodeTotals(colors_bytes=bytes_to_fit(fitted, opaque=counts.is_opaque))
     try:
         check_colors(fitted, opaque=counts.is_opaque)
     except ImageError as error:
-        yield Encoded(failures=_failures(pictures, str(error)))
+        yield EncodeTotals(failures=_failures(pictures, str(error)))
         return
     known: _Known | None = None
     if job.palette:
         palette = job.palette.with_clear() if transparent else job.palette
-        mapper = Mapper(counts, palette, job.fit.space, job.encode.dither)
+        mapper = Remapper(counts, palette, job.fit.space, job.encode.dither)
     else:
         with local_threads(1) as thread:
             colors = LocalColors(counts, job.fit, thread, _weights(pictures, job.fit))
             found = quantize(colors, job.fit, transparent=transparent)
         palette, entries = found.palette, colors.entries(found.palette)
-        mapper = Mapper(counts, palette, job.fit.space, job.encode.dither, entries)
+        mapper = Remapper(counts, palette, job.fit.space, job.encode.dither, entries)
         if group.folder is None:
-            known = _Known(entries, found.judged)
+            known = _Known(entries, found.evaluation)
         else:
             try:
-                written = write_palette(job.output, palette, found.judged.weights, group.folder)
-                yield Encoded(files=(written,))
+                written = write_palette(job.output, palette, found.evaluation.weights, group.folder)
+                yield EncodeTotals(files=(written,))
             except ImageError as error:  # no image of the folder can be written either
-                yield Encoded(failures=_failures(pictures, str(error)))
+                yield EncodeTotals(failures=_failures(pictures, str(error)))
                 return
     for picture in pictures:
         mapped = _map(picture, mapper, job, known)
@@ -227,29 +227,29 @@ class _Known(NamedTuple):
     """Palette entry of each distinct colour of an image, and the errors that these entries make."""
 
     entries: Indices
-    judged: Judged
+    evaluation: Evaluation
 
 
-def _map(picture: _Picture, mapper: Mapper, job: Job, known: _Known | None) -> Mapped:
+def _map(picture: _Picture, mapper: Remapper, job: Job, known: _Known | None) -> RemappedImage:
     """Map an image to a palette; `known` where that is its own."""
     record, pixels, alphas, counts = picture
     palette, own = mapper.palette, known is not None
     indices = mapper.map(pixels, alphas, record["width"])
     if job.encode.dither:  # what a colour becomes hangs on where it is
-        return Mapped.of(record, pixels, alphas, indices, palette, private=own)
+        return RemappedImage.of(record, pixels, alphas, indices, palette, private=own)
     if known is None:
         entries = mapper.map(counts.colors, counts.alphas, 1)
-        known = _Known(entries, judge(counts, entries, palette))
+        known = _Known(entries, evaluate(counts, entries, palette))
     shaped = indices.reshape(record["height"], record["width"])
     cloud = cloud_of(counts, known.entries, palette, job.cloud)
     frame = keeps_frame(record, pixels, alphas, indices, palette)
-    judged = known.judged
-    return Mapped(
+    evaluation = known.evaluation
+    return RemappedImage(
         shaped,
         palette,
         counts.pixels,
-        judged.squared_error,
-        judged.largest_error,
+        evaluation.squared_error,
+        evaluation.largest_error,
         own,
         cloud,
         frame,
@@ -270,4 +270,4 @@ def _weights(pictures: Sequence[_Picture], settings: FitSettings) -> NDArray[np.
     if settings.weight == "pixels" or len(pictures) == 1:
         return None
     weight = image_weight(len(pictures))
-    return merge_counts([weighed(picture.counts, weight) for picture in pictures]).weights
+    return merge_histograms([weighed(picture.counts, weight) for picture in pictures]).weights

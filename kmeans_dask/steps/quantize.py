@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.color.color_lookup import Indices
-from kmeans_dask.color.evaluation import Judged, judge
+from kmeans_dask.color.evaluation import Evaluation, evaluate
 from kmeans_dask.color.palette import Palette, palette_of
 from kmeans_dask.color.remap import _dtype_of, labels_of, nearest_entries, opaque_weights
 from kmeans_dask.color.spaces import Space
 from kmeans_dask.engine import Engine
-from kmeans_dask.estimator.lloyd_rounds import in_threads
-from kmeans_dask.job.checkpoint import Begun, Checkpoint
+from kmeans_dask.estimator.lloyd_rounds import threaded_sums
+from kmeans_dask.job.checkpoint import Checkpoint, UnfinishedRun
 from kmeans_dask.kmeans import lloyd
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.kmeans.lloyd import Fit, Iteration, Measure
-from kmeans_dask.kmeans.lloyd_small import FewPoints
+from kmeans_dask.kmeans.lloyd_small import SmallLloyd
 from kmeans_dask.kmeans.points import Points
 from kmeans_dask.kmeans.seeding import SEEDINGS
 from kmeans_dask.settings import FitSettings
@@ -34,7 +34,7 @@ class Colors(Protocol):
     space: Space
     distinct: int
 
-    def read(self) -> ColorCounts:
+    def read(self) -> ColorHistogram:
         """The whole table, where it is short."""
         ...
 
@@ -47,7 +47,7 @@ class Colors(Protocol):
         start: NDArray[np.float64],
         settings: FitSettings,
         on_iteration: OnIteration | None,
-        begun: Begun | None,
+        begun: UnfinishedRun | None,
     ) -> Fit:
         """Lloyd's loop, from `start`, or from where it was left."""
         ...
@@ -56,18 +56,18 @@ class Colors(Protocol):
         """Whether most pixels nearest to each of `centroids` (k, C) are opaque, (k,)."""
         ...
 
-    def judge(self, palette: Palette) -> Judged:
+    def evaluate(self, palette: Palette) -> Evaluation:
         """What `palette` makes of them."""
         ...
 
 
 @dataclass(frozen=True)
-class Quantized:
+class PaletteFit:
     """A palette, the fit it was rounded from, and what it makes of the colours."""
 
     palette: Palette
     fit: Fit
-    judged: Judged
+    evaluation: Evaluation
 
 
 def quantize(
@@ -77,7 +77,7 @@ def quantize(
     transparent: bool,
     on_iteration: OnIteration | None = None,
     checkpoint: Checkpoint | None = None,
-) -> Quantized:
+) -> PaletteFit:
     """The best palette of `settings.colors` entries, one of them clear where `transparent`.
 
     With `settings.min_psnr` the smallest that reaches it, found by bisection: k colours do and
@@ -86,18 +86,18 @@ def quantize(
     most = settings.colors - transparent
     runs = checkpoint or Checkpoint()
 
-    def with_colors(k: int) -> Quantized:
+    def with_colors(k: int) -> PaletteFit:
         return _quantize(colors, k, settings, transparent, on_iteration, runs)
 
     enough = with_colors(most)
-    if settings.min_psnr is None or enough.judged.psnr < settings.min_psnr:
+    if settings.min_psnr is None or enough.evaluation.psnr < settings.min_psnr:
         return enough
     too_few = max(1, len(settings.fixed)) - 1
     most = min(most, len(enough.palette.colors))
     while most - too_few > 1:
         k = (too_few + most) // 2
         found = with_colors(k)
-        if found.judged.psnr >= settings.min_psnr:
+        if found.evaluation.psnr >= settings.min_psnr:
             enough, most = found, k
         else:
             too_few = k
@@ -111,7 +111,7 @@ def _quantize(
     transparent: bool,
     on_iteration: OnIteration | None,
     runs: Checkpoint,
-) -> Quantized:
+) -> PaletteFit:
     fixed = len(settings.fixed)
     if colors.distinct <= k - fixed:
         return _keep_all(colors, settings, transparent)
@@ -128,7 +128,7 @@ def _quantize(
         transparent=transparent,
         fixed=_fixed(settings),
     )
-    return Quantized(palette, best, colors.judge(palette))
+    return PaletteFit(palette, best, colors.evaluate(palette))
 
 
 def _run(
@@ -152,7 +152,7 @@ def _run(
     return found
 
 
-def _keep_all(colors: Colors, settings: FitSettings, transparent: bool) -> Quantized:
+def _keep_all(colors: Colors, settings: FitSettings, transparent: bool) -> PaletteFit:
     """A palette of all colours there are, and the fixed ones."""
     counts = colors.read()
     all_colors = np.column_stack([counts.colors, counts.alphas])[:, : colors.space.channels]
@@ -160,9 +160,9 @@ def _keep_all(colors: Colors, settings: FitSettings, transparent: bool) -> Quant
         all_colors.astype(np.float64), transparent=transparent, fixed=_fixed(settings)
     )
     centroids = colors.space.coordinates(palette.colors[:, :3], palette.alphas)
-    judged = colors.judge(palette)
-    fit = Fit(centroids.astype(np.float64), judged.weights, 0.0, (0.0,), 0, converged=True)
-    return Quantized(palette, fit, judged)
+    evaluation = colors.evaluate(palette)
+    fit = Fit(centroids.astype(np.float64), evaluation.weights, 0.0, (0.0,), 0, converged=True)
+    return PaletteFit(palette, fit, evaluation)
 
 
 def _fixed(settings: FitSettings) -> NDArray[np.uint8]:
@@ -174,7 +174,7 @@ def run_lloyd(
     start: NDArray[np.float64],
     settings: FitSettings,
     on_iteration: OnIteration | None,
-    begun: Begun | None,
+    begun: UnfinishedRun | None,
 ) -> Fit:
     """Lloyd's loop as `settings` want it."""
     return lloyd.fit(
@@ -213,7 +213,7 @@ class LocalColors:
 
     def __init__(
         self,
-        counts: ColorCounts,
+        counts: ColorHistogram,
         settings: FitSettings,
         engine: Engine,
         weights: NDArray[np.int64] | None = None,
@@ -222,11 +222,11 @@ class LocalColors:
         self.distinct = len(counts)
         self._counts = counts
         self._points = self.space.points(counts, weights)
-        self._few = FewPoints.of(self._points)
-        self._assignments, self._measure = in_threads(self._points, engine)
+        self._few = SmallLloyd.of(self._points)
+        self._assignments, self._measure = threaded_sums(self._points, engine)
         self._entries: tuple[Palette, Indices] | None = None  # of the palette last asked for
 
-    def read(self) -> ColorCounts:
+    def read(self) -> ColorHistogram:
         """As `Colors` has it."""
         return self._counts
 
@@ -239,7 +239,7 @@ class LocalColors:
         start: NDArray[np.float64],
         settings: FitSettings,
         on_iteration: OnIteration | None,
-        begun: Begun | None,
+        begun: UnfinishedRun | None,
     ) -> Fit:
         """As `Colors` has it. Nobody watches the iterations of few colours."""
         found = self._few and self._few.fit(
@@ -254,9 +254,9 @@ class LocalColors:
         opaque, total = opaque_weights(self._counts, self._assignments, centroids)
         return np.asarray(2 * opaque >= total)
 
-    def judge(self, palette: Palette) -> Judged:
+    def evaluate(self, palette: Palette) -> Evaluation:
         """As `Colors` has it."""
-        return judge(self._counts, self.entries(palette), palette)
+        return evaluate(self._counts, self.entries(palette), palette)
 
     def entries(self, palette: Palette) -> Indices:
         """For each colour, (u,), that of `palette`."""

@@ -12,18 +12,18 @@ from kmeans_dask.images.inspector import find_killers
 from kmeans_dask.plan.plan import Failure, Source
 from kmeans_dask.settings import DecodeSettings
 
-Work = TypeVar("Work")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Portion(Generic[Work]):
+class WorkItem(Generic[Item]):
     """What one task does: something with images.
 
     quarantined: of the images, those that are known to end the process that decodes them
     """
 
     name: str
-    work: Work
+    work: Item
     sources: tuple[Source, ...]
     quarantined: tuple[Failure, ...] = ()
 
@@ -38,10 +38,12 @@ class Portion(Generic[Work]):
         return [source for source in sources if source.path not in known]
 
 
-def rescuer(engine: Engine, settings: DecodeSettings) -> Callable[[Portion[Work]], Portion[Work]]:
+def quarantiner(
+    engine: Engine, settings: DecodeSettings
+) -> Callable[[WorkItem[Item]], WorkItem[Item]]:
     """What to do with a portion that killed its workers, or died with those that others killed."""
 
-    def rescue(portion: Portion[Work]) -> Portion[Work]:
+    def rescue(portion: WorkItem[Item]) -> WorkItem[Item]:
         task = functools.partial(probe, settings)
         # mapped, so that it is tried again where its worker dies by other work
         [found] = engine.map("probe", task, [portion.safe(portion.sources)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import bytes_below
 from kmeans_dask.job.fit_result import read_fit
 from kmeans_dask.store import Store
@@ -32,7 +32,7 @@ class Info:
     n_bytes: int
 
 
-def read_info(path: Place) -> Info:
+def read_info(path: Location) -> Info:
     """Look into the store at `path`. Raises StoreError where there is none."""
     store = Store.open(path)
     attrs = store.attrs

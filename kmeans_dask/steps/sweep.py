@@ -11,17 +11,17 @@ import numpy as np
 
 from kmeans_dask.color.oklab import UNIT, to_oklab
 from kmeans_dask.color.psnr import psnr
-from kmeans_dask.color.remap import Mapper, nearest_entries
+from kmeans_dask.color.remap import Remapper, nearest_entries
 from kmeans_dask.engine import Engine
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.job.fit_result import FitResult
 from kmeans_dask.job.job_settings import check_palette
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.plan.plan import Failure, Plan
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
-from kmeans_dask.steps.collection import ingest_and_count, take_up
+from kmeans_dask.steps.collection import ingest_and_count, open_or_create
 from kmeans_dask.steps.fit import fit
-from kmeans_dask.steps.write_image import Mapped, better_file
+from kmeans_dask.steps.write_image import RemappedImage, better_file
 from kmeans_dask.store import Store, join_pieces
 from kmeans_dask.store.tally import Tally
 
@@ -78,7 +78,7 @@ class Sweep:
 
 def sweep(
     plan: Plan,
-    store_path: Place,
+    store_path: Location,
     engine: Engine,
     progress: Progress,
     colors: Sequence[int],
@@ -87,7 +87,7 @@ def sweep(
     decode: DecodeSettings,
 ) -> Sweep:
     """Fit each number of `colors` to the images of `plan`, by way of a store that may go after."""
-    ingested = ingest_and_count(take_up(store_path, plan, decode), engine, progress)
+    ingested = ingest_and_count(open_or_create(store_path, plan, decode), engine, progress)
     store, tally = ingested.store, ingested.tally
     chosen = _choose(store)
     points = []
@@ -139,7 +139,7 @@ class Tried:
 
     kept: images that a job would keep as they are
     input_bytes, output_bytes: of all images
-    pixels, squared_error: of the images that are not kept, as in `steps.write_image.Encoded`
+    pixels, squared_error: of the images that are not kept, as in `steps.write_image.EncodeTotals`
     """
 
     kept: int = 0
@@ -170,7 +170,7 @@ def _choose(store: Store) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def encode_sample(
-    store_path: Place,
+    store_path: Location,
     fitted: FitResult,
     settings: EncodeSettings,
     chosen: tuple[str, tuple[int, ...]],
@@ -178,7 +178,7 @@ def encode_sample(
     """Encode some images of a partition as a job would, as one task, and return sums over them."""
     partition_id, places = chosen
     partition = Store.open(store_path).partition(partition_id)
-    mapper = Mapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither)
+    mapper = Remapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither)
     parts = []
     for number, (record, pieces) in enumerate(partition.read_images()):
         if number not in places:
@@ -186,12 +186,14 @@ def encode_sample(
         pixels, alphas = join_pieces(pieces)
         indices = mapper.map(pixels, alphas, record["width"])
         parts.append(
-            _try(record, Mapped.of(record, pixels, alphas, indices, fitted.palette), settings)
+            _try(
+                record, RemappedImage.of(record, pixels, alphas, indices, fitted.palette), settings
+            )
         )
     return Tried.total(parts)
 
 
-def _try(record: Mapping[str, Any], mapped: Mapped, settings: EncodeSettings) -> Tried:
+def _try(record: Mapping[str, Any], mapped: RemappedImage, settings: EncodeSettings) -> Tried:
     before = record["n_bytes"]
     file = better_file(record, mapped, settings, None)
     if file is None:
@@ -199,7 +201,7 @@ def _try(record: Mapping[str, Any], mapped: Mapped, settings: EncodeSettings) ->
     return Tried(0, before, len(file), mapped.pixels, mapped.squared_error)
 
 
-def oklab_distance(store_path: Place, fitted: FitResult) -> float:
+def oklab_distance(store_path: Location, fitted: FitResult) -> float:
     """One task: the mean distance of all pixels to their palette colours in Oklab."""
     counts = Store.open(store_path).read_colors()
     if not len(counts):

@@ -9,16 +9,16 @@ from typing import Any
 
 from kmeans_dask.engine import Engine
 from kmeans_dask.errors import JobError, StoreError
-from kmeans_dask.files import Place, place_of
+from kmeans_dask.files import Location, parse_location
 from kmeans_dask.job.fit_result import read_fit
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.plan.plan import Plan, Source
 from kmeans_dask.settings import DecodeSettings
-from kmeans_dask.steps.count import count, weigh_images
+from kmeans_dask.steps.count import compute_image_weights, count
 from kmeans_dask.steps.encode import write_tokens
 from kmeans_dask.steps.ingest import ingest
 from kmeans_dask.store import Store
-from kmeans_dask.store.repair import damage_of, damaged_roots, mend, mend_roots, places
+from kmeans_dask.store.repair import damage_of, damaged_metadata, mend, mend_roots, places
 
 _NAMED = 3  # images in a message
 
@@ -32,7 +32,7 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifyResult:
     """What came of looking at a store.
 
     places: that were looked at
@@ -48,19 +48,19 @@ class Verified:
         return asdict(self)
 
 
-def verify(path: Place, engine: Engine, progress: Progress) -> Verified:
+def verify(path: Location, engine: Engine, progress: Progress) -> VerifyResult:
     """Read every byte of the store at `path`, and name what is not as it was written."""
-    roots = tuple(Damage(name, reason) for name, reason in damaged_roots(path).items())
+    roots = tuple(Damage(name, reason) for name, reason in damaged_metadata(path).items())
     try:
         found = _verify(Store.open(path), engine, progress)
     except StoreError:
         if not roots:
             raise
-        return Verified(len(roots), roots)  # the rest is out of reach until these are mended
+        return VerifyResult(len(roots), roots)  # the rest is out of reach until these are mended
     return replace(found, damages=(*roots, *found.damages))
 
 
-def _verify(store: Store, engine: Engine, progress: Progress) -> Verified:
+def _verify(store: Store, engine: Engine, progress: Progress) -> VerifyResult:
     everything = places(store)
     task = functools.partial(find_damage, store.path)
     found: list[Damage] = []
@@ -70,21 +70,21 @@ def _verify(store: Store, engine: Engine, progress: Progress) -> Verified:
         progress.advance(1, bool(damage))
     progress.finish()
     damages = tuple(sorted(found, key=lambda damage: damage.place))
-    return Verified(len(everything), damages)
+    return VerifyResult(len(everything), damages)
 
 
-def find_damage(store_path: Place, place: str) -> Damage | None:
+def find_damage(store_path: Location, place: str) -> Damage | None:
     """One task: what is wrong with a place."""
     reason = damage_of(store_path, place)
     return Damage(place, reason) if reason else None
 
 
-def repair(path: Place, engine: Engine, progress: Progress) -> Verified:
+def repair(path: Location, engine: Engine, progress: Progress) -> VerifyResult:
     """Mend what is damaged: from copies, from the images, or from what else is in the store.
 
     Raises JobError where that is impossible, with what would help.
     """
-    roots = tuple(Damage(name, reason) for name, reason in damaged_roots(path).items())
+    roots = tuple(Damage(name, reason) for name, reason in damaged_metadata(path).items())
     mend_roots(path)
     store = Store.open(path)
     found, weighed = _verify(store, engine, progress), store.is_weighed
@@ -100,14 +100,14 @@ def repair(path: Place, engine: Engine, progress: Progress) -> Verified:
     store.remove_unplanned()
     count(store, engine, progress)
     if weighed and not store.is_weighed:
-        weigh_images(store, engine, progress)
+        compute_image_weights(store, engine, progress)
     for name in sorted({place.split("/")[1] for place in left if place.startswith("indices/")}):
         write_tokens(store, read_fit(store, name), engine, progress)
     again = verify(path, engine, progress)
-    return Verified(found.places, (*roots, *found.damages), not again.damages)
+    return VerifyResult(found.places, (*roots, *found.damages), not again.damages)
 
 
-def _refuse_changed(path: Place, sources: Sequence[Source]) -> None:
+def _refuse_changed(path: Location, sources: Sequence[Source]) -> None:
     changed = [source.path for source in sources if not _is_as_it_was(source)]
     if changed:
         raise JobError(
@@ -119,7 +119,7 @@ def _refuse_changed(path: Place, sources: Sequence[Source]) -> None:
 
 def _is_as_it_was(source: Source) -> bool:
     try:
-        status = place_of(source.path).stat()
+        status = parse_location(source.path).stat()
     except OSError:
         return False
     return (status.st_size, status.st_mtime_ns) == (source.n_bytes, source.modified)

@@ -15,12 +15,12 @@ from kmeans_dask.color.color_lookup import Indices, squared_error
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.psnr import psnr
 from kmeans_dask.errors import ImageError
-from kmeans_dask.files import Place, Remote, place_of
+from kmeans_dask.files import Location, ObjectPath, parse_location
 from kmeans_dask.files.object_store import Status
 from kmeans_dask.images.encode import encode_image
 from kmeans_dask.images.inspector import read_size_safely
 from kmeans_dask.images.metadata import Metadata
-from kmeans_dask.job.encode_totals import Encoded
+from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.gallery import Cloud, Gallery, ImageRow
 from kmeans_dask.job.output_folder import check_below, write_below
 from kmeans_dask.plan.name_checks import may_be_kept
@@ -30,11 +30,11 @@ from kmeans_dask.settings import MAX_PIXELS, EncodeSettings
 
 
 @dataclass(frozen=True)
-class Mapped:
+class RemappedImage:
     """Image as indices into a palette, and the errors that the indices make.
 
     indices: (h, w) uint8
-    pixels, squared_error, largest_error: as in `Encoded`
+    pixels, squared_error, largest_error: as in `EncodeTotals`
     private: whether the palette is the image's own
     cloud: sample of its pixels, with their colours before and after; may be empty
     has_frame: False where the image is a nine-patch whose frame has changed, else True
@@ -59,7 +59,7 @@ class Mapped:
         palette: Palette,
         *,
         private: bool = False,
-    ) -> Mapped:
+    ) -> RemappedImage:
         """With the error that `indices` (n,) make of pixels (n, 3) with alphas (n,)."""
         error = squared_error(pixels, alphas, indices, palette.entries)
         n = len(pixels) if alphas is None else int(np.count_nonzero(alphas))
@@ -97,11 +97,11 @@ def keeps_frame(
 
 def write_image(
     record: Mapping[str, Any],
-    mapped: Mapped,
-    output: Place,
+    mapped: RemappedImage,
+    output: Location,
     settings: EncodeSettings,
     min_psnr: float | None,
-) -> Encoded:
+) -> EncodeTotals:
     """Write an image with its palette, or a copy of its input file where `better_file` says so.
 
     Where the input file is gone or has changed, no copy can be made: then the image is written with
@@ -111,11 +111,14 @@ def write_image(
     try:
         return _write_image(record, mapped, output, settings, min_psnr)
     except ImageError as error:
-        return Encoded(failures=(Failure(record["path"], str(error)),))
+        return EncodeTotals(failures=(Failure(record["path"], str(error)),))
 
 
 def better_file(
-    record: Mapping[str, Any], mapped: Mapped, settings: EncodeSettings, min_psnr: float | None
+    record: Mapping[str, Any],
+    mapped: RemappedImage,
+    settings: EncodeSettings,
+    min_psnr: float | None,
 ) -> bytes | None:
     """Return the file of an image with its palette, or None where the input file is to be kept.
 
@@ -128,7 +131,7 @@ def better_file(
     return file if settings.always or len(file) <= record["n_bytes"] else None
 
 
-def _encode(record: Mapping[str, Any], mapped: Mapped, settings: EncodeSettings) -> bytes:
+def _encode(record: Mapping[str, Any], mapped: RemappedImage, settings: EncodeSettings) -> bytes:
     metadata = Metadata.from_dict(record["metadata"]) if record["metadata"] else None
     kept_metadata = metadata if settings.keep_metadata else None
     return encode_image(mapped.indices, mapped.palette, settings, kept_metadata)
@@ -136,11 +139,11 @@ def _encode(record: Mapping[str, Any], mapped: Mapped, settings: EncodeSettings)
 
 def _write_image(
     record: Mapping[str, Any],
-    mapped: Mapped,
-    output: Place,
+    mapped: RemappedImage,
+    output: Location,
     settings: EncodeSettings,
     min_psnr: float | None,
-) -> Encoded:
+) -> EncodeTotals:
     name = output_name(record["kept_as"], record["stem"], settings.suffix)
     for each in {record["kept_as"], name}:  # whichever it will be
         check_below(output, each)
@@ -162,16 +165,16 @@ def _write_image(
 
 def _write_original(
     record: Mapping[str, Any],
-    mapped: Mapped,
-    output: Place,
+    mapped: RemappedImage,
+    output: Location,
     original: bytes,
     min_psnr: float | None,
-) -> Encoded:
+) -> EncodeTotals:
     written = write_below(output, record["kept_as"], original)
     size, good = len(original), mapped.reaches(min_psnr)
     status: Literal["kept", "below target"] = "kept" if good else "below target"
     row = ImageRow(record["kept_as"], record["kept_as"], record["path"], status, size, size, None)
-    return Encoded(
+    return EncodeTotals(
         kept=1,
         below_target=not good,
         nine_patches=good and not mapped.has_frame,
@@ -184,8 +187,8 @@ def _write_original(
 
 
 def _write_compressed(
-    record: Mapping[str, Any], mapped: Mapped, output: Place, name: str, file: bytes
-) -> Encoded:
+    record: Mapping[str, Any], mapped: RemappedImage, output: Location, name: str, file: bytes
+) -> EncodeTotals:
     written = write_below(output, name, file)
     row = ImageRow(
         record["kept_as"],
@@ -197,7 +200,7 @@ def _write_compressed(
         psnr(mapped.squared_error, mapped.pixels),
         mapped.pixels,
     )
-    return Encoded(
+    return EncodeTotals(
         compressed=1,
         private=mapped.private,
         composited=record["composited"],
@@ -228,7 +231,7 @@ def _original(record: Mapping[str, Any]) -> bytes | None:
     The file is compared by its digest where the record has one, else by size and time of change. A
     store may come from elsewhere and name any file of this machine, so only images are ever copied.
     """
-    path, n_pixels = place_of(record["path"]), record["height"] * record["width"]
+    path, n_pixels = parse_location(record["path"]), record["height"] * record["width"]
     if not may_be_kept(record["kept_as"], record["path"]):
         return None
     try:
@@ -244,13 +247,13 @@ def _original(record: Mapping[str, Any]) -> bytes | None:
     return data if status.st_mtime_ns == record["modified"] else None
 
 
-def _read_with_status(path: Place, size: int) -> tuple[bytes | None, os.stat_result | Status]:
+def _read_with_status(path: Location, size: int) -> tuple[bytes | None, os.stat_result | Status]:
     """Return the content of a file, or None if it has more than `size` bytes, and its status.
 
     The status is that of the open file after reading: its time is new if the file has changed
     meanwhile, and another file that has been given the same name does not matter.
     """
-    if isinstance(path, Remote):
+    if isinstance(path, ObjectPath):
         return path.read_with_status(size)
     with path.open("rb") as file:
         data = file.read(size + 1)

@@ -21,7 +21,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore
 
 from kmeans_dask.errors import StoreError
-from kmeans_dask.files import Place, Remote
+from kmeans_dask.files import Location, ObjectPath
 from kmeans_dask.store.records import ArrayDocument
 from kmeans_dask.store.zarr_objects import Objects
 
@@ -30,7 +30,7 @@ _CHECKSUM = 4
 _DOCUMENT = "zarr.json"
 
 
-def open_chunks(path: Place, data: bytes, document: ArrayDocument) -> zarr.Array[Any]:
+def open_chunks(path: Location, data: bytes, document: ArrayDocument) -> zarr.Array[Any]:
     """Open the array at `path` for reading.
 
     data: the content of the array's zarr.json; document: the same, parsed
@@ -42,19 +42,21 @@ def open_chunks(path: Place, data: bytes, document: ArrayDocument) -> zarr.Array
     tail = len(document.shape) - 1
     missing = expected - sum(
         _is_chunk(path, parts, expected, n_bytes, size + _HEADER + _CHECKSUM)
-        for parts, n_bytes in (_remote(path) if isinstance(path, Remote) else _local(path, tail))
+        for parts, n_bytes in (
+            _remote(path) if isinstance(path, ObjectPath) else _local(path, tail)
+        )
         if parts[1:] == ("0",) * tail
     )
     if missing:  # Zarr would read zeros in their place
         raise StoreError(f"{path} is damaged: {missing} of its chunks are missing")
-    if isinstance(path, Remote):
+    if isinstance(path, ObjectPath):
         store = CheckedStore(Objects(path.bucket, read_only=True), path, data, size)
         return zarr.open_array(store, path=path.key, mode="r", zarr_format=3)
     store = CheckedStore(LocalStore(path, read_only=True), path, data, size)
     return zarr.open_array(store, mode="r", zarr_format=3)
 
 
-def _is_chunk(path: Place, parts: tuple[str, ...], n: int, n_bytes: int, most: int) -> bool:
+def _is_chunk(path: Location, parts: tuple[str, ...], n: int, n_bytes: int, most: int) -> bool:
     """Return whether `parts`, a path below `c`, names one of the first `n` chunks of an array.
 
     Raises StoreError where that chunk has more than `most` bytes.
@@ -85,7 +87,7 @@ def _local(path: Path, tail: int) -> Iterator[tuple[tuple[str, ...], int]]:
                 yield parts, status.st_size
 
 
-def _remote(path: Remote) -> Iterator[tuple[tuple[str, ...], int]]:
+def _remote(path: ObjectPath) -> Iterator[tuple[tuple[str, ...], int]]:
     folder = path / "c"
     for found in folder.walk():
         yield found.relative_to(folder).parts, found.stat().st_size
@@ -98,7 +100,7 @@ class CheckedStore(WrapperStore[Any]):
     size: bytes of an unpacked chunk
     """
 
-    def __init__(self, store: Any, place: Place, document: bytes, size: int) -> None:
+    def __init__(self, store: Any, place: Location, document: bytes, size: int) -> None:
         super().__init__(store)
         self.place, self._document, self._size = place, document, size
 

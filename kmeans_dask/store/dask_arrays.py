@@ -8,11 +8,11 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
-from kmeans_dask.files import Place, place_of
+from kmeans_dask.files import Location, parse_location
 from kmeans_dask.store import Store
 
 
-def open_pixels(path: str | Place) -> da.Array:
+def open_pixels(path: str | Location) -> da.Array:
     """All pixels in the store at a path or URL, (n, 3) uint8; transparent ones are black.
 
     Image after image, in the store's own chunks of about 4 million pixels; nothing is read until
@@ -21,13 +21,13 @@ def open_pixels(path: str | Place) -> da.Array:
     >>> pixels = open_pixels("photos.zarr")  # doctest: +SKIP
     >>> pixels.mean(axis=0).compute()  # doctest: +SKIP
     """
-    store = Store.open(place_of(path))
+    store = Store.open(parse_location(path))
     store.require_whole()
     parts = [store.partition(name).pixels for name in store.partition_ids]
     return _joined(parts, da.zeros((0, 3), dtype=np.uint8))
 
 
-def open_indices(path: str | Place, palette: str | None = None) -> da.Array:
+def open_indices(path: str | Location, palette: str | None = None) -> da.Array:
     """All pixels in the store at a path or URL as entries of a palette, (n,) uint8 or uint16.
 
     In the order of `open_pixels`; of the palette fitted last, unless its name is given; written
@@ -35,7 +35,7 @@ def open_indices(path: str | Place, palette: str | None = None) -> da.Array:
 
     >>> tokens = open_indices("photos.zarr")  # doctest: +SKIP
     """
-    store = Store.open(place_of(path))
+    store = Store.open(parse_location(path))
     store.require_whole()
     name = palette or (store.palette_names or ["(none is fitted)"])[-1]
     return _joined(store.indices(name), da.zeros(0, dtype=np.uint8))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.errors import StoreError
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.store import zarr_groups
 from kmeans_dask.store.records import PARTITION, FailureRecord, ImageRecord, PartitionRecord
 from kmeans_dask.store.zarr_groups import Group, create_array, describe, read
@@ -64,7 +64,7 @@ class PartitionWriter:
                 self._flush()
 
     def describe(
-        self, counts: ColorCounts, images: list[ImageRecord], failures: list[FailureRecord]
+        self, counts: ColorHistogram, images: list[ImageRecord], failures: list[FailureRecord]
     ) -> None:
         """The partition's colours, its images in order, and those that could not be read."""
         zarr_groups.write_counts(self._group, counts)
@@ -134,7 +134,7 @@ class Partition:
             raise StoreError(f"{group.path} is damaged: its images are not of as many pixels")
 
     @property
-    def counts(self) -> ColorCounts:
+    def counts(self) -> ColorHistogram:
         """Colour counts of all pixels but fully transparent ones."""
         return zarr_groups.read_counts(self._group, self._n_pixels)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from kmeans_dask.errors import StoreError
-from kmeans_dask.files import Place
+from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import copy_folder, read_sealed, remove, write_file
 from kmeans_dask.files.documents import DamagedError
 from kmeans_dask.store import zarr_groups
@@ -17,7 +17,7 @@ from kmeans_dask.store.records import FORMS, PLAN, STORE
 from kmeans_dask.store.store import MEMBERS, OURS, PLANS, Store, refuse_links
 
 
-def damaged_roots(path: Place) -> dict[str, str]:
+def damaged_metadata(path: Location) -> dict[str, str]:
     """What is wrong with the metadata of the whole store at `path`, and with its plan.
 
     Raises StoreError where that is no store of ours, or of another version.
@@ -34,10 +34,10 @@ def damaged_roots(path: Place) -> dict[str, str]:
     return found
 
 
-def mend_roots(path: Place) -> None:
+def mend_roots(path: Location) -> None:
     """Mend these. Raises StoreError where both copies of what is needed are damaged."""
     refuse_links(path)
-    damaged = damaged_roots(path)
+    damaged = damaged_metadata(path)
     if all(name in damaged for name in PLANS):
         raise StoreError(f"{path} cannot be mended: both copies of its plan are damaged")
     for name, other in (PLANS, PLANS[::-1]):
@@ -68,7 +68,7 @@ def places(store: Store) -> list[str]:
     return there
 
 
-def damage_of(path: Place, place: str) -> str | None:
+def damage_of(path: Location, place: str) -> str | None:
     """What is wrong with a place of the store at `path`; None where nothing is. Reads all of it."""
     folder = path / place
     if not zarr_groups.is_member(folder):
@@ -99,14 +99,14 @@ def mend(store: Store, place: str) -> bool:
     return False
 
 
-def _is_sealed(path: Place) -> bool:
+def _is_sealed(path: Location) -> bool:
     with suppress(OSError, DamagedError):
         read_sealed(path, PLAN)
         return True
     return False
 
 
-def _is_of_ours(plan: Place) -> bool:
+def _is_of_ours(plan: Location) -> bool:
     """Whether a plan is whole, and says that it is of a store that we can read."""
     with suppress(OSError, DamagedError, KeyError):
         attrs = read_sealed(plan, PLAN)["attrs"]

@@ -41,17 +41,17 @@ from numpy.typing import NDArray
 
 from kmeans_dask.color.spaces import Space
 from kmeans_dask.errors import StoreError
-from kmeans_dask.files import Place, Remote
+from kmeans_dask.files import Location, ObjectPath
 from kmeans_dask.files.atomic_files import (
     copy_folder,
-    is_passing,
+    is_temporary,
     names_in,
     read_sealed,
     remove,
     write_sealed,
 )
 from kmeans_dask.files.documents import DamagedError
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.settings import DecodeRecord
 from kmeans_dask.store import zarr_groups
 from kmeans_dask.store.partition import Partition, PartitionWriter
@@ -84,10 +84,12 @@ MEMBERS = ("partitions", "palettes", "copies", "indices")
 _LOCK = ".lock"
 _LOCKS = (_LOCK, f"{_LOCK}-shared")
 _BEGUN = ("zarr.json", zarr_groups.SEAL)  # what a store has of itself before it has a plan
-_SEEN: dict[Remote, tuple[str, StoreRecord]] = {}  # the tag of a store's seal, and its attributes
+_SEEN: dict[
+    ObjectPath, tuple[str, StoreRecord]
+] = {}  # the tag of a store's seal, and its attributes
 
 
-def refuse_links(path: Place) -> None:
+def refuse_links(path: Location) -> None:
     """Raise StoreError where a folder of the store at `path` is a link.
 
     To write there, or remove, would be elsewhere.
@@ -116,11 +118,11 @@ class StoredPalette:
 class Store:
     """A store at a path or URL. Make one with `create`, or `open` one that is there."""
 
-    def __init__(self, path: Place, attrs: StoreRecord) -> None:
+    def __init__(self, path: Location, attrs: StoreRecord) -> None:
         self.path, self.attrs = path, attrs
 
     @classmethod
-    def create(cls, path: Place, plan: Mapping[str, Any], decode: DecodeRecord) -> Store:
+    def create(cls, path: Location, plan: Mapping[str, Any], decode: DecodeRecord) -> Store:
         """Create an empty store at `path`. Raises StoreError where something is there already.
 
         plan: the fields of a `PlanRecord`; decode: the settings for decoding its images
@@ -143,12 +145,12 @@ class Store:
         return store
 
     @classmethod
-    def open(cls, path: Place) -> Store:
+    def open(cls, path: Location) -> Store:
         """Open the store at `path`. Raises StoreError where there is none that we can read."""
-        return cls._open_again(path) if isinstance(path, Remote) else cls._open(path)
+        return cls._open_again(path) if isinstance(path, ObjectPath) else cls._open(path)
 
     @classmethod
-    def _open_again(cls, path: Remote) -> Store:
+    def _open_again(cls, path: ObjectPath) -> Store:
         """The same at the price of one request, where its seal is as this process has seen it.
 
         Every task opens its store, and all that opening looks at are a dozen objects.
@@ -161,7 +163,7 @@ class Store:
         return cls(path, _SEEN[path][1])
 
     @classmethod
-    def _open(cls, path: Place) -> Store:
+    def _open(cls, path: Location) -> Store:
         if not cls.is_at(path):
             raise StoreError(f"{path} is no store: make one with `kmeans-dask ingest INPUT {path}`")
         refuse_links(path)
@@ -176,13 +178,13 @@ class Store:
         return cls(path, zarr_groups.read_root(path, STORE))
 
     @staticmethod
-    def is_at(path: Place) -> bool:
+    def is_at(path: Location) -> bool:
         """Whether there is something that may be a store, finished or not."""
         there = any((path / name).exists() for name in ("zarr.json", *PLANS))
         return there and not Store.is_free(path)
 
     @staticmethod
-    def is_free(path: Place) -> bool:
+    def is_free(path: Location) -> bool:
         """Whether there is nothing, or what is left of a run that was killed while it began."""
         if not path.is_dir():
             return not path.exists()
@@ -193,12 +195,12 @@ class Store:
             member = path / name
             is_folder = name in MEMBERS and member.is_dir() and not member.is_symlink()
             inside = names_in(member) if is_folder else {name}
-            if any(each not in _BEGUN and not is_passing(each) for each in inside):
+            if any(each not in _BEGUN and not is_temporary(each) for each in inside):
                 return False
         return "zarr.json" not in left or zarr_groups.format_of(path) == OURS
 
     @staticmethod
-    def lock_file(path: Place) -> Place:
+    def lock_file(path: Location) -> Location:
         """What a run holds that writes to the store at `path`."""
         return path / _LOCK
 
@@ -315,7 +317,7 @@ class Store:
 
     # -- colours ------------------------------------------------------------------------------
 
-    def write_colors(self, counts: ColorCounts, total: TotalRecord) -> None:
+    def write_colors(self, counts: ColorHistogram, total: TotalRecord) -> None:
         """Write the sum of all partitions' colour counts, and the other totals."""
         remove(self.path / "weighed", zarr_groups.SEAL)  # of other colours, in any case
         with zarr_groups.aside(self.path, "colors", replace=True) as group:
@@ -326,7 +328,7 @@ class Store:
     def _colors(self) -> zarr_groups.Group[TotalRecord]:
         return zarr_groups.open_group(self.path / "colors", TOTAL)
 
-    def read_colors(self, start: int = 0, stop: int | None = None) -> ColorCounts:
+    def read_colors(self, start: int = 0, stop: int | None = None) -> ColorHistogram:
         """Colours `start` to `stop` of the total."""
         colors = self._colors
         return zarr_groups.read_counts(colors, colors.says["pixels"], start, stop)
@@ -420,7 +422,7 @@ class Store:
             raise StoreError(f"{self.path} is damaged: palette {name} is none")
         return StoredPalette(centroids, entries, weights, group.says)
 
-    def fit_file(self, name: str) -> Place:
+    def fit_file(self, name: str) -> Location:
         """Where it is kept how far the fit of the palette `name` is."""
         (self.path / "fits").mkdir(exist_ok=True)
         return self.path / "fits" / f"{name}.json"

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.errors import JobError, StoreError
-from kmeans_dask.files import Place, Remote
+from kmeans_dask.files import Location, ObjectPath
 from kmeans_dask.files.atomic_files import (
     AT_WORK,
-    is_passing,
+    is_temporary,
     read_regular,
     read_sealed,
     remove,
@@ -32,7 +32,7 @@ from kmeans_dask.files.atomic_files import (
     write_sealed,
 )
 from kmeans_dask.files.documents import DamagedError, Form, typed
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.store.records import ARRAY, SEALS, STORE, ArrayDocument, Codec, GroupDocument
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Group(Generic[T]):
     documents: by the name of each array, the content of its zarr.json, and the same parsed
     """
 
-    path: Place
+    path: Location
     says: T
     documents: Mapping[str, tuple[bytes, ArrayDocument]]
 
@@ -116,14 +116,14 @@ class Group(Generic[T]):
 
 
 @contextmanager
-def aside(parent: Place, name: str, *, replace: bool = False) -> Iterator[zarr.Group]:
+def aside(parent: Location, name: str, *, replace: bool = False) -> Iterator[zarr.Group]:
     """A group that is in `parent` under `name`, sealed, when the block ends well.
 
     A folder is written under a passing name and renamed. Objects are written where they will be,
     and the seal, without which there is no group, after all others; what a run that was killed
     has left is overwritten by the same bytes, or swept.
     """
-    if isinstance(parent, Remote):
+    if isinstance(parent, ObjectPath):
         if replace:
             remove(parent / name, SEAL)
         yield create_group(parent / name)
@@ -158,12 +158,12 @@ def _renamed(parent: Path, name: str, *, replace: bool) -> Iterator[Path]:
         shutil.rmtree(passing, ignore_errors=True)
 
 
-def create_group(path: Place) -> zarr.Group:
+def create_group(path: Location) -> zarr.Group:
     """A new group. Over objects that another attempt has written it does not remove them.
 
     They are of the same bytes, and the other attempt may be done, or still be writing.
     """
-    if isinstance(path, Remote):
+    if isinstance(path, ObjectPath):
         rewrite_metadata(path, {})
         return find_group(path, "r+")
     import zarr
@@ -171,7 +171,7 @@ def create_group(path: Place) -> zarr.Group:
     return zarr.create_group(path, zarr_format=3)
 
 
-def find_group(path: Place, mode: Literal["r", "r+"]) -> zarr.Group:
+def find_group(path: Location, mode: Literal["r", "r+"]) -> zarr.Group:
     """The group at `path`, unsealed or not. Raises StoreError where there is none."""
     import zarr
 
@@ -179,20 +179,20 @@ def find_group(path: Place, mode: Literal["r", "r+"]) -> zarr.Group:
         return zarr.open_group(_zarr_store(path), path=_zarr_path(path), mode=mode, zarr_format=3)
 
 
-def _zarr_store(place: Place) -> Any:
+def _zarr_store(place: Location) -> Any:
     """What Zarr calls a store: a folder, or the bucket that an object is in."""
     from kmeans_dask.store.zarr_objects import Objects
 
-    return Objects(place.bucket) if isinstance(place, Remote) else place
+    return Objects(place.bucket) if isinstance(place, ObjectPath) else place
 
 
-def _zarr_path(place: Place) -> str:
+def _zarr_path(place: Location) -> str:
     """The path in it."""
-    return place.key if isinstance(place, Remote) else ""
+    return place.key if isinstance(place, ObjectPath) else ""
 
 
 @contextmanager
-def reading(path: Place) -> Iterator[None]:
+def reading(path: Location) -> Iterator[None]:
     """What is not as it should be, of what is read inside the block, is a StoreError."""
     try:
         yield
@@ -200,12 +200,12 @@ def reading(path: Place) -> Iterator[None]:
         raise StoreError(f"{path} is damaged: {error}") from error
 
 
-def sweep(folder: Place, keep: Collection[str] = ()) -> None:
+def sweep(folder: Location, keep: Collection[str] = ()) -> None:
     """Remove what killed tasks have left in `folder`, if there is one.
 
     keep: what is in the folder and has no seal of its own
     """
-    if isinstance(folder, Remote):
+    if isinstance(folder, ObjectPath):
         kept = {*members(folder), *keep}
         for path in list(folder.iterdir()):
             if path.name not in kept and path.name[0] != "." and path.is_dir():
@@ -215,18 +215,18 @@ def sweep(folder: Place, keep: Collection[str] = ()) -> None:
         return
     for entry in list(os.scandir(folder)):
         is_group = entry.name[0] == "." and entry.is_dir(follow_symlinks=False)
-        if (is_group or is_passing(entry.name)) and not entry.name.startswith(AT_WORK):
+        if (is_group or is_temporary(entry.name)) and not entry.name.startswith(AT_WORK):
             remove(Path(entry.path))
 
 
-def members(folder: Place) -> list[str]:
+def members(folder: Location) -> list[str]:
     """Names of the groups that were committed in `folder`, ascending; no links to any."""
-    return _with(folder, SEAL) if isinstance(folder, Remote) else arrays(folder)
+    return _with(folder, SEAL) if isinstance(folder, ObjectPath) else arrays(folder)
 
 
-def arrays(folder: Place) -> list[str]:
+def arrays(folder: Location) -> list[str]:
     """Names of what is in a group that was committed, ascending; no links to any."""
-    if isinstance(folder, Remote):
+    if isinstance(folder, ObjectPath):
         return _with(folder, _METADATA)
     if not folder.is_dir():
         return []
@@ -237,15 +237,15 @@ def arrays(folder: Place) -> list[str]:
     )
 
 
-def _with(folder: Remote, name: str) -> list[str]:
+def _with(folder: ObjectPath, name: str) -> list[str]:
     """Names below `folder` of what has an object called `name`, ascending."""
     found = (path.relative_to(folder).parts for path in folder.walk())
     return sorted(parts[0] for parts in found if len(parts) == 2 and parts[1] == name)
 
 
-def is_member(path: Place) -> bool:
+def is_member(path: Location) -> bool:
     """Whether a group was committed at `path`; a link to one is none."""
-    if isinstance(path, Remote):
+    if isinstance(path, ObjectPath):
         return (path / SEAL).is_file()
     return path.is_dir() and not path.is_symlink()
 
@@ -258,7 +258,7 @@ class _Format(TypedDict):
 _ANY = Form(GroupDocument[dict[str, Any]], STORE.at_most)  # also for other versions
 
 
-def format_of(path: Place) -> tuple[str, int] | None:
+def format_of(path: Location) -> tuple[str, int] | None:
     """Return the format and version in the attributes of a group; None where none can be read."""
     try:
         document = _ANY.decode(_read_document(path, _METADATA, _ANY.at_most))
@@ -268,7 +268,7 @@ def format_of(path: Place) -> tuple[str, int] | None:
     return said["format"], said["format_version"]
 
 
-def _read_document(path: Place, name: str, at_most: int) -> bytes:
+def _read_document(path: Location, name: str, at_most: int) -> bytes:
     """Return the content of the file `name` of the group at `path`.
 
     Raises StoreError where the file is missing, unreadable, no regular file, or has more than
@@ -286,13 +286,13 @@ def _read_document(path: Place, name: str, at_most: int) -> bytes:
     return found
 
 
-def make_way(path: Place) -> None:
+def make_way(path: Location) -> None:
     """Remove what is in the place of a file and is none: nothing can be renamed over a folder."""
     if isinstance(path, Path) and path.is_dir():
         remove(path)
 
 
-def seal(folder: Place, inside: Iterable[str]) -> None:
+def seal(folder: Location, inside: Iterable[str]) -> None:
     """Note what the metadata of a group is, and of the members `inside` that have no own seal."""
     make_way(folder / SEAL)
     names = [_METADATA, *(f"{name}/{_METADATA}" for name in inside)]
@@ -300,7 +300,7 @@ def seal(folder: Place, inside: Iterable[str]) -> None:
     write_sealed(folder / SEAL, digests, SEALS)
 
 
-def rewrite_metadata(folder: Place, attrs: Mapping[str, Any]) -> None:
+def rewrite_metadata(folder: Location, attrs: Mapping[str, Any]) -> None:
     """Write the metadata of a group anew; its members stay as they are."""
     import zarr
     from zarr.storage import MemoryStore
@@ -327,7 +327,7 @@ def describe(group: zarr.Group, attrs: Mapping[str, Any], form: Form[Any]) -> No
     write_file(path, data)
 
 
-def open_group(path: Place, form: Form[GroupDocument[T]]) -> Group[T]:
+def open_group(path: Location, form: Form[GroupDocument[T]]) -> Group[T]:
     """Open the group at `path` for reading.
 
     Raises StoreError where the metadata do not match the seal, or differ from what this package
@@ -351,7 +351,7 @@ def open_group(path: Place, form: Form[GroupDocument[T]]) -> Group[T]:
     return Group(path, says, documents)
 
 
-def read_root(path: Place, form: Form[GroupDocument[T]]) -> T:
+def read_root(path: Location, form: Form[GroupDocument[T]]) -> T:
     """Return the attributes of the group at `path`, whose members are groups and not arrays.
 
     Raises StoreError where the metadata do not match the seal, or are not of `form`.
@@ -395,7 +395,7 @@ def _codecs(dtype: np.dtype[Any]) -> tuple[Codec, ...]:
     return Codec("bytes", order), Codec("blosc", blosc), Codec("crc32c")
 
 
-def check_seal(path: Place, form: Form[Any]) -> dict[str, bytes]:
+def check_seal(path: Location, form: Form[Any]) -> dict[str, bytes]:
     """Return the sealed metadata files of the group at `path`, as contents by path below `path`.
 
     form: the form of the group's own zarr.json, which limits its size
@@ -419,7 +419,7 @@ def check_seal(path: Place, form: Form[Any]) -> dict[str, bytes]:
     return contents
 
 
-def folder_of(node: zarr.Group | zarr.Array[Any]) -> Place:
+def folder_of(node: zarr.Group | zarr.Array[Any]) -> Location:
     """Where a group or an array is."""
     from kmeans_dask.store.chunks import CheckedStore
     from kmeans_dask.store.zarr_objects import Objects
@@ -441,7 +441,7 @@ def read(array: zarr.Array[Any], place: slice = slice(None)) -> NDArray[Any]:
         raise StoreError(f"{path} is damaged: {error}") from error
 
 
-def check_group(path: Place, form: Form[GroupDocument[Any]]) -> None:
+def check_group(path: Location, form: Form[GroupDocument[Any]]) -> None:
     """Read all that a group holds, of arrays. Raises StoreError where anything is damaged."""
     group = open_group(path, form)
     for name in group.documents:
@@ -465,7 +465,7 @@ def create_array(
 
     blosc: Any = _codecs(dtype)[1]
     path, into, memory = folder_of(group), group, dict[str, Any]()
-    if isinstance(path, Remote):  # as `create_group` has it
+    if isinstance(path, ObjectPath):  # as `create_group` has it
         into = zarr.create_group(MemoryStore(memory), zarr_format=3)
     array = into.create_array(
         name,
@@ -475,7 +475,7 @@ def create_array(
         compressors=[BloscCodec(**blosc.configuration), Crc32cCodec()],
         config={"write_empty_chunks": True},
     )
-    if isinstance(path, Remote):
+    if isinstance(path, ObjectPath):
         write_file(path / name / _METADATA, memory[f"{name}/{_METADATA}"].to_bytes())
         array = zarr.open_array(
             _zarr_store(path),
@@ -495,7 +495,7 @@ def write(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
         array[:] = values
 
 
-def write_counts(group: zarr.Group, counts: ColorCounts) -> None:
+def write_counts(group: zarr.Group, counts: ColorHistogram) -> None:
     """Colour counts, as two arrays."""
     write(group, "codes", counts.codes)
     write(group, "weights", counts.weights)
@@ -503,7 +503,7 @@ def write_counts(group: zarr.Group, counts: ColorCounts) -> None:
 
 def read_counts(
     group: Group[Any], pixels: int, start: int = 0, stop: int | None = None
-) -> ColorCounts:
+) -> ColorHistogram:
     """Return the colour counts of a group, of the colours `start` to `stop`.
 
     pixels: the number of pixels that the counts add up to at most
@@ -514,7 +514,7 @@ def read_counts(
     if group.shape("codes") == group.shape("weights") <= (pixels,):
         codes, weights = group.read("codes", place), group.read("weights", place)
         if is_weights(weights, pixels) and not bool((codes[1:] <= codes[:-1]).any()):
-            return ColorCounts(codes, weights)
+            return ColorHistogram(codes, weights)
     raise StoreError(f"{group.path} is damaged: these are no counts of colours")
 
 

@@ -1,4 +1,4 @@
-"""Zarr store of the objects in a bucket, whose requests are made by `Remote` as all others are.
+"""Zarr store of the objects in a bucket, whose requests are made by `ObjectPath` as all others are.
 
 So a chunk that arrives incomplete is requested again, and Ctrl-C ends the wait for a chunk.
 """
@@ -13,7 +13,7 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteReque
 from zarr.core.buffer import Buffer, BufferPrototype
 
 from kmeans_dask.errors import UnreachableError
-from kmeans_dask.files import Remote
+from kmeans_dask.files import ObjectPath
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Objects(Store):
     supports_deletes = True
     supports_listing = True
 
-    def __init__(self, bucket: Remote, *, read_only: bool = False) -> None:
+    def __init__(self, bucket: ObjectPath, *, read_only: bool = False) -> None:
         super().__init__(read_only=read_only)
         self.bucket = bucket
 

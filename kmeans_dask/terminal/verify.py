@@ -5,13 +5,13 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from kmeans_dask.steps.verify import Verified
+from kmeans_dask.steps.verify import VerifyResult
 from kmeans_dask.terminal.text import printable
 
 _NAMED = 20
 
 
-def show_verified(verified: Verified, *, repaired: bool) -> RenderableType:
+def show_verified(verified: VerifyResult, *, repaired: bool) -> RenderableType:
     """What was found; repaired: whether it was to be mended."""
     damages = verified.damages
     if not damages:

@@ -17,8 +17,8 @@ import pytest
 from distributed import LocalCluster
 from PIL import Image
 
-from kmeans_dask.cli.cluster_options import Where
-from kmeans_dask.cli.session import Run
+from kmeans_dask.cli.cluster_options import ClusterOptions
+from kmeans_dask.cli.session import Session
 from kmeans_dask.dashboard import TOPIC, install
 from kmeans_dask.errors import ClusterError, JobError, StoreError, UsageError
 from tests.command import run
@@ -44,13 +44,13 @@ def board(scheduler: Any) -> Any:
     return scheduler.plugins[TOPIC]._board.state()
 
 
-def where(address: str) -> Where:
-    return Where(scheduler=address, timeout=TIMEOUT)
+def where(address: str) -> ClusterOptions:
+    return ClusterOptions(scheduler=address, timeout=TIMEOUT)
 
 
 def break_off(address: str, error: BaseException, between: Callable[[], object] = int) -> None:
     """A job that does a little and then raises `error`; half-way it calls `between`."""
-    with Run(as_json=True) as job, job.engine(where(address)) as engine:
+    with Session(as_json=True) as job, job.engine(where(address)) as engine:
         job.progress.start("work", 1000)
         engine.result(engine.submit("work", str, 1))
         between()
@@ -83,7 +83,7 @@ def test_the_page_learns_that_a_job_broke_off_and_the_error_arrives_as_it_is(
 
 
 def test_the_page_learns_that_a_job_went_well(scheduler: Any) -> None:
-    with Run(as_json=True) as job, job.engine(where(scheduler.address)):
+    with Session(as_json=True) as job, job.engine(where(scheduler.address)):
         job.progress.start("work", 5000)
         for _ in range(5000):
             job.progress.advance(1)

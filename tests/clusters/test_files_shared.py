@@ -14,7 +14,7 @@ from kmeans_dask.engine import connect
 from kmeans_dask.engine.admission import Admission, admit
 from kmeans_dask.engine.shared_files import look, open_sight, unseen
 from kmeans_dask.errors import ClusterError
-from kmeans_dask.job.work_folder import open_work
+from kmeans_dask.job.work_folder import open_work_folder
 from kmeans_dask.store import Store
 from tests.clusters.processes import Cluster, refused, run, until
 from tests.clusters.tasks import hold, leave
@@ -155,7 +155,7 @@ def test_what_is_to_be_seen_stays_while_a_store_and_an_output_are_tidied(
     run_here("ingest", photos, tmp_path / "a.zarr", "--workers", "0")
     store = Store.open(tmp_path / "a.zarr")
     with (
-        open_work(tmp_path / "out", {}, resume=False, overwrite=False) as work,
+        open_work_folder(tmp_path / "out", {}, resume=False, overwrite=False) as work,
         open_sight([store.path, work.path], []) as sight,
     ):
         store.remove_unplanned()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kmeans_dask.color.color_lookup import (
     ERROR_UNITS,
-    ColorMap,
+    ColorLookup,
     Indices,
     squared_error,
     squared_errors,
@@ -53,10 +53,10 @@ class Example:
             for code, alpha in zip(every.tolist(), self.alphas.tolist(), strict=True)
         ]
 
-    def make(self) -> ColorMap:
-        return ColorMap(self.codes, self.indices)
+    def make(self) -> ColorLookup:
+        return ColorLookup(self.codes, self.indices)
 
-    def holds(self, made: ColorMap) -> bool:
+    def holds(self, made: ColorLookup) -> bool:
         found = made.look_up(self.pixels, self.alphas)
         return found.dtype == self.indices.dtype and found.tolist() == self.expected
 
@@ -87,7 +87,7 @@ def test_a_clear_pixel_gets_0_whatever_its_colour_is_when_opaque() -> None:
     pixels = np.array([[7, 7, 7], [7, 7, 7], [9, 9, 9]], np.uint8)
     alphas = np.array([255, 0, 0], np.uint8)
     codes = encode_translucent(pixels[:1], alphas[:1])
-    found = ColorMap(codes, np.array([5], np.uint8)).look_up(pixels, alphas)
+    found = ColorLookup(codes, np.array([5], np.uint8)).look_up(pixels, alphas)
     assert found.tolist() == [5, 0, 0]
 
 
@@ -95,7 +95,7 @@ def test_the_same_colour_may_have_another_index_for_every_alpha() -> None:
     alphas = np.arange(1, 256).astype(np.uint8)
     pixels = np.full((255, 3), 77, np.uint8)
     codes = np.sort(encode_translucent(pixels, alphas))  # from opaque to nearly clear
-    found = ColorMap(codes, np.arange(255, dtype=np.uint8)).look_up(pixels, alphas)
+    found = ColorLookup(codes, np.arange(255, dtype=np.uint8)).look_up(pixels, alphas)
     assert found.tolist() == list(range(254, -1, -1))
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.remap import nearest_entries
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.steps import quantize
 from tests.steps.strategies import SPACES, palettes, plain_entries, tables
 
@@ -20,7 +20,7 @@ from tests.steps.strategies import SPACES, palettes, plain_entries, tables
 )
 def test_any_number_at_a_time_gives_the_same_entries(
     together: int,
-    counts: ColorCounts,
+    counts: ColorHistogram,
     palette: Palette,
     space: str,
     monkeypatch: pytest.MonkeyPatch,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kmeans_dask.color.palette import Palette
-from kmeans_dask.color.remap import Mapper
-from kmeans_dask.kmeans.histogram import ColorCounter, ColorCounts
+from kmeans_dask.color.remap import Remapper
+from kmeans_dask.kmeans.histogram import ColorCounter, ColorHistogram
 from tests.kmeans.strategies import SEEDS
 from tests.steps.strategies import ALPHAS, SPACES, palettes, plain_entries
 
@@ -35,7 +35,7 @@ def picture(seed: int, kind: str, rows: int = 12) -> Picture:
     return pixels, alphas
 
 
-def counts_of(*pictures: Picture) -> ColorCounts:
+def counts_of(*pictures: Picture) -> ColorHistogram:
     counter = ColorCounter()
     for pixels, alphas in pictures:
         counter.add(pixels, alphas)
@@ -57,7 +57,7 @@ def test_every_pixel_gets_the_plain_nearest_entry(
     seed: int, kind: str, palette: Palette, space: str
 ) -> None:
     pixels, alphas = picture(seed, kind)
-    mapper = Mapper(counts_of((pixels, alphas)), palette, space)
+    mapper = Remapper(counts_of((pixels, alphas)), palette, space)
     found = mapper.map(pixels, alphas, WIDTH)
     assert found.dtype == np.uint8
     assert found.tolist() == plain_entries(pixels, in_full(alphas), palette, space).tolist()
@@ -67,7 +67,7 @@ def test_every_pixel_gets_the_plain_nearest_entry(
 @settings(deadline=None, max_examples=40)
 def test_one_mapper_serves_images_of_every_kind(seed: int, palette: Palette, space: str) -> None:
     pictures = [picture(seed + i, kind) for i, kind in enumerate(KINDS)]
-    mapper = Mapper(counts_of(*pictures), palette, space)
+    mapper = Remapper(counts_of(*pictures), palette, space)
     for pixels, alphas in pictures:
         found = mapper.map(pixels, alphas, WIDTH)
         assert found.tolist() == plain_entries(pixels, in_full(alphas), palette, space).tolist()
@@ -80,9 +80,11 @@ def test_the_first_of_equal_entries_is_taken(transparent: bool) -> None:
     )
     pixels = np.array([[8, 8, 8], [7, 7, 7], [9, 9, 9]], np.uint8)
     for space in SPACES:
-        found = Mapper(counts_of((pixels, None)), palette, space).map(pixels, None, 3)
+        found = Remapper(counts_of((pixels, None)), palette, space).map(pixels, None, 3)
         assert found[1:].tolist() == [1 + transparent, transparent]
-    assert Mapper(counts_of((pixels, None)), palette, "rgb").map(pixels, None, 3)[0] == transparent
+    assert (
+        Remapper(counts_of((pixels, None)), palette, "rgb").map(pixels, None, 3)[0] == transparent
+    )
 
 
 def test_a_palette_of_more_than_256_entries_has_numbers_of_two_bytes() -> None:
@@ -92,7 +94,7 @@ def test_a_palette_of_more_than_256_entries_has_numbers_of_two_bytes() -> None:
         colors = rng.integers(0, 256, (n, 4)).astype(np.uint8)
         colors[:, 3] |= 1
         palette = Palette.of_colors(colors, transparent=True)
-        found = Mapper(counts_of((pixels, alphas)), palette, "rgb").map(pixels, alphas, WIDTH)
+        found = Remapper(counts_of((pixels, alphas)), palette, "rgb").map(pixels, alphas, WIDTH)
         assert found.dtype == dtype
         assert found.tolist() == plain_entries(pixels, in_full(alphas), palette, "rgb").tolist()
 
@@ -109,7 +111,7 @@ def test_opaque_pixels_get_opaque_entries_and_clear_ones_the_clear_one(
     seed: int, kind: str, palette: Palette, space: str, dither: float
 ) -> None:
     pixels, alphas = picture(seed, kind)
-    found = Mapper(counts_of((pixels, alphas)), palette, space, dither).map(pixels, alphas, WIDTH)
+    found = Remapper(counts_of((pixels, alphas)), palette, space, dither).map(pixels, alphas, WIDTH)
     over = in_full(alphas)
     assert (found[over == 0] == (palette.clear or 0)).all()
     assert np.isin(found[over > 0], palette.numbers).all()
@@ -124,14 +126,14 @@ def test_an_opaque_image_is_dithered_to_opaque_entries_whatever_is_beside_it(
     seed: int, palette: Palette, space: str, beside: str
 ) -> None:
     pixels, _ = picture(seed, "opaque")
-    found = Mapper(counts_of((pixels, None), picture(seed + 1, beside)), palette, space, 1.0).map(
+    found = Remapper(counts_of((pixels, None), picture(seed + 1, beside)), palette, space, 1.0).map(
         pixels, None, WIDTH
     )
     opaque = opaque_of(palette)
     if len(opaque):
         assert np.isin(found, opaque).all()
         alone = Palette.of_colors(palette.entries[opaque, :3])  # the opaque entries alone
-        by_itself = Mapper(counts_of((pixels, None)), alone, space, 1.0).map(pixels, None, WIDTH)
+        by_itself = Remapper(counts_of((pixels, None)), alone, space, 1.0).map(pixels, None, WIDTH)
         assert found.tolist() == opaque[by_itself].tolist()
 
 
@@ -142,7 +144,7 @@ def test_dithering_that_passes_nothing_on_is_the_plain_rule(
 ) -> None:
     pixels, alphas = picture(seed, kind)
     counts = counts_of((pixels, alphas))
-    found = Mapper(counts, palette, space, dither=1e-9).map(pixels, alphas, WIDTH)
+    found = Remapper(counts, palette, space, dither=1e-9).map(pixels, alphas, WIDTH)
     assert found.tolist() == plain_entries(pixels, in_full(alphas), palette, space).tolist()
 
 
@@ -151,8 +153,8 @@ def test_dithering_keeps_the_mean_where_the_nearest_entry_does_not(space: str) -
     palette = Palette.of_colors(np.array([[0, 0, 0], [255, 255, 255]], np.uint8), transparent=True)
     pixels = np.full((40 * WIDTH, 3), 80, np.uint8)
     counts = counts_of((pixels, None))
-    dithered = Mapper(counts, palette, space, 1.0).map(pixels, None, WIDTH)
-    plain = Mapper(counts, palette, space).map(pixels, None, WIDTH)
+    dithered = Remapper(counts, palette, space, 1.0).map(pixels, None, WIDTH)
+    plain = Remapper(counts, palette, space).map(pixels, None, WIDTH)
     assert set(plain.tolist()) == {1}
     assert set(dithered.tolist()) == {1, 2}
     if space == "rgb":
@@ -164,7 +166,7 @@ def test_entries_that_are_known_are_taken_as_they_are() -> None:
     counts = counts_of((pixels, alphas))
     palette = Palette.of_colors(np.array([[0, 0, 0], [255, 255, 255]], np.uint8), transparent=True)
     entries = (np.arange(len(counts)) % 2 + 1).astype(np.uint8)
-    mapper = Mapper(counts, palette, "rgb", entries=entries)
+    mapper = Remapper(counts, palette, "rgb", entries=entries)
     rows = np.column_stack([counts.colors, counts.alphas])
     known = {tuple(row): entry for row, entry in zip(rows.tolist(), entries.tolist(), strict=True)}
     wanted = np.column_stack([pixels, in_full(alphas)]).tolist()

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from kmeans_dask.color.oklab import UNIT, to_oklab
 from kmeans_dask.color.spaces import Space
 from kmeans_dask.kmeans.assignment import Assignment
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.kmeans.morton_codes import encode_translucent
-from kmeans_dask.kmeans.plain import plain_partial
+from kmeans_dask.kmeans.plain import plain_cluster_sums
 from tests.kmeans.strategies import SEEDS, same_partial
 
 RGB, RGBA = Space(), Space("rgb", alpha=True)
@@ -30,14 +30,14 @@ def random_colors(n: int, seed: int, least_alpha: int = 1) -> Colors:
     return rng.integers(0, 256, (n, 3)).astype(np.uint8), alphas.astype(np.uint8)
 
 
-def table_of(space: Space, n: int, seed: int, heaviest: int = 1000) -> ColorCounts:
+def table_of(space: Space, n: int, seed: int, heaviest: int = 1000) -> ColorHistogram:
     """A table of about n colours, opaque ones only if the space has no alpha."""
     colors, alphas = random_colors(n, seed)
     if not space.alpha:
         alphas[:] = 255
     codes = np.unique(encode_translucent(colors, alphas))
     weights = np.random.default_rng(seed).integers(1, heaviest, len(codes), endpoint=True)
-    return ColorCounts(codes, weights)
+    return ColorHistogram(codes, weights)
 
 
 @each_space
@@ -116,7 +116,7 @@ def test_sums_of_points_are_exact_whatever_they_weigh(space: Space, data: st.Dat
     centroids += rng.choice([0.0, 0.5, 0.3]) * rng.integers(-1, 2, centroids.shape)
     values = space.coordinates(counts.colors, counts.alphas).astype(np.int64)
     found = Assignment(points).partial(centroids, n_far=2)
-    assert same_partial(found, plain_partial(values, counts.weights, centroids, n_far=2))
+    assert same_partial(found, plain_cluster_sums(values, counts.weights, centroids, n_far=2))
     rows = zip(values.tolist(), counts.weights.tolist(), strict=True)
     sums = [[weight * value for value in row] for row, weight in rows]
     assert found.sums.sum(axis=0).tolist() == [sum(channel) for channel in zip(*sums, strict=True)]
@@ -127,7 +127,7 @@ def test_as_many_pixels_as_can_be_summed_are_summed_and_more_are_refused(space: 
     white = np.full((1, 3), 255, np.uint8)
     codes = encode_translucent(white, np.full(1, 255, np.uint8))
     most = 2**63 // space.largest
-    counts = ColorCounts(codes, np.array([most - 2**20]))
+    counts = ColorHistogram(codes, np.array([most - 2**20]))
     centroids = np.zeros((1, space.channels))
     sums = Assignment(space.points(counts)).partial(centroids).sums
     exact = space.coordinates(white).astype(np.int64)[0] * (most - 2**20)
@@ -135,7 +135,7 @@ def test_as_many_pixels_as_can_be_summed_are_summed_and_more_are_refused(space: 
     assert sums[0].max() > 2**62
     too_many = np.array([most + 2**20])
     with pytest.raises(OverflowError, match="summed exactly"):
-        space.points(ColorCounts(codes, too_many))
+        space.points(ColorHistogram(codes, too_many))
     with pytest.raises(OverflowError, match="summed exactly"):
         space.points(counts, too_many)
 
@@ -144,7 +144,7 @@ def test_weights_whose_own_sum_passes_64_bits_are_refused() -> None:
     colors = np.array([[0, 0, 0], [9, 9, 9], [99, 99, 99], [255, 255, 255]], np.uint8)
     codes = encode_translucent(colors, np.full(4, 255, np.uint8))
     with pytest.raises(OverflowError, match="summed exactly"):
-        RGB.points(ColorCounts(codes, np.full(4, 2**62)))  # 2^64: nothing, in 64 bits
+        RGB.points(ColorHistogram(codes, np.full(4, 2**62)))  # 2^64: nothing, in 64 bits
 
 
 def back(space: Space, colors: NDArray[np.uint8], alphas: NDArray[np.uint8]) -> NDArray[np.int64]:

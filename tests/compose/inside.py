@@ -75,10 +75,10 @@ def copy_tree() -> None:
     import json
     import sys
 
-    from kmeans_dask.files import Remote, place_of
+    from kmeans_dask.files import ObjectPath, parse_location
 
-    source, target = map(place_of, sys.argv[1:])
-    if isinstance(source, Remote):
+    source, target = map(parse_location, sys.argv[1:])
+    if isinstance(source, ObjectPath):
         files = {str(path)[len(str(source)) + 1 :]: path.read_bytes() for path in source.walk()}
     else:
         files = {

@@ -22,7 +22,7 @@ from kmeans_dask.engine import Engine, connect, emit
 from kmeans_dask.errors import ClusterError, StoreError, UsageError
 from kmeans_dask.job.job_settings import JobSettings
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.job.work_folder import open_work
+from kmeans_dask.job.work_folder import open_work_folder
 from kmeans_dask.plan.plan import make_plan
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
 from kmeans_dask.steps.compress import compress
@@ -120,7 +120,7 @@ def test_tasks_bear_the_names_of_the_steps_and_no_names_of_files(
     with connect(scheduler=address) as engine:
         for name, chosen in (("a", settings), ("b", FitSettings(4))):
             job = JobSettings(chosen, EncodeSettings(), DecodeSettings())
-            with open_work(tmp_path / name, {}, resume=False, overwrite=False) as work:
+            with open_work_folder(tmp_path / name, {}, resume=False, overwrite=False) as work:
                 compress(plan, work, engine, Progress(), job)
 
     def names(dask_scheduler: Any) -> tuple[set[str], set[str]]:

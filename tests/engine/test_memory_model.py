@@ -15,7 +15,7 @@ import pytest
 from kmeans_dask.engine import Engine, connect
 from kmeans_dask.errors import JobError
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.kmeans.plain import plain_distances
 from kmeans_dask.plan.plan import Plan
 from kmeans_dask.settings import DecodeSettings, FitSettings
@@ -58,7 +58,7 @@ def engine() -> Iterator[Engine]:
         yield opened
 
 
-def total_of(path: Path, counts: ColorCounts, translucent: int = 0) -> Store:
+def total_of(path: Path, counts: ColorHistogram, translucent: int = 0) -> Store:
     """A store that holds a total only."""
     plan = Plan((), {}, (), {})
     store = Store.create(path, plan.as_record(), DecodeSettings().of_result)
@@ -67,13 +67,13 @@ def total_of(path: Path, counts: ColorCounts, translucent: int = 0) -> Store:
     return store
 
 
-def a_lot(pixels: int, n: int = 3000) -> ColorCounts:
+def a_lot(pixels: int, n: int = 3000) -> ColorHistogram:
     """So many pixels, of random colours."""
     random = np.random.default_rng(5)
     codes = np.sort(random.choice(1 << 24, n, replace=False)).astype(np.uint32)
     weights = random.integers(1, 2 * pixels // n, n)
     weights[-1] += pixels - weights.sum()
-    return ColorCounts(codes, weights)
+    return ColorHistogram(codes, weights)
 
 
 def test_ten_to_the_fifteenth_pixels_are_summed_exactly(tmp_path: Path, engine: Engine) -> None:

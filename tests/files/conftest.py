@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from obstore.store import MemoryStore
 
-from kmeans_dask.files import Remote, object_store
+from kmeans_dask.files import ObjectPath, object_store
 from tests.files.server import OTHERS, Bucket, Server, started
 
 
@@ -27,7 +27,7 @@ def bucket(server: Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
 
 @pytest.fixture
-def memory(monkeypatch: pytest.MonkeyPatch) -> Remote:
+def memory(monkeypatch: pytest.MonkeyPatch) -> ObjectPath:
     """A bucket in this process's memory."""
     monkeypatch.setitem(object_store._opened, "s3://memory", MemoryStore())
-    return Remote("s3://memory")
+    return ObjectPath("s3://memory")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from kmeans_dask.errors import UnreachableError
-from kmeans_dask.files import Remote, locks, retries
+from kmeans_dask.files import ObjectPath, locks, retries
 from tests.command import run, run_here, tree
 from tests.files.server import Answer, Between, Bucket, Change, Cut, Fault, Request, Server
 from tests.reliability.jobs import started, until
@@ -51,8 +51,8 @@ def between(server: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what fails, the end comes soon."""
-    short = replace(retries.PATIENCE, outage=1.0, first=0.01, longest=0.05)
-    monkeypatch.setattr(retries, "PATIENCE", short)
+    short = replace(retries.RETRY_POLICY, outage=1.0, first=0.01, longest=0.05)
+    monkeypatch.setattr(retries, "RETRY_POLICY", short)
 
 
 def cut(request: Request) -> None:
@@ -226,7 +226,7 @@ def test_a_server_that_is_gone_is_said_in_one_line(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(UnreachableError, match="/a: the object store does not answer"):
-        Remote(bucket.url("a")).read_bytes()
+        ObjectPath(bucket.url("a")).read_bytes()
 
 
 def test_a_worker_that_dies_while_it_writes_leaves_no_half_object(

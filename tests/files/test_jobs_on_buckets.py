@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kmeans_dask import open_indices, open_pixels
-from kmeans_dask.files import locks, place_of
+from kmeans_dask.files import locks, parse_location
 from kmeans_dask.store.store import Store
 from tests.clusters.processes import open_cluster
 from tests.command import run, run_here, tree
@@ -158,7 +158,8 @@ def test_a_store_grows(pictures: Path, tmp_path: Path, bucket: Bucket) -> None:
     run_here("ingest", there, bucket.url("s.zarr"), "--workers", "0", "--resume", code=1)
     run_here("ingest", bucket.url("in"), bucket.url("whole.zarr"), "--workers", "0", code=1)
     grown, whole = (
-        Store.open(place_of(bucket.url(each))).read_colors() for each in ("s.zarr", "whole.zarr")
+        Store.open(parse_location(bucket.url(each))).read_colors()
+        for each in ("s.zarr", "whole.zarr")
     )
     np.testing.assert_array_equal(grown.codes, whole.codes)
     np.testing.assert_array_equal(grown.weights, whole.weights)

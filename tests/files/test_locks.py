@@ -21,7 +21,7 @@ from obstore.store import MemoryStore
 
 from kmeans_dask import interrupts
 from kmeans_dask.errors import JobError, UsageError
-from kmeans_dask.files import Remote, locks, object_store
+from kmeans_dask.files import ObjectPath, locks, object_store
 from kmeans_dask.files.locks import held, locked
 from tests.files.server import Bucket
 
@@ -221,7 +221,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "_PAUSE", 0.02)
 
 
-def names(folder: Remote) -> list[str]:
+def names(folder: ObjectPath) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.walk())
 
 
@@ -229,7 +229,7 @@ def names(folder: Remote) -> list[str]:
 @pytest.mark.parametrize("first", [False, True], ids=["alone", "shared"])
 @pytest.mark.parametrize("second", [False, True], ids=["alone", "shared"])
 def test_two_hold_an_object_only_where_both_share_it(
-    first: bool, second: bool, memory: Remote
+    first: bool, second: bool, memory: ObjectPath
 ) -> None:
     with locked(memory / "lock", "photos", shared=first):
         if first and second:
@@ -246,7 +246,7 @@ def test_two_hold_an_object_only_where_both_share_it(
 @pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("left", ["lock", "lock-shared/0123"])
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
-def test_what_a_dead_run_has_held_is_free(left: str, shared: bool, memory: Remote) -> None:
+def test_what_a_dead_run_has_held_is_free(left: str, shared: bool, memory: ObjectPath) -> None:
     (memory / left).write_bytes(b"of a run that is no more")
     with locked(memory / "lock", "photos", shared=shared):
         pass
@@ -255,7 +255,7 @@ def test_what_a_dead_run_has_held_is_free(left: str, shared: bool, memory: Remot
 
 def test_a_server_keeps_two_apart(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "_BEAT", 0.1)
-    path = Remote(bucket.url("out"))
+    path = ObjectPath(bucket.url("out"))
     with held(path, "lock", "photos"):
         assert bucket.keys() == ["out/lock"]
         with pytest.raises(UsageError, match=REFUSED), held(path, "lock", "photos"):
@@ -271,7 +271,7 @@ def test_of_many_that_begin_at_once_one_works_at_a_time(
 
     def run(number: int) -> None:
         try:
-            with locked(Remote(bucket.url("lock")), "photos"):
+            with locked(ObjectPath(bucket.url("lock")), "photos"):
                 at_work.append(number)
                 assert at_work == [number]
                 at_work.remove(number)
@@ -289,7 +289,7 @@ def test_of_many_that_begin_at_once_one_works_at_a_time(
 
 
 @pytest.mark.usefixtures("often")
-def test_who_has_lost_it_is_stopped(memory: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_has_lost_it_is_stopped(memory: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when a machine slept, and another run was let in meanwhile."""
     monkeypatch.setattr(interrupts, "_received", None)  # and forgotten afterwards
     stopped = threading.Event()
@@ -325,7 +325,7 @@ def test_an_answer_that_is_lost_loses_no_lock(
     store = Forgetful()
     store.failures = failures
     monkeypatch.setitem(object_store._opened, "s3://forgetful", store)
-    path = Remote("s3://forgetful/lock")
+    path = ObjectPath("s3://forgetful/lock")
     with locked(path, "photos"):
         before = path.tagged()
         for _ in range(600):  # signs of life go on
@@ -350,7 +350,7 @@ class Fleeting(MemoryStore):
 
 def test_a_lock_that_is_given_back_meanwhile_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(object_store._opened, "s3://fleeting", Fleeting())
-    path = Remote("s3://fleeting/lock")
+    path = ObjectPath("s3://fleeting/lock")
     path.write_bytes(b"another run's")
     with locked(path, "photos"):
         assert path.tagged().data != b"another run's"

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from obstore.store import MemoryStore
 
 from kmeans_dask.errors import UnreachableError, UsageError
-from kmeans_dask.files import Place, Remote, is_within, object_store, place_of
+from kmeans_dask.files import Location, ObjectPath, is_within, object_store, parse_location
 from kmeans_dask.files.atomic_files import (
     bytes_below,
     clear,
@@ -43,7 +43,7 @@ ODD = ["a#b.png", "a%20b.png", "a%b", "ü x.png", "e\u0301", "a+b", "a?b", "a*b"
 
 @given(PATHS, NAMES)
 def test_names_are_as_pathlib_has_them(path: str, name: str) -> None:
-    here, there = PurePosixPath("/b", path), Remote(f"s3://b/{path}")
+    here, there = PurePosixPath("/b", path), ObjectPath(f"s3://b/{path}")
     for ours, theirs in ((there, here), (there / name, here / name)):
         assert str(ours) == f"s3:/{theirs}"
         assert (ours.name, ours.stem, ours.suffix) == (theirs.name, theirs.stem, theirs.suffix)
@@ -53,20 +53,20 @@ def test_names_are_as_pathlib_has_them(path: str, name: str) -> None:
         assert str(ours.with_suffix(".y")) == f"s3:/{theirs.with_suffix('.y')}"
     assert (there / path / name).relative_to(there) == PurePosixPath(path, name)
     assert pickle.loads(pickle.dumps(there)) == there
-    assert place_of(str(there)) == there
-    assert hash(Remote(str(there))) == hash(there)
+    assert parse_location(str(there)) == there
+    assert hash(ObjectPath(str(there))) == hash(there)
     assert is_within(there / name, there)
     assert not is_within(there, there / name)
 
 
 @pytest.mark.parametrize("text", ["a/b.png", "/a/b.png", "./a", "a:/b", "a/s3://b", "C:\\a"])
 def test_what_is_no_url_is_a_path(text: str) -> None:
-    assert place_of(text) == Path(text)
+    assert parse_location(text) == Path(text)
 
 
 @pytest.mark.parametrize("text", ["file:///a%20b/c", "file://localhost/a%20b/c"])
 def test_a_url_of_a_file_is_a_path(text: str) -> None:
-    assert place_of(text) == Path("/a b/c")
+    assert parse_location(text) == Path("/a b/c")
 
 
 @pytest.mark.parametrize(
@@ -85,16 +85,16 @@ def test_a_url_of_a_file_is_a_path(text: str) -> None:
 )
 def test_urls_that_nobody_can_read_are_refused(text: str, says: str) -> None:
     with pytest.raises(UsageError, match=says) as caught:
-        place_of(text)
+        parse_location(text)
     assert "hush" not in str(caught.value)
 
 
 def test_no_name_leads_out_of_its_place() -> None:
     for name in ("../a", "/a", "b/../../a"):
         with pytest.raises(ValueError, match="no name below"):
-            Remote("s3://b/x") / name
+            ObjectPath("s3://b/x") / name
     with pytest.raises(ValueError, match="is not below"):
-        Remote("s3://b/xy").relative_to(Remote("s3://b/x"))
+        ObjectPath("s3://b/xy").relative_to(ObjectPath("s3://b/x"))
 
 
 # -- objects, beside files ----------------------------------------------------------------------
@@ -113,17 +113,17 @@ class ObjectsBesideFiles(RuleBasedStateMachine):
         super().__init__()
         self.files = Path(tempfile.mkdtemp())
         object_store._opened["s3://beside"] = MemoryStore()
-        self.objects = Remote("s3://beside/in")
+        self.objects = ObjectPath("s3://beside/in")
 
     def teardown(self) -> None:
         shutil.rmtree(self.files)
         del object_store._opened["s3://beside"]
 
-    def both(self, *parts: str) -> tuple[Path, Remote]:
+    def both(self, *parts: str) -> tuple[Path, ObjectPath]:
         path = PurePosixPath(*parts)
         return self.files / path, self.objects / path
 
-    def alike(self, path: tuple[Path, Remote], ask: Callable[[Place], object]) -> None:
+    def alike(self, path: tuple[Path, ObjectPath], ask: Callable[[Location], object]) -> None:
         """They answer the same, or raise the same."""
         answers: list[object] = []
         for place in path:
@@ -159,7 +159,7 @@ class ObjectsBesideFiles(RuleBasedStateMachine):
     def copy(self, folder: str) -> None:
         if not self.has_files(self.files / folder):
             return
-        roots: tuple[Path, Remote] = (self.files, self.objects)
+        roots: tuple[Path, ObjectPath] = (self.files, self.objects)
         for root in roots:
             remove(root / "copy")
             copy_folder(root / folder, root / "copy", "a")
@@ -209,7 +209,7 @@ TestObjectsBesideFiles = ObjectsBesideFiles.TestCase
 )
 def test_an_object_is_read_as_a_file_is(data: bytes, steps: list[tuple[int, int, int]]) -> None:
     object_store._opened["s3://read"] = MemoryStore()
-    path = Remote("s3://read/a")
+    path = ObjectPath("s3://read/a")
     path.write_bytes(data)
     [listed] = path.parent.walk()
     for file in (path.open(), listed.open(), listed.with_head().open()):
@@ -224,13 +224,13 @@ def test_an_object_is_read_as_a_file_is(data: bytes, steps: list[tuple[int, int,
             assert file.read(size) == beside.read(size)
 
 
-def test_reading_at_most(memory: Remote) -> None:
+def test_reading_at_most(memory: ObjectPath) -> None:
     (memory / "a").write_bytes(b"12345")
     assert (memory / "a").read_at_most(5) == b"12345"
     assert (memory / "a").read_at_most(4) is None
 
 
-def test_only_one_creates_and_only_who_has_seen_it_exchanges(memory: Remote) -> None:
+def test_only_one_creates_and_only_who_has_seen_it_exchanges(memory: ObjectPath) -> None:
     path = memory / "lock"
     first = path.create(b"1")
     with pytest.raises(FileExistsError):
@@ -249,10 +249,10 @@ def test_any_name_is_read_as_it_is_there_and_written_as_it_is_here(
     name: str, bucket: Bucket
 ) -> None:
     bucket.put(f"in/{name}", name.encode())
-    [found] = Remote(bucket.url("in")).walk()
+    [found] = ObjectPath(bucket.url("in")).walk()
     assert found.name == name
-    assert found.read_bytes() == (Remote(bucket.url("in")) / name).read_bytes() == name.encode()
-    (Remote(bucket.url("out")) / name).write_bytes(b"x")
+    assert found.read_bytes() == (ObjectPath(bucket.url("in")) / name).read_bytes() == name.encode()
+    (ObjectPath(bucket.url("out")) / name).write_bytes(b"x")
     assert bucket.keys("out") == [f"out/{name}"]
 
 
@@ -260,10 +260,10 @@ def test_any_name_is_read_as_it_is_there_and_written_as_it_is_here(
 def test_a_name_that_cannot_be_read_is_said(name: str, bucket: Bucket) -> None:
     bucket.put(f"in/{name}", b"")
     with pytest.raises(UsageError, match="has an object whose name cannot be read, 'in/"):
-        list(Remote(bucket.url("in")).walk())
+        list(ObjectPath(bucket.url("in")).walk())
 
 
-def test_a_name_that_no_object_can_have(memory: Remote) -> None:
+def test_a_name_that_no_object_can_have(memory: ObjectPath) -> None:
     with pytest.raises(OSError, match="no object can have such a name"):
         (memory / "a\tb").write_bytes(b"")
 
@@ -271,11 +271,11 @@ def test_a_name_that_no_object_can_have(memory: Remote) -> None:
 def test_what_stands_for_an_empty_folder_is_no_object(bucket: Bucket) -> None:
     bucket.put("in/empty/", b"")
     bucket.put("in/nothing.png", b"")
-    assert [path.name for path in Remote(bucket.url("in")).walk()] == ["nothing.png"]
+    assert [path.name for path in ObjectPath(bucket.url("in")).walk()] == ["nothing.png"]
 
 
 def test_a_change_within_a_second_is_seen(bucket: Bucket) -> None:
-    path = Remote(bucket.url("a"))
+    path = ObjectPath(bucket.url("a"))
     seen = set()
     for data in (b"1", b"2", b"3"):
         path.write_bytes(data)
@@ -288,7 +288,7 @@ def test_a_change_within_a_second_is_seen(bucket: Bucket) -> None:
 def test_what_is_large_is_sent_in_parts(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_store, "_WHOLE", 1 << 20)
     data = bytes(range(256)) * (12 << 12)
-    Remote(bucket.url("a")).write_bytes(data)
+    ObjectPath(bucket.url("a")).write_bytes(data)
     assert bucket.get("a") == data
 
 
@@ -297,13 +297,13 @@ def test_thousands_are_removed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) 
     for number in range(20):
         bucket.put(f"in/{number}", b"")
     bucket.put("inside", b"")
-    remove(Remote(bucket.url("in")))
+    remove(ObjectPath(bucket.url("in")))
     assert bucket.keys() == ["inside"]
 
 
 def test_a_bucket_that_is_not_there(bucket: Bucket) -> None:
     assert bucket.keys() == []
-    missing = Remote("s3://nobody-has-made-it/a")
+    missing = ObjectPath("s3://nobody-has-made-it/a")
     with pytest.raises(UsageError, match="s3://nobody-has-made-it does not exist: make the bucket"):
         list(missing.walk())
     with pytest.raises(UsageError, match="make the bucket first"):
@@ -316,7 +316,7 @@ def test_credentials_that_are_refused(
 ) -> None:
     with Between(server, before=lambda request: status).open() as between:
         monkeypatch.setenv("AWS_ENDPOINT_URL", between.url)
-        path = Remote(bucket.url("a"))
+        path = ObjectPath(bucket.url("a"))
         for ask in (path.stat, lambda: list(path.walk()), lambda: path.write_bytes(b"")):
             with pytest.raises((PermissionError, UnreachableError)) as caught:
                 ask()

@@ -17,7 +17,7 @@ from PIL import Image
 
 from kmeans_dask import interrupts
 from kmeans_dask.errors import ImageError, StoreError, UnreachableError, UsageError
-from kmeans_dask.files import Remote, locks, object_store, retries
+from kmeans_dask.files import ObjectPath, locks, object_store, retries
 from kmeans_dask.files.locks import locked
 from kmeans_dask.images.decode import decode
 from kmeans_dask.store.records import FORMS
@@ -36,7 +36,9 @@ from tests.files.server import (
 )
 
 FAILS = 9  # failures in a row: more than obstore itself retries
-SHORT = replace(retries.PATIENCE, outage=60.0, first=0.001, longest=0.01, quiet=1000.0, answer=60.0)
+SHORT = replace(
+    retries.RETRY_POLICY, outage=60.0, first=0.001, longest=0.01, quiet=1000.0, answer=60.0
+)
 SOON = replace(SHORT, outage=0.2)  # for tests of what never recovers
 
 
@@ -44,7 +46,7 @@ SOON = replace(SHORT, outage=0.2)  # for tests of what never recovers
 def between(server: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Between]:
     """Yield a proxy before the server, and make the pauses between attempts short."""
     del bucket
-    monkeypatch.setattr(retries, "PATIENCE", SHORT)
+    monkeypatch.setattr(retries, "RETRY_POLICY", SHORT)
     with Between(server).open() as opened:
         monkeypatch.setenv("AWS_ENDPOINT_URL", opened.url)
         yield opened
@@ -54,7 +56,7 @@ def between(server: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> 
 def soon(monkeypatch: pytest.MonkeyPatch, between: Between) -> None:
     """Make attempts end soon, for tests of what never recovers."""
     del between
-    monkeypatch.setattr(retries, "PATIENCE", SOON)
+    monkeypatch.setattr(retries, "RETRY_POLICY", SOON)
 
 
 def cut(request: Request, answer: Answer) -> Answer:
@@ -86,23 +88,23 @@ def at_first(change: Change, seen: list[Request], fails: int = FAILS) -> Change:
 # -- what passes --------------------------------------------------------------------------------
 
 
-def _pages(path: Remote) -> list[str]:
+def _pages(path: ObjectPath) -> list[str]:
     return [each.name for each in path.walk()]
 
 
-def _read_ranges(path: Remote) -> bytes:
+def _read_ranges(path: ObjectPath) -> bytes:
     with path.open() as file:
         file.seek(70_000)
         return file.read(10)
 
 
-def _hold(path: Remote) -> bool:
+def _hold(path: ObjectPath) -> bool:
     with locked(path / "lock", "photos"):
         return True
 
 
 DATA = bytes(range(256)) * 400
-ASKS: dict[str, tuple[Callable[[Remote], object], object]] = {
+ASKS: dict[str, tuple[Callable[[ObjectPath], object], object]] = {
     "read": (lambda top: (top / "a").read_bytes(), DATA),
     "read of at most": (lambda top: (top / "a").read_at_most(1 << 20), DATA),
     "ranges": (lambda top: _read_ranges(top / "a"), DATA[70_000:70_010]),
@@ -141,7 +143,7 @@ def test_whatever_fails_for_a_while_is_done_in_the_end(
     seen: list[Request] = []
     between.change = at_first(change, seen)
     ask, expected = ASKS[name]
-    assert ask(Remote(bucket.url("in"))) == expected
+    assert ask(ObjectPath(bucket.url("in"))) == expected
     assert len(seen) == FAILS
     left = before | AFTER.get(name, set())
     left -= {"delete": {"in/a"}, "delete all": before}.get(name, set())
@@ -166,7 +168,7 @@ def test_a_list_goes_on_behind_the_page_that_was_last(
         return answer if is_first else failing(request, answer)
 
     between.change = later
-    assert _pages(Remote(bucket.url("in"))) == names
+    assert _pages(ObjectPath(bucket.url("in"))) == names
     assert len(seen) == FAILS
     assert len([each for each in between.seen if "start-after" in each.path]) >= FAILS - 1
     assert len([each for each in between.seen if "list-type" in each.path]) < FAILS + 8
@@ -188,9 +190,9 @@ def test_a_connection_that_is_refused_is_tried_until_somebody_listens(
             many.set()
         return pause(attempts, failure)
 
-    monkeypatch.setattr(retries, "PATIENCE", SHORT)
+    monkeypatch.setattr(retries, "RETRY_POLICY", SHORT)
     monkeypatch.setattr(retries.Attempts, "pause", counted)
-    path = Remote(bucket.url("a"))
+    path = ObjectPath(bucket.url("a"))
     reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
     reader.start()
     assert many.wait(60)
@@ -228,8 +230,8 @@ def test_the_wait_for_a_store_is_said_once(
     bucket: Bucket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    monkeypatch.setattr(retries, "PATIENCE", replace(SOON, quiet=0.0))
-    path = Remote(bucket.url("a"))
+    monkeypatch.setattr(retries, "RETRY_POLICY", replace(SOON, quiet=0.0))
+    path = ObjectPath(bucket.url("a"))
     for _ in range(2):
         with pytest.raises(UnreachableError):
             path.read_bytes()
@@ -255,16 +257,16 @@ def test_what_stays_as_it_is_is_asked_for_once(
     bucket.put("a", DATA)
     between.change = status(code)
     with pytest.raises(error, match=says) as caught:
-        Remote(bucket.url("a")).read_bytes()
+        ObjectPath(bucket.url("a")).read_bytes()
     assert len(between.seen) <= (4 if code == 501 else 1)  # obstore retries three times
     assert SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_names_do_not_tell_what_failed(bucket: Bucket, soon: None, between: Between) -> None:
-    path = Remote(bucket.url("certificate of a credential.png"))
+    path = ObjectPath(bucket.url("certificate of a credential.png"))
     between.change = gone
-    with pytest.raises(retries.PassingError, match=r"the object store does not answer$"):
+    with pytest.raises(retries.TransientError, match=r"the object store does not answer$"):
         path.read_bytes()
 
 
@@ -274,7 +276,7 @@ def test_a_signal_ends_the_wait_for_an_answer(
     """Check that any thread stops waiting, and that requests to tidy up are still made."""
     monkeypatch.setattr(interrupts, "_received", None)
     bucket.put("a", DATA)
-    path, asked, over = Remote(bucket.url("a")), threading.Event(), threading.Event()
+    path, asked, over = ObjectPath(bucket.url("a")), threading.Event(), threading.Event()
     ended = list[str]()
 
     def hang(request: Request) -> None:
@@ -316,7 +318,7 @@ def test_a_signal_ends_the_wait_for_an_answer(
 def test_a_write_of_a_lock_that_is_done_twice_is_one(
     change: Change, bucket: Bucket, between: Between
 ) -> None:
-    path, seen = Remote(bucket.url("lock")), list[Request]()
+    path, seen = ObjectPath(bucket.url("lock")), list[Request]()
 
     def of_writes(request: Request, answer: Answer) -> Answer:
         return at_first(change, seen)(request, answer) if request.method == "PUT" else answer
@@ -335,7 +337,7 @@ def test_a_write_of_a_lock_that_is_done_twice_is_one(
 def test_a_lock_that_another_takes_while_the_store_is_away_is_the_others(
     bucket: Bucket, between: Between
 ) -> None:
-    path = Remote(bucket.url("lock"))
+    path = ObjectPath(bucket.url("lock"))
     lease = locks._Lease(path)
     lease.take("photos")
 
@@ -359,7 +361,7 @@ def test_an_array_is_written_and_read_while_answers_fail(
     change: Change, bucket: Bucket, between: Between
 ) -> None:
     values = np.arange(5000, dtype=np.uint32)
-    top = Remote(bucket.url("s"))
+    top = ObjectPath(bucket.url("s"))
     for group_of in (
         lambda: aside(top, "g"),
         lambda: None,
@@ -381,7 +383,7 @@ def test_an_array_is_written_and_read_while_answers_fail(
 def test_a_store_that_cannot_be_reached_is_not_called_damaged(
     bucket: Bucket, between: Between
 ) -> None:
-    top = Remote(bucket.url("s"))
+    top = ObjectPath(bucket.url("s"))
     with aside(top, "g") as group:
         write(group, "codes", np.arange(50, dtype=np.uint32))
     array = open_group(top / "g", FORMS["weighed"]).open("codes")
@@ -398,13 +400,13 @@ def test_a_store_that_cannot_be_reached_is_not_called_damaged(
 
 
 @pytest.fixture
-def image(bucket: Bucket) -> Remote:
+def image(bucket: Bucket) -> ObjectPath:
     """Return an image that is an object."""
     data = io.BytesIO()
     pixels = np.random.default_rng(5).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(data, "PNG")
     bucket.put("in/a.png", data.getvalue())
-    return Remote(bucket.url("in/a.png"))
+    return ObjectPath(bucket.url("in/a.png"))
 
 
 def of_image(change: Change) -> Change:
@@ -416,7 +418,7 @@ def of_image(change: Change) -> Change:
 
 @pytest.mark.parametrize("how", ["hangs", "trickles"])
 def test_an_image_that_comes_too_slowly_fails_by_name_and_ends_no_process(
-    how: str, image: Remote, between: Between
+    how: str, image: ObjectPath, between: Between
 ) -> None:
     over = threading.Event()
     if how == "hangs":
@@ -432,7 +434,7 @@ def test_an_image_that_comes_too_slowly_fails_by_name_and_ends_no_process(
 
 
 def test_the_time_of_an_image_is_for_all_that_is_read_of_it(
-    image: Remote, between: Between
+    image: ObjectPath, between: Between
 ) -> None:
     """Check that the limit holds for a range that comes slowly, too, as for a header."""
     over = threading.Event()
@@ -443,14 +445,14 @@ def test_the_time_of_an_image_is_for_all_that_is_read_of_it(
     over.set()
 
 
-def as_listed(image: Remote) -> object_store.Status:
+def as_listed(image: ObjectPath) -> object_store.Status:
     [listed] = image.parent.walk()
     return listed.stat()
 
 
 @pytest.mark.parametrize("change", [cut, status(503)], ids=["cut", "503"])
 def test_an_image_that_never_comes_whole_fails_by_name(
-    change: Change, image: Remote, between: Between
+    change: Change, image: ObjectPath, between: Between
 ) -> None:
     between.change = of_image(change)
     with pytest.raises(ImageError, match=r"cannot be fetched .*: quarantined"), time_limit(3.0):
@@ -460,9 +462,9 @@ def test_an_image_that_never_comes_whole_fails_by_name(
 @pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("fault", ["busy", "cut", "hangs"])
 def test_an_outage_of_the_store_is_no_fault_of_an_image(
-    fault: str, image: Remote, between: Between, monkeypatch: pytest.MonkeyPatch
+    fault: str, image: ObjectPath, between: Between, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retries, "PATIENCE", replace(SOON, answer=0.2))
+    monkeypatch.setattr(retries, "RETRY_POLICY", replace(SOON, answer=0.2))
     over = threading.Event()
 
     def away(request: Request) -> int | None:
@@ -479,7 +481,7 @@ def test_an_outage_of_the_store_is_no_fault_of_an_image(
 
 
 def test_what_an_outage_takes_is_not_of_the_time_of_an_image(
-    image: Remote, between: Between
+    image: ObjectPath, between: Between
 ) -> None:
     seen = list[Request]()
     between.change = at_first(status(503), seen, fails=400)  # 400 failures take longer than 3 s
@@ -507,7 +509,7 @@ def test_a_byte_that_changes_on_its_way_is_asked_for_again(
     bucket.put("a", DATA)
     seen = list[Request]()
     between.change = at_first(flipped, seen)
-    path = Remote(bucket.url("a"))
+    path = ObjectPath(bucket.url("a"))
     assert path.read_bytes() == DATA
     assert len(seen) == FAILS
 
@@ -516,7 +518,7 @@ def test_a_small_image_whose_header_is_read_is_looked_at_as_a_whole(
     bucket: Bucket, between: Between
 ) -> None:
     bucket.put("in/a", DATA[:1000])
-    [listed] = Remote(bucket.url("in")).walk()
+    [listed] = ObjectPath(bucket.url("in")).walk()
     seen = list[Request]()
     between.change = at_first(flipped, seen)
     with listed.with_head().open() as file:
@@ -531,7 +533,7 @@ def test_bytes_that_always_change_on_their_way_are_refused(
     bucket.put("a", DATA)
     between.change = flipped
     with pytest.raises(UnreachableError, match="its ETag is of other bytes"):
-        Remote(bucket.url("a")).read_bytes()
+        ObjectPath(bucket.url("a")).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -543,7 +545,7 @@ def test_a_tag_that_is_no_digest_says_nothing(tag: str, bucket: Bucket, between:
     between.change = lambda request, answer: replace(
         answer, headers={**answer.headers, "ETag": tag}
     )
-    path = Remote(bucket.url("a"))
+    path = ObjectPath(bucket.url("a"))
     assert path.read_bytes() == path.read_at_most(1 << 20) == DATA
 
 
@@ -552,8 +554,8 @@ def test_an_image_that_changes_while_it_is_read_is_no_mixture(
     data: bytes, bucket: Bucket, between: Between
 ) -> None:
     bucket.put("in/a", DATA)
-    [listed] = Remote(bucket.url("in")).walk()
-    for path in (listed, listed.with_head(), Remote(bucket.url("in/a"))):
+    [listed] = ObjectPath(bucket.url("in")).walk()
+    for path in (listed, listed.with_head(), ObjectPath(bucket.url("in/a"))):
         bucket.put("in/a", DATA)
         with path.open() as file:
             assert file.read(10) == DATA[:10]
@@ -599,7 +601,7 @@ def test_a_web_page_is_no_object(
 ) -> None:
     between.change = change
     with pytest.raises(UnreachableError, match=WEB_PAGE):
-        ASKS[name][0](Remote(bucket.url("in")))
+        ASKS[name][0](ObjectPath(bucket.url("in")))
 
 
 @pytest.mark.parametrize(
@@ -610,17 +612,17 @@ def test_a_web_page_is_no_folder_and_no_file(
 ) -> None:
     between.change = change
     with pytest.raises(UnreachableError, match=WEB_PAGE):
-        Remote(bucket.url("in")).exists()
+        ObjectPath(bucket.url("in")).exists()
 
 
 def test_an_object_that_is_a_page_is_one(bucket: Bucket, between: Between) -> None:
     html = b"<html>mine</html>"
     for name in ("a.html", "a.png"):
         bucket.client.put_object(Bucket=bucket.name, Key=name, Body=html, ContentType="text/html")
-        assert Remote(bucket.url(name)).read_bytes() == html
-        assert Remote(bucket.url(name)).is_file()
+        assert ObjectPath(bucket.url(name)).read_bytes() == html
+        assert ObjectPath(bucket.url(name)).is_file()
 
 
 def test_a_bucket_that_is_not_there_is_said_to_be_so(bucket: Bucket, between: Between) -> None:
     with pytest.raises(UsageError, match="make the bucket first"):
-        Remote("s3://nobody-has-made-it/a").exists()
+        ObjectPath("s3://nobody-has-made-it/a").exists()

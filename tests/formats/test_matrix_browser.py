@@ -54,16 +54,16 @@ def page(launch: Launch) -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def by_chromium(page: Page) -> Judge:
-    def judge(content: bytes) -> Floats:
+    def evaluate(content: bytes) -> Floats:
         height, width, pixels = page.evaluate(_SHOW, base64.b64encode(content).decode())
         data = np.frombuffer(base64.b64decode(pixels), np.uint8)
         return data.reshape(height, width, 4).astype(float)
 
-    return judge
+    return evaluate
 
 
-def checked(cases: list[Case], folder: Path, judge: Judge, n: int) -> None:
-    wrong = mismatches(cases, folder, judge)
+def checked(cases: list[Case], folder: Path, evaluate: Judge, n: int) -> None:
+    wrong = mismatches(cases, folder, evaluate)
     assert not wrong, report(wrong, len(cases))
     assert len(cases) == n
 

@@ -43,8 +43,8 @@ def muted(channels: int) -> Any:
     return 100 + slopes(channels) // 3
 
 
-def checked(cases: list[Case], folder: Path, n: int, *, judged: bool = True) -> None:
-    wrong = mismatches(cases, folder, by_vips if judged else None)
+def checked(cases: list[Case], folder: Path, n: int, *, evaluation: bool = True) -> None:
+    wrong = mismatches(cases, folder, by_vips if evaluation else None)
     assert not wrong, report(wrong, len(cases))
     assert len(cases) == n
 
@@ -88,7 +88,7 @@ def test_jpeg_of_inks(tmp_path: Path) -> None:
         cases.append(Case(name=space, content=bytes(content), pixels=pixels, tolerance=5))
     content = saved(Image.frombytes("CMYK", (64, 48), inks.tobytes()), "JPEG", quality=98)
     cases.append(Case(name="CMYK by Pillow", content=content, pixels=pixels, tolerance=5))
-    checked(cases, tmp_path, 3, judged=False)
+    checked(cases, tmp_path, 3, evaluation=False)
 
 
 def with_segment(content: bytes, marker: int, data: bytes) -> bytes:
@@ -127,7 +127,7 @@ def test_jpeg_of_12_bits(tmp_path: Path) -> None:
             tolerance=4,
         ),
     ]
-    checked(cases, tmp_path, 5, judged=False)
+    checked(cases, tmp_path, 5, evaluation=False)
 
 
 def test_jpeg_that_is_refused_is_refused_by_name(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_profiles(tmp_path: Path) -> None:
             cases.append(
                 Case(name=f"{kind}, {n} x {name}", content=content, pixels=pixels, tolerance=6)
             )
-    checked(cases, tmp_path, 12, judged=False)
+    checked(cases, tmp_path, 12, evaluation=False)
 
 
 # -- GIF -----------------------------------------------------------------------------------------
@@ -305,7 +305,7 @@ def test_avif_colors(tmp_path: Path) -> None:
     for (name, transfer), bits in product((("PQ", 16), ("HLG", 18)), (8, 10, 12)):
         content = avif(slopes(3), bits, "444", primaries=9, transfer=transfer, matrix=9)
         cases.append(Case(name=f"{name}, {bits}", content=content, refusal=f"range ({name})"))
-    checked(cases, tmp_path, 18, judged=False)
+    checked(cases, tmp_path, 18, evaluation=False)
 
 
 # -- BMP -----------------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ def bmps() -> Iterator[Case]:
 
 
 def test_bmp(tmp_path: Path) -> None:
-    checked(list(bmps()), tmp_path, 88, judged=False)
+    checked(list(bmps()), tmp_path, 88, evaluation=False)
 
 
 def test_a_bmp_goes_through_the_profile_that_it_holds(tmp_path: Path) -> None:
@@ -391,7 +391,7 @@ def test_a_bmp_goes_through_the_profile_that_it_holds(tmp_path: Path) -> None:
             for gamma in (1, 1 / 2.2, 2.2)
         ),
     ]
-    checked(cases, tmp_path, 4, judged=False)
+    checked(cases, tmp_path, 4, evaluation=False)
 
 
 def test_bmp_that_is_refused_is_refused_by_name(tmp_path: Path) -> None:
@@ -414,7 +414,7 @@ def test_bmp_that_is_refused_is_refused_by_name(tmp_path: Path) -> None:
             "300 colours": Bmp(values=values, bits=8, colors=many),
         }.items()
     ]  # fmt: skip
-    checked(cases, tmp_path, 6, judged=False)
+    checked(cases, tmp_path, 6, evaluation=False)
 
 
 # -- Netpbm --------------------------------------------------------------------------------------
@@ -448,7 +448,7 @@ def test_netpbm(tmp_path: Path) -> None:
     for kind in "14":
         content = netpbm(kind, values, 1)
         cases.append(Case(name=f"P{kind}", content=content, pixels=in_srgb(1 - values, None, 1)))
-    checked(cases, tmp_path, 138, judged=False)
+    checked(cases, tmp_path, 138, evaluation=False)
 
 
 def test_netpbm_that_is_refused_is_refused_by_name(tmp_path: Path) -> None:
@@ -464,7 +464,7 @@ def test_netpbm_that_is_refused_is_refused_by_name(tmp_path: Path) -> None:
     cases = [
         Case(name=reason, content=content, refusal=reason) for reason, content in contents.items()
     ]
-    checked(cases, tmp_path, 5, judged=False)
+    checked(cases, tmp_path, 5, evaluation=False)
 
 
 def test_a_large_square_is_as_libvips_has_it(tmp_path: Path) -> None:

@@ -162,9 +162,9 @@ def test_layouts(tmp_path: Path) -> None:
     ]
     wrong = mismatches(cases, tmp_path, by_vips)
     assert not wrong, report(wrong, len(cases))
-    judged = sum(not case.unjudged for case in cases)
+    evaluation = sum(not case.unjudged for case in cases)
     assert len(cases) > 600
-    assert judged > 100
+    assert evaluation > 100
 
 
 # -- palettes, pages and turns -----------------------------------------------------------------

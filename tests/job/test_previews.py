@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kmeans_dask.files import place_of
+from kmeans_dask.files import parse_location
 from kmeans_dask.images.decode import decode
 from kmeans_dask.images.inspector import make_thumbnail
 from kmeans_dask.images.thumbnail import as_webp, shrunk
@@ -68,13 +68,13 @@ def test_they_are_worthwhile_on_disks_and_where_few_images_are_large(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(previews, "_WORTHWHILE", 3)
     assert previews_for(plan, Path("out")) == previews_of(tmp_path / "out")
-    assert previews_for(plan, place_of("s3://bucket/out")) is None
+    assert previews_for(plan, parse_location("s3://bucket/out")) is None
     monkeypatch.setattr(previews, "_WORTHWHILE", 2)
     assert previews_for(plan, Path("out")) is None
 
 
 def test_none_is_read_of_objects() -> None:
-    assert read_preview(place_of("s3://bucket/out") / name_of_preview("a.png")) is None
+    assert read_preview(parse_location("s3://bucket/out") / name_of_preview("a.png")) is None
 
 
 @pytest.mark.parametrize("what", ["nothing", "a folder", "a pipe", "no image", "too large"])

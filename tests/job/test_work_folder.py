@@ -20,12 +20,12 @@ from kmeans_dask.engine import connect
 from kmeans_dask.errors import UsageError
 from kmeans_dask.files import locks
 from kmeans_dask.files.locks import locked
-from kmeans_dask.job.encode_totals import Encoded
+from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.gallery import Gallery, ImageRow
 from kmeans_dask.job.job_settings import JobSettings
 from kmeans_dask.job.output_folder import write_below
 from kmeans_dask.job.summary import Summary
-from kmeans_dask.job.work_folder import Work, asked_for, open_work, recorded
+from kmeans_dask.job.work_folder import WorkFolder, asked_for, open_work_folder, recorded
 from kmeans_dask.plan.output_names import WORK_FOLDER
 from kmeans_dask.plan.plan import Failure, MakePlan, make_plan
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
@@ -58,7 +58,7 @@ def open_(
     *,
     resume: bool = False,
     overwrite: bool = False,
-) -> AbstractContextManager[Work]:
+) -> AbstractContextManager[WorkFolder]:
     return begun(opening(output, asked, resume=resume, overwrite=overwrite))
 
 
@@ -68,13 +68,13 @@ def opening(
     *,
     resume: bool = False,
     overwrite: bool = False,
-) -> AbstractContextManager[Work]:
+) -> AbstractContextManager[WorkFolder]:
     """Work that is not begun yet."""
-    return open_work(output, asked, resume=resume, overwrite=overwrite)
+    return open_work_folder(output, asked, resume=resume, overwrite=overwrite)
 
 
 @contextmanager
-def begun(opened: AbstractContextManager[Work]) -> Iterator[Work]:
+def begun(opened: AbstractContextManager[WorkFolder]) -> Iterator[WorkFolder]:
     """Work that is begun at once."""
     with opened as work:
         work.begin()
@@ -94,15 +94,15 @@ def leave_job(output: Path, *, finished: bool = False) -> None:
             work.finish()
 
 
-def writer(output: Path, *names: str, calls: list[str] | None = None) -> Callable[[], Encoded]:
+def writer(output: Path, *names: str, calls: list[str] | None = None) -> Callable[[], EncodeTotals]:
     """A piece of work that writes some files."""
 
-    def do() -> Encoded:
+    def do() -> EncodeTotals:
         if calls is not None:
             calls.append("done")
         written = [write_below(output, name, f"what is in {name}".encode()) for name in names]
         row = ImageRow("a", "a.png", "/in/a", "compressed", 9, 5, 31.5)
-        return Encoded(
+        return EncodeTotals(
             compressed=len(names),
             input_bytes=9,
             output_bytes=5,
@@ -177,9 +177,9 @@ def test_what_is_recorded_is_done_again_where_a_file_is_not_as_it_was(
 def test_a_file_that_is_now_behind_a_link_out_of_the_output_does_not_count(tmp_path: Path) -> None:
     output, calls = tmp_path / "out", list[str]()
 
-    def do() -> Encoded:
+    def do() -> EncodeTotals:
         calls.append("done")
-        return Encoded(files=(("b/2.png", 4, zlib.crc32(b"data")),))
+        return EncodeTotals(files=(("b/2.png", 4, zlib.crc32(b"data")),))
 
     (output / "b").mkdir(parents=True)
     (output / "b" / "2.png").write_bytes(b"data")
@@ -320,7 +320,7 @@ def test_resume_and_overwrite_exclude_each_other(tmp_path: Path) -> None:
 
 def test_of_a_finished_job_its_records_stay_and_what_only_it_needed_goes(tmp_path: Path) -> None:
     leave_job(tmp_path / "out", finished=True)
-    work = Work(tmp_path / "out", {})
+    work = WorkFolder(tmp_path / "out", {})
     assert sorted(path.name for path in work.path.iterdir()) == ["done", "job.json", "lock"]
     assert work.is_finished
     assert work.job
@@ -333,16 +333,16 @@ def test_a_job_is_not_finished_any_more_where_an_image_is_not_as_it_was(
     damage: Callable[[Path], Any], tmp_path: Path
 ) -> None:
     leave_job(tmp_path / "out", finished=True)
-    assert Work(tmp_path / "out", {}).is_finished
+    assert WorkFolder(tmp_path / "out", {}).is_finished
     damage(tmp_path / "out" / IMAGE)
-    assert not Work(tmp_path / "out", {}).is_finished
+    assert not WorkFolder(tmp_path / "out", {}).is_finished
 
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_a_job_is_not_finished_any_more_where_its_report_is_gone(name: str, tmp_path: Path) -> None:
     leave_job(tmp_path / "out", finished=True)
     (tmp_path / "out" / name).unlink()
-    assert not Work(tmp_path / "out", {}).is_finished
+    assert not WorkFolder(tmp_path / "out", {}).is_finished
 
 
 def test_a_job_whose_description_is_damaged_is_not_known(tmp_path: Path) -> None:
@@ -601,7 +601,7 @@ def test_a_job_that_was_ended_anywhere_gives_what_it_would_have_given(
             run_job(scope, images, output, stop)
         except StoppedError:
             there = {path: path.stat().st_ino for path in output.rglob("*.png")}
-            assert not Work(output, {}).is_finished
+            assert not WorkFolder(output, {}).is_finished
             found = run_job(scope, images, output)
             assert files_in(output) == files_in(tmp_path / "whole")
             assert alike(found) == alike(expected)
@@ -632,10 +632,10 @@ def test_a_finished_job_of_which_a_file_was_lost_makes_that_again(
     output = tmp_path / "out"
     run_job(scope, images, output)
     expected = files_in(output)
-    assert Work(output, {}).is_finished
+    assert WorkFolder(output, {}).is_finished
     for name in sorted(expected.keys() - {*REPORTS, "failures.jsonl"}):
         (output / name).unlink()
-        assert not Work(output, {}).is_finished, name
+        assert not WorkFolder(output, {}).is_finished, name
         run_job(scope, images, output)
         assert files_in(output) == expected
-        assert Work(output, {}).is_finished
+        assert WorkFolder(output, {}).is_finished

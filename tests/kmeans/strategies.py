@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kmeans_dask.kmeans.assignment import Assignment
-from kmeans_dask.kmeans.cluster_sums import FarPoints, Partial, merge_partials
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.cluster_sums import ClusterSums, FarPoints, merge_partials
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.kmeans.lloyd import Fit, Measure
 from kmeans_dask.kmeans.morton_codes import encode_colors
-from kmeans_dask.kmeans.plain import plain_partial
+from kmeans_dask.kmeans.plain import plain_cluster_sums
 from kmeans_dask.kmeans.points import color_points
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -23,16 +23,16 @@ TABLES = ("uniform", "tight", "constant", "greys", "few", "cube")
 CENTROIDS = ("floats", "integers", "duplicates", "outside", "midpoints", "ulps", "means")
 
 
-def make_table(colors: NDArray[Any], weights: NDArray[np.int64] | None = None) -> ColorCounts:
+def make_table(colors: NDArray[Any], weights: NDArray[np.int64] | None = None) -> ColorHistogram:
     """A table of these colours, each once; weights (as many as colours at least) or ones."""
     codes = np.unique(encode_colors(colors.astype(np.uint8)))
     if weights is None:
         weights = np.ones(len(codes), np.int64)
-    return ColorCounts(codes, weights[: len(codes)])
+    return ColorHistogram(codes, weights[: len(codes)])
 
 
 @st.composite
-def color_tables(draw: st.DrawFn, max_colors: int = 3000) -> ColorCounts:
+def color_tables(draw: st.DrawFn, max_colors: int = 3000) -> ColorHistogram:
     rng = np.random.default_rng(draw(SEEDS))
     kind = draw(st.sampled_from(TABLES))
     n = draw(st.integers(1, max_colors))
@@ -58,7 +58,7 @@ def color_tables(draw: st.DrawFn, max_colors: int = 3000) -> ColorCounts:
 
 
 @st.composite
-def centroids_for(draw: st.DrawFn, table: ColorCounts, max_k: int = 300) -> NDArray[np.float64]:
+def centroids_for(draw: st.DrawFn, table: ColorHistogram, max_k: int = 300) -> NDArray[np.float64]:
     """Centroids (k, 3) to measure the colours of `table` against."""
     rng = np.random.default_rng(draw(SEEDS))
     kind = draw(st.sampled_from(CENTROIDS))
@@ -85,7 +85,7 @@ def centroids_for(draw: st.DrawFn, table: ColorCounts, max_k: int = 300) -> NDAr
                 rng.random((k, 3)) < 0.5, np.nextafter(centroids, toward), centroids
             )
         return np.asarray(centroids, np.float64)
-    partial = plain_partial(table.colors, table.weights, some)
+    partial = plain_cluster_sums(table.colors, table.weights, some)
     used = partial.weights > 0
     return np.asarray(partial.sums[used] / partial.weights[used, None], np.float64)
 
@@ -110,7 +110,7 @@ def same_far(a: FarPoints | None, b: FarPoints | None) -> bool:
     )
 
 
-def same_partial(a: Partial, b: Partial) -> bool:
+def same_partial(a: ClusterSums, b: ClusterSums) -> bool:
     return (
         np.array_equal(a.weights, b.weights)
         and np.array_equal(a.sums, b.sums)
@@ -130,16 +130,16 @@ def same_fit(a: Fit, b: Fit) -> bool:
 
 
 def measure_plainly(points: NDArray[Any], weights: NDArray[np.int64]) -> Measure:
-    def measure(centroids: NDArray[np.float64], n_far: int = 0) -> Partial:
-        return plain_partial(points, weights, centroids, n_far)
+    def measure(centroids: NDArray[np.float64], n_far: int = 0) -> ClusterSums:
+        return plain_cluster_sums(points, weights, centroids, n_far)
 
     return measure
 
 
-def measure_chunks(chunks: Sequence[ColorCounts]) -> Measure:
+def measure_chunks(chunks: Sequence[ColorHistogram]) -> Measure:
     parts = [Assignment(color_points(chunk)) for chunk in chunks]
 
-    def measure(centroids: NDArray[np.float64], n_far: int = 0) -> Partial:
+    def measure(centroids: NDArray[np.float64], n_far: int = 0) -> ClusterSums:
         return merge_partials([part.partial(centroids, n_far) for part in parts])
 
     return measure

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from kmeans_dask.kmeans.assignment import Assignment
 from kmeans_dask.kmeans.cluster_sums import merge_partials
 from kmeans_dask.kmeans.distance_bounds import FAR, PADDING, filter_box
-from kmeans_dask.kmeans.histogram import MAX_PIXELS, ColorCounts
-from kmeans_dask.kmeans.plain import plain_labels, plain_partial
+from kmeans_dask.kmeans.histogram import MAX_PIXELS, ColorHistogram
+from kmeans_dask.kmeans.plain import plain_cluster_sums, plain_labels
 from kmeans_dask.kmeans.points import _FAN_OUT, _GROUP, color_points
 from tests.kmeans.strategies import (
     centroids_for,
@@ -26,10 +26,10 @@ from tests.kmeans.strategies import (
 OUTER = _GROUP * _FAN_OUT
 
 
-def equals_plain(table: ColorCounts, centroids: NDArray[np.float64], n_far: int = 0) -> bool:
+def equals_plain(table: ColorHistogram, centroids: NDArray[np.float64], n_far: int = 0) -> bool:
     blocks = Assignment(color_points(table))
     labels = blocks.labels(centroids)
-    expected = plain_partial(table.colors, table.weights, centroids, n_far)
+    expected = plain_cluster_sums(table.colors, table.weights, centroids, n_far)
     return (
         labels.dtype == np.int32
         and np.array_equal(labels, plain_labels(table.colors, centroids))
@@ -51,7 +51,7 @@ def test_far_points_are_those_of_the_plain_loop(data: st.DataObject) -> None:
     centroids = data.draw(centroids_for(table, max_k=60))
     n_far = data.draw(st.integers(1, 1300))
     far = Assignment(color_points(table)).partial(centroids, n_far).far
-    assert same_far(far, plain_partial(table.colors, table.weights, centroids, n_far).far)
+    assert same_far(far, plain_cluster_sums(table.colors, table.weights, centroids, n_far).far)
 
 
 @given(st.data())
@@ -72,7 +72,7 @@ def test_chunks_cut_anywhere_merge_to_the_whole(data: st.DataObject) -> None:
 def test_blocks_and_groups_that_are_not_full_are_counted_whole(n: int, k: int) -> None:
     rng = np.random.default_rng(n * 1000 + k)
     codes = np.sort(rng.choice(1 << 24, n, replace=False)).astype(np.uint32)
-    table = ColorCounts(codes, rng.integers(1, 100, n))
+    table = ColorHistogram(codes, rng.integers(1, 100, n))
     assert equals_plain(table, rng.uniform(0, 255, (k, 3)), n_far=k)
 
 
@@ -127,7 +127,7 @@ def test_the_labels_of_a_real_fit_are_plain_all_the_way() -> None:
     centroids = rng.choice(table.colors, 12, replace=False).astype(np.float64)
     for _ in range(8):
         assert equals_plain(table, centroids)
-        partial = plain_partial(table.colors, table.weights, centroids)
+        partial = plain_cluster_sums(table.colors, table.weights, centroids)
         centroids = partial.sums / partial.weights[:, None]
 
 
@@ -164,7 +164,7 @@ def test_sums_of_as_many_pixels_as_can_be_counted_do_not_overflow() -> None:
 
 
 def test_no_colours_at_all_are_measured_as_nothing() -> None:
-    table = ColorCounts(np.empty(0, np.uint32), np.empty(0, np.int64))
+    table = ColorHistogram(np.empty(0, np.uint32), np.empty(0, np.int64))
     partial = Assignment(color_points(table)).partial(np.zeros((2, 3)))
     assert partial.weights.tolist() == [0, 0]
     assert partial.square_sums == (0, 0, 0)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kmeans_dask.kmeans.assignment import Assignment
-from kmeans_dask.kmeans.cluster_sums import Partial, merge_partials
+from kmeans_dask.kmeans.cluster_sums import ClusterSums, merge_partials
 from kmeans_dask.kmeans.histogram import MAX_PIXELS
-from kmeans_dask.kmeans.plain import plain_labels, plain_partial
+from kmeans_dask.kmeans.plain import plain_cluster_sums, plain_labels
 from kmeans_dask.kmeans.points import color_points
 from tests.kmeans.strategies import (
     SEEDS,
@@ -54,8 +54,8 @@ def test_merging_any_split_equals_the_whole(data: st.DataObject) -> None:
     n_far = data.draw(st.integers(0, k))
     order = rng.permutation(n)
     chunks = [order[cut] for cut in data.draw(cuts_of(n))]
-    parts = [plain_partial(points[c], weights[c], centroids, n_far) for c in chunks]
-    whole = plain_partial(points, weights, centroids, n_far)
+    parts = [plain_cluster_sums(points[c], weights[c], centroids, n_far) for c in chunks]
+    whole = plain_cluster_sums(points, weights, centroids, n_far)
     assert same_partial(merge_partials(parts), whole)
 
 
@@ -65,7 +65,7 @@ def test_merging_in_any_order_and_grouping_is_the_same(data: st.DataObject) -> N
     table = data.draw(color_tables(max_colors=400))
     centroids = data.draw(centroids_for(table, max_k=20))
     parts = [
-        plain_partial(table.colors[cut], table.weights[cut], centroids, n_far=1)
+        plain_cluster_sums(table.colors[cut], table.weights[cut], centroids, n_far=1)
         for cut in data.draw(cuts_of(len(table)))
     ]
     shuffled = data.draw(st.permutations(parts))
@@ -78,7 +78,9 @@ def test_far_points_of_many_small_chunks_are_all_kept() -> None:
     points = np.array([[v, 0, 0] for v in (10, 20, 30, 40, 50, 60)], np.uint8)
     weights = np.arange(1, 7)
     centroids = np.zeros((4, 3))
-    parts = [plain_partial(points[i : i + 2], weights[i : i + 2], centroids, 4) for i in (0, 2, 4)]
+    parts = [
+        plain_cluster_sums(points[i : i + 2], weights[i : i + 2], centroids, 4) for i in (0, 2, 4)
+    ]
     far = merge_partials(parts).far
     assert far is not None
     assert far.points[:, 0].tolist() == [60, 50, 40, 30]
@@ -88,7 +90,7 @@ def test_far_points_of_many_small_chunks_are_all_kept() -> None:
 def test_a_far_point_of_many_chunks_is_one_with_its_whole_weight() -> None:
     points = np.array([[9, 9, 9], [0, 0, 0], [1, 1, 1]], np.uint8)
     centroids = np.zeros((1, 3))
-    parts = [plain_partial(points, np.array([w, 1, 1]), centroids, 2) for w in (5, 7, 11)]
+    parts = [plain_cluster_sums(points, np.array([w, 1, 1]), centroids, 2) for w in (5, 7, 11)]
     far = merge_partials(parts).far
     assert far is not None
     assert far.points.tolist() == [[9, 9, 9], [1, 1, 1]]
@@ -98,7 +100,7 @@ def test_a_far_point_of_many_chunks_is_one_with_its_whole_weight() -> None:
 
 def test_equally_far_points_come_in_the_order_of_their_values() -> None:
     points = np.array([[2, 0, 0], [0, 2, 0], [0, 0, 2], [1, 1, 1]], np.uint8)
-    far = plain_partial(points, np.ones(4, np.int64), np.zeros((1, 3)), n_far=3).far
+    far = plain_cluster_sums(points, np.ones(4, np.int64), np.zeros((1, 3)), n_far=3).far
     assert far is not None
     assert far.points.tolist() == [[0, 0, 2], [0, 2, 0], [2, 0, 0]]
 
@@ -108,7 +110,7 @@ def test_equally_far_points_come_in_the_order_of_their_values() -> None:
 def test_inertia_is_what_exact_arithmetic_gives(data: st.DataObject) -> None:
     table = data.draw(color_tables(max_colors=40))
     centroids = data.draw(centroids_for(table, max_k=8))
-    inertia = plain_partial(table.colors, table.weights, centroids).inertia(centroids)
+    inertia = plain_cluster_sums(table.colors, table.weights, centroids).inertia(centroids)
     expected = exact_inertia(table.colors, table.weights.tolist(), centroids)
     assert abs(Fraction(inertia) - expected) <= expected * Fraction(1, 10**12)
 
@@ -118,7 +120,7 @@ def test_inertia_does_not_cancel_under_huge_weights(offset: float) -> None:
     points = np.array([[200, 100, 50], [201, 100, 50], [10, 250, 3]], np.uint8)
     weights = np.array([10**12, 1, 10**12 + 7])
     centroids = points[[0, 2]].astype(np.float64) + offset
-    partial = plain_partial(points, weights, centroids)
+    partial = plain_cluster_sums(points, weights, centroids)
     expected = exact_inertia(points, weights.tolist(), centroids)
     inertia = Fraction(partial.inertia(centroids))
     assert abs(inertia - expected) <= expected * Fraction(1, 10**12)
@@ -148,7 +150,7 @@ def test_variance_is_numpys_weighted_variance(data: st.DataObject) -> None:
     values = table.colors.astype(np.float64)
     mean = np.average(values, axis=0, weights=table.weights)
     expected = np.average((values - mean) ** 2, axis=0, weights=table.weights).mean()
-    variance = plain_partial(table.colors, table.weights, centroids).variance
+    variance = plain_cluster_sums(table.colors, table.weights, centroids).variance
     assert variance == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
@@ -157,7 +159,7 @@ def test_variance_of_one_colour_is_zero_however_heavy() -> None:
     assert Assignment(color_points(table)).partial(np.zeros((1, 3))).variance == 0.0
 
 
-def total(partial: Partial) -> tuple[int, list[int], tuple[int, ...]]:
+def total(partial: ClusterSums) -> tuple[int, list[int], tuple[int, ...]]:
     return int(partial.weights.sum()), partial.sums.sum(axis=0).tolist(), partial.square_sums
 
 
@@ -168,7 +170,7 @@ def test_every_empty_cluster_gets_a_point_and_none_is_emptied(data: st.DataObjec
     centroids = data.draw(centroids_for(table, max_k=min(30, len(table))))
     k = len(centroids)
     colors, weights = table.colors, table.weights
-    measured = plain_partial(colors, weights, centroids, n_far=k)
+    measured = plain_cluster_sums(colors, weights, centroids, n_far=k)
     filled = measured.fill_empty()
 
     assert (filled.weights > 0).all()
@@ -199,10 +201,11 @@ def test_filling_is_the_same_for_any_chunks_in_any_order(data: st.DataObject) ->
     table = data.draw(color_tables(max_colors=120))
     centroids = data.draw(centroids_for(table, max_k=min(12, len(table))))
     k = len(centroids)
-    whole = plain_partial(table.colors, table.weights, centroids, n_far=k).fill_empty()
+    whole = plain_cluster_sums(table.colors, table.weights, centroids, n_far=k).fill_empty()
     cuts = data.draw(cuts_of(len(table)))
     parts = [
-        plain_partial(table.colors[cut], table.weights[cut], centroids, n_far=k) for cut in cuts
+        plain_cluster_sums(table.colors[cut], table.weights[cut], centroids, n_far=k)
+        for cut in cuts
     ]
     for shuffled in itertools.islice(itertools.permutations(parts), 4):
         assert same_partial(merge_partials(shuffled).fill_empty(), whole)
@@ -212,7 +215,7 @@ def test_an_empty_cluster_takes_the_farthest_point_that_is_not_the_last_of_its_c
     points = np.array([[0, 0, 0], [4, 0, 0], [6, 0, 0], [100, 0, 0]], np.uint8)
     weights = np.array([1, 2, 3, 9])
     centroids = np.array([[0.0, 0, 0], [50, 90, 0], [90, 0, 0], [50, 90, 0]])
-    filled = plain_partial(points, weights, centroids, n_far=4).fill_empty()
+    filled = plain_cluster_sums(points, weights, centroids, n_far=4).fill_empty()
     # 100 is farthest but all that cluster 2 has; then come 6 and 4, both from cluster 0
     assert filled.weights.tolist() == [1, 3, 9, 2]
     assert filled.sums[:, 0].tolist() == [0, 18, 900, 8]
@@ -226,7 +229,7 @@ def test_fixed_clusters_may_stay_empty_and_all_others_are_filled(data: st.DataOb
     centroids = data.draw(centroids_for(table, max_k=min(30, len(table))))
     k = len(centroids)
     fixed = data.draw(st.integers(0, k))
-    measured = plain_partial(table.colors, table.weights, centroids, n_far=k)
+    measured = plain_cluster_sums(table.colors, table.weights, centroids, n_far=k)
     filled = measured.fill_empty(fixed)
     empty = measured.weights == 0
     assert (filled.weights[:fixed][empty[:fixed]] == 0).all()
@@ -239,7 +242,7 @@ def test_the_farthest_point_goes_past_an_empty_fixed_cluster_to_the_next() -> No
     points = np.array([[0, 0, 0], [4, 0, 0], [6, 0, 0], [100, 0, 0]], np.uint8)
     weights = np.array([1, 2, 3, 9])
     centroids = np.array([[50.0, 90, 0], [0, 0, 0], [50, 90, 0], [90, 0, 0], [50, 90, 0]])
-    measured = plain_partial(points, weights, centroids, n_far=5)
+    measured = plain_cluster_sums(points, weights, centroids, n_far=5)
     # 100 is all that cluster 3 has; 6 and 4 go to the first empty ones that are not fixed
     assert measured.fill_empty(0).weights.tolist() == [3, 1, 2, 9, 0]
     assert measured.fill_empty(1).weights.tolist() == [0, 1, 3, 9, 2]
@@ -251,7 +254,7 @@ def test_the_farthest_point_goes_past_an_empty_fixed_cluster_to_the_next() -> No
 def test_filling_with_nothing_empty_changes_nothing() -> None:
     points = np.array([[0, 0, 0], [9, 9, 9], [8, 8, 8]], np.uint8)
     centroids = np.array([[0.0, 0, 0], [9, 9, 9]])
-    partial = plain_partial(points, np.array([1, 2, 3]), centroids, n_far=2)
+    partial = plain_cluster_sums(points, np.array([1, 2, 3]), centroids, n_far=2)
     filled = partial.fill_empty()
     assert filled.weights.tolist() == partial.weights.tolist()
     assert filled.sums.tolist() == partial.sums.tolist()
@@ -261,11 +264,11 @@ def test_centroids_far_outside_are_measured_exactly() -> None:
     points = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
     centroids = np.full((1, 3), 1e14)
     weights = np.array([10**6, 10**6])
-    found = plain_partial(points, weights, centroids).inertia(centroids)
+    found = plain_cluster_sums(points, weights, centroids).inertia(centroids)
     exact = sum(10**6 * 3 * (10**14 - v) ** 2 for v in (0, 255))
     assert found == pytest.approx(exact, rel=1e-15)
 
 
 def test_the_mean_of_heavy_points_that_are_equal_is_the_point() -> None:
     points, weights = np.array([[121, 0, 255]]), np.array([34378354034267690])
-    assert plain_partial(points, weights, np.zeros((1, 3))).means.tolist() == [[121, 0, 255]]
+    assert plain_cluster_sums(points, weights, np.zeros((1, 3))).means.tolist() == [[121, 0, 255]]

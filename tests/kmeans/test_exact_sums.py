@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kmeans_dask.kmeans.exact_sums import (
     LIMB_BITS,
     MAX_POINTS,
-    Grid,
+    FixedPoint,
     float_grid,
     integer_grid,
     two_difference,
@@ -23,11 +23,11 @@ Floats = NDArray[np.float64]
 ROUNDING = Fraction(1, 2) + Fraction(2) ** -20
 
 
-def grid_between(values: Floats, max_weight: float = 1.0) -> Grid:
+def grid_between(values: Floats, max_weight: float = 1.0) -> FixedPoint:
     return float_grid(values.min(axis=0), values.max(axis=0), max_weight)
 
 
-def lost(grid: Grid, values: Floats, weights: Floats) -> Fraction:
+def lost(grid: FixedPoint, values: Floats, weights: Floats) -> Fraction:
     """The most that a cut loses of a weight, weighted point or square, in units of 2^-72.
 
     Relative to the powers of two that points, less the origin, and weights stay below.

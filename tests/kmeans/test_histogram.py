@@ -13,9 +13,9 @@ from kmeans_dask.kmeans.histogram import (
     DENSE_FROM,
     MAX_PIXELS,
     ColorCounter,
-    ColorCounts,
+    ColorHistogram,
     count_colors,
-    merge_counts,
+    merge_histograms,
 )
 from kmeans_dask.kmeans.morton_codes import encode_colors, encode_translucent
 from tests.kmeans.strategies import SEEDS
@@ -30,7 +30,7 @@ def pack(colors: NDArray[np.uint8]) -> NDArray[np.int64]:
     return packed
 
 
-def is_count_of(counts: ColorCounts, *pixels: NDArray[np.uint8]) -> bool:
+def is_count_of(counts: ColorHistogram, *pixels: NDArray[np.uint8]) -> bool:
     """Whether the table is what numpy counts, and in the order and types that it promises."""
     colors, weights = np.unique(pack(np.concatenate(pixels)), return_counts=True)
     order = np.argsort(pack(counts.colors))
@@ -43,7 +43,7 @@ def is_count_of(counts: ColorCounts, *pixels: NDArray[np.uint8]) -> bool:
     )
 
 
-def same_counts(a: ColorCounts, b: ColorCounts) -> bool:
+def same_counts(a: ColorHistogram, b: ColorHistogram) -> bool:
     return np.array_equal(a.codes, b.codes) and np.array_equal(a.weights, b.weights)
 
 
@@ -108,7 +108,7 @@ def random_alphas(n: int, seed: int, kinds: list[int]) -> NDArray[np.uint8]:
 
 
 def is_count_with_alphas(
-    counts: ColorCounts, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8]
+    counts: ColorHistogram, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8]
 ) -> bool:
     """Whether the table is what numpy counts of the pixels that are not clear."""
     rgba = np.column_stack([pixels, alphas])[alphas > 0]
@@ -177,7 +177,7 @@ def test_tables_with_alphas_merge_to_the_table_of_all_pixels(
         counter = ColorCounter()
         counter.add(image, over)
         tables.append(counter.counts())
-    merged = merge_counts(tables)
+    merged = merge_histograms(tables)
     assert is_count_with_alphas(merged, np.concatenate(images), np.concatenate(alphas))
 
 
@@ -198,7 +198,7 @@ def test_a_table_about_to_overflow_is_emptied_first(monkeypatch: pytest.MonkeyPa
     expected = count_colors(np.concatenate([pixels] * 3))
     weights = expected.weights + np.where(expected.codes == encode_colors(color), unseen, 0)
     assert weights.max() > 2**32
-    assert same_counts(counter.counts(), ColorCounts(expected.codes, weights))
+    assert same_counts(counter.counts(), ColorHistogram(expected.codes, weights))
 
 
 @given(
@@ -214,8 +214,8 @@ def test_merging_in_any_order_and_grouping_counts_everything_once(
     while len(tables) > 1 and data.draw(st.booleans()):
         start = data.draw(st.integers(0, len(tables) - 1))
         stop = data.draw(st.integers(start + 1, len(tables)))
-        tables[start:stop] = [merge_counts(tables[start:stop])]
-    merged = merge_counts(tables)
+        tables[start:stop] = [merge_histograms(tables[start:stop])]
+    merged = merge_histograms(tables)
     assert is_count_of(merged, np.empty((0, 3), np.uint8), *pixels)
 
 
@@ -223,13 +223,13 @@ def test_slices_put_together_again_are_the_table() -> None:
     counts = count_colors(random_pixels(5000, seed=8, values=20))
     parts = [counts.slice(0, 1), counts.slice(1, 900), counts.slice(900, len(counts))]
     assert [len(part) for part in parts] == [1, 899, len(counts) - 900]
-    assert same_counts(merge_counts(parts), counts)
+    assert same_counts(merge_histograms(parts), counts)
 
 
 def test_nothing_counts_to_an_empty_table() -> None:
     nothing = np.empty((0, 3), np.uint8)
     counter = ColorCounter()
-    empties: list[Any] = [count_colors(nothing), merge_counts([]), counter.counts()]
+    empties: list[Any] = [count_colors(nothing), merge_histograms([]), counter.counts()]
     counter.add(nothing)
     empties.append(counter.counts())
     for counts in empties:
@@ -240,15 +240,15 @@ def test_nothing_counts_to_an_empty_table() -> None:
         assert counts.is_opaque
         assert (counts.codes.dtype, counts.weights.dtype) == (np.uint32, np.int64)
     something = count_colors(random_pixels(50, seed=9))
-    assert same_counts(merge_counts([*empties, something, *empties]), something)
+    assert same_counts(merge_histograms([*empties, something, *empties]), something)
 
 
-def weighing(code: int, weight: int) -> ColorCounts:
-    return ColorCounts(np.array([code], np.uint32), np.array([weight], np.int64))
+def weighing(code: int, weight: int) -> ColorHistogram:
+    return ColorHistogram(np.array([code], np.uint32), np.array([weight], np.int64))
 
 
 def test_as_many_pixels_as_can_be_summed_are_merged_exactly() -> None:
-    merged = merge_counts([weighing(5, MAX_PIXELS - 3), weighing(9, 1), weighing(5, 2)])
+    merged = merge_histograms([weighing(5, MAX_PIXELS - 3), weighing(9, 1), weighing(5, 2)])
     assert merged.codes.tolist() == [5, 9]
     assert merged.weights.tolist() == [MAX_PIXELS - 1, 1]
     assert 255 * merged.pixels < 2**63
@@ -259,7 +259,7 @@ def test_as_many_pixels_as_can_be_summed_are_merged_exactly() -> None:
 )
 def test_more_pixels_than_can_be_summed_are_refused(weights: list[int]) -> None:
     with pytest.raises(OverflowError, match="summed exactly"):
-        merge_counts([weighing(7, weight) for weight in weights])
+        merge_histograms([weighing(7, weight) for weight in weights])
 
 
 @given(seed=SEEDS, kind=st.sampled_from(["opaque", "translucent", "both"]), n=st.integers(0, 12))

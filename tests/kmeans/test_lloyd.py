@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_sample_image
 
-from kmeans_dask.kmeans.cluster_sums import Partial
-from kmeans_dask.kmeans.histogram import ColorCounts, count_colors
+from kmeans_dask.kmeans.cluster_sums import ClusterSums
+from kmeans_dask.kmeans.histogram import ColorHistogram, count_colors
 from kmeans_dask.kmeans.lloyd import Fit, Iteration, fit
-from kmeans_dask.kmeans.plain import plain_labels, plain_partial
+from kmeans_dask.kmeans.plain import plain_cluster_sums, plain_labels
 from tests.kmeans.strategies import (
     centroids_for,
     color_tables,
@@ -34,7 +34,7 @@ def photo() -> NDArray[np.uint8]:
     return np.ascontiguousarray(image.reshape(-1, 3))
 
 
-def random_start(table: ColorCounts, k: int, seed: int) -> NDArray[np.float64]:
+def random_start(table: ColorHistogram, k: int, seed: int) -> NDArray[np.float64]:
     """K of the colours, moved off the integers.
 
     Between integer centroids many colours are exactly halfway, and scikit-learn leaves such ties
@@ -105,7 +105,7 @@ def test_what_a_fit_says_of_itself_is_true(photo: NDArray[np.uint8]) -> None:
     assert seen[-1].shift == pytest.approx(moved, rel=1e-12)
 
 
-def fit_to_the_end(table: ColorCounts, start: NDArray[np.float64]) -> Fit:
+def fit_to_the_end(table: ColorHistogram, start: NDArray[np.float64]) -> Fit:
     result = fit(start, measure_chunks([table]), max_iter=300, tol=0)
     assert result.converged
     assert np.isfinite(result.centroids).all()
@@ -161,7 +161,7 @@ def test_empty_clusters_are_filled_alike_when_no_chunk_has_k_colours() -> None:
 
 
 def plain_fixed_fit(
-    table: ColorCounts, start: NDArray[np.float64], fixed: int, n_iter: int
+    table: ColorHistogram, start: NDArray[np.float64], fixed: int, n_iter: int
 ) -> NDArray[np.float64] | None:
     """Lloyd's loop with numpy's means; None where a cluster that may move gets empty."""
     centroids = start.copy()
@@ -202,7 +202,7 @@ def test_fixed_fits_never_move_what_is_fixed_nor_get_worse_and_end_at_means(
     assert np.array_equal(result.centroids[:fixed], start[:fixed])
     for before, after in itertools.pairwise(result.history):
         assert after <= before * (1 + 1e-12)
-    means = plain_partial(table.colors, table.weights, result.centroids).means[fixed:]
+    means = plain_cluster_sums(table.colors, table.weights, result.centroids).means[fixed:]
     used = result.weights[fixed:] > 0
     assert np.array_equal(result.centroids[fixed:][used], means[used])
 
@@ -232,7 +232,7 @@ def test_far_points_are_not_asked_for_where_only_fixed_centroids_are_empty() -> 
     table = make_table(np.random.default_rng(8).integers(0, 256, (100, 3)))
     plainly, asked = measure_chunks([table]), []
 
-    def measure(centroids: NDArray[np.float64], n_far: int = 0) -> Partial:
+    def measure(centroids: NDArray[np.float64], n_far: int = 0) -> ClusterSums:
         asked.append(n_far)
         return plainly(centroids, n_far)
 

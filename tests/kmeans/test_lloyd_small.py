@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from kmeans_dask.color.spaces import Space
 from kmeans_dask.kmeans import lloyd
-from kmeans_dask.kmeans.histogram import ColorCounts
-from kmeans_dask.kmeans.lloyd_small import FEW, FewPoints
+from kmeans_dask.kmeans.histogram import ColorHistogram
+from kmeans_dask.kmeans.lloyd_small import FEW, SmallLloyd
 from tests.kmeans.strategies import (
     SEEDS,
     centroids_for,
@@ -25,7 +25,7 @@ from tests.kmeans.strategies import (
 @settings(deadline=None, max_examples=150)
 def test_few_points_are_fitted_as_the_loop_over_the_plain_step_does(data: st.DataObject) -> None:
     drawn = data.draw(color_tables(max_colors=600))
-    table = ColorCounts(drawn.codes, np.minimum(drawn.weights, 10**4))
+    table = ColorHistogram(drawn.codes, np.minimum(drawn.weights, 10**4))
     start = data.draw(centroids_for(table, max_k=40))
     space = Space(data.draw(st.sampled_from(["rgb", "oklab"])), data.draw(st.booleans()))
     points = space.points(table)
@@ -33,7 +33,7 @@ def test_few_points_are_fitted_as_the_loop_over_the_plain_step_does(data: st.Dat
         start = space.coordinates(start.clip(0, 255).astype(np.uint8)).astype(np.float64)
     max_iter, tol = data.draw(st.sampled_from([(1, 0.0), (7, 0.0), (300, 0.0), (300, 1e-2)]))
     fixed = data.draw(st.integers(0, len(start)))
-    few = FewPoints.of(points)
+    few = SmallLloyd.of(points)
     assert few is not None
     found = few.fit(start, max_iter=max_iter, tol=tol, fixed=fixed)
     if found is None:  # it is left to the loop
@@ -65,7 +65,7 @@ def test_a_start_is_left_as_it_is(seed: int) -> None:
     table = make_table(rng.integers(0, 256, (50, 3)))
     start = rng.uniform(0, 255, (4, 3))
     before = start.copy()
-    few = FewPoints.of(Space().points(table))
+    few = SmallLloyd.of(Space().points(table))
     assert few is not None
     few.fit(start, max_iter=5, tol=0)
     assert np.array_equal(start, before)
@@ -75,5 +75,5 @@ def test_a_start_is_left_as_it_is(seed: int) -> None:
 def test_many_or_heavy_points_are_not_for_the_kernel(n: int, weight: int) -> None:
     colors = np.stack(np.unravel_index(np.arange(n), (32, 32, 32)), axis=1)
     table = make_table(colors, np.full(n, weight))
-    assert FewPoints.of(Space().points(table)) is None
-    assert FewPoints.of(Space().points(make_table(colors[:10]))) is not None
+    assert SmallLloyd.of(Space().points(table)) is None
+    assert SmallLloyd.of(Space().points(make_table(colors[:10]))) is not None

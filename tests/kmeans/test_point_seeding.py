@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kmeans_dask.kmeans.exact_sums import float_grid, integer_grid
-from kmeans_dask.kmeans.kmeans_parallel import Drawn, Sampler, choose_of, potential_bits
+from kmeans_dask.kmeans.kmeans_parallel import DrawnPoints, Sampler, choose_of, potential_bits
 from kmeans_dask.kmeans.plain import plain_distances
 from kmeans_dask.kmeans.points import Points, make_points
 from kmeans_dask.kmeans.random_bits import Random
@@ -318,8 +318,8 @@ def test_draws_are_the_same_for_any_chunks(data: st.DataObject) -> None:
     whole = Sampler(points, 0)
     parts = samplers(points, data.draw(cuts_of(len(points))))
 
-    first = Drawn.first([whole.draw_by_weight(n, seed)], n)
-    merged = Drawn.first([part.draw_by_weight(n, seed) for part in parts], n)
+    first = DrawnPoints.first([whole.draw_by_weight(n, seed)], n)
+    merged = DrawnPoints.first([part.draw_by_weight(n, seed) for part in parts], n)
     assert np.array_equal(merged.keys, first.keys)
     assert np.array_equal(merged.values, first.values)
     heavy = points.values[points.weights > 0]

@@ -15,14 +15,14 @@ from sklearn.cluster import KMeans
 
 from kmeans_dask.kmeans import lloyd
 from kmeans_dask.kmeans.assignment import _LOOSE, Assignment
-from kmeans_dask.kmeans.cluster_sums import Partial, merge_partials
+from kmeans_dask.kmeans.cluster_sums import ClusterSums, merge_partials
 from kmeans_dask.kmeans.distance_bounds import TILE
-from kmeans_dask.kmeans.exact_sums import Grid, float_grid, integer_grid
+from kmeans_dask.kmeans.exact_sums import FixedPoint, float_grid, integer_grid
 from kmeans_dask.kmeans.histogram import DENSE_FROM
 from kmeans_dask.kmeans.labels import nearest_labels
 from kmeans_dask.kmeans.lloyd import Measure
 from kmeans_dask.kmeans.morton_keys import Packing
-from kmeans_dask.kmeans.plain import plain_labels, plain_partial
+from kmeans_dask.kmeans.plain import plain_cluster_sums, plain_labels
 from kmeans_dask.kmeans.points import _FAN_OUT, _GROUP, Points, make_points
 from tests.kmeans.strategies import SEEDS, cuts_of, same_fit, same_partial
 
@@ -73,7 +73,7 @@ def float_weights(rng: Rng, kind: str, n: int) -> NDArray[np.float64] | None:
     return weights
 
 
-def grid_of(values: NDArray[Any], weights: NDArray[np.float64] | None = None) -> Grid:
+def grid_of(values: NDArray[Any], weights: NDArray[np.float64] | None = None) -> FixedPoint:
     low, high = (edge.astype(np.float64) for edge in (values.min(axis=0), values.max(axis=0)))
     return float_grid(low, high, 1.0 if weights is None else float(weights.max()))
 
@@ -140,7 +140,7 @@ def check_steps(
         assert labels.dtype == np.int32
         assert np.array_equal(labels, plain_labels(values, centroids)), move
         if sums or step == len(moves):
-            expected = plain_partial(values, weights, centroids, n_far, points.grid)
+            expected = plain_cluster_sums(values, weights, centroids, n_far, points.grid)
             assert same_partial(assignment.partial(centroids, n_far), expected), move
 
 
@@ -246,11 +246,11 @@ def test_a_chunk_that_is_a_speck_beside_the_centroids_is_labelled_plainly() -> N
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 5])
-@pytest.mark.parametrize("near_in_a_row", [False, True], ids=["loose", "boxed"])
+@pytest.mark.parametrize("spatially_sorted", [False, True], ids=["loose", "boxed"])
 @given(data=st.data())
 @settings(deadline=None, max_examples=12)
 def test_integer_points_are_measured_as_the_plain_loop_does(
-    channels: int, near_in_a_row: bool, data: st.DataObject
+    channels: int, spatially_sorted: bool, data: st.DataObject
 ) -> None:
     rng = np.random.default_rng(data.draw(SEEDS))
     n = data.draw(st.integers(1, _GROUP * _FAN_OUT + 300))
@@ -260,19 +260,19 @@ def test_integer_points_are_measured_as_the_plain_loop_does(
         values = floats.clip(0, 255).astype(np.uint8)
     else:
         values = rng.integers(0, top, (n, channels)).astype(np.uint8)
-    if near_in_a_row:
+    if spatially_sorted:
         packing = Packing.between((0,) * channels, (255,) * channels)
         assert packing is not None
         values = np.ascontiguousarray(values[np.argsort(packing.pack(values))])
     heaviest = data.draw(st.sampled_from([1, 1000, 10**10]))
     weights = rng.integers(0, heaviest, n, endpoint=True)
-    points = make_points(values, weights, integer_grid(channels), near_in_a_row=near_in_a_row)
-    assert (points.boxes is not None) == near_in_a_row
+    points = make_points(values, weights, integer_grid(channels), spatially_sorted=spatially_sorted)
+    assert (points.boxes is not None) == spatially_sorted
     moves = data.draw(st.lists(st.sampled_from(MOVES), min_size=3, max_size=8))
     check_steps(points, rng, moves, data.draw(st.integers(1, 40)))
 
 
-def same_finish(a: Partial, b: Partial, centroids: NDArray[np.float64]) -> bool:
+def same_finish(a: ClusterSums, b: ClusterSums, centroids: NDArray[np.float64]) -> bool:
     return (
         same_partial(a, b)
         and a.inertia(centroids) == b.inertia(centroids)
@@ -318,7 +318,7 @@ def test_split_boxes_merge_to_the_whole() -> None:
     rng = np.random.default_rng(17)
     values = np.sort(rng.integers(0, 256, (3000, 1)), axis=0).astype(np.uint8)
     weights = rng.integers(1, 9, 3000)
-    points = make_points(values, weights, integer_grid(1), near_in_a_row=True)
+    points = make_points(values, weights, integer_grid(1), spatially_sorted=True)
     centroids = rng.uniform(0, 255, (9, 1))
     whole = Assignment(points).partial(centroids, 5)
     for n in (1, 2, 3, 7):
@@ -436,7 +436,7 @@ def test_an_outlier_with_a_centroid_of_its_own_hides_no_other_point(distance: fl
 def measure_parts(parts: Sequence[Points]) -> Measure:
     assignments = [Assignment(part) for part in parts]
 
-    def measure(centroids: NDArray[np.float64], n_far: int = 0) -> Partial:
+    def measure(centroids: NDArray[np.float64], n_far: int = 0) -> ClusterSums:
         return merge_partials([part.partial(centroids, n_far) for part in assignments])
 
     return measure

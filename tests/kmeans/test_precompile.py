@@ -46,11 +46,11 @@ def test_a_process_that_has_none_of_it_waits_and_takes_it_from_disk(cache: Path)
 import numpy as np
 from kmeans_dask.kmeans import assignment
 from kmeans_dask.kmeans.precompile import compiled_ahead
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.kmeans.points import color_points
 
 codes = np.arange(0, 1 << 24, 50_000, dtype=np.uint32)
-points = color_points(ColorCounts(codes, np.ones(len(codes), np.int64)))
+points = color_points(ColorHistogram(codes, np.ones(len(codes), np.int64)))
 with compiled_ahead():
     labels = assignment.Assignment(points).labels(points.values[::9].astype(float))
 stats = assignment._step_boxed.dispatcher.stats

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kmeans_dask.color.spaces import Space
-from kmeans_dask.kmeans.histogram import ColorCounts, count_colors, merge_counts
+from kmeans_dask.kmeans.histogram import ColorHistogram, count_colors, merge_histograms
 from kmeans_dask.kmeans.morton_codes import encode_colors
 from kmeans_dask.kmeans.points import color_points
 from kmeans_dask.kmeans.random_bits import Random
@@ -60,7 +60,7 @@ def plain_plus_plus(
     return values[chosen].astype(np.float64)
 
 
-def plain_pixels(counts: ColorCounts, k: int, seed: int) -> NDArray[np.float64]:
+def plain_pixels(counts: ColorHistogram, k: int, seed: int) -> NDArray[np.float64]:
     """Draw from the pixels written out one by one."""
     random = Random(seed)
     pixels = np.repeat(counts.colors, counts.weights, axis=0).tolist()
@@ -175,7 +175,7 @@ def test_it_does_not_matter_how_the_table_came_about(seeding: Seeding) -> None:
     pixels = np.random.default_rng(2).integers(0, 30, (20_000, 3)).astype(np.uint8)
     shuffled = np.random.default_rng(3).permutation(pixels)
     at_once = count_colors(pixels)
-    in_parts = merge_counts([count_colors(part) for part in np.array_split(shuffled, 13)])
+    in_parts = merge_histograms([count_colors(part) for part in np.array_split(shuffled, 13)])
     assert np.array_equal(
         seeding(color_points(in_parts), 20, 5), seeding(color_points(at_once), 20, 5)
     )
@@ -193,7 +193,7 @@ def test_as_many_seeds_as_colours_are_all_the_colours(seeding: Seeding, n: int) 
 class Offers:
     """What `_offer` keeps of a table: distances, potentials, and the farthest of each box."""
 
-    def __init__(self, table: ColorCounts) -> None:
+    def __init__(self, table: ColorHistogram) -> None:
         colors = np.ascontiguousarray(table.colors.T).astype(np.float32)
         self.starts = np.arange(0, len(table), BLOCK)
         self.group_starts = np.arange(0, len(table), BLOCK * GROUP)

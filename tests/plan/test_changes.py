@@ -35,7 +35,7 @@ def plan_of(
 
 
 def moved_on(before: Plan, now: Plan, size: int = 3) -> Plan:
-    """The next plan of a store, as `take_up` makes it."""
+    """The next plan of a store, as `open_or_create` makes it."""
     changes = compare(before, now)
     return grown(before, replace(now, partition_pixels=size), changes) if changes else before
 

@@ -16,7 +16,7 @@ import pytest
 from kmeans_dask.engine import connect
 from kmeans_dask.errors import KMeansDaskError
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.steps.verify import Verified, repair, verify
+from kmeans_dask.steps.verify import VerifyResult, repair, verify
 from kmeans_dask.store import FORMAT_VERSION
 from tests.command import run, run_here, tree
 from tests.reliability.figures import Figures
@@ -59,12 +59,12 @@ def restore(store: Path, whole: Path) -> None:
     shutil.copytree(whole, store)
 
 
-def looked_at(store: Path) -> Verified:
+def looked_at(store: Path) -> VerifyResult:
     with connect(workers=0) as engine:
         return verify(store, engine, Progress())
 
 
-def mended(store: Path) -> Verified:
+def mended(store: Path) -> VerifyResult:
     with connect(workers=0) as engine:
         return repair(store, engine, Progress())
 
@@ -107,7 +107,7 @@ def files_of(store: Path) -> list[Path]:
     return sorted(path for path in store.rglob("*") if path.is_file() and path.name != ".lock")
 
 
-def place_of(store: Path, path: Path) -> str:
+def parse_location(store: Path, path: Path) -> str:
     """What a message about the file must name: the group that it is in."""
     parts = path.relative_to(store).parts
     return parts[-1] if len(parts) == 1 else parts[0]
@@ -137,7 +137,7 @@ def test_any_byte_that_changes_is_seen_named_and_mended(
     for number in range(rounds):
         path = store / files[rng.integers(len(files))].relative_to(whole)
         (flip if number % 2 else overwrite)(path, rng)
-        assert_seen_and_mended(store, whole, place_of(store, path))
+        assert_seen_and_mended(store, whole, parse_location(store, path))
     figures.note("single bytes damaged", f"{rounds} of {rounds} named, and mended to the last byte")
 
 
@@ -150,7 +150,7 @@ def test_files_that_are_cut_longer_lost_or_none_are_seen_named_and_mended(
     for _ in range(rounds):
         path = store / files[rng.integers(len(files))].relative_to(whole)
         damage(path, rng)
-        assert_seen_and_mended(store, whole, place_of(store, path))
+        assert_seen_and_mended(store, whole, parse_location(store, path))
     figures.note(
         f"files damaged, {getattr(damage, '__name__', '')}", f"{rounds} of {rounds} mended"
     )

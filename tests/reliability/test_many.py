@@ -14,11 +14,11 @@ from PIL import Image
 
 from kmeans_dask.engine import connect
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.plan.plan import make_plan
 from kmeans_dask.settings import DecodeSettings, FitSettings
-from kmeans_dask.steps.collection import ingest_and_count, take_up
-from kmeans_dask.steps.count import in_lanes, merge
+from kmeans_dask.steps.collection import ingest_and_count, open_or_create
+from kmeans_dask.steps.count import merge, tree_reduce
 from kmeans_dask.steps.fit import fit
 from kmeans_dask.store import Store
 from kmeans_dask.store.tally import Tally
@@ -40,7 +40,7 @@ def nothing(number: int) -> int:
     return number
 
 
-Counted = tuple[ColorCounts, Tally]
+Counted = tuple[ColorHistogram, Tally]
 
 
 def one_color_each(before: Counted | None, partition_ids: Sequence[str]) -> Counted:
@@ -48,7 +48,7 @@ def one_color_each(before: Counted | None, partition_ids: Sequence[str]) -> Coun
     parts = [before] if before else []
     for number in map(int, partition_ids):
         codes, weights = np.array([number % 5000], np.uint32), np.ones(1, np.int64)
-        parts.append((ColorCounts(codes, weights), Tally(1, 1, 1, 0, 0, 0, 0)))
+        parts.append((ColorHistogram(codes, weights), Tally(1, 1, 1, 0, 0, 0, 0)))
     return merge(parts)
 
 
@@ -77,7 +77,7 @@ def test_adding_up_many_partitions_takes_little_memory(times: Times, figures: Fi
         list(engine.map("nothing", nothing, range(50)))
         (before, _), since = held(), time.monotonic()
         ids = [str(number) for number in range(n)]
-        counts, tally = engine.result(in_lanes(engine, ids, one_color_each, merge))
+        counts, tally = engine.result(tree_reduce(engine, ids, one_color_each, merge))
         seconds, after = time.monotonic() - since, held()[0]
     assert tally.images == counts.pixels == n
     assert len(counts) == min(n, 5000)
@@ -127,7 +127,7 @@ def test_open_files_are_no_more_with_many_images_and_iterations(
     assert len(plan.partitions) > n // 20
     with connect(workers=workers) as engine:
         watching = Watching()
-        held_store = take_up(tmp_path / "s.zarr", plan, DecodeSettings())
+        held_store = open_or_create(tmp_path / "s.zarr", plan, DecodeSettings())
         before = held()[0]
         summary = ingest_and_count(held_store, engine, watching)
         assert summary.failed == 0

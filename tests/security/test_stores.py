@@ -27,7 +27,7 @@ from kmeans_dask.job.fit_result import plain_settings
 from kmeans_dask.settings import FitSettings
 from kmeans_dask.store import Store, groups
 from kmeans_dask.store.dask_arrays import open_indices
-from kmeans_dask.store.repair import damage_of, damaged_roots, places
+from kmeans_dask.store.repair import damage_of, damaged_metadata, places
 from kmeans_dask.store.store import PLANS
 from tests.command import run_here as run
 from tests.command import tree
@@ -285,7 +285,7 @@ def test_what_is_no_file_is_not_waited_for(kind: str, name: str, crafted: Path) 
     else:
         (crafted / name).symlink_to("/dev/zero")
     assert "damaged" in run("info", crafted, code=None).stderr + "damaged" * (name == "plan.json")
-    assert "damaged" in str(damaged_roots(crafted))
+    assert "damaged" in str(damaged_metadata(crafted))
 
 
 # -- seals ------------------------------------------------------------------------------------

@@ -17,15 +17,15 @@ from kmeans_dask.job.checkpoint import Checkpoint
 from kmeans_dask.job.job_settings import JobSettings
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.job.summary import Summary
-from kmeans_dask.job.work_folder import open_work
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.job.work_folder import open_work_folder
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.kmeans.morton_codes import encode_translucent
 from kmeans_dask.plan.output_names import WORK_FOLDER
 from kmeans_dask.plan.plan import make_plan
 from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings, FitSettings
-from kmeans_dask.steps.collection import ingest_and_count, take_up
+from kmeans_dask.steps.collection import ingest_and_count, open_or_create
 from kmeans_dask.steps.compress import compress
-from kmeans_dask.steps.quantize import LocalColors, OnIteration, Quantized, quantize
+from kmeans_dask.steps.quantize import LocalColors, OnIteration, PaletteFit, quantize
 from kmeans_dask.store import Store
 from tests.kmeans.strategies import SEEDS
 
@@ -36,18 +36,18 @@ _FAR = np.int64(1) << 62
 
 def table_of(
     colors: NDArray[Any], alphas: NDArray[Any] | None = None, weights: NDArray[Any] | None = None
-) -> ColorCounts:
+) -> ColorHistogram:
     """A table of distinct colours (n, 3) with alphas (n,) or 255, and weights (n,) or 1."""
     over = np.full(len(colors), 255) if alphas is None else alphas
     codes = encode_translucent(np.asarray(colors).astype(np.uint8), over.astype(np.uint8))
     distinct, first = np.unique(codes, return_index=True)
     some = np.ones(len(codes), np.int64) if weights is None else weights.astype(np.int64)
-    return ColorCounts(distinct, some[first])
+    return ColorHistogram(distinct, some[first])
 
 
 def random_table(
     n: int, seed: int, kind: str = "uniform", alphas: str = "opaque", heaviest: int = 1000
-) -> ColorCounts:
+) -> ColorHistogram:
     """About n colours."""
     rng = np.random.default_rng(seed)
     colors: NDArray[Any] = rng.integers(0, 256, (n, 3))
@@ -66,7 +66,7 @@ def random_table(
 @st.composite
 def tables(
     draw: st.DrawFn, max_colors: int = 120, alphas: str | None = None, min_colors: int = 1
-) -> ColorCounts:
+) -> ColorHistogram:
     return random_table(
         draw(st.integers(min_colors, max_colors)),
         draw(SEEDS),
@@ -96,7 +96,7 @@ def palettes(draw: st.DrawFn, max_colors: int = 20) -> Palette:
 
 
 def quantized(
-    counts: ColorCounts,
+    counts: ColorHistogram,
     settings: FitSettings,
     *,
     transparent: bool = False,
@@ -104,7 +104,7 @@ def quantized(
     threads: int = 1,
     on_iteration: OnIteration | None = None,
     checkpoint: Checkpoint | None = None,
-) -> Quantized:
+) -> PaletteFit:
     with local_threads(threads) as engine:
         return quantize(
             LocalColors(counts, settings, engine, weights),
@@ -119,11 +119,11 @@ def same_palette(a: Palette, b: Palette) -> bool:
     return np.array_equal(a.entries, b.entries)
 
 
-def same_result(a: Quantized, b: Quantized) -> bool:
+def same_result(a: PaletteFit, b: PaletteFit) -> bool:
     return (
         same_palette(a.palette, b.palette)
-        and np.array_equal(a.judged.weights, b.judged.weights)
-        and a.judged.squared_error == b.judged.squared_error
+        and np.array_equal(a.evaluation.weights, b.evaluation.weights)
+        and a.evaluation.squared_error == b.evaluation.squared_error
     )
 
 
@@ -157,7 +157,7 @@ def plain_entries(
     return np.where(alphas == 0, palette.clear or 0, found).astype(np.int64)
 
 
-def plain_error(counts: ColorCounts, entries: NDArray[Any], palette: Palette) -> int:
+def plain_error(counts: ColorHistogram, entries: NDArray[Any], palette: Palette) -> int:
     """Of all pixels, in Python's integers."""
     found = palette.entries[entries]
     apart = premultiplied(counts.colors, counts.alphas) - premultiplied(found[:, :3], found[:, 3])
@@ -194,7 +194,7 @@ def job(
     """Compress in this process, to the end."""
     settings = JobSettings(fit, encode or EncodeSettings(), DecodeSettings(), scope, palette)
     with (
-        open_work(output, {}, resume=False, overwrite=False) as work,
+        open_work_folder(output, {}, resume=False, overwrite=False) as work,
         connect(workers=0) as engine,
     ):
         work.begin()
@@ -225,7 +225,7 @@ def ingested(inputs: list[Path], path: Path, partition_pixels: int = PARTITION_P
     """A store of images, made in this process; what it has already, stays."""
     plan = make_plan(inputs, partition_pixels=partition_pixels)
     with connect(workers=0) as engine:
-        held = take_up(path, plan, DecodeSettings())
+        held = open_or_create(path, plan, DecodeSettings())
         return ingest_and_count(held, engine, Progress()).store
 
 

@@ -25,7 +25,7 @@ from kmeans_dask.steps.collection import (
     ingest_and_count,
     is_whole,
     open_collection,
-    take_up_anew,
+    recreate,
 )
 from kmeans_dask.store import Store
 from kmeans_dask.store.store import PLANS
@@ -210,7 +210,7 @@ def test_a_passing_store_of_the_same_images_is_kept(folder: Path, tmp_path: Path
     plan = make_plan([folder], partition_pixels=1)
     store = ingest(tmp_path / "s", folder).store
     before = inodes_of(store)
-    held = take_up_anew(tmp_path / "s", plan, SETTINGS)
+    held = recreate(tmp_path / "s", plan, SETTINGS)
     assert inodes_of(held.store) == before
     assert is_whole(held.store)
 
@@ -222,7 +222,7 @@ def test_a_passing_store_that_is_damaged_is_made_anew(
     plan = make_plan([folder], partition_pixels=1)
     ingest(tmp_path / "s", folder)
     os.truncate(tmp_path / "s" / damage, 10)
-    held = take_up_anew(tmp_path / "s", plan, SETTINGS)
+    held = recreate(tmp_path / "s", plan, SETTINGS)
     assert held.store.committed_partitions == []
     with connect(workers=0) as engine:
         assert_holds(ingest_and_count(held, engine, Progress()).store, folder)
@@ -232,7 +232,7 @@ def test_a_passing_store_of_other_images_is_made_anew(folder: Path, tmp_path: Pa
     ingest(tmp_path / "s", folder)
     add(folder)
     plan = make_plan([folder], partition_pixels=1)
-    assert take_up_anew(tmp_path / "s", plan, SETTINGS).store.committed_partitions == []
+    assert recreate(tmp_path / "s", plan, SETTINGS).store.committed_partitions == []
 
 
 # -- what is refused --------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from kmeans_dask.engine import connect
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.kmeans.histogram import ColorCounts, count_colors, merge_counts
+from kmeans_dask.kmeans.histogram import ColorHistogram, count_colors, merge_histograms
 from kmeans_dask.settings import FitSettings
-from kmeans_dask.steps.count import image_weight, weigh_images, weighed
+from kmeans_dask.steps.count import compute_image_weights, image_weight, weighed
 from kmeans_dask.steps.fit import fit
 from tests.steps.strategies import ingested, noise, save, table_of, tables
 
@@ -22,8 +22,8 @@ WEIGHTS = st.one_of(st.integers(1, 10**6), st.integers(1, 2**46), st.just(2**46)
 
 @given(tables(), WEIGHTS)
 @settings(deadline=None, max_examples=150)
-def test_the_weight_is_spread_as_the_pixels_are(counts: ColorCounts, weight: int) -> None:
-    counts = ColorCounts(counts.codes, np.minimum(counts.weights, 10**7))  # of one image
+def test_the_weight_is_spread_as_the_pixels_are(counts: ColorHistogram, weight: int) -> None:
+    counts = ColorHistogram(counts.codes, np.minimum(counts.weights, 10**7))  # of one image
     found = weighed(counts, weight)
     assert found.codes.tolist() == counts.codes.tolist()
     assert found.weights.min() >= 1
@@ -36,10 +36,10 @@ def test_the_weight_is_spread_as_the_pixels_are(counts: ColorCounts, weight: int
 
 @given(tables(max_colors=20), st.integers(1, 1000))
 @settings(deadline=None, max_examples=50)
-def test_an_image_many_times_as_large_weighs_the_same(counts: ColorCounts, times: int) -> None:
+def test_an_image_many_times_as_large_weighs_the_same(counts: ColorHistogram, times: int) -> None:
     weights = np.minimum(counts.weights, 10**6)
-    small = weighed(ColorCounts(counts.codes, weights), 2**46)
-    large = weighed(ColorCounts(counts.codes, weights * times), 2**46)
+    small = weighed(ColorHistogram(counts.codes, weights), 2**46)
+    large = weighed(ColorHistogram(counts.codes, weights * times), 2**46)
     assert np.abs(small.weights - large.weights).max() <= 1
 
 
@@ -67,7 +67,7 @@ def test_images_of_different_sizes_weigh_the_same_in_the_store(alphas: str, tmp_
         [save(tmp_path / "a.png", large), save(tmp_path / "b.png", small)], tmp_path / "s"
     )
     with connect(workers=0) as engine:
-        weigh_images(store, engine, Progress())
+        compute_image_weights(store, engine, Progress())
     counts = store.read_colors()
     weights = dict(zip(counts.codes.tolist(), store.read_weighed().tolist(), strict=True))
     assert len(weights) == len(counts)
@@ -75,7 +75,7 @@ def test_images_of_different_sizes_weigh_the_same_in_the_store(alphas: str, tmp_
     one = [
         ingested([tmp_path / name], tmp_path / name[0]).read_colors() for name in ("a.png", "b.png")
     ]
-    expected = merge_counts([weighed(each, 2**45) for each in one])
+    expected = merge_histograms([weighed(each, 2**45) for each in one])
     assert weights == dict(zip(expected.codes.tolist(), expected.weights.tolist(), strict=True))
     assert one[0].pixels > 100 * one[1].pixels
     of_large = sum(
@@ -92,7 +92,7 @@ def test_partitions_and_images_that_cannot_be_read_change_no_weight(tmp_path: Pa
     for name, inputs, size in (("a", images, 1 << 24), ("b", [*images, broken], 150)):
         store = ingested(inputs, tmp_path / f"{name}.zarr", size)
         with connect(workers=0) as engine:
-            weigh_images(store, engine, Progress())
+            compute_image_weights(store, engine, Progress())
         found.append((store.read_colors().codes.tolist(), store.read_weighed().tolist()))
     assert len(store.partition_ids) > 8
     assert found[0] == found[1]
@@ -128,6 +128,6 @@ def test_the_palette_of_weights_is_that_of_an_image_blown_up(tmp_path: Path) -> 
     counts = store.read_colors()
     assert alike.codes.tolist() == counts.codes.tolist()
     with connect(workers=0) as engine:
-        weigh_images(store, engine, Progress())
+        compute_image_weights(store, engine, Progress())
     shares = store.read_weighed() / store.read_weighed().sum()
     assert np.abs(shares - alike.weights / alike.pixels).max() < 1e-12

@@ -13,7 +13,7 @@ from kmeans_dask.engine import connect
 from kmeans_dask.engine.memory_model import bytes_to_decode, bytes_to_fit
 from kmeans_dask.job.job_settings import JobSettings
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.job.work_folder import open_work
+from kmeans_dask.job.work_folder import open_work_folder
 from kmeans_dask.plan.plan import make_plan
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
 from kmeans_dask.steps.estimate import Estimate, estimate, sample_of
@@ -46,7 +46,7 @@ def estimated(
     sample = sample_of(plan, images)
     settings = JobSettings(FitSettings(colors), EncodeSettings(), DecodeSettings(), scope)
     with (
-        open_work(output, {}, resume=False, overwrite=False) as work,
+        open_work_folder(output, {}, resume=False, overwrite=False) as work,
         connect(workers=0) as engine,
     ):
         work.begin()

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from kmeans_dask.engine import local_threads
 from kmeans_dask.kmeans import lloyd, lloyd_small
-from kmeans_dask.kmeans.cluster_sums import Partial
+from kmeans_dask.kmeans.cluster_sums import ClusterSums
 from kmeans_dask.kmeans.lloyd_small import FEW
-from kmeans_dask.kmeans.plain import plain_partial
+from kmeans_dask.kmeans.plain import plain_cluster_sums
 from kmeans_dask.settings import MAX_ITER, FitSettings
 from kmeans_dask.steps.quantize import LocalColors
 from tests.steps.strategies import random_table
@@ -62,7 +62,7 @@ def test_centroids_that_come_back_are_the_end(before: int, length: int) -> None:
     """Check a measure that leads into a cycle of centroids, as rounding might."""
     start = np.zeros((1, 1))
 
-    def measure(centroids: np.ndarray, n_far: int = 0) -> Partial:
+    def measure(centroids: np.ndarray, n_far: int = 0) -> ClusterSums:
         at = int(centroids[0, 0])
         following = at + 1 if at + 1 < before + length else before
         return lloyd_partial(following)
@@ -72,6 +72,6 @@ def test_centroids_that_come_back_are_the_end(before: int, length: int) -> None:
     assert found.n_iter <= 4 * (before + length) + 4
 
 
-def lloyd_partial(mean: int) -> Partial:
+def lloyd_partial(mean: int) -> ClusterSums:
     """Return the partial result of one point at `mean`."""
-    return plain_partial(np.array([[mean]]), np.array([1]), np.zeros((1, 1)))
+    return plain_cluster_sums(np.array([[mean]]), np.array([1]), np.zeros((1, 1)))

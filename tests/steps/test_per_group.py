@@ -17,7 +17,7 @@ from kmeans_dask.color.palette import Palette
 from kmeans_dask.engine import connect
 from kmeans_dask.engine.memory_model import bytes_to_fit
 from kmeans_dask.errors import ImageError
-from kmeans_dask.job.encode_totals import Encoded
+from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.plan.output_names import WORK_FOLDER
 from kmeans_dask.plan.plan import Failure, Plan, Source, make_plan, numbered
@@ -31,11 +31,11 @@ from kmeans_dask.steps.per_group import (
     groups_by_folder,
     groups_of_one,
 )
-from kmeans_dask.steps.quarantine import Portion
+from kmeans_dask.steps.quarantine import WorkItem
 from tests.steps.strategies import files_in, job, noise, save
 
 ALWAYS = EncodeSettings(always=True)
-Batch = Portion[Sequence[Group]]
+Batch = WorkItem[Sequence[Group]]
 FITS = {
     "rgb": FitSettings(8),
     "oklab": FitSettings(8, space="oklab"),
@@ -152,10 +152,10 @@ def test_small_jobs_are_few_tasks_and_large_ones_about_thirty(
     names: list[str] = []
     batches: list[Sequence[Group]] = []
 
-    def note(_: Job, batch: Batch) -> Encoded:
+    def note(_: Job, batch: Batch) -> EncodeTotals:
         names.append(batch.name)
         batches.append(batch.work)
-        return Encoded(compressed=len(batch.work))
+        return EncodeTotals(compressed=len(batch.work))
 
     monkeypatch.setattr(per_group, "compress_batch", note)
     n = min(n_pixels, 512)
@@ -175,9 +175,9 @@ def test_small_jobs_are_few_tasks_and_large_ones_about_thirty(
 def test_the_largest_batch_is_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
-    def note(_: Job, batch: Batch) -> Encoded:
+    def note(_: Job, batch: Batch) -> EncodeTotals:
         seen.append(sum(group.n_pixels for group in batch.work))
-        return Encoded()
+        return EncodeTotals()
 
     monkeypatch.setattr(per_group, "compress_batch", note)
     sizes = [1 << 17, 1 << 19, 1 << 18, 1 << 20]
@@ -324,7 +324,7 @@ def test_an_image_that_changed_since_it_was_planned_fails_by_name(tmp_path: Path
     save(path, noise(1, (9, 9)))
     of_one = job_below(tmp_path / "out")
     (batch,) = groups
-    found = per_group.compress_batch(of_one, Portion("0", groups, batch.sources))
+    found = per_group.compress_batch(of_one, WorkItem("0", groups, batch.sources))
     assert [failure.path for failure in found.failures] == [str(path)]
     assert "changed while the job was running" in found.failures[0].reason
     assert found.images == 0

@@ -13,18 +13,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kmeans_dask.color.evaluation import judge
+from kmeans_dask.color.evaluation import evaluate
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.remap import nearest_entries
 from kmeans_dask.color.spaces import Space
 from kmeans_dask.engine import connect
 from kmeans_dask.job.fit_result import read_fit
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.kmeans.histogram import ColorCounts
+from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.plan.plan import Plan
 from kmeans_dask.settings import DecodeSettings, FitSettings
 from kmeans_dask.steps.fit import fit
-from kmeans_dask.steps.quantize import Quantized
+from kmeans_dask.steps.quantize import PaletteFit
 from kmeans_dask.store import Store
 from kmeans_dask.store.tally import Tally
 from tests.kmeans.strategies import SEEDS, same_fit
@@ -47,11 +47,11 @@ each_space = pytest.mark.parametrize("space", SPACES)
 each_alpha = pytest.mark.parametrize("alphas", ALPHAS)
 
 
-def entries_of(counts: ColorCounts, palette: Palette, space: str) -> NDArray[np.int64]:
+def entries_of(counts: ColorHistogram, palette: Palette, space: str) -> NDArray[np.int64]:
     return plain_entries(counts.colors, counts.alphas, palette, space)
 
 
-def is_distinct(counts: ColorCounts, space: str) -> bool:
+def is_distinct(counts: ColorHistogram, space: str) -> bool:
     """Whether the space tells all colours apart: Oklab in integers does not quite."""
     places = Space(space, alpha=True).coordinates(counts.colors, counts.alphas)
     return len(np.unique(places, axis=0)) == len(counts)
@@ -75,22 +75,22 @@ def any_settings(draw: st.DrawFn) -> FitSettings:
 @given(tables(), any_settings(), st.booleans())
 @settings(deadline=None, max_examples=80)
 def test_weights_and_error_are_those_of_the_plain_nearest_entries(
-    counts: ColorCounts, chosen: FitSettings, transparent: bool
+    counts: ColorHistogram, chosen: FitSettings, transparent: bool
 ) -> None:
     found = quantized(counts, chosen, transparent=transparent)
     entries = entries_of(counts, found.palette, chosen.space)
     weights = np.zeros(len(found.palette), np.int64)
     np.add.at(weights, entries, counts.weights)
-    assert found.judged.weights.tolist() == weights[transparent:].tolist()
-    assert found.judged.squared_error == plain_error(counts, entries, found.palette)
+    assert found.evaluation.weights.tolist() == weights[transparent:].tolist()
+    assert found.evaluation.squared_error == plain_error(counts, entries, found.palette)
 
 
 @given(tables(), palettes(), st.sampled_from(SPACES))
 @settings(deadline=None, max_examples=80)
 def test_any_palette_is_judged_by_the_plain_nearest_entries(
-    counts: ColorCounts, palette: Palette, space: str
+    counts: ColorHistogram, palette: Palette, space: str
 ) -> None:
-    found = judge(counts, nearest_entries(counts, palette, space), palette)
+    found = evaluate(counts, nearest_entries(counts, palette, space), palette)
     entries = entries_of(counts, palette, space)
     assert found.squared_error == plain_error(counts, entries, palette)
     assert found.weights.sum() == counts.pixels
@@ -104,14 +104,14 @@ def test_errors_are_exact_where_their_sum_passes_64_bits() -> None:
     entries = entries_of(counts, found.palette, "rgb")
     expected = plain_error(counts, entries, found.palette)
     assert expected > 2**64
-    assert found.judged.squared_error == expected
-    assert found.judged.weights.sum() == counts.pixels
+    assert found.evaluation.squared_error == expected
+    assert found.evaluation.weights.sum() == counts.pixels
 
 
 @given(tables(), any_settings(), st.booleans())
 @settings(deadline=None, max_examples=80)
 def test_entries_are_distinct_and_no_more_than_asked_for(
-    counts: ColorCounts, chosen: FitSettings, transparent: bool
+    counts: ColorHistogram, chosen: FitSettings, transparent: bool
 ) -> None:
     palette = quantized(counts, chosen, transparent=transparent).palette
     assert len(palette) <= chosen.colors
@@ -134,15 +134,15 @@ def test_as_many_entries_as_asked_for_are_used_where_colours_are_far_apart(
 @given(tables(max_colors=12), st.sampled_from(SPACES), st.integers(0, 2), st.booleans())
 @settings(deadline=None, max_examples=100)
 def test_nothing_is_lost_where_there_are_no_more_colours_than_entries(
-    counts: ColorCounts, space: str, fixed: int, transparent: bool
+    counts: ColorHistogram, space: str, fixed: int, transparent: bool
 ) -> None:
     assume(is_distinct(counts, space))
     colors = max(2, len(counts) + fixed + transparent)
     chosen = FitSettings(colors, space=space, fixed=FIXED[:fixed])
     found = quantized(counts, chosen, transparent=transparent)
-    assert found.judged.squared_error == 0
-    assert found.judged.psnr == float("inf")
-    assert found.judged.weights.sum() == counts.pixels
+    assert found.evaluation.squared_error == 0
+    assert found.evaluation.psnr == float("inf")
+    assert found.evaluation.weights.sum() == counts.pixels
     assert found.fit.inertia == 0
     there = {tuple(entry) for entry in found.palette.entries.tolist()}
     rows = np.column_stack([counts.colors, counts.alphas]).tolist()
@@ -152,14 +152,14 @@ def test_nothing_is_lost_where_there_are_no_more_colours_than_entries(
 @given(tables(max_colors=11, alphas="opaque", min_colors=2), st.data())
 @settings(deadline=None, max_examples=50)
 def test_a_fixed_colour_that_occurs_takes_no_entry_more(
-    counts: ColorCounts, data: st.DataObject
+    counts: ColorHistogram, data: st.DataObject
 ) -> None:
     assume(len(counts) > 1)
     which = data.draw(st.integers(0, len(counts) - 1))
     r, g, b = counts.colors[which].tolist()
     for more in (0, 1):
         found = quantized(counts, FitSettings(len(counts) + more, fixed=((r, g, b),)))
-        assert found.judged.squared_error == 0
+        assert found.evaluation.squared_error == 0
         assert len(found.palette) == len(counts)
 
 
@@ -171,14 +171,14 @@ def test_without_any_colour_only_what_is_fixed_and_clear_is_left() -> None:
             found = quantized(nothing, chosen, transparent=True)
             opaque = [[*color, 255] for color in fixed]
             assert found.palette.entries.tolist() == [[0, 0, 0, 0], *opaque]
-            assert found.judged.squared_error == 0
-            assert found.judged.weights.tolist() == [0] * len(fixed)
+            assert found.evaluation.squared_error == 0
+            assert found.evaluation.weights.tolist() == [0] * len(fixed)
 
 
 @given(tables(), any_settings(), st.booleans(), st.sampled_from([None, 20.0]))
 @settings(deadline=None, max_examples=80)
 def test_fixed_colours_are_the_first_entries_exactly(
-    counts: ColorCounts, chosen: FitSettings, transparent: bool, min_psnr: float | None
+    counts: ColorHistogram, chosen: FitSettings, transparent: bool, min_psnr: float | None
 ) -> None:
     chosen = replace(chosen, min_psnr=min_psnr)
     palette = quantized(counts, chosen, transparent=transparent).palette
@@ -192,7 +192,7 @@ def test_fixed_colours_may_take_all_entries() -> None:
         found = quantized(counts, FitSettings(4, fixed=FIXED), transparent=True)
         assert found.palette.colors[:, :3].tolist() == [list(color) for color in FIXED]
         entries = entries_of(counts, found.palette, "rgb")
-        assert found.judged.squared_error == plain_error(counts, entries, found.palette)
+        assert found.evaluation.squared_error == plain_error(counts, entries, found.palette)
 
 
 # -- alpha ------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def test_fixed_colours_may_take_all_entries() -> None:
 @given(tables(alphas="both"), any_settings())
 @settings(deadline=None, max_examples=80)
 def test_opaque_colours_stay_opaque_where_any_entry_is(
-    counts: ColorCounts, chosen: FitSettings
+    counts: ColorHistogram, chosen: FitSettings
 ) -> None:
     palette = quantized(counts, chosen).palette
     got = palette.entries[nearest_entries(counts, palette, chosen.space), 3]
@@ -215,13 +215,13 @@ def test_opaque_colours_stay_opaque_where_any_entry_is(
 @given(tables(alphas="both"), any_settings())
 @settings(deadline=None, max_examples=50)
 def test_where_half_of_the_pixels_are_opaque_all_of_these_stay_so(
-    counts: ColorCounts, chosen: FitSettings
+    counts: ColorHistogram, chosen: FitSettings
 ) -> None:
     n = counts.n_opaque
     assume(n)
     weights = counts.weights.copy()
     weights[0] += counts.pixels
-    counts = ColorCounts(counts.codes, weights)
+    counts = ColorHistogram(counts.codes, weights)
     palette = quantized(counts, chosen).palette
     got = palette.entries[nearest_entries(counts, palette, chosen.space), 3]
     assert (got[:n] == 255).all()
@@ -230,7 +230,7 @@ def test_where_half_of_the_pixels_are_opaque_all_of_these_stay_so(
 @given(tables(alphas="translucent"), any_settings())
 @settings(deadline=None, max_examples=80)
 def test_what_is_translucent_neither_becomes_opaque_nor_clear(
-    counts: ColorCounts, chosen: FitSettings
+    counts: ColorHistogram, chosen: FitSettings
 ) -> None:
     chosen = replace(chosen, fixed=())
     alphas = quantized(counts, chosen, transparent=True).palette.alphas
@@ -253,8 +253,8 @@ def test_alphas_at_the_ends_are_not_rounded_away(space: str) -> None:
 
 
 def with_colors(
-    counts: ColorCounts, k: int, chosen: FitSettings, *, transparent: bool
-) -> Quantized:
+    counts: ColorHistogram, k: int, chosen: FitSettings, *, transparent: bool
+) -> PaletteFit:
     settings = replace(chosen, colors=k + transparent, min_psnr=None)
     return quantized(counts, settings, transparent=transparent)
 
@@ -262,7 +262,7 @@ def with_colors(
 @given(tables(min_colors=2), any_settings(), st.floats(12, 45), st.booleans())
 @settings(deadline=None, max_examples=60)
 def test_a_target_is_reached_by_a_number_of_colours_and_missed_by_one_less(
-    counts: ColorCounts, chosen: FitSettings, target: float, transparent: bool
+    counts: ColorHistogram, chosen: FitSettings, target: float, transparent: bool
 ) -> None:
     found = quantized(counts, replace(chosen, min_psnr=target), transparent=transparent)
     least = max(1 if transparent else 2, len(chosen.fixed))
@@ -271,14 +271,14 @@ def test_a_target_is_reached_by_a_number_of_colours_and_missed_by_one_less(
         for k in range(least, chosen.colors - transparent + 1)
     }
     full = fits[chosen.colors - transparent]
-    if full.judged.psnr < target:
+    if full.evaluation.psnr < target:
         assert same_result(found, full)
         return
-    assert found.judged.psnr >= target
+    assert found.evaluation.psnr >= target
     if len(found.palette.colors) < least:  # one colour: no settings ask for it
         return
     assert any(
-        same_result(found, fits[k]) and (k == least or fits[k - 1].judged.psnr < target)
+        same_result(found, fits[k]) and (k == least or fits[k - 1].evaluation.psnr < target)
         for k in fits
     )
 
@@ -289,7 +289,7 @@ def test_the_smallest_palette_that_reaches_a_target_is_taken(space: str, alphas:
     counts = random_table(60, seed=4, alphas=alphas)
     chosen = FitSettings(17, space=space)
     fits = [with_colors(counts, k, chosen, transparent=True) for k in range(1, 17)]
-    reached = [each.judged.psnr for each in fits]
+    reached = [each.evaluation.psnr for each in fits]
     n_tried = 0
     for target in reached:
         will_do = [value >= target for value in reached]
@@ -308,7 +308,7 @@ def test_a_target_out_of_reach_gives_the_full_palette(space: str) -> None:
     counts = random_table(100, seed=5)
     chosen = FitSettings(6, space=space, min_psnr=70)
     found = quantized(counts, chosen)
-    assert found.judged.psnr < 70
+    assert found.evaluation.psnr < 70
     assert len(found.palette) == 6
     assert same_result(found, quantized(counts, replace(chosen, min_psnr=None)))
 
@@ -318,7 +318,7 @@ def test_no_more_entries_are_taken_than_there_are_colours(n: int) -> None:
     counts = random_table(n, seed=6)
     found = quantized(counts, FitSettings(64, min_psnr=99))
     assert len(found.palette) == n
-    assert found.judged.squared_error == 0
+    assert found.evaluation.squared_error == 0
 
 
 def test_fixed_colours_stay_where_fewer_would_reach_the_target() -> None:
@@ -333,7 +333,7 @@ def test_fixed_colours_stay_where_fewer_would_reach_the_target() -> None:
 @given(tables(min_colors=20, max_colors=200), any_settings())
 @settings(deadline=None, max_examples=40)
 def test_the_best_of_several_starts_is_the_best_of_them_one_by_one(
-    counts: ColorCounts, chosen: FitSettings
+    counts: ColorHistogram, chosen: FitSettings
 ) -> None:
     singles = [quantized(counts, replace(chosen, seed=chosen.seed + i, starts=1)) for i in range(5)]
     inertias = [single.fit.inertia for single in singles]
@@ -349,7 +349,7 @@ def test_more_starts_find_better_palettes() -> None:
     counts = random_table(200, seed=8)
     found = [quantized(counts, FitSettings(8, starts=n, init="random")) for n in (1, 16)]
     assert found[0].fit.inertia > found[1].fit.inertia
-    assert found[0].judged.psnr < found[1].judged.psnr
+    assert found[0].evaluation.psnr < found[1].evaluation.psnr
 
 
 def test_few_colours_are_started_from_several_seeds_by_themselves() -> None:
@@ -363,7 +363,7 @@ def test_few_colours_are_started_from_several_seeds_by_themselves() -> None:
 @given(tables(), any_settings(), st.booleans())
 @settings(deadline=None, max_examples=30)
 def test_same_input_same_palette(
-    counts: ColorCounts, chosen: FitSettings, transparent: bool
+    counts: ColorHistogram, chosen: FitSettings, transparent: bool
 ) -> None:
     found = [quantized(counts, chosen, transparent=transparent) for _ in range(2)]
     assert same_result(*found)
@@ -382,7 +382,7 @@ def test_threads_make_no_difference(space: str) -> None:
 # -- chunks of a store ------------------------------------------------------------------------
 
 
-def store_of(path: Path, counts: ColorCounts, transparent: bool, weights: NDArray[Any]) -> Store:
+def store_of(path: Path, counts: ColorHistogram, transparent: bool, weights: NDArray[Any]) -> Store:
     """A store as counting and weighing leave it; without images."""
     tally = Tally(1, counts.pixels, 1, int(transparent), int(not counts.is_opaque), 0, 0)
     store = Store.create(path, Plan((), {}, (), {}).as_record(), DecodeSettings().of_result)
@@ -411,8 +411,8 @@ def test_chunks_of_a_store_give_what_one_table_gives(
         for size in (1 << 22, 37):
             found = fit(store, engine, Progress(), replace(chosen, chunk_colors=size))
             assert same_palette(found.palette, expected.palette)
-            assert found.weights.tolist() == expected.judged.weights.tolist()
-            assert found.squared_error == expected.judged.squared_error
+            assert found.weights.tolist() == expected.evaluation.weights.tolist()
+            assert found.squared_error == expected.evaluation.squared_error
             assert found.inertia == expected.fit.inertia
             assert found.history == expected.fit.history
             assert (found.iterations, found.converged) == (
@@ -433,7 +433,7 @@ def test_weights_of_images_change_what_is_fitted_and_not_what_is_judged(tmp_path
         quantized(counts, FitSettings(4), weights=some) for some in (None, weights)
     )
     assert not same_palette(by_pixels.palette, by_images.palette)
-    assert by_images.judged.weights.sum() == counts.pixels
+    assert by_images.evaluation.weights.sum() == counts.pixels
 
 
 @given(SEEDS)
@@ -446,7 +446,7 @@ def test_chunks_reach_a_target_with_the_same_palette(seed: int) -> None:
         store = store_of(Path(folder) / "a.zarr", counts, False, counts.weights)
         found = fit(store, engine, Progress(), chosen)
     assert same_palette(found.palette, expected.palette)
-    assert found.squared_error == expected.judged.squared_error
+    assert found.squared_error == expected.evaluation.squared_error
 
 
 def test_few_colours_of_a_store_in_chunks_are_all_kept(tmp_path: Path) -> None:

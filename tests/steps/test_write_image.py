@@ -21,13 +21,13 @@ from kmeans_dask.color.palette import Palette
 from kmeans_dask.errors import StoreError
 from kmeans_dask.images import encode
 from kmeans_dask.images.palette_files import read_entries
-from kmeans_dask.job.encode_totals import Encoded
+from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.gallery import Gallery
 from kmeans_dask.job.output_folder import below, write_failures, write_palette
 from kmeans_dask.job.work_folder import _RECORD
 from kmeans_dask.plan.plan import Failure
 from kmeans_dask.settings import EncodeSettings, FitSettings
-from kmeans_dask.steps.write_image import Mapped, better_file, write_image
+from kmeans_dask.steps.write_image import RemappedImage, better_file, write_image
 from tests.steps.strategies import files_in, job, noise, save
 
 GREYS = Palette.of_colors(np.repeat(np.arange(0, 256, 17, dtype=np.uint8), 3).reshape(-1, 3))
@@ -57,16 +57,16 @@ def record_of(path: Path, pixels: NDArray[np.uint8], **more: Any) -> dict[str, A
     }
 
 
-def mapped_to(palette: Palette, record: dict[str, Any], pixels: NDArray[np.uint8]) -> Mapped:
+def mapped_to(palette: Palette, record: dict[str, Any], pixels: NDArray[np.uint8]) -> RemappedImage:
     """Each pixel to the entry nearest to its red."""
     flat = pixels.reshape(-1, 3)
     reds = palette.entries[:, 0].astype(int)
     indices = np.abs(flat[:, :1].astype(int) - reds).argmin(axis=1).astype(np.uint8)
-    return Mapped.of(record, flat, None, indices, palette)
+    return RemappedImage.of(record, flat, None, indices, palette)
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> tuple[dict[str, Any], Mapped, bytes]:
+def photo(tmp_path: Path) -> tuple[dict[str, Any], RemappedImage, bytes]:
     """An image of noise, its file, which is larger than 16 greys, and what they make of it."""
     pixels = noise(1)
     path = save(tmp_path / "in" / "image.png", pixels)
@@ -75,7 +75,7 @@ def photo(tmp_path: Path) -> tuple[dict[str, Any], Mapped, bytes]:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> tuple[dict[str, Any], Mapped, bytes]:
+def small(tmp_path: Path) -> tuple[dict[str, Any], RemappedImage, bytes]:
     """A file that no palette makes smaller."""
     pixels = np.full((2, 2, 3), 34, np.uint8)
     path = save(tmp_path / "in" / "image.gif", pixels)
@@ -83,10 +83,10 @@ def small(tmp_path: Path) -> tuple[dict[str, Any], Mapped, bytes]:
     return record, mapped_to(GREYS, record, pixels), path.read_bytes()
 
 
-Sample = tuple[dict[str, Any], Mapped, bytes]
+Sample = tuple[dict[str, Any], RemappedImage, bytes]
 
 
-def figures_of(found: Encoded, output: Path) -> Encoded:
+def figures_of(found: EncodeTotals, output: Path) -> EncodeTotals:
     """Without the gallery; and without the files, which must be those that are in `output`."""
     written = files_in(output)
     assert found.files == tuple(
@@ -133,7 +133,7 @@ def test_an_image_is_written_and_counted_as_it_is(name: str, photo: Sample, tmp_
         assert np.array_equal(
             np.asarray(image.convert("RGB")), GREYS.entries[mapped.indices][..., :3]
         )
-    assert figures_of(found, tmp_path / "out") == Encoded(
+    assert figures_of(found, tmp_path / "out") == EncodeTotals(
         compressed=1,
         input_bytes=len(original),
         output_bytes=len(written[1]),
@@ -163,7 +163,7 @@ def test_the_error_is_that_of_the_pixels_that_are_seen(tmp_path: Path) -> None:
     )
     indices = np.array([1, 0, 2], np.uint8)
     record = {"kept_as": "a.png", "height": 1, "width": 3}
-    found = Mapped.of(record, pixels, alphas, indices, palette)
+    found = RemappedImage.of(record, pixels, alphas, indices, palette)
     over = 3 * (40 * 51) ** 2 + (255 * 51) ** 2
     assert found.pixels == 2
     assert found.squared_error == (1 + 4 + 9) * 255**2 + over
@@ -175,7 +175,7 @@ def test_the_original_is_kept_where_it_is_smaller(small: Sample, tmp_path: Path)
     record, mapped, original = small
     found = write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
     assert files_in(tmp_path / "out") == {"kept/image.gif": original}
-    assert figures_of(found, tmp_path / "out") == Encoded(
+    assert figures_of(found, tmp_path / "out") == EncodeTotals(
         kept=1, input_bytes=len(original), output_bytes=len(original), all_pixels=4
     )
 
@@ -216,7 +216,7 @@ def test_an_image_that_misses_the_target_is_kept_to_the_byte(
     assert not mapped.reaches(60)
     found = write_image(record, mapped, tmp_path / "out", settings, 60)
     assert files_in(tmp_path / "out") == {KEPT: original}
-    assert figures_of(found, tmp_path / "out") == Encoded(
+    assert figures_of(found, tmp_path / "out") == EncodeTotals(
         kept=1,
         below_target=1,
         input_bytes=len(original),
@@ -294,7 +294,7 @@ def test_below_the_target_and_changed_is_a_failure_by_name(photo: Sample, tmp_pa
     record, mapped, _ = photo
     os.utime(record["path"], ns=(1, 1))
     found = write_image(record, mapped, tmp_path / "out", ALWAYS, 60)
-    assert found == Encoded(failures=(Failure(record["path"], f"too far off, {GONE}"),))
+    assert found == EncodeTotals(failures=(Failure(record["path"], f"too far off, {GONE}"),))
 
 
 def nine_patch(tmp_path: Path, frame: tuple[int, int, int]) -> Sample:
@@ -323,7 +323,9 @@ def test_a_nine_patch_whose_file_has_changed_is_a_failure_by_name(tmp_path: Path
     record, mapped, _ = nine_patch(tmp_path, (1, 1, 1))
     os.utime(record["path"], ns=(1, 1))
     found = write_image(record, mapped, tmp_path / "out", ALWAYS, None)
-    assert found == Encoded(failures=(Failure(record["path"], f"its frame would change, {GONE}"),))
+    assert found == EncodeTotals(
+        failures=(Failure(record["path"], f"its frame would change, {GONE}"),)
+    )
 
 
 def test_a_file_that_is_there_already_is_not_written_again(photo: Sample, tmp_path: Path) -> None:
@@ -365,7 +367,7 @@ def test_below_the_target_and_gone_is_a_failure_by_name(photo: Sample, tmp_path:
     record, mapped, _ = photo
     Path(record["path"]).unlink()
     found = write_image(record, mapped, tmp_path / "out", ALWAYS, 60)
-    assert found == Encoded(failures=(Failure(record["path"], f"too far off, {GONE}"),))
+    assert found == EncodeTotals(failures=(Failure(record["path"], f"too far off, {GONE}"),))
     assert not (tmp_path / "out").exists()
 
 
@@ -377,7 +379,7 @@ def test_an_image_too_large_for_the_format_is_a_failure_by_name(
     monkeypatch.setitem(encode._LONGEST, name, 23)
     found = write_image(record, mapped, tmp_path / "out", EncodeSettings(name), None)
     reason = f"{name} holds 23 pixels a side: choose png"
-    assert found == Encoded(failures=(Failure(record["path"], reason),))
+    assert found == EncodeTotals(failures=(Failure(record["path"], reason),))
     assert not (tmp_path / "out").exists()
     monkeypatch.setitem(encode._LONGEST, name, 24)
     assert not write_image(record, mapped, tmp_path / "out", EncodeSettings(name), None).failures
@@ -441,21 +443,21 @@ def test_failures_are_lines_of_json_and_those_of_an_earlier_run_go(tmp_path: Pat
 
 
 def test_sums_of_encoded_are_field_by_field() -> None:
-    numbers = [name for name, value in vars(Encoded()).items() if value == 0]
+    numbers = [name for name, value in vars(EncodeTotals()).items() if value == 0]
     largest = ("largest_error", "colors_bytes", "brightest")
     numbers = [name for name in numbers if name not in largest]
     some: dict[str, Any] = {name: number for number, name in enumerate(numbers, 1)}
-    a = Encoded(
+    a = EncodeTotals(
         **some, largest_error=7, largest_in="a.png", colors_bytes=5, brightest=4,
         failures=(Failure("a", "b"),),
         files=(("a.png", 1, 2),),
     )  # fmt: skip
     tens: dict[str, Any] = {name: 10 * number for name, number in some.items()}
-    b = Encoded(**tens, largest_error=8, largest_in="b.png", failures=(Failure("c", "d"),))
+    b = EncodeTotals(**tens, largest_error=8, largest_in="b.png", failures=(Failure("c", "d"),))
     total = a + b
     failures, files = (Failure("a", "b"), Failure("c", "d")), (("a.png", 1, 2),)
     sums: dict[str, Any] = {name: 11 * number for name, number in some.items()}
-    assert total == Encoded(
+    assert total == EncodeTotals(
         **sums,
         largest_error=8,
         largest_in="b.png",
@@ -465,16 +467,16 @@ def test_sums_of_encoded_are_field_by_field() -> None:
         files=files,
     )
     assert total.images == a.images + b.images == 33
-    alike = Encoded(largest_error=8, largest_in="0.png")
+    alike = EncodeTotals(largest_error=8, largest_in="0.png")
     assert (b + alike).largest_in == (alike + b).largest_in == "0.png"
-    assert Encoded.total([]) == Encoded()
+    assert EncodeTotals.total([]) == EncodeTotals()
 
 
 def test_what_was_encoded_comes_back_from_its_record(photo: Sample, tmp_path: Path) -> None:
     record, mapped, _ = photo
     seen = replace(mapped, cloud=((1, 2, 3, 4, 5, 6), (7, 8, 9, 10, 11, 12)))
     found = write_image({**record, "kept_as": "\udcff\n.png"}, seen, tmp_path, ALWAYS, None)
-    total = found + Encoded(squared_error=1 << 80, failures=(Failure("/a\udcff", "b"),))
+    total = found + EncodeTotals(squared_error=1 << 80, failures=(Failure("/a\udcff", "b"),))
     assert found.compressed == len(found.gallery.rows) == len(found.files) == 1
     kept = _RECORD.decode(json.dumps(total.as_record()).encode())
     assert kept.encoded == total

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from kmeans_dask.errors import StoreError
 from kmeans_dask.files.documents import DamagedError
-from kmeans_dask.kmeans.histogram import ColorCounter, ColorCounts, count_colors
+from kmeans_dask.kmeans.histogram import ColorCounter, ColorHistogram, count_colors
 from kmeans_dask.settings import DecodeRecord, FitSettings
 from kmeans_dask.store import FORMAT_VERSION, Partition, Store, StoredPalette, zarr_groups
 from kmeans_dask.store.records import FailureRecord, FitRecord, ImageRecord, TotalRecord
-from kmeans_dask.store.repair import damage_of, damaged_roots, places
+from kmeans_dask.store.repair import damage_of, damaged_metadata, places
 from kmeans_dask.store.store import MEMBERS, PLANS
 from tests.documents import read_sealed
 
@@ -34,7 +34,7 @@ OF_A_NEW_STORE = [
     "copies", "indices", "palettes", "partitions", "plan-copy.json", "plan.json", "seal.json",
 ]  # fmt: skip
 DECODE: DecodeRecord = {"max_pixels": 10**6, "flat": False, "keep_metadata": False, "white": None}
-NOTHING = ColorCounts(np.empty(0, np.uint32), np.empty(0, np.int64))
+NOTHING = ColorHistogram(np.empty(0, np.uint32), np.empty(0, np.int64))
 KINDS = ["opaque", "transparent", "translucent", "both"]
 
 
@@ -62,7 +62,7 @@ def is_partial(alphas: Alphas) -> bool:
     return bool(((alphas > 0) & (alphas < 255)).any())
 
 
-def counted(pictures: Iterable[Picture]) -> ColorCounts:
+def counted(pictures: Iterable[Picture]) -> ColorHistogram:
     """Of all pixels that are seen."""
     counter = ColorCounter()
     for image in pictures:
@@ -166,7 +166,7 @@ def planned(n_partitions: int, generation: int = 1) -> dict[str, Any]:
     }
 
 
-def total(counts: ColorCounts, generation: int = 1) -> TotalRecord:
+def total(counts: ColorHistogram, generation: int = 1) -> TotalRecord:
     """Return the totals that a store keeps beside its colours, as far as it looks at them."""
     return {
         "images": 1,
@@ -940,10 +940,10 @@ def damages_of(path: Path) -> list[str]:
         store = Store.open(path)
     except StoreError as error:
         return [str(error)]
-    return [*damaged_roots(path), *(place for place in places(store) if damage_of(path, place))]
+    return [*damaged_metadata(path), *(place for place in places(store) if damage_of(path, place))]
 
 
-def place_of(store: Store, file: Path) -> str | None:
+def parse_location(store: Store, file: Path) -> str | None:
     """The smallest place that a file is in; None of what is of the whole store."""
     inside = [place for place in places(store) if store.path / place in file.parents]
     return max(inside, key=len, default=None)
@@ -956,12 +956,12 @@ def files_of(store: Store) -> list[Path]:
 def test_any_byte_of_any_file_that_changes_is_noticed(tiny: Store) -> None:
     unnoticed = []
     for file in files_of(tiny):
-        content, place = file.read_bytes(), place_of(tiny, file)
+        content, place = file.read_bytes(), parse_location(tiny, file)
         for position in range(len(content)):
             flipped = bytearray(content)
             flipped[position] ^= 1 << position % 8
             file.write_bytes(flipped)
-            if not (damage_of(tiny.path, place) if place else damaged_roots(tiny.path)):
+            if not (damage_of(tiny.path, place) if place else damaged_metadata(tiny.path)):
                 unnoticed.append((file.relative_to(root_of(tiny)), position))
         file.write_bytes(content)
     assert not unnoticed
