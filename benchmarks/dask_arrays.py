@@ -1,6 +1,6 @@
 """A Dask array on two worker processes, against dask-ml's `KMeans`.
 
-    python -m benchmarks.dask_arrays [--colors 16] [--starts 1] [--float]
+    python -m benchmarks.dask_arrays [--colors 16] [--n-init 1] [--float]
 
 Needs dask-ml, best in an environment of its own (`pip install dask-ml` beside this package). The
 pixels of a photograph, k-means++ against k-means||, both to the same tol (1e-4); or with --float
@@ -28,7 +28,7 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--colors", type=int, default=16)
     words.add_argument("--float", action="store_true")
-    words.add_argument("--starts", type=int, default=1, help="n_init of ours")
+    words.add_argument("--n-init", type=int, default=1, help="n_init of ours")
     args = words.parse_args()
     pixels: Any = read_pixels(ELEPHANTS)
     if args.float:
@@ -54,7 +54,7 @@ def main() -> None:
         wait(floats)
 
         def ours(some: Any = rows) -> Any:
-            model = kmeans_dask.KMeans(args.colors, n_init=args.starts, **options)
+            model = kmeans_dask.KMeans(args.colors, n_init=args.n_init, **options)
             return model.fit(some).cluster_centers_
 
         def theirs(some: Any = floats) -> Any:

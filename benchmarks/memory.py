@@ -5,7 +5,7 @@
 The images are photographs and random noise, in several formats. Each step runs in a worker process
 of its own, whose peak resident size (VmHWM) is read when the step is done: `start` (no image),
 `ingest`, `encode`, `image` (a palette of its own, all in one task), and `fit`. The figures are for
-comparison with the model in `engine.memory_model`, which `--memory` and `estimate` use.
+comparison with the model in `engine.memory_model`, which `--memory-limit` and `estimate` use.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from kmeans_dask.steps.encode import encode
 from kmeans_dask.steps.fit import fit
 
 STEPS = ("start", "ingest", "encode", "image", "fit")
-_FIT = FitSettings(16, max_iter=3, starts=1)
-_ALL = FitSettings(256, max_iter=3, starts=1)  # most entries: most memory for each colour
+_FIT = FitSettings(16, max_iter=3, n_init=1)
+_ALL = FitSettings(256, max_iter=3, n_init=1)  # most entries: most memory for each colour
 
 
 def photo(side: int) -> Image.Image:

@@ -62,7 +62,7 @@ def picture_report(browser: Browser, file: Path) -> None:
 
 def picture_dashboard(browser: Browser, folder: Path) -> None:
     """While a fit converges."""
-    words = [*JOB, "again", "--colors", "64", "--tol", "0", "--starts", "100000"]
+    words = [*JOB, "again", "--colors", "64", "--tol", "0", "--n-init", "100000"]
     with subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True) as job:
         assert job.stderr
         found = re.search(r"dashboard: (\S+)/status", job.stderr.readline())

@@ -45,7 +45,7 @@ class FitSettings:
     init: way to choose the first centroids, one of `INITS`
     max_iter: most iterations of a start; None for `MAX_ITER`, or for no limit where `tol` is 0
     tol: stop when the centroids' squared shift is at most this part of the colours' variance
-    starts: number of starts, of which the best is kept; None for more starts with fewer colours
+    n_init: number of starts, of which the best is kept; None for more starts with fewer colours
     space: colour space in which distances are measured, one of `SPACES`
     weight: unit that counts the same in a fit, one of `WEIGHTS`
     fixed: colours (r, g, b), 0 to 255, that the palette has in any case
@@ -58,7 +58,7 @@ class FitSettings:
     init: str = INITS[0]
     max_iter: int | None = None
     tol: float = TOL
-    starts: int | None = None
+    n_init: int | None = None
     space: str = SPACES[0]
     weight: str = WEIGHTS[0]
     fixed: tuple[tuple[int, int, int], ...] = ()
@@ -71,25 +71,25 @@ class FitSettings:
         if self.seed < 0:
             raise UsageError(f"--seed is {self.seed}: choose 0 or more")
         check_choice("--init", self.init, INITS)
-        check_choice("--space", self.space, SPACES)
+        check_choice("--color-space", self.space, SPACES)
         check_choice("--weight", self.weight, WEIGHTS)
         if self.max_iter is not None and self.max_iter < 1:
             raise UsageError(f"--max-iter is {self.max_iter}: choose 1 or more")
         if not 0 <= self.tol < math.inf:
             raise UsageError(f"--tol is {self.tol}: choose 0 (to the fixed point) or more")
-        if self.starts is not None and self.starts < 1:
-            raise UsageError(f"--starts is {self.starts}: choose 1 or more")
+        if self.n_init is not None and self.n_init < 1:
+            raise UsageError(f"--n-init is {self.n_init}: choose 1 or more")
         if self.min_psnr is not None and not 0 < self.min_psnr < math.inf:
             raise UsageError(f"--min-psnr is {self.min_psnr}: choose more than 0 dB")
         if self.chunk_colors < 1:
             raise UsageError(f"chunk_colors is {self.chunk_colors}: choose 1 or more")
         if any(not 0 <= value <= 255 for color in self.fixed for value in color):
-            raise UsageError("--fix names no colour of 8 bits: choose values of 0 to 255")
+            raise UsageError("--fixed-colors names no colour of 8 bits: choose values of 0 to 255")
         if len(set(self.fixed)) < len(self.fixed):
-            raise UsageError("--fix names a colour twice: leave one out")
+            raise UsageError("--fixed-colors names a colour twice: leave one out")
         if len(self.fixed) > self.colors:
             raise UsageError(
-                f"--fix names {len(self.fixed)} colours, --colors only {self.colors}: raise it"
+                f"--fixed-colors names {len(self.fixed)} colours, --colors only {self.colors}: raise it"
             )
 
     @property
@@ -99,7 +99,7 @@ class FitSettings:
 
     def seeds(self, k: int) -> range:
         """Of the starts of a fit of k colours."""
-        starts = self.starts or max(1, _STARTED_ONCE // max(k, 1))
+        starts = self.n_init or max(1, _STARTED_ONCE // max(k, 1))
         return range(self.seed, self.seed + starts)
 
 

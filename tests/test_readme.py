@@ -18,7 +18,7 @@ from tests.conftest import photograph
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
-    line.partition("#")[0] if "--fix" not in line else line.rpartition("#")[0]
+    line.partition("#")[0] if "--fixed-colors" not in line else line.rpartition("#")[0]
     for _, block in BLOCKS
     for line in block.splitlines()
     if line.startswith("kmeans-dask ")
@@ -78,6 +78,6 @@ def test_the_commands_of_the_readme_run_as_they_stand(
 def test_the_readme_has_an_example_of_every_choice() -> None:
     said = " ".join(COMMANDS)
     for option in ("--palette folder", "--palette image", "--palette auto", "--min-psnr",
-                   "--weight", "--fix", "--palette-file", "--space", "--format webp",
+                   "--weight", "--fixed-colors", "--palette-file", "--color-space", "--format webp",
                    "--format tokens", "--effort", "--dither", "--keep-metadata"):  # fmt: skip
         assert option in said

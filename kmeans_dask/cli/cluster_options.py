@@ -159,6 +159,7 @@ def _where(
     memory: Annotated[
         str | None,
         typer.Option(
+            "--memory-limit",
             metavar="SIZE",
             help="That a local worker may take, as 2GB; images that need more are refused by name.",
             show_default="its share of the machine's",
@@ -181,7 +182,7 @@ def _where(
             "or DASK_SCHEDULER_ADDRESS, and leave --workers out"
         )
     if memory and is_elsewhere:
-        raise UsageError("--memory is for local workers: others have a limit of their own")
+        raise UsageError("--memory-limit is for local workers: others have a limit of their own")
     files = [file for file in (tls_ca, tls_cert, tls_key) if file]
     return ClusterOptions(
         workers,
@@ -214,8 +215,10 @@ def _parse_size(text: str) -> int:
     try:
         size = int(parse_bytes(text))
     except ValueError:
-        raise UsageError(f"--memory is {text!r}: write a size as 2GB") from None
+        raise UsageError(f"--memory-limit is {text!r}: write a size as 2GB") from None
     if size <= PROCESS_BYTES:
         least = PROCESS_BYTES / 1e6
-        raise UsageError(f"--memory is {text!r}: a worker takes {least:,.0f} MB before any image")
+        raise UsageError(
+            f"--memory-limit is {text!r}: a worker takes {least:,.0f} MB before any image"
+        )
     return size

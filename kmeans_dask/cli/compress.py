@@ -17,10 +17,11 @@ from kmeans_dask.cli.options import (
     WRITING,
     Always,
     Colors,
+    ColorSpace,
     Dither,
     Effort,
     Exclude,
-    Fix,
+    FixedColors,
     Format,
     Hashed,
     ImageTimeout,
@@ -33,19 +34,18 @@ from kmeans_dask.cli.options import (
     MaxIter,
     MaxPixels,
     MinPsnr,
+    NInit,
     Output,
     Overwrite,
     PartitionPixels,
     Resume,
     Scope,
     Seed,
-    Space,
-    Starts,
     StorePath,
     Tol,
     Weight,
     White,
-    fixed_colors,
+    parse_fixed_colors,
     parse_white,
     refuse_given,
 )
@@ -90,7 +90,7 @@ def compress(
     colors: Colors = _FIT.colors,
     scope: Scope = SCOPES[0],
     min_psnr: MinPsnr = None,
-    fix: Fix = "",
+    fixed_colors: FixedColors = "",
     palette_file: Annotated[
         Location | None,
         typer.Option(
@@ -100,9 +100,9 @@ def compress(
             rich_help_panel=PALETTE,
         ),
     ] = None,
-    space: Space = _FIT.space,
+    color_space: ColorSpace = _FIT.space,
     weight: Weight = _FIT.weight,
-    starts: Starts = None,
+    n_init: NInit = None,
     seed: Seed = _FIT.seed,
     init: Init = _FIT.init,
     max_iter: MaxIter = None,
@@ -155,10 +155,10 @@ def compress(
         init,
         max_iter,
         (PRIVATE_TOL if scope in ("folder", "image") else TOL) if tol is None else tol,
-        starts,
-        space,
+        n_init,
+        color_space,
         weight,
-        fixed_colors(fix),
+        parse_fixed_colors(fixed_colors),
         min_psnr,
     )
     encode_settings = EncodeSettings(format_, effort, dither, always, keep_metadata)
@@ -328,7 +328,18 @@ def _can_ask(error: BaseException) -> bool:
 
 
 # What makes no sense with a palette that is given.
-_FITTED = ("colors", "scope", "fix", "weight", "starts", "seed", "init", "max_iter", "tol", "store")
+_FITTED = (
+    "colors",
+    "scope",
+    "fixed_colors",
+    "weight",
+    "n_init",
+    "seed",
+    "init",
+    "max_iter",
+    "tol",
+    "store",
+)
 
 
 @app.command(epilog="Example: kmeans-dask ingest photos/ photos.zarr")
@@ -394,10 +405,10 @@ def fit(
     store: StorePath,
     colors: Colors = _FIT.colors,
     min_psnr: MinPsnr = None,
-    fix: Fix = "",
-    space: Space = _FIT.space,
+    fixed_colors: FixedColors = "",
+    color_space: ColorSpace = _FIT.space,
     weight: Weight = _FIT.weight,
-    starts: Starts = None,
+    n_init: NInit = None,
     seed: Seed = _FIT.seed,
     init: Init = _FIT.init,
     max_iter: MaxIter = None,
@@ -419,10 +430,10 @@ def fit(
         init,
         max_iter,
         TOL if tol is None else tol,
-        starts,
-        space,
+        n_init,
+        color_space,
         weight,
-        fixed_colors(fix),
+        parse_fixed_colors(fixed_colors),
         min_psnr,
         chunk_colors,
     )
@@ -464,6 +475,7 @@ def encode(
     palette: Annotated[
         str | None,
         typer.Option(
+            "--palette-name",
             help="Name of the palette.",
             show_default="the one fitted last",
             rich_help_panel=PALETTE,

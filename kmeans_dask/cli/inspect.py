@@ -14,6 +14,7 @@ from kmeans_dask.cli.cluster_options import ClusterOptions, placed
 from kmeans_dask.cli.options import (
     Always,
     Colors,
+    ColorSpace,
     Dither,
     Effort,
     Exclude,
@@ -28,7 +29,6 @@ from kmeans_dask.cli.options import (
     PaletteName,
     Scope,
     Seed,
-    Space,
     StorePath,
     Weight,
     White,
@@ -65,7 +65,7 @@ def sweep(
     colors: Annotated[
         str, typer.Option("--colors", "-k", metavar="K,...", help="Numbers of colours to try.")
     ] = "2,4,8,16,32,64,128,256",
-    space: Space = _FIT.space,
+    color_space: ColorSpace = _FIT.space,
     weight: Weight = _FIT.weight,
     seed: Seed = _FIT.seed,
     format_: Format = _ENCODE.format,
@@ -84,7 +84,7 @@ def sweep(
     are; palette PSNR and Oklab are exact, of all pixels. Writes nothing that stays.
     """
     numbers = numbers_of(colors)
-    settings = FitSettings(seed=seed, space=space, weight=weight)
+    settings = FitSettings(seed=seed, space=color_space, weight=weight)
     encode_settings = EncodeSettings(format_, effort, dither, always)
     for number in numbers:
         check_together(replace(settings, colors=number), encode_settings)
@@ -130,7 +130,7 @@ def estimate(
     colors: Colors = _FIT.colors,
     scope: Scope = SCOPES[0],
     min_psnr: MinPsnr = None,
-    space: Space = _FIT.space,
+    color_space: ColorSpace = _FIT.space,
     seed: Seed = _FIT.seed,
     format_: Format = _ENCODE.format,
     effort: Effort = _ENCODE.effort,
@@ -144,7 +144,7 @@ def estimate(
 ) -> int:
     """Predict size, quality, time and memory from a sample. Writes nothing that stays."""
     tol = PRIVATE_TOL if scope in ("folder", "image") else TOL
-    fit_settings = FitSettings(colors, seed, space=space, min_psnr=min_psnr, tol=tol)
+    fit_settings = FitSettings(colors, seed, space=color_space, min_psnr=min_psnr, tol=tol)
     encode_settings = EncodeSettings(format_, effort, dither, always)
     if encode_settings.format == "tokens":
         raise UsageError("--format tokens has no bytes to predict: choose png, webp or gif")

@@ -47,9 +47,10 @@ Init = Annotated[
     str,
     typer.Option(help="Where to start: k-means++, or random (pixels).", rich_help_panel=PALETTE),
 ]
-Starts = Annotated[
+NInit = Annotated[
     int | None,
     typer.Option(
+        "--n-init",
         help="Starts, of which the best is kept.",
         show_default="32 by --colors, and at least 1",
         rich_help_panel=PALETTE,
@@ -81,19 +82,22 @@ Scope = Annotated[
         rich_help_panel=PALETTE,
     ),
 ]
-Space = Annotated[
+ColorSpace = Annotated[
     str,
     typer.Option(
-        help="In which colours are near: rgb, or oklab (as they look).", rich_help_panel=PALETTE
+        "--color-space",
+        help="In which colours are near: rgb, or oklab (as they look).",
+        rich_help_panel=PALETTE,
     ),
 ]
 Weight = Annotated[
     str,
     typer.Option(help="What counts the same: all pixels, or all images.", rich_help_panel=PALETTE),
 ]
-Fix = Annotated[
+FixedColors = Annotated[
     str,
     typer.Option(
+        "--fixed-colors",
         metavar="HEX,...",
         help='Colours that the palette has in any case: "#ff0000,#fff".',
         rich_help_panel=PALETTE,
@@ -156,7 +160,7 @@ Resume = Annotated[
 Hashed = Annotated[
     bool,
     typer.Option(
-        "--hash",
+        "--checksum",
         help="Tell by their bytes whether images have changed, not by size and time.",
         rich_help_panel=RUNNING,
     ),
@@ -166,7 +170,9 @@ OverwriteFile = Annotated[
 ]
 PaletteName = Annotated[
     str | None,
-    typer.Option("--name", help="Which palette of a store.", show_default="the one fitted last"),
+    typer.Option(
+        "--palette-name", help="Which palette of a store.", show_default="the one fitted last"
+    ),
 ]
 ImageTimeout = Annotated[
     float,
@@ -225,8 +231,8 @@ def refuse_given(context: typer.Context, option: str, names: tuple[str, ...]) ->
             raise UsageError(f"{option} and {parameter.opts[0]} exclude each other: leave one out")
 
 
-def fixed_colors(hexes: str) -> tuple[tuple[int, int, int], ...]:
-    """The colours of --fix."""
+def parse_fixed_colors(hexes: str) -> tuple[tuple[int, int, int], ...]:
+    """The colours of --fixed-colors."""
     if not hexes:
         return ()
     from kmeans_dask.images.palette_files import parse_hexes
@@ -234,9 +240,9 @@ def fixed_colors(hexes: str) -> tuple[tuple[int, int, int], ...]:
     try:
         entries = parse_hexes(hexes)
     except UsageError as error:
-        raise UsageError(f"--fix: {error}") from error
+        raise UsageError(f"--fixed-colors: {error}") from error
     if (entries[:, 3] < 255).any():
-        raise UsageError("--fix takes opaque colours: write them as #rrggbb")
+        raise UsageError("--fixed-colors takes opaque colours: write them as #rrggbb")
     return tuple((r, g, b) for r, g, b, _ in entries.tolist())
 
 

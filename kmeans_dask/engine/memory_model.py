@@ -1,4 +1,4 @@
-"""Model of the memory that a task takes in its worker, used by `--memory` and by `estimate`.
+"""Model of the memory that a task takes in its worker, used by `--memory-limit` and by `estimate`.
 
 A task that would take more memory than there is raises ImageError instead: otherwise the worker
 would be killed, and its other tasks with it. The bytes are upper bounds, measured as peak resident
@@ -64,5 +64,5 @@ def _check(needed: int, what: str) -> None:
     if memory is not None and needed > memory:
         raise ImageError(
             f"{what} take about {needed / 1e6:,.0f} MB of memory, a worker has "
-            f"{memory / 1e6:,.0f} MB: raise --memory"
+            f"{memory / 1e6:,.0f} MB: raise --memory-limit"
         )

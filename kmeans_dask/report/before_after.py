@@ -131,7 +131,7 @@ def exhibit_store(path: Location, name: str | None = None) -> Exhibit:
     if len(fitted.palette) > MAX_COLORS:
         raise UsageError(
             f"palette {fitted.name} has {len(fitted.palette)} entries, an image holds "
-            f"{MAX_COLORS}: choose a smaller one with --name, or fit one"
+            f"{MAX_COLORS}: choose a smaller one with --palette-name, or fit one"
         )
     pictures = []
     for record, piece in _some_images(store):

@@ -46,7 +46,7 @@ def read_any_palette(source: Location, name: str | None = None) -> NamedPalette:
         weights = fitted.palette.spread(fitted.weights)
         return NamedPalette(fitted.name, fitted.palette.entries, weights)
     if name is not None:
-        raise UsageError("--name chooses among the palettes of a store, and this is a file")
+        raise UsageError("--palette-name chooses among the palettes of a store, and this is a file")
     return NamedPalette(source.stem, read_entries(source), None)
 
 

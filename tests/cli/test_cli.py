@@ -289,8 +289,8 @@ def test_when_every_image_turns_out_broken_the_job_still_ends_well(
         (["compress", "photos", "out", "--max-pixels", "-5"], "'--max-pixels'"),
         (["compress", "photos", "out", "--store", "full"], "full exists and is no store"),
         (["compress", "photos", "out", "--store", "photos/s.zarr"], "one inside the other"),
-        (["compress", "photos", "out", "--memory", "much"], "write a size as 2GB"),
-        (["compress", "photos", "out", "--memory", "100MB"], "a worker takes 357 MB before"),
+        (["compress", "photos", "out", "--memory-limit", "much"], "write a size as 2GB"),
+        (["compress", "photos", "out", "--memory-limit", "100MB"], "a worker takes 357 MB before"),
         (["compress", "photos", "out", "--store", "s", "--keep-palette"], "has no palette for 256"),
         (["compress", "photos", "out", "--keep-palette"], "name it with --store"),
         (["compress", "photos", "out", "--bogus"], "No such option"),
@@ -349,10 +349,12 @@ def test_a_store_tells_what_it_holds_and_is_fitted_again_without_pixels(
     assert [palette["palette"] for palette in info["palettes"]] == ["k8", "k3"]
     assert info["tally"]["images"] == 4
     run_here("encode", store, tmp_path / "last", "--workers", "0")
-    run_here("encode", store, tmp_path / "named", "--workers", "0", "--palette", "k8")
+    run_here("encode", store, tmp_path / "named", "--workers", "0", "--palette-name", "k8")
     assert len(palette_file(tmp_path / "last")["colors"]) == 3
     assert len(palette_file(tmp_path / "named")["colors"]) == 8
-    done = run_here("encode", store, tmp_path / "none", "--workers", "0", "--palette", "k9", code=2)
+    done = run_here(
+        "encode", store, tmp_path / "none", "--workers", "0", "--palette-name", "k9", code=2
+    )
     assert "it has k8, k3" in done.stderr
     assert "k8" in run_here("info", store).stdout
 

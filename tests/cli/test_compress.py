@@ -342,7 +342,7 @@ def test_a_store_is_fitted_with_the_fewest_colours_that_reach_a_target(
     assert fitted["colors"] < 200
     fewer = summary("fit", store, "-k", str(fitted["colors"] - 1), "--workers", "0")
     assert fewer["psnr"] < 30
-    words = ("--palette", fitted["palette"], "--always", "--workers", "0")
+    words = ("--palette-name", fitted["palette"], "--always", "--workers", "0")
     found = summary("encode", store, tmp_path / "out", *words)
     originals, written = tree(photos), tree(tmp_path / "out")
     kept = [name for name in originals if written.get(name) == originals[name]]
@@ -378,12 +378,21 @@ FIXED = ["#ff0000", "#00ff00"]
 def test_fixed_colours_come_first_in_every_palette_and_in_their_order(
     photos: Path, store: Path, tmp_path: Path
 ) -> None:
-    fix = ("--fix", "#ff0000,#0f0", "-k", "9", "--workers", "0")
+    fix = ("--fixed-colors", "#ff0000,#0f0", "-k", "9", "--workers", "0")
     compress = ("compress", photos)
     run(*compress, tmp_path / "folder", *fix, "--always", "--palette", "folder")
-    run(*compress, tmp_path / "image", *fix, "--always", "--palette", "image", "--space", "oklab")
+    run(
+        *compress,
+        tmp_path / "image",
+        *fix,
+        "--always",
+        "--palette",
+        "image",
+        "--color-space",
+        "oklab",
+    )
     run("fit", store, *fix)
-    run("encode", store, tmp_path / "store", "--palette", "k9", "--always", "--workers", "0")
+    run("encode", store, tmp_path / "store", "--palette-name", "k9", "--always", "--workers", "0")
     for name in ("folder", "image", "store"):
         written = sorted((tmp_path / name).rglob("*.png"))
         assert len(written) == 4
@@ -399,7 +408,7 @@ def test_fixed_colours_may_be_all_there_are_and_stand_behind_a_clear_entry(tmp_p
     folder = tmp_path / "in"
     folder.mkdir()
     photograph("astronaut.png", (90, 60)).save(folder / "photo.png")
-    words = ("--fix", "#0f0,#ff0000", "--palette")
+    words = ("--fixed-colors", "#0f0,#ff0000", "--palette")
     out = compress(folder, tmp_path / "two", *words, "image", "-k", "2").out
     assert colors_of(out / "photo.png") == FIXED[::-1]
     save_rgba(hard_sprite(), folder / "sprite.png")
@@ -469,7 +478,7 @@ def test_oklab_looks_nearer_and_takes_the_colours_that_look_nearest(tmp_path: Pa
     source.parent.mkdir()
     photograph("astronaut.png", (300, 200)).save(source)
     outs = {name: tmp_path / name for name in ("rgb", "oklab", "again")}
-    words = ("-k", "8", "--workers", "0", "--always", "--space")
+    words = ("-k", "8", "--workers", "0", "--always", "--color-space")
     for name, out in outs.items():
         run("compress", source, out, *words, "rgb" if name == "rgb" else "oklab")
     assert tree(outs["oklab"]) == tree(outs["again"])
@@ -738,7 +747,7 @@ def test_a_browser_shows_what_pillow_does(tmp_path: Path) -> None:
 
 def entries_of(store: Path, name: str) -> NDArray[np.uint8]:
     """A palette of a store, (k, 4)."""
-    colors = summary("palette", store, "--name", name)["colors"]
+    colors = summary("palette", store, "--palette-name", name)["colors"]
     return np.array([list(bytes.fromhex(color[1:].ljust(8, "f"))) for color in colors], np.uint8)
 
 
@@ -766,7 +775,7 @@ def test_tokens_of_more_colours_than_a_byte_holds_are_exact(
     photos: Path, store: Path, tmp_path: Path
 ) -> None:
     run("fit", store, "-k", "300", "--workers", "0")
-    words = ("--palette", "k300", "--workers", "0")
+    words = ("--palette-name", "k300", "--workers", "0")
     found = summary("encode", store, "--format", "tokens", *words)
     assert (found["colors"], found["dtype"]) == (300, "uint16")
     entries = entries_of(store, "k300")
@@ -861,15 +870,18 @@ COMPRESS = ("compress", "photos", "out", "--workers", "0")
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--fix", "nonsense"], ["--fix", "'nonsense'"]),
-        (["--fix", "#f00,#0f0,#00f", "-k", "2"], ["--fix names 3", "--colors"]),
-        (["--fix", "#ff000080"], ["--fix"]),
+        (["--fixed-colors", "nonsense"], ["--fixed-colors", "'nonsense'"]),
+        (["--fixed-colors", "#f00,#0f0,#00f", "-k", "2"], ["--fixed-colors names 3", "--colors"]),
+        (["--fixed-colors", "#ff000080"], ["--fixed-colors"]),
         (["--palette", "nonsense"], ["--palette is 'nonsense'"]),
         (["--palette", "auto"], ["--palette auto", "--min-psnr"]),
         (["--palette-file", "missing.gpl"], ["missing.gpl", "does not exist"]),
         (["--palette-file", "garbage.gpl"], ["garbage.gpl"]),
         (["--palette-file", "good.hex", "--colors", "8"], ["--palette-file", "--colors"]),
-        (["--palette-file", "good.hex", "--fix", "#f00"], ["--palette-file", "--fix"]),
+        (
+            ["--palette-file", "good.hex", "--fixed-colors", "#f00"],
+            ["--palette-file", "--fixed-colors"],
+        ),
         (["--min-psnr", "0"], ["--min-psnr is 0"]),
         (["--min-psnr", "-3"], ["--min-psnr is -3"]),
         (["--min-psnr", "30", "--dither", "1"], ["--min-psnr", "--dither"]),
@@ -1064,7 +1076,7 @@ def test_no_room_for_the_transparent_colour_leaves_no_store_behind(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save_rgba(hard_sprite(), tmp_path / "in" / "sprite.png")
-    fix = ("--fix", "#f00,#0f0", "-k", "2")
+    fix = ("--fixed-colors", "#f00,#0f0", "-k", "2")
     done = run("compress", "in", "out", "--workers", "0", *fix, *words, code=2)
     assert "--colors 2 has no room" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
@@ -1109,7 +1121,7 @@ def test_many_tiny_images_each_get_a_palette_of_their_own(tmp_path: Path) -> Non
 def test_a_palette_is_shown_as_plain_text_when_piped_and_as_json(
     photos: Path, store: Path, scopes: dict[str, Done], tmp_path: Path
 ) -> None:
-    told = summary("palette", store, "--name", "k16")
+    told = summary("palette", store, "--palette-name", "k16")
     assert told["name"] == "k16"
     colors = palette_file(scopes["shared"].out)["colors"]
     assert told["colors"] == colors
@@ -1117,7 +1129,7 @@ def test_a_palette_is_shown_as_plain_text_when_piped_and_as_json(
     numbers = [int((pixels == place).all(axis=1).sum()) for place in places_of(colors)]
     assert told["pixels"] == numbers
 
-    done = run("palette", store, "--name", "k16")
+    done = run("palette", store, "--palette-name", "k16")
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
     lines = done.stdout.splitlines()[-16:]

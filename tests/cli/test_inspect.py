@@ -115,10 +115,10 @@ def test_the_memory_that_an_estimate_promises_is_accepted_and_kept_to(
     of_noise = bytes_to_fit(len(np.unique(noise.view(np.uint32))), opaque=False)
     assert of_noise <= promised < of_noise + 10_000_000  # and the photograph's if shared
     job = ("compress", tmp_path / "in", tmp_path / "out", *words, "--workers", "1", "--always")
-    code, peaks, said = peaks_while_at_work(*job, "--memory", f"{promised}B")
+    code, peaks, said = peaks_while_at_work(*job, "--memory-limit", f"{promised}B")
     assert code == 0, said
     assert 0 < max(peaks.values()) * 1e6 < 0.95 * promised  # Dask ends workers there
     if scope == "image":
-        refused = run(*job, "--overwrite", "--memory", f"{of_noise - 2_000_000}B", code=1)
+        refused = run(*job, "--overwrite", "--memory-limit", f"{of_noise - 2_000_000}B", code=1)
         assert "noise.png: " in refused.stdout
         assert "distinct colours take about" in refused.stdout

@@ -101,7 +101,7 @@ def test_the_page_learns_that_a_command_could_not_be_carried_out(
     run("ingest", image, store, "--scheduler", scheduler.address)
     before = board(scheduler)
     assert (before.ok, [step.name for step in before.steps]) == (True, ["ingest", "count"])
-    words = ("-k", "2", "--fix", "#000,#fff", "--scheduler", scheduler.address)
+    words = ("-k", "2", "--fixed-colors", "#000,#fff", "--scheduler", scheduler.address)
     assert "has no room" in run("fit", store, *words, code=2).stderr
     after = board(scheduler)
     assert after.run != before.run

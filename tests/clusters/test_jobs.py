@@ -82,7 +82,7 @@ def test_a_scheduler_file_excludes_what_it_says_otherwise(photos: Path, tmp_path
     words = ("compress", photos, tmp_path / "out", "--scheduler-file", tmp_path / "a.json")
     for more in (("--scheduler", "tcp://127.0.0.1:9"), ("--workers", "1")):
         assert "exclude each other: leave one out" in refused(*words, *more)
-    assert "--memory is for local workers" in refused(*words, "--memory", "1GB")
+    assert "--memory-limit is for local workers" in refused(*words, "--memory-limit", "1GB")
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", "{}"])

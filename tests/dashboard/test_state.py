@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 SECONDS = 120  # in which anything that is waited for must come
-ENDLESS = ("--colors", "128", "--tol", "0", "--starts", "1000000")  # only an interrupt ends it
+ENDLESS = ("--colors", "128", "--tol", "0", "--n-init", "1000000")  # only an interrupt ends it
 
 CURVE = """() => {
     const figure = Bokeh.documents[0].roots()[0].children.find(child => child.renderers);
@@ -151,7 +151,7 @@ def test_the_page_is_there_before_a_job_and_after_it(
     out = tmp_path / "out"
     with opened(browser, our_page(cluster), SECONDS) as page:
         page.get_by_text("no job has reported here yet").wait_for()
-        words = ("--colors", "8", "--fix", "#f0f")
+        words = ("--colors", "8", "--fixed-colors", "#f0f")
         run("compress", photos, out, *words, "--scheduler", cluster.scheduler_address)
         page.get_by_text("finished").wait_for()
         bars = page.get_by_role("progressbar")

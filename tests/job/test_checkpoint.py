@@ -248,7 +248,7 @@ def test_iterations_that_follow_quickly_are_not_all_written(
 
 def test_without_a_file_nothing_is_kept_and_nothing_written(tmp_path: Path) -> None:
     counts = random_table(60, seed=1)
-    chosen = FitSettings(8, starts=2)
+    chosen = FitSettings(8, n_init=2)
     found = quantized(counts, chosen, checkpoint=Checkpoint())
     assert same_result(found, quantized(counts, chosen))
     assert files_in(tmp_path) == {}
@@ -269,8 +269,8 @@ def test_a_palette_of_many_runs_is_the_same_wherever_it_was_left(
 
 def leave_and_go_on(seed: int, kind: str, place: int) -> None:
     counts = random_table(300, seed)
-    target = FitSettings(12, min_psnr=21, tol=0, starts=2, init="random")
-    chosen = target if kind == "target" else FitSettings(6, starts=4, tol=0, init="random")
+    target = FitSettings(12, min_psnr=21, tol=0, n_init=2, init="random")
+    chosen = target if kind == "target" else FitSettings(6, n_init=4, tol=0, init="random")
     seen: list[int] = []
     expected = quantized(counts, chosen, on_iteration=lambda each: seen.append(each.number))
     assert len(seen) > 4
@@ -326,7 +326,7 @@ def test_the_fit_of_a_store_goes_on_where_it_was_left(
 ) -> None:
     image = save(tmp_path / "a.png", noise(1, (80, 60)))
     undisturbed, store = (ingested([image], tmp_path / name) for name in ("a", "b"))
-    chosen = FitSettings(6, starts=2, tol=0, chunk_colors=chunk_colors)
+    chosen = FitSettings(6, n_init=2, tol=0, chunk_colors=chunk_colors)
     monkeypatch.setattr(lloyd_small, "FEW", 0)  # few colours are fitted in one go
     monkeypatch.setattr(Checkpoint.__init__, "__kwdefaults__", {"resume": False, "pause": 0})
     with connect(workers=0) as engine:

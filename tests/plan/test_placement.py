@@ -51,7 +51,7 @@ def test_what_cannot_be_read_ends_no_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "place"),
-    [((), HERE), (("--workers", "1"), WORKERS), (("--memory", "1GB"), WORKERS)],
+    [((), HERE), (("--workers", "1"), WORKERS), (("--memory-limit", "1GB"), WORKERS)],
 )
 def test_a_small_job_is_done_here_unless_something_is_said_of_where(
     words: tuple[str, ...], place: str, tmp_path: Path

@@ -80,7 +80,7 @@ def mutated(rng: np.random.Generator, data: bytes, other: bytes) -> bytes:
 def assert_each_has_an_outcome(files: Path, out: Path, *words: str) -> tuple[int, int, float]:
     """Compress them; returns how many are done, how many not, and the peak memory of a worker."""
     n = sum(1 for path in files.rglob("*") if path.is_file())
-    memory = ("--memory", f"{BUDGET}MB", "--image-timeout", "20", "--workers", "2")
+    memory = ("--memory-limit", f"{BUDGET}MB", "--image-timeout", "20", "--workers", "2")
     code, peaks, said = peaks_while_at_work("compress", files, out, "-k", "16", *memory, *words)
     assert code in (0, 1), said
     assert "Traceback" not in said
@@ -156,7 +156,7 @@ def test_images_that_end_their_workers_are_quarantined_and_the_rest_is_done(
         folder = ("birds", "birds/small", "trees")[number] if times(0, 1) else "killers"
         (tmp_path / "in" / folder).mkdir(exist_ok=True)
         Image.new("RGB", (20, 20), "red").save(tmp_path / "in" / folder / f"{kind}.png")
-    limits = ("--workers", "2", "--image-timeout", "600", "--memory", f"{BUDGET}MB")
+    limits = ("--workers", "2", "--image-timeout", "600", "--memory-limit", f"{BUDGET}MB")
     out = tmp_path / "out"
     job_words = ("compress", tmp_path / "in", out, *words, *limits)
     with started(*job_words, environment=faults.environment) as job:

@@ -202,7 +202,10 @@ def test_what_excludes_each_other_or_is_there_already_is_said(tmp_path: Path) ->
     run("plot", path, "--output", tmp_path, "--overwrite")
     assert (tmp_path / "a-compressed.png").read_bytes().startswith(b"\x89PNG")
     assert "is a file" in run("plot", path, "--output", path, code=2).stderr
-    assert "--name" in run("plot", path, "--name", "k8", "--output", tmp_path / "o", code=2).stderr
+    assert (
+        "--palette-name"
+        in run("plot", path, "--palette-name", "k8", "--output", tmp_path / "o", code=2).stderr
+    )
     unfitted = store(tmp_path)
     arguments = ("plot", unfitted, "--output", tmp_path / "o")
     assert "run `kmeans-dask fit` first" in run(*arguments, code=2).stderr
@@ -229,13 +232,13 @@ def test_a_store_gets_its_report_and_an_output_its_own_again(
     run("report", path)
     assert "Store report" in (tmp_path / "photos-report.html").read_text()
     assert "exists already" in run("report", path, code=2).stderr
-    run("report", path, "--overwrite", "--name", "k4")
-    assert "it has k4" in run("report", path, "b.html", "--name", "k5", code=2).stderr
+    run("report", path, "--overwrite", "--palette-name", "k4")
+    assert "it has k4" in run("report", path, "b.html", "--palette-name", "k5", code=2).stderr
     assert not (tmp_path / "b.html").exists()
     run("encode", path, "out", "--workers", "0")
     (tmp_path / "out" / "report.html").unlink()
     assert "FILE is for the report of a store" in run("report", "out", "b.html", code=2).stderr
-    assert "--name" in run("report", "out", "--name", "k4", code=2).stderr
+    assert "--palette-name" in run("report", "out", "--palette-name", "k4", code=2).stderr
     run("report", "out")
     assert "Compression report" in (tmp_path / "out" / "report.html").read_text()
     assert "or a store" in run("report", "in", code=2).stderr

@@ -108,7 +108,7 @@ def test_a_small_image_has_its_say_only_where_images_count_the_same(tmp_path: Pa
     greys = {}
     with connect(workers=0) as engine:
         for weight in ("pixels", "images"):
-            chosen = FitSettings(2, weight=weight, starts=16)
+            chosen = FitSettings(2, weight=weight, n_init=16)
             found = fit(store, engine, Progress(), chosen)
             assert store.is_weighed == (weight == "images")
             assert found.weights.tolist() == [12, 10_004]  # as they are, whatever the fit goes by

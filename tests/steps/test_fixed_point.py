@@ -16,7 +16,7 @@ from kmeans_dask.settings import MAX_ITER, FitSettings
 from kmeans_dask.steps.quantize import LocalColors
 from tests.steps.strategies import random_table
 
-SLOW = FitSettings(12, tol=0, starts=1, init="random")
+SLOW = FitSettings(12, tol=0, n_init=1, init="random")
 
 
 def fit_of(n: int, settings: FitSettings, seed: int = 5) -> lloyd.Fit:
@@ -34,9 +34,9 @@ def test_only_a_number_that_was_given_ends_it_before(
     assert whole.n_iter > 20
     monkeypatch.setattr("kmeans_dask.settings.MAX_ITER", 20)
     assert fit_of(n, SLOW).n_iter == whole.n_iter
-    by_tol = fit_of(n, FitSettings(12, tol=1e-300, starts=1, init="random"))
+    by_tol = fit_of(n, FitSettings(12, tol=1e-300, n_init=1, init="random"))
     assert (by_tol.n_iter, by_tol.converged) == (20, False)
-    given_number = fit_of(n, FitSettings(12, tol=0, starts=1, init="random", max_iter=20))
+    given_number = fit_of(n, FitSettings(12, tol=0, n_init=1, init="random", max_iter=20))
     assert (given_number.n_iter, given_number.converged) == (20, False)
 
 

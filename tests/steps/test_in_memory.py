@@ -15,7 +15,7 @@ from tests.steps.strategies import files_in, job, noise, save
 
 FITS = {
     "plain": FitSettings(8),
-    "starts": FitSettings(5, starts=3, init="random", seed=7),
+    "starts": FitSettings(5, n_init=3, init="random", seed=7),
     "fixed": FitSettings(8, fixed=((255, 0, 255), (1, 2, 3))),
     "images": FitSettings(8, weight="images"),
     "oklab": FitSettings(8, space="oklab"),

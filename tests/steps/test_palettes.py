@@ -87,7 +87,7 @@ def test_a_file_gives_its_entries_under_its_own_name(suffix: str, tmp_path: Path
     found = read_any_palette(path)
     assert found.entries.tolist() == entries.tolist()
     assert (found.name, found.pixels) == ("sunset", None)
-    with pytest.raises(UsageError, match="--name chooses among the palettes of a store"):
+    with pytest.raises(UsageError, match="--palette-name chooses among the palettes of a store"):
         read_any_palette(path, "sunset")
 
 

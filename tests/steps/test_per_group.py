@@ -41,7 +41,7 @@ FITS = {
     "oklab": FitSettings(8, space="oklab"),
     "fixed": FitSettings(8, fixed=((1, 2, 3), (255, 255, 255))),
     "target": FitSettings(16, min_psnr=24, tol=0.01),
-    "random": FitSettings(5, init="random", seed=3, starts=2, tol=0),
+    "random": FitSettings(5, init="random", seed=3, n_init=2, tol=0),
 }
 each_fit = pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
 
@@ -257,7 +257,7 @@ def test_images_of_a_folder_weigh_the_same_where_that_is_asked_for(tmp_path: Pat
     save(tmp_path / "in" / "b.png", small)
     colors = {}
     for weight in ("pixels", "images"):
-        fit = FitSettings(2, weight=weight, starts=16)
+        fit = FitSettings(2, weight=weight, n_init=16)
         job([tmp_path / "in"], tmp_path / weight, fit, ALWAYS, "folder")
         colors[weight] = json.loads((tmp_path / weight / "palette.json").read_text())["colors"]
     assert colors == {"pixels": ["#141414", "#787878"], "images": ["#141414", "#939393"]}

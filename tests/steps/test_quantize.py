@@ -63,7 +63,7 @@ def any_settings(draw: st.DrawFn) -> FitSettings:
         draw(st.integers(4, 12)),
         seed=draw(st.integers(0, 9)),
         init=draw(st.sampled_from(["k-means++", "random"])),
-        starts=draw(st.sampled_from([1, 2])),
+        n_init=draw(st.sampled_from([1, 2])),
         space=draw(st.sampled_from(SPACES)),
         fixed=FIXED[: draw(st.integers(0, 3))],
     )
@@ -100,7 +100,7 @@ def test_any_palette_is_judged_by_the_plain_nearest_entries(
 def test_errors_are_exact_where_their_sum_passes_64_bits() -> None:
     greys = np.array([[0, 0, 0], [101, 101, 101], [150, 150, 150], [255, 255, 255]])
     counts = table_of(greys, weights=np.array([2**42 + 1, 2**41 + 3, 2**41, 2**42 + 7]))
-    found = quantized(counts, FitSettings(2, starts=1))
+    found = quantized(counts, FitSettings(2, n_init=1))
     entries = entries_of(counts, found.palette, "rgb")
     expected = plain_error(counts, entries, found.palette)
     assert expected > 2**64
@@ -335,10 +335,10 @@ def test_fixed_colours_stay_where_fewer_would_reach_the_target() -> None:
 def test_the_best_of_several_starts_is_the_best_of_them_one_by_one(
     counts: ColorHistogram, chosen: FitSettings
 ) -> None:
-    singles = [quantized(counts, replace(chosen, seed=chosen.seed + i, starts=1)) for i in range(5)]
+    singles = [quantized(counts, replace(chosen, seed=chosen.seed + i, n_init=1)) for i in range(5)]
     inertias = [single.fit.inertia for single in singles]
     for starts in range(1, 6):
-        found = quantized(counts, replace(chosen, starts=starts))
+        found = quantized(counts, replace(chosen, n_init=starts))
         best = singles[inertias.index(min(inertias[:starts]))]
         assert found.fit.inertia == min(inertias[:starts])
         assert same_fit(found.fit, best.fit)
@@ -347,7 +347,7 @@ def test_the_best_of_several_starts_is_the_best_of_them_one_by_one(
 
 def test_more_starts_find_better_palettes() -> None:
     counts = random_table(200, seed=8)
-    found = [quantized(counts, FitSettings(8, starts=n, init="random")) for n in (1, 16)]
+    found = [quantized(counts, FitSettings(8, n_init=n, init="random")) for n in (1, 16)]
     assert found[0].fit.inertia > found[1].fit.inertia
     assert found[0].evaluation.psnr < found[1].evaluation.psnr
 
@@ -355,7 +355,7 @@ def test_more_starts_find_better_palettes() -> None:
 def test_few_colours_are_started_from_several_seeds_by_themselves() -> None:
     counts = random_table(200, seed=9)
     found = quantized(counts, FitSettings(4, init="random"))
-    one, several = (quantized(counts, FitSettings(4, init="random", starts=n)) for n in (1, 8))
+    one, several = (quantized(counts, FitSettings(4, init="random", n_init=n)) for n in (1, 8))
     assert same_fit(found.fit, several.fit)
     assert found.fit.inertia < one.fit.inertia
 
@@ -373,7 +373,7 @@ def test_same_input_same_palette(
 @each_space
 def test_threads_make_no_difference(space: str) -> None:
     counts = random_table(20_000, seed=10)
-    chosen = FitSettings(8, space=space, starts=1)
+    chosen = FitSettings(8, space=space, n_init=1)
     found = [quantized(counts, chosen, threads=n) for n in (1, 2)]
     assert same_result(*found)
     assert same_fit(found[0].fit, found[1].fit)
@@ -401,7 +401,7 @@ def test_chunks_of_a_store_give_what_one_table_gives(
     counts = random_table(90, seed=11, alphas=alphas)
     weights = np.random.default_rng(12).integers(1, 2**40, len(counts))
     chosen = FitSettings(
-        8, space=space, weight=weight, fixed=FIXED[:fixed], starts=2, init="random"
+        8, space=space, weight=weight, fixed=FIXED[:fixed], n_init=2, init="random"
     )
     expected = quantized(
         counts, chosen, transparent=True, weights=weights if weight == "images" else None
@@ -440,7 +440,7 @@ def test_weights_of_images_change_what_is_fitted_and_not_what_is_judged(tmp_path
 @settings(deadline=None, max_examples=8)
 def test_chunks_reach_a_target_with_the_same_palette(seed: int) -> None:
     counts = random_table(70, seed, alphas="both")
-    chosen = FitSettings(12, min_psnr=19, starts=1, chunk_colors=25)
+    chosen = FitSettings(12, min_psnr=19, n_init=1, chunk_colors=25)
     expected = quantized(counts, chosen)
     with connect(workers=0) as engine, TemporaryDirectory() as folder:
         store = store_of(Path(folder) / "a.zarr", counts, False, counts.weights)

@@ -113,7 +113,7 @@ def test_the_largest_error_is_that_of_the_pixel_that_is_off_by_most(
     save(tmp_path / "in" / "grey.bmp", np.full((60, 60, 3), 245))
     if via == "store" and "image" not in words:
         words = (*words, "--store", str(tmp_path / "s.zarr"))
-    chosen = ("-k", "2", "--init", "random", "--seed", "1", "--starts", "1", "--max-iter", "1")
+    chosen = ("-k", "2", "--init", "random", "--seed", "1", "--n-init", "1", "--max-iter", "1")
     summary, said = compress(tmp_path / "in", tmp_path / "out", *chosen, *words)
     assert summary["compressed"] == 2
     worst = {}
