@@ -32,7 +32,7 @@ from kmeans_dask.errors import ImageError, NoImageError, UnreachableError
 from kmeans_dask.settings import IMAGE_SECONDS, MAX_PIXELS, DecodeSettings
 from kmeans_dask.stopwatch import Stopwatch, pace_of
 from kmeans_dask.storage import Place, Remote, place_of
-from kmeans_dask.storage.remote import Listed, Status
+from kmeans_dask.storage.remote import Listed, Status, environment
 from kmeans_dask.watchdog import EXIT_CODE, time_limit
 
 _HEADER_CPU = 10  # seconds of processor time for one header: a hundred times what any needs
@@ -119,15 +119,6 @@ class Answer:
         raise NoImageError(reason) if self.no_image else ImageError(reason)
 
 
-def _credentials() -> dict[str, str]:
-    """Return the environment variables that hold credentials and settings of object stores.
-
-    A notebook may change these variables at any time.
-    """
-    named = ("AWS_", "AZURE_", "GOOGLE_", "HOME")
-    return {name: value for name, value in os.environ.items() if name.startswith(named)}
-
-
 class Inspector:
     """Client of an inspector process, which is started when needed, and again after it has ended.
 
@@ -150,7 +141,7 @@ class Inspector:
         waiting = iter(questions)
         asked: deque[Question] = deque()
         with self._lock:
-            if self._process and self._environment != _credentials():
+            if self._process and self._environment != environment():
                 self.close()  # the process has the old credentials
             try:
                 while True:
@@ -183,7 +174,7 @@ class Inspector:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            self._environment = _credentials()
+            self._environment = environment()
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "kmeans_dask.imaging.inspector"],
                 stdin=subprocess.PIPE,
