@@ -89,7 +89,8 @@ class FitSettings:
             raise UsageError("--fixed-colors names a colour twice: leave one out")
         if len(self.fixed) > self.colors:
             raise UsageError(
-                f"--fixed-colors names {len(self.fixed)} colours, --colors only {self.colors}: raise it"
+                f"--fixed-colors names {len(self.fixed)} colours, --colors only {self.colors}: "
+                "raise it"
             )
 
     @property

@@ -11,7 +11,6 @@ are never part of a URL, so that no store, log or message can hold them.
 from __future__ import annotations
 
 import errno
-import functools
 import hashlib
 import io
 import os
@@ -579,11 +578,23 @@ class Listed(ObjectPath):
 
 
 _opened: dict[str, ObjectStore] = {}  # by the URLs of their buckets
+_environments: dict[str, dict[str, str]] = {}  # of the moments at which these were opened
+
+
+def environment() -> dict[str, str]:
+    """Return the environment variables that hold credentials and settings of object stores.
+
+    A notebook may change these variables at any time.
+    """
+    named = ("AWS_", "AZURE_", "GOOGLE_", "HOME")
+    return {name: value for name, value in os.environ.items() if name.startswith(named)}
 
 
 def _bucket(url: str) -> ObjectStore:
-    if url not in _opened:
-        _opened.setdefault(url, _open(url))
+    """Return the client of the bucket at `url`, opened anew where the environment has changed."""
+    now = environment()
+    if url not in _opened or _environments.get(url, now) != now:
+        _opened[url], _environments[url] = _open(url), now
     return _opened[url]
 
 
@@ -612,7 +623,6 @@ def _open(url: str) -> ObjectStore:
     return store
 
 
-@functools.cache
 def _aws_profile() -> Mapping[str, Any]:
     """What the files in ~/.aws say, where the environment says nothing."""
     named = os.environ.get("AWS_PROFILE")

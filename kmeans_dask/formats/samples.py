@@ -58,7 +58,7 @@ class Samples:
         seen = np.zeros(1 << 16, np.bool_)
 
         def see(rows: slice) -> None:
-            seen[self.values[rows, :, 0]] = True
+            seen[self.values[rows, :, 0].astype(np.uint16)] = True  # of 1 bit they are booleans
 
         self._in_bands(see)
         return int(np.count_nonzero(seen)) <= most

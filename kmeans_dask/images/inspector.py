@@ -30,7 +30,7 @@ from typing import Any, Literal
 
 from kmeans_dask.errors import ImageError, NoImageError, UnreachableError
 from kmeans_dask.files import Location, ObjectPath, parse_location
-from kmeans_dask.files.object_store import Listed, Status
+from kmeans_dask.files.object_store import Listed, Status, environment
 from kmeans_dask.settings import IMAGE_SECONDS, MAX_PIXELS, DecodeSettings
 from kmeans_dask.stopwatch import Stopwatch, pace_of
 from kmeans_dask.time_limit import EXIT_CODE, time_limit
@@ -119,15 +119,6 @@ class Answer:
         raise NoImageError(reason) if self.no_image else ImageError(reason)
 
 
-def _credentials() -> dict[str, str]:
-    """Return the environment variables that hold credentials and settings of object stores.
-
-    A notebook may change these variables at any time.
-    """
-    named = ("AWS_", "AZURE_", "GOOGLE_", "HOME")
-    return {name: value for name, value in os.environ.items() if name.startswith(named)}
-
-
 class Inspector:
     """Client of an inspector process, which is started when needed, and again after it has ended.
 
@@ -150,7 +141,7 @@ class Inspector:
         waiting = iter(questions)
         asked: deque[Question] = deque()
         with self._lock:
-            if self._process and self._environment != _credentials():
+            if self._process and self._environment != environment():
                 self.close()  # the process has the old credentials
             try:
                 while True:
@@ -183,7 +174,7 @@ class Inspector:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            self._environment = _credentials()
+            self._environment = environment()
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "kmeans_dask.images.inspector"],
                 stdin=subprocess.PIPE,

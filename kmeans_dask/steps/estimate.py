@@ -35,7 +35,7 @@ class Estimate:
         None where nothing is lost
     psnr_off: its error, in dB
     seconds: predicted for the whole job, on as many workers as the sample had, start-up left out
-    worker_bytes: bytes of memory that a worker takes at most, by the model that `--memory-limit` uses
+    worker_bytes: bytes of memory that a worker takes at most, by the model of `--memory-limit`
     failures: images of the collection without a readable header, and images of the sample that
         failed
     """

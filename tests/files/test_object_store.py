@@ -301,6 +301,18 @@ def test_thousands_are_removed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) 
     assert bucket.keys() == ["inside"]
 
 
+def test_what_the_environment_says_now_counts(
+    bucket: Bucket, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put("a", b"1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    elsewhere = object_store._bucket(f"s3://{bucket.name}")
+    assert object_store._bucket(f"s3://{bucket.name}") is elsewhere
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    assert object_store._bucket(f"s3://{bucket.name}") is not elsewhere
+    assert ObjectPath(bucket.url("a")).read_bytes() == b"1"
+
+
 def test_a_bucket_that_is_not_there(bucket: Bucket) -> None:
     assert bucket.keys() == []
     missing = ObjectPath("s3://nobody-has-made-it/a")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -36,7 +37,7 @@ def test_samples_are_scaled_exactly(data: st.DataObject, bits: int, inverted: bo
     assert np.asarray(image)[0].tolist() == expected
 
 
-@given(st.data(), st.integers(2, 16))
+@given(st.data(), st.integers(9, 16))
 def test_the_sample_that_is_white_becomes_white(data: st.DataObject, bits: int) -> None:
     full = (1 << bits) - 1
     white = data.draw(st.integers(1, full))
@@ -44,6 +45,23 @@ def test_the_sample_that_is_white_becomes_white(data: st.DataObject, bits: int) 
     image = samples([[value] for value in values], bits).to_image(white)
     expected = [half_up(Fraction(min(value, white) * 255, white)) for value in values]
     assert np.asarray(image)[0].tolist() == expected
+
+
+@given(st.data(), st.integers(2, 8))
+def test_a_white_changes_no_samples_of_8_bits_or_fewer(data: st.DataObject, bits: int) -> None:
+    full = (1 << bits) - 1
+    values = data.draw(st.lists(st.integers(0, full), min_size=1, max_size=20))
+    some = samples([[value] for value in values], bits)
+    assert some.to_image(data.draw(st.integers(1, full))) == some.to_image()
+
+
+@given(st.data(), st.sampled_from([1, 4, 8, 16]), st.integers(1, 40))
+def test_few_greys_are_counted(data: st.DataObject, bits: int, most: int) -> None:
+    values = data.draw(st.lists(st.integers(0, (1 << bits) - 1), min_size=1, max_size=60))
+    some = samples([[value] for value in values], bits)
+    if bits == 1:  # as tifffile has them
+        some = replace(some, values=some.values.astype(np.bool_))
+    assert some.has_few_greys(most) == (len(set(values)) <= most)
 
 
 @given(st.data(), st.sampled_from([8, 12, 16]), st.booleans())
