@@ -3,9 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := kmeans_dask jobs tests benchmarks docs docker
+SOURCES := kmeans_dask jobs tests benchmarks docs docker examples
+# The versions to install: another file for the lowest ones, for example.
+CONSTRAINTS ?= constraints.txt
 
-.PHONY: demo test lint types chaos compose-test audit bench pictures clean
+.PHONY: demo test lint types chaos compose-test audit bench pictures docs clean
 
 # The colour photographs that scikit-image installs.
 PHOTOGRAPHS = astronaut.png chelsea.png coffee.png hubble_deep_field.jpg motorcycle_left.png \
@@ -51,23 +53,31 @@ pictures: $(VENV)/.test
 	photos=$$($(BIN)/python -c 'import skimage.data; print(skimage.data.data_dir)'); \
 	$(BIN)/python docs/pictures.py $(PHOTOGRAPHS:%="$$photos"/%)
 
+# The documentation site, in _site/: any warning is an error.
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs _site
+
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "kmeans-dask needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]'
+$(VENV)/.demo: $(VENV)/.made pyproject.toml $(CONSTRAINTS)
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo]'
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.made pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+$(VENV)/.test: $(VENV)/.made pyproject.toml $(CONSTRAINTS)
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test]'
 	@touch $@
 
-$(VENV)/.audit: $(VENV)/.made pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audit]'
+$(VENV)/.audit: $(VENV)/.made pyproject.toml $(CONSTRAINTS)
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[audit]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.made pyproject.toml $(CONSTRAINTS)
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo _site .mypy_cache .pytest_cache .ruff_cache .hypothesis

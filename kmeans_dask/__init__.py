@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 __all__ = ["KMeans", "__version__", "open_indices", "open_pixels"]
 
 
-def __getattr__(name: str) -> Any:  # the command line needs no Dask to say what it can do
+def __getattr__(name: str) -> Any:  # the command line shows its help without importing Dask
     if name in ("open_indices", "open_pixels"):
         from kmeans_dask.store import dask_arrays
 

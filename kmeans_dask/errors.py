@@ -12,24 +12,24 @@ class UsageError(KMeansDaskError):
 
 
 class ImageError(KMeansDaskError):
-    """One image cannot be read; the message is the reason, the rest of the job goes on."""
+    """An image cannot be read; the message is the reason, and the rest of the job continues."""
 
 
 class NoImageError(ImageError):
-    """A file is no image by its content, nor by its name; a search of a folder skips it."""
+    """A file is an image neither by its content nor by its name; a search of a folder skips it."""
 
 
 class StoreError(KMeansDaskError):
-    """A store is missing, unfinished, or not one of ours."""
+    """A store is missing, unfinished, damaged, or not in the format of this version."""
 
 
 class JobError(KMeansDaskError):
-    """A running job broke off; what it has written is unfinished."""
+    """A running job has failed; what it has written is unfinished."""
 
 
 class ClusterError(JobError):
-    """The cluster went away, has no workers, or lost the work too often."""
+    """The cluster is lost, has no workers, or has lost a task too often."""
 
 
 class UnreachableError(JobError):
-    """What is in an object store cannot be reached for now; it may be whole."""
+    """An object store cannot be reached for now; what is in it may be whole."""

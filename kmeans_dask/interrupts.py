@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: an orderly end of the job, whatever it is doing."""
+"""Handling of Ctrl-C and SIGTERM: an orderly end of the job, whatever it is doing."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _received: signal.Signals | None = None
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside the block the first SIGINT or SIGTERM raises KeyboardInterrupt.
+    """Raise KeyboardInterrupt in the block on the first SIGINT or SIGTERM.
 
-    A second one does what the system does by default: it ends the process at once.
+    A second signal does what the system does by default: it ends the process at once.
     """
     global _received
     _received = None
@@ -26,16 +26,16 @@ def interruptible() -> Iterator[None]:
     report = sys.unraisablehook
 
     def report_others(dropped: sys.UnraisableHookArgs) -> None:
-        if dropped.exc_type is not KeyboardInterrupt:  # that one, `check_interrupted` makes good
+        if dropped.exc_type is not KeyboardInterrupt:  # `check_interrupted` raises it again
             report(dropped)
 
     sys.unraisablehook = report_others
     try:
         yield
     finally:
-        # CPython remembers an interrupt that came in code made from a string, such as a dataclass
-        # runs when it is defined: `python -m` then ends by SIGINT, whatever code we exit with. It
-        # forgets it when other such code runs.
+        # CPython remembers an interrupt in code that was made from a string, such as runs when a
+        # dataclass is defined: `python -m` then ends by SIGINT, whatever the exit code. It forgets
+        # the interrupt when other such code runs.
         exec("")  # noqa: S102
         sys.unraisablehook = report
         for number, handler in before.items():
@@ -53,8 +53,8 @@ def _receive(number: int, _: FrameType | None) -> None:
 def check_interrupted() -> None:
     """Raise KeyboardInterrupt if a signal has come.
 
-    To be called wherever a job waits or goes on to its next piece of work: Python drops the
-    exception where the signal happens to fall into a finaliser or a weak reference's callback.
+    Call this wherever a job waits or begins its next piece of work: Python drops the exception
+    where the signal happens to come in a finaliser or a weak reference's callback.
     """
     if _received:
         raise KeyboardInterrupt
@@ -63,26 +63,26 @@ def check_interrupted() -> None:
 def is_interrupted() -> bool:
     """Return whether SIGINT or SIGTERM has been received.
 
-    What is done after that only tidies up.
+    All that a job does after that is to tidy up.
     """
     return _received is not None
 
 
 def exit_code() -> int:
-    """What a process ended by the signal received says: 128 and its number."""
+    """Return the exit code of a process that the received signal ends: 128 plus its number."""
     return 128 + (_received or signal.SIGINT)
 
 
 @contextmanager
 def uninterrupted_children() -> Iterator[None]:
-    """Processes and threads started inside the block never get SIGINT; it comes to us later.
+    """Keep SIGINT from processes and threads started in the block; this one gets it afterwards.
 
-    Ctrl-C goes to all processes of a terminal's job. It ends this one, and that ends the others.
+    Ctrl-C goes to all processes of a terminal's job. It ends this one, which ends the others.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's business
+        yield  # Python handles signals in the main thread
         return
-    # Started now, as starting it unblocks the signal in the thread that needs it first.
+    # Started now: later, that would unblock the signal in the first thread that needs the tracker.
     _start_tracker()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -95,7 +95,7 @@ def _start_tracker() -> None:
     """Start the resource tracker of multiprocessing with its warnings switched off.
 
     The tracker is a process that removes what dead processes leave. Otherwise it would warn of a
-    semaphore of Zarr's Blosc for each worker that an image has ended.
+    semaphore of Zarr's Blosc for each worker that was ended because of an image.
     """
     option = "ignore:resource_tracker:UserWarning"
     sys.warnoptions.append(option)  # the tracker is started with the options of this process

@@ -1,4 +1,4 @@
-"""What can be chosen, within which bounds, and what it is by default."""
+"""Settings of a job, with their limits and defaults."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SCOPES = ("shared", "folder", "image", "auto")
 FORMATS = ("png", "webp", "gif", "tokens")
 MAX_EFFORT = 9
 MAX_PIXELS = 89_478_485  # of one image; Pillow's own limit: a quarter of a gibibyte as RGB
-PARTITION_PIXELS = 1 << 24  # about a second of decoding: many for each worker, none too small
-CHUNK_COLORS = 1 << 22  # of which one Lloyd step takes about as long as a round over a cluster
-PROCESS_BYTES = 340 << 20  # bytes of any worker: Python, libraries, kernels, tables, buffers
+PARTITION_PIXELS = 1 << 24  # takes about a second to decode: many for each worker, none too small
+CHUNK_COLORS = 1 << 22  # a Lloyd step over so many takes about as long as a round over a cluster
+PROCESS_BYTES = 340 << 20  # bytes of any worker: Python, libraries, kernels, lookup tables, buffers
 WORKER_TIMEOUT = 60.0  # seconds
 IMAGE_SECONDS = 120.0  # a hundred times what the largest image takes
 MAX_WHITE = (1 << 16) - 1
@@ -31,26 +31,26 @@ White = int | Literal["auto"] | None  # the sample that becomes white; None for 
 TOL = 1e-4
 MAX_ITER = 300
 _ENDLESS = 1 << 62
-# Of a palette for one image, or some: the last 0.2 % of its inertia cost half of the time.
+# `tol` of a palette for one image, or some: the last 0.2 % of inertia cost half of the time.
 PRIVATE_TOL = 1e-3
-_STARTED_ONCE = 32  # colours: with fewer, as many starts as take about as long
+_STARTED_ONCE = 32  # colours; a fit of fewer has more starts, which take about as long
 
 
 @dataclass(frozen=True)
 class FitSettings:
     """Settings for fitting a palette. Raises UsageError where a value is out of range.
 
-    colors: entries of the palette, one of them clear where images are transparent
+    colors: number of palette entries, one of them transparent where images are
     seed: seed of the first start; each further start has the next number
     init: way to choose the first centroids, one of `INITS`
     max_iter: most iterations of a start; None for `MAX_ITER`, or for no limit where `tol` is 0
     tol: stop when the centroids' squared shift is at most this part of the colours' variance
-    n_init: number of starts, of which the best is kept; None for more starts with fewer colours
+    n_init: number of starts, of which the best is kept; None for more with fewer colours
     space: colour space in which distances are measured, one of `SPACES`
-    weight: unit that counts the same in a fit, one of `WEIGHTS`
+    weight: whether all pixels or all images count the same in a fit, one of `WEIGHTS`
     fixed: colours (r, g, b), 0 to 255, that the palette has in any case
-    min_psnr: take the fewest colours that reach this PSNR, in dB; None for all colours
-    chunk_colors: with more distinct colours, each iteration is a round of one task per chunk
+    min_psnr: PSNR in dB to reach with the fewest colours; None to use all `colors`
+    chunk_colors: distinct colours of a chunk; with more, each iteration runs one task per chunk
     """
 
     colors: int = MAX_COLORS
@@ -99,7 +99,7 @@ class FitSettings:
         return self.max_iter or (MAX_ITER if self.tol else _ENDLESS)
 
     def seeds(self, k: int) -> range:
-        """Of the starts of a fit of k colours."""
+        """Return the seeds of the starts of a fit of `k` colours."""
         starts = self.n_init or max(1, _STARTED_ONCE // max(k, 1))
         return range(self.seed, self.seed + starts)
 
@@ -134,7 +134,7 @@ class DecodeSettings:
 
     @property
     def of_result(self) -> DecodeRecord:
-        """What hangs together with what is read."""
+        """Return the settings on which the decoded pixels and metadata depend."""
         return {
             "max_pixels": self.max_pixels,
             "flat": self.flat,
@@ -145,11 +145,11 @@ class DecodeSettings:
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """How to write images. Raises UsageError where a value is out of range.
+    """Settings for writing images. Raises UsageError where a value is out of range.
 
     format: one of `FORMATS`
-    effort: 0 to `MAX_EFFORT`, time for fewer bytes
-    dither: how much of an error is passed on to neighbouring pixels, 0 to 1
+    effort: 0 to `MAX_EFFORT`; more takes more time, for fewer bytes
+    dither: part of a pixel's error that is passed on to its neighbours, 0 to 1
     always: write an image even where the input file is smaller
     keep_metadata: keep EXIF, pixel density and text
     """
@@ -173,17 +173,17 @@ class EncodeSettings:
 
     @property
     def suffix(self) -> str:
-        """Of the files that are written."""
+        """Return the suffix of the files that are written."""
         return f".{self.format}"
 
     @property
     def flat(self) -> bool:
-        """Whether the format holds no partial transparency."""
+        """Return whether the format holds no partial transparency."""
         return self.format == "gif"
 
 
 def check_together(fit: FitSettings, encode: EncodeSettings) -> None:
-    """Raise UsageError where one excludes the other."""
+    """Raise UsageError where settings for the fit and for writing exclude each other."""
     if fit.colors > MAX_COLORS and encode.format != "tokens":
         raise UsageError(f"--colors is {fit.colors}: choose 2 to {MAX_COLORS}, {_BUT_TOKENS}")
     if fit.min_psnr is not None and encode.dither:

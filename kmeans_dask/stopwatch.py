@@ -1,4 +1,4 @@
-"""A stopwatch for limits on waiting in a process that may be suspended.
+"""Stopwatch for time limits in a process that may be suspended.
 
 Ctrl-Z and batch systems suspend processes. When such a process is continued, deadlines by the clock
 have passed, although what the process waits for has had no time to come.
@@ -15,7 +15,7 @@ class Stopwatch:
     """Stopwatch that does not count the time in which this process is suspended.
 
     The stopwatch has to be read every `pace` seconds. Where more than two paces have passed since
-    the last reading, this is taken for a suspension, and one pace is counted.
+    the last reading, the process has probably been suspended, and one pace is counted.
     """
 
     def __init__(self, pace: float = PACE) -> None:

@@ -1,7 +1,7 @@
 """Time limits for images: a process whose decoder does not return in time is ended.
 
-Decoders are written in C and cannot be interrupted. Whoever gave work to the process learns of the
-time limit from the end of the process. Fetching over a network can be given up, so that it has the
+Decoders are written in C and cannot be interrupted. The process that has given work to this one
+learns of the time limit from its end. Fetching over a network can be given up, so that it has the
 same limit without ending the process.
 """
 
@@ -60,7 +60,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def is_limited() -> bool:
-    """Return whether this thread is in a block of `time_limit`: at work on an image."""
+    """Return whether this thread is in a block of `time_limit`, that is, reads an image."""
     return threading.get_ident() in _limits
 
 
@@ -88,7 +88,7 @@ def _watch() -> None:
         # Read all of them each time: a stopwatch has to be read regularly.
         overdue = [limit.is_over for limit in list(_limits.values())]
         if any(overdue):
-            if "distributed" not in sys.modules:  # else whoever waits for this process says it
+            if "distributed" not in sys.modules:  # else the process that waits for this one says it
                 sys.stderr.write(
                     "kmeans-dask: an image takes too long to decode: raise --image-timeout, or "
                     "run with worker processes, which can be spared\n"

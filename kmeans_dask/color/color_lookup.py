@@ -1,4 +1,4 @@
-"""Pixels to indices, by a table of the colours that occur; and how far off these are."""
+"""Lookup of the palette index of each pixel by its colour, and the errors that this makes."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 from kmeans_dask.kernels.jit import jit
 from kmeans_dask.kmeans.morton_codes import N_CODES, SPREAD, encode_translucent
 
-# Errors are counted in this part of a squared 8-bit value: then those of colours multiplied by
-# alpha are integers too, and sums of them do not depend on their order.
+# Errors are in units of 1 / ERROR_UNITS of a squared 8-bit value. In these, errors of colours
+# multiplied by alpha are integers too, and sums of them do not depend on their order.
 ERROR_UNITS = 255 * 255
 
 Indices = NDArray[np.unsignedinteger[Any]]
 
-_thread = threading.local()  # tables of all opaque codes: one of each type per thread
+_thread = threading.local()  # tables of all opaque colour codes: one per thread and dtype
 
 
 class ColorLookup:
-    """Index of each distinct colour, for looking up pixels of these colours.
+    """Lookup of palette indices: an index for each distinct colour of the pixels.
 
-    codes: (u,) uint32, colour codes in ascending order, see the module `codes`
+    codes: (u,) uint32, colour codes in ascending order, see the module `morton_codes`
     indices: (u,) uint8 or uint16, the index of each code
     clear: the index of fully transparent pixels
 
-    The maps of a thread share one table of all opaque codes. The map in use writes its own indices
-    into that table.
+    The lookups of a thread share one table of all opaque codes. The lookup in use writes its own
+    indices into that table.
 
     >>> from kmeans_dask.kmeans.histogram import count_colors
     >>> pixels = np.array([[9, 9, 9], [0, 0, 1], [9, 9, 9]], np.uint8)
@@ -37,7 +37,7 @@ class ColorLookup:
     """
 
     def __init__(self, codes: NDArray[np.uint32], indices: Indices, clear: int = 0) -> None:
-        self._n_opaque = int(np.searchsorted(codes, N_CODES))  # these come first
+        self._n_opaque = int(np.searchsorted(codes, N_CODES))  # opaque codes come first
         self._codes, self._indices, self._clear = codes, indices, clear
 
     def look_up(
@@ -54,7 +54,10 @@ class ColorLookup:
         return found
 
     def _table(self) -> Indices:
-        """The thread's table, with this map's indices. Of the rest no page is ever touched."""
+        """Return the thread's table, filled with the indices of this lookup.
+
+        Pages of the table that no colour falls into are never touched.
+        """
         tables: dict[np.dtype[Any], _Table] = _thread.__dict__.setdefault("tables", {})
         dtype = self._indices.dtype
         table = tables.get(dtype) or tables.setdefault(dtype, _Table(dtype))
@@ -66,7 +69,7 @@ class ColorLookup:
 
 
 class _Table:
-    """An index for each opaque code, and the map that filled it in last."""
+    """Table of an index for each opaque colour code, and the lookup that last filled it in."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.indices: Indices = np.zeros(N_CODES, dtype)
@@ -74,14 +77,14 @@ class _Table:
 
 
 def weights_of(indices: NDArray[Any], weights: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """What the points of each of `n` indices weigh together, (n,)."""
+    """Return the total weight of the points of each of `n` indices, (n,)."""
     total = np.zeros(n, np.int64)
     _add_weights(indices, weights, total)
     return total
 
 
 class Error(NamedTuple):
-    """Sum and maximum of the squared differences of pixels, in units of 1 / `ERROR_UNITS`."""
+    """Error of pixels: sum and maximum of squared differences, in units of 1 / `ERROR_UNITS`."""
 
     total: int
     largest: int

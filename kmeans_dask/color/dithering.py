@@ -1,8 +1,9 @@
-"""Error diffusion: what a pixel is off by is made up for by its neighbours.
+"""Dithering by error diffusion: the error of each pixel is passed on to its neighbours.
 
 Floyd & Steinberg 1976, "An adaptive algorithm for spatial grey scale", Proc. SID 17(2), in
-serpentine order: every other row from right to left. All in integers, so that an image is the
-same on every machine; each pixel gets the exactly nearest colour to what it should be by then.
+serpentine order: every other row runs from right to left. All arithmetic is in integers, so that an
+image is the same on every machine. Each pixel gets the colour that is exactly nearest to its own
+colour plus the errors passed on to it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from kmeans_dask.color.nearest_color import NearestColor, find_nearest
 from kmeans_dask.color.spaces import Space
 from kmeans_dask.kernels.jit import jit
 
-_STRENGTH = 256  # steps of it
+_STRENGTH = 256  # steps of the strength between 0 and 1
 
 
 class Ditherer:
-    """Maps images to indices of one palette.
+    """Ditherer of images with one palette: it maps pixels to indices of the palette's colours.
 
+    space: colour space in which errors and distances are measured
     colors: (k, 3) uint8; alphas: (k,) uint8, None where all are opaque
     strength: the part of an error that is passed on, 0 to 1
     """
@@ -34,16 +36,18 @@ class Ditherer:
         self._space = space
         self._places = space.coordinates(colors, alphas).astype(np.int64)
         self._strength = round(strength * _STRENGTH)
-        # a table where coordinates are 8-bit colours, else all colours are compared
+        # where coordinates are 8-bit colours, a table is used; else all colours are compared
         self._nearest = NearestColor(colors if space == Space() else colors[:0])
         self._has_table = space == Space()
 
     def map(
         self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None, width: int
     ) -> NDArray[np.uint16]:
-        """Indices (n,) of an image's pixels (n, 3), row after row, with alphas (n,).
+        """Return the indices (n,) of an image's pixels (n, 3), row after row, with alphas (n,).
 
-        Fully transparent pixels get 0; no error reaches them, and none comes from them.
+        width: pixels of a row
+
+        Fully transparent pixels get index 0. They neither receive errors nor pass any on.
         """
         values = self._space.coordinates(pixels, alphas)
         clear = np.zeros(len(pixels), np.bool_) if alphas is None else alphas == 0
@@ -66,7 +70,7 @@ def _diffuse(  # type: ignore[no-untyped-def]
     has_table, palette, found, candidates, n_candidates, corners, indices,
 ):  # fmt: skip
     channels = values.shape[1]
-    # errors of this row and the next, in sixteenths, with a column on either side
+    # errors of this row and the next, in sixteenths, with a column of padding on either side
     errors = np.zeros((2, width + 2, channels), np.int64)
     wanted = np.zeros(channels, np.int64)
     for row in range(values.shape[0] // width):
@@ -100,7 +104,11 @@ def _diffuse(  # type: ignore[no-untyped-def]
 
 @jit
 def _search(wanted, places, for_opaque, upper):  # type: ignore[no-untyped-def]
-    """The nearest of `places`; where `for_opaque` holds, of the opaque ones, if there are any."""
+    """Return the index of the place nearest to `wanted` (C,), among `places` (k, C).
+
+    for_opaque: search only the opaque places, if there are any
+    upper: the alpha of opaque places
+    """
     best = -1
     for only_opaque in (for_opaque, False):  # no recursion: a cached kernel cannot call itself
         smallest = np.int64(1) << 62

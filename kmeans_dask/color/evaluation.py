@@ -15,10 +15,11 @@ from kmeans_dask.kmeans.histogram import ColorHistogram
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Errors that a palette makes on a table of colours, and the pixels of each entry.
+    """Errors of a palette on a histogram of colours, and the pixels of each palette entry.
 
-    weights: (entries,) int64, pixels of each entry, without fully transparent pixels
-    squared_error: of all pixels, in 1 / `color.color_lookup.ERROR_UNITS` of a squared 8-bit value
+    weights: (k,) int64, pixels of each entry that is not clear (alpha 0)
+    squared_error: sum over all pixels, in units of 1 / `color.color_lookup.ERROR_UNITS` of a
+        squared 8-bit value
     largest_error: squared error of the worst pixel, in the same unit
     """
 
@@ -28,17 +29,20 @@ class Evaluation:
 
     @property
     def psnr(self) -> float:
-        """In dB; infinite where nothing is lost."""
+        """Return the PSNR in dB; infinite where nothing is lost."""
         found = psnr(self.squared_error, int(self.weights.sum()))
         return float("inf") if found is None else found
 
 
 def evaluate(counts: ColorHistogram, entries: Indices, palette: Palette) -> Evaluation:
-    """What `palette` makes of `counts`, whose colours have these `entries`."""
+    """Return the errors of `palette` on the histogram `counts`, and the pixels of each entry.
+
+    entries: (u,), the palette index of each colour of `counts`
+    """
     alphas = None if counts.is_opaque else counts.alphas
     errors = squared_errors(counts.colors, alphas, entries, palette.entries)
     weights = weights_of(entries, counts.weights, len(palette))
-    # In two parts, so that no sum passes 63 bits; and beyond 2^44 pixels in Python's integers.
+    # Summed in two parts, so that no sum passes 63 bits; from 2^44 pixels on, as Python's integers.
     each = counts.weights if counts.pixels < 1 << 44 else counts.weights.astype(object)
     total = int((errors & 0xFFFF) @ each) + (int((errors >> 16) @ each) << 16)
     return Evaluation(weights[palette.numbers], total, int(errors.max(initial=0)))

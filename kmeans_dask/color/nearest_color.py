@@ -1,4 +1,4 @@
-"""The exactly nearest palette colour of any 8-bit colour, from a table that fills as it is used."""
+"""Exact search for the palette colour nearest to an 8-bit colour, in a table filled by use."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ _N_CELLS = N_CODES >> _CELL_BITS
 
 
 class NearestColor:
-    """For kernels: what `find_nearest` needs to know of `palette` (k, 3) uint8, k up to 65,535.
+    """Table for `find_nearest`: the palette colour nearest to each 8-bit colour searched so far.
+
+    palette: (k, 3) uint8, k up to 65,535
 
     Each cell of the colour cube is searched once, on first use, for the palette colours that can
-    be nearest inside it; each colour once among those. Later it is one look-up. The table
-    reserves 32 MiB of address space and touches what is used of it.
+    be nearest inside it. Each colour is searched for once, among these candidates; after that it
+    is one look-up. The table `found` reserves 32 MiB of address space, of which it touches only
+    what is used.
     """
 
     def __init__(self, palette: NDArray[np.uint8]) -> None:
         self.palette = np.ascontiguousarray(palette, np.int32)
-        self.found = np.zeros(N_CODES, np.uint16)  # index + 1; 0: not looked for yet
+        self.found = np.zeros(N_CODES, np.uint16)  # index + 1; 0: not searched for yet
         self.candidates = np.empty((_N_CELLS, len(palette)), np.uint16)
         self.n_candidates = np.zeros(_N_CELLS, np.uint16)  # 0: cell not searched yet
         self.corners = decode_colors(
@@ -32,7 +35,7 @@ class NearestColor:
 
 @jit
 def find_nearest(r, g, b, palette, found, candidates, n_candidates, corners):  # type: ignore[no-untyped-def]
-    """The index of the colour nearest to r, g, b, of 0 to 255; ties to the lowest index."""
+    """Return the index of the colour nearest to r, g, b (0 to 255); ties go to the lowest index."""
     # Two threads may fill the same entry at once: they write the same value.
     code = (SPREAD[r] << np.uint32(2)) | (SPREAD[g] << np.uint32(1)) | SPREAD[b]
     entry = found[code]
@@ -61,9 +64,10 @@ def _nearest(r, g, b, palette, candidates, n):  # type: ignore[no-untyped-def]
 
 @jit
 def _search_cell(corner, palette, candidates):  # type: ignore[no-untyped-def]
-    """Write to `candidates` the colours that some point of the cell may be nearest to, ascending.
+    """Write to `candidates`, ascending, the colours that may be nearest to a point of the cell.
 
-    The rule of `search.filter_box`, here in integers and so without a margin.
+    Return how many these are. The rule is that of `distance_bounds.filter_box`, but in integers,
+    and so without a margin.
     """
     side = (1 << (_CELL_BITS // 3)) - 1
     k = palette.shape[0]
@@ -77,7 +81,8 @@ def _search_cell(corner, palette, candidates):  # type: ignore[no-untyped-def]
             star, smallest = j, distance
     n = 0
     for j in range(k):
-        farther = np.int64(0)  # than star, at the corner of the cell where j does best
+        # by how much j is farther than star, at the corner of the cell where j does best
+        farther = np.int64(0)
         for c in range(3):
             a, b = palette[j, c], palette[star, c]
             corner_c = corner[c] + (side if a > b else 0)

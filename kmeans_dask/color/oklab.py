@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 UNIT = 1 << 14  # the lightness of white
 
-_LINEAR_BITS = 24  # of linear light, where white is 2^24
-_ROOT_BITS = 20  # of its cube roots
-_MATRIX_BITS = 24
+_LINEAR_BITS = 24  # fractional bits of linear light: white is 2^24
+_ROOT_BITS = 20  # fractional bits of cube roots of cone responses
+_MATRIX_BITS = 24  # fractional bits of the factors in matrices
 
-# Linear sRGB to cone responses, and their cube roots to lightness, green-red and blue-yellow.
+# Matrices from linear sRGB to cone responses, and from the cube roots of these to lightness,
+# green-red and blue-yellow; then the inverse ones.
 _TO_CONES = (
     (0.4122214708, 0.5363325363, 0.0514459929),
     (0.2119034982, 0.6806995451, 0.1073969566),
@@ -42,7 +43,9 @@ _FROM_CONES = (
 
 
 def to_oklab(colors: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Colours (n, 3) uint8, sRGB, to L, a, b (n, 3), in units of 1 / `UNIT`.
+    """Return the Oklab coordinates L, a, b (n, 3) of sRGB colours (n, 3), in units of 1 / `UNIT`.
+
+    colors: uint8
 
     >>> to_oklab(np.array([[255, 255, 255], [255, 0, 0], [0, 0, 0]], np.uint8)).tolist()
     [[16384, 0, 0], [10288, 3684, 2062], [0, 0, 0]]
@@ -53,12 +56,14 @@ def to_oklab(colors: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def from_oklab(places: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """L, a, b (n, 3), in units of 1 / `UNIT`, to the nearest 8-bit colours in each channel.
+    """Return the 8-bit sRGB colours (n, 3) that are nearest, channel by channel, to `places`.
 
-    What no screen shows is clipped, channel by channel.
+    places: L, a, b (n, 3), in units of 1 / `UNIT`
+
+    Colours that no screen can show are clipped, channel by channel.
     """
     light, a, b = places.T / UNIT
-    # Sums and products only, one after the other: the same on every machine.
+    # Only sums and products, in a fixed order: the result is the same on every machine.
     cones = [light + (p * a + q * b) for p, q in _FROM_LAB]
     cubes = [cone * cone * cone for cone in cones]
     linear = [p * cubes[0] + q * cubes[1] + r * cubes[2] for p, q, r in _FROM_CONES]
@@ -69,14 +74,14 @@ def from_oklab(places: NDArray[np.float64]) -> NDArray[np.uint8]:
 def _apply(
     matrix: tuple[tuple[float, ...], ...], values: NDArray[np.int64], bits: int
 ) -> NDArray[np.int64]:
-    """Matrix times values (n, 3), rounded to nearest after a shift by `bits`."""
+    """Return `matrix` times `values` (n, 3), divided by 2^`bits` and rounded to the nearest."""
     whole = [[round(factor * (1 << _MATRIX_BITS)) for factor in row] for row in matrix]
     rows = [sum(f * values[:, c] for c, f in enumerate(row)) for row in whole]
     return (np.stack(rows, axis=1) + (1 << (bits - 1))) >> bits
 
 
 def _cube_root(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The largest integers whose cubes are at most `values`, below 2^62."""
+    """Return the largest integers whose cubes are at most `values`, which are below 2^62."""
     roots = np.cbrt(values.astype(np.float64)).astype(np.int64)
     roots -= roots**3 > values
     roots += (roots + 1) ** 3 <= values
@@ -85,19 +90,22 @@ def _cube_root(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @cache
 def _linear() -> NDArray[np.int64]:
-    """Linear light of the 256 values (IEC 61966-2-1)."""
+    """Return the linear light of the 256 values of an sRGB channel (IEC 61966-2-1)."""
     return np.array([round(_light_of(Decimal(value))) for value in range(256)], np.int64)
 
 
 @cache
 def _between() -> NDArray[np.float64]:
-    """Linear light half-way between neighbouring values, (255,)."""
+    """Return the linear light half-way between neighbouring values of an sRGB channel, (255,)."""
     halves = [_light_of(value + Decimal("0.5")) for value in range(255)]
     return np.array([float(half) for half in halves])
 
 
 def _light_of(value: Decimal) -> Decimal:
-    """In decimal numbers, as powers of floating-point ones differ between machines."""
+    """Return the linear light of an sRGB value from 0 to 255, where white is 2^24.
+
+    Decimal numbers are used because powers of floating-point ones differ between machines.
+    """
     with localcontext(prec=30):
         part = value / 255
         if part <= Decimal("0.04045"):

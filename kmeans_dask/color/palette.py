@@ -1,4 +1,4 @@
-"""The colours that images are rewritten with."""
+"""Palettes: the colours that images are rewritten with, in the order of their indices."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ class Palette:
 
     @property
     def alphas(self) -> NDArray[np.uint8] | None:
-        """Of the colours, (k,) uint8; None where all are opaque."""
+        """Return the alphas of the colours, (k,) uint8, or None where all are opaque."""
         return self.colors[:, 3] if self.colors.shape[1] == 4 else None
 
     @cached_property
     def translucent_indices(self) -> NDArray[np.int64]:
-        """The entries that are not opaque, by number."""
+        """Return the index of each entry that is not opaque, clear ones (alpha 0) included."""
         return np.flatnonzero(self.entries[:, 3] < _OPAQUE)
 
     @cached_property
     def bit_depth(self) -> int:
-        """Bits that an index needs in a PNG: 1, 2, 4 or 8."""
+        """Return the bits that an index needs in a PNG: 1, 2, 4 or 8."""
         return next(bits for bits in (1, 2, 4, 8) if len(self) <= 1 << bits)
 
     @classmethod
@@ -90,15 +90,18 @@ class Palette:
         return Palette(np.concatenate([self.entries, np.zeros((1, 4), np.uint8)]))
 
     def spread(self, weights: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return weights of all entries, (n,) int64, from those of the k that are not clear."""
+        """Return the weights of all entries, (n,) int64, with 0 for clear ones (alpha 0).
+
+        weights: those of the entries that are not clear, (k,)
+        """
         spread = np.zeros(len(self), np.int64)
         spread[self.numbers] = weights
         return spread
 
     def pixels_of_entries(self, weights: NDArray[np.int64]) -> list[int | None]:
-        """Return the pixels of each entry, for a file; None for clear ones, which are not counted.
+        """Return a list, for a file, of the pixels of each entry; None for those not counted.
 
-        weights: pixels of the entries that are not clear, (k,)
+        weights: pixels of the entries that are not clear (alpha 0), (k,); clear ones get None
         """
         spread: list[int | None] = self.spread(weights).tolist()
         return [n if alpha else None for n, alpha in zip(spread, self.entries[:, 3], strict=True)]
@@ -112,10 +115,12 @@ def palette_of(
 ) -> Palette:
     """Return the palette of colours (k, 3), or (k, 4) with alpha, sRGB from 0 to 255.
 
-    Colours are rounded to 8 bits, and equal ones are one entry. A clear entry (alpha 0) comes
-    first, where `transparent`; then the colours `fixed`, (f, 3), in their own order; then the
-    partly transparent colours, as files list alphas only up to the last of these; then the opaque
-    colours. Both go from dark to light, by luma (Rec. 601), and where that is equal by r, g, b.
+    transparent: put a clear entry (alpha 0) first
+    fixed: colours (f, 3) that come next, opaque and in their own order
+
+    Colours are rounded to 8 bits, and equal ones become one entry. The partly transparent colours
+    come before the opaque ones, because files list alphas only up to the last that is not opaque.
+    Both are ordered from dark to light, by luma (Rec. 601), and where that is equal by r, g, b.
 
     >>> palette_of(np.array([[255.0, 254.6, 255], [0, 0, 0.5], [255, 255, 255]])).colors.tolist()
     [[0, 0, 1], [255, 255, 255]]

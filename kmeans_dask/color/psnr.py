@@ -1,4 +1,4 @@
-"""How much was lost."""
+"""Peak signal-to-noise ratio (PSNR) of images, and the squared errors that it stands for."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from kmeans_dask.color.color_lookup import ERROR_UNITS
 
 
 def psnr(squared_error: float, pixels: float) -> float | None:
-    """Peak signal-to-noise ratio in dB of `pixels` 8-bit RGB pixels; None where nothing was lost.
+    """Return the peak signal-to-noise ratio in dB of 8-bit pixels, or None where nothing was lost.
 
-    squared_error: as `color.color_lookup.squared_errors` has it, added up. What alpha and the
-        colours under it differ by counts too, over the three values of a pixel.
+    squared_error: sum of `color.color_lookup.squared_errors` over all pixels
+    pixels: how many pixels these are
+
+    Differences of alpha count too, though the error of a pixel is divided by three values only.
 
     >>> round(psnr(3 * 100 * ERROR_UNITS, 100), 2)
     48.13
@@ -33,7 +35,8 @@ def squared_error_of(psnr: float | None, pixels: int) -> float:
 def error_of_pixel(squared_error: int) -> float:
     """Return the error of one pixel, 0 to 255: the root mean square over its three channels.
 
-    squared_error: of all three channels, in 1 / `ERROR_UNITS` of a squared 8-bit value
+    squared_error: sum over the three channels, in units of 1 / `ERROR_UNITS` of a squared
+        8-bit value
 
     >>> error_of_pixel(3 * 100 * ERROR_UNITS)
     10.0

@@ -1,4 +1,4 @@
-"""Pixels to entries of a palette: the nearest ones, or dithered."""
+"""Remap of pixels to palette entries, either to the nearest ones or by dithering."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from kmeans_dask.kmeans.histogram import ColorHistogram
 
 
 class Remapper:
-    """Maps images whose colours are among `counts` to `palette`.
+    """Remap of images to a palette: each pixel gets its nearest entry, or a dithered one.
 
-    space: the name of the one in which colours are near each other
-    entries: (u,), that of each colour, where they are known already
+    counts: histogram in which all colours of the images occur
+    space: name of the colour space in which distances are measured
+    dither: how much of an error is passed on to neighbouring pixels, 0 (no dithering) to 1
+    entries: (u,), the palette index of each colour of `counts`, where these are known already
     """
 
     def __init__(
@@ -43,11 +45,12 @@ class Remapper:
     def map(
         self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None, width: int
     ) -> NDArray[Any]:
-        """Return the palette entry of each pixel, (n,); pixels are (n, 3) uint8, alphas (n,) uint8.
+        """Return the palette index of each pixel, (n,).
 
+        pixels: (n, 3) uint8; alphas: (n,) uint8, None where all pixels are opaque
         width: pixels of a row, which dithering needs
 
-        Fully transparent pixels get the transparent entry.
+        Fully transparent pixels get the index of the clear entry (alpha 0).
         """
         if self._map:
             return self._map.look_up(pixels, alphas)
@@ -55,7 +58,11 @@ class Remapper:
 
 
 class _Ditherers:
-    """One for opaque images, to opaque colours, and where it is needed one for others."""
+    """Ditherers of one palette: one that uses opaque colours only, and one that uses all.
+
+    The first is for images without partly transparent pixels. The second is made only where
+    images are not all opaque.
+    """
 
     def __init__(self, palette: Palette, space: str, strength: float, *, opaque: bool) -> None:
         part, which = opaque_part(palette)
@@ -83,7 +90,7 @@ class _Ditherers:
         return entries
 
 
-_SEARCHED = 1 << 20  # colours of one search for nearest entries
+_SEARCHED = 1 << 20  # colours per search for nearest entries
 
 
 def nearest_entries(counts: ColorHistogram, palette: Palette, space: str) -> Indices:
@@ -91,7 +98,7 @@ def nearest_entries(counts: ColorHistogram, palette: Palette, space: str) -> Ind
 
     The indices are uint8, or uint16 for more than 256 entries. An opaque colour gets an opaque
     entry if the palette has any. The colours are searched in parts, because a search takes ten
-    times the memory of the table.
+    times the memory of the histogram.
     """
     entries = np.empty(len(counts), _dtype_of(palette))
     n = counts.n_opaque
@@ -109,7 +116,10 @@ def nearest_entries(counts: ColorHistogram, palette: Palette, space: str) -> Ind
 
 
 def opaque_part(palette: Palette) -> tuple[Palette, NDArray[np.int64]]:
-    """The opaque colours of `palette`, and their numbers; all of them where there are none."""
+    """Return the palette of the opaque colours of `palette`, and the numbers of these colours.
+
+    Where no colour is opaque, these are `palette` itself and all numbers.
+    """
     alphas = palette.alphas
     which = np.arange(len(palette.colors))
     if alphas is None or not (alphas == 255).any():
@@ -121,7 +131,10 @@ def opaque_part(palette: Palette) -> tuple[Palette, NDArray[np.int64]]:
 def labels_of(
     assignments: Sequence[Assignment], space: Space, palette: Palette
 ) -> NDArray[np.int32]:
-    """The number of the colour of `palette` that is nearest to each point, in `space`."""
+    """Return the number of the colour of `palette` that is nearest to each point, (n,) int32.
+
+    assignments: the points, in parts, as coordinates in `space`
+    """
     places = space.coordinates(palette.colors[:, :3], palette.alphas).astype(np.float64)
     return np.concatenate([each.labels(places) for each in assignments])
 
@@ -133,7 +146,10 @@ def _dtype_of(palette: Palette) -> type[np.unsignedinteger[Any]]:
 def opaque_weights(
     counts: ColorHistogram, assignments: Sequence[Assignment], centroids: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """Pixels of opaque colours, and of all, nearest to each of `centroids`: (2, k)."""
+    """Return the opaque pixels, and all pixels, that are nearest to each of `centroids`, (2, k).
+
+    assignments: the colours of `counts` as points, in parts and in the order of `counts`
+    """
     labels = np.concatenate([each.labels(centroids) for each in assignments])
     n, k = counts.n_opaque, len(centroids)
     opaque = weights_of(labels[:n], counts.weights[:n], k)

@@ -1,4 +1,4 @@
-"""The spaces in which distances between colours are measured: from colours to points, and back."""
+"""Colour spaces in which distances are measured: conversion of colours to points, and back."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ _OPAQUE = 255
 
 @dataclass(frozen=True)
 class Space:
-    """Coordinates are integers, so sums of them are exact, in any of the spaces.
+    """Colour space whose coordinates are integers, so that sums of them are exact.
 
     name: "rgb", 8-bit sRGB values, or "oklab", in fixed-point numbers
-    alpha: whether colours have alpha. Then there is a channel more, and the others are
-        multiplied by alpha: what hardly shows hardly counts (Porter & Duff 1984, "Compositing
-        digital images", SIGGRAPH, section 3). In rgb that is exact: r a, g a, b a and 255 a.
+    alpha: whether colours have alpha. Then there is one more channel, and the others are
+        multiplied by alpha, so that a colour that hardly shows hardly counts (Porter & Duff 1984,
+        "Compositing digital images", SIGGRAPH, section 3). In rgb the products are exact: r a,
+        g a, b a and 255 a.
     """
 
     name: str = "rgb"
@@ -31,12 +32,12 @@ class Space:
 
     @property
     def channels(self) -> int:
-        """Of a point."""
+        """Return the number of channels of a point: 3, or 4 with alpha."""
         return 3 + self.alpha
 
     @property
     def largest(self) -> int:
-        """Bound of a coordinate's size."""
+        """Return the upper bound of the absolute value of a coordinate."""
         return UNIT if self.name == "oklab" else _OPAQUE**2 if self.alpha else _OPAQUE
 
     def holds(self, centroids: NDArray[np.float64]) -> bool:
@@ -48,7 +49,10 @@ class Space:
     def coordinates(
         self, colors: NDArray[np.uint8], alphas: NDArray[np.uint8] | None = None
     ) -> NDArray[Any]:
-        """Colours (n, 3) uint8, straight, and alphas (n,), to integers (n, C)."""
+        """Return the coordinates of colours, (n, C) integers.
+
+        colors: (n, 3) uint8, not multiplied by alpha; alphas: (n,) uint8, None where all are opaque
+        """
         if self.name == "rgb" and not self.alpha:
             return colors
         values = to_oklab(colors) if self.name == "oklab" else colors.astype(np.int64)
@@ -61,7 +65,9 @@ class Space:
         return (2 * weighed + _OPAQUE) // (2 * _OPAQUE)  # to the nearest integer
 
     def points(self, counts: ColorHistogram, weights: NDArray[np.int64] | None = None) -> Points:
-        """The colours of a table as points, in its order; with other weights than its own.
+        """Return the colours of the histogram `counts` as points, in its order.
+
+        weights: (u,), used in place of the weights of `counts`
 
         Raises OverflowError where sums would not fit 64 bits.
         """
@@ -77,9 +83,11 @@ class Space:
     def colors(
         self, centroids: NDArray[np.float64], opaque: NDArray[np.bool_]
     ) -> NDArray[np.float64]:
-        """Centroids (k, C) to colours (k, 3 or 4), straight, on a scale of 255, to be rounded.
+        """Return the colours of centroids (k, C), (k, 3 or 4), on a scale where white is 255.
 
-        Those that are to be `opaque` (k,), where there is alpha, become so, and others do not.
+        opaque: (k,), the colours that become opaque in a space with alpha; no others do
+
+        The colours are not multiplied by alpha, and not rounded yet.
         """
         alphas = None
         if self.alpha:

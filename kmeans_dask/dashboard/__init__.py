@@ -1,7 +1,7 @@
-"""A page of ours, `/kmeans`, on the Dask scheduler's dashboard: a running job, live.
+"""Page `/kmeans` of a Dask scheduler's dashboard, which shows a running job live.
 
-A scheduler elsewhere shows it when it is started with `dask scheduler --preload
-kmeans_dask.dashboard`.
+A scheduler that this package has not started shows the page when it is started with `dask scheduler
+--preload kmeans_dask.dashboard`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ __all__ = ["TOPIC", "Board", "State", "Step", "dask_setup", "install", "state_of
 
 
 def install(scheduler: Any) -> bool:
-    """Add the page to a running scheduler of this process, and to its menu.
+    """Add the page to the dashboard of a running scheduler of this process, and to its menu.
 
     Returns False, and does nothing, where there is no bokeh or no dashboard.
     """
     try:
         from kmeans_dask.dashboard.page import add_page
-    except ImportError:  # of bokeh, or of one that Dask can use
+    except ImportError:  # there is no bokeh, or none that Dask can use
         return False
     return add_page(scheduler)
 
 
 def dask_setup(scheduler: Any) -> None:
-    """What --preload calls."""
+    """Add the page to a scheduler: `dask scheduler --preload` calls this function."""
     install(scheduler)

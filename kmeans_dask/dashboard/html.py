@@ -1,4 +1,4 @@
-"""What the page says, as HTML. Whatever comes from data is escaped here."""
+"""HTML of the page, in which all text that comes from data is escaped."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ dd { font-size: 22px; margin: 0; font-variant-numeric: tabular-nums; }
 
 
 def heading(state: State) -> str:
-    """Which run this is, and how it stands."""
+    """Return the heading of the page: the name of the run, and whether it runs or how it ended."""
     if not state.run:
         return "<h1>k-means<span class='word'>no job has reported here yet</span></h1>"
     if not state.finished:
@@ -50,7 +50,7 @@ def heading(state: State) -> str:
 
 
 def figures(state: State) -> str:
-    """A line of figures."""
+    """Return a line of figures, such as the step, its rate, and the inertia."""
     if not state.run:
         return ""
     current = next((step for step in state.steps if step.name == state.step), None)
@@ -80,7 +80,7 @@ def figures(state: State) -> str:
 
 
 def bars(state: State) -> str:
-    """A bar for each step."""
+    """Return a progress bar for each step."""
     if not state.steps:
         return ""
     rows = (_bar(step, stopped=state.finished) for step in state.steps)
@@ -106,7 +106,7 @@ def _bar(step: Step, stopped: bool) -> str:
 
 
 def _amount(step: Step) -> str:
-    """What is done, of what, how fast, and in which time."""
+    """Return text for the units done of a step, the total and rate, and the time spent or left."""
     words = []
     if step.unit:
         total = "" if step.total is None else f" / {step.total:,}"
@@ -121,7 +121,7 @@ def _amount(step: Step) -> str:
 
 
 def palette(state: State) -> str:
-    """Squares in a row, or a few rows that match."""
+    """Return the palette as coloured squares, in rows of equal length."""
     if not state.palette:
         return ""
     squares = (f"<i style='background: {color}' title='{color}'></i>" for color in state.palette)
@@ -129,7 +129,7 @@ def palette(state: State) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time that a reader takes in.
+    """Return a time as text, in units that suit its length.
 
     >>> [duration(s) for s in (0.234, 9.96, 59.6, 61, 7260, 3e6)]
     ['0.2 s', '10 s', '1 min 00 s', '1 min 01 s', '2 h 01 min', '833 h 20 min']

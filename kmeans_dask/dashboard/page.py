@@ -1,4 +1,4 @@
-"""The page itself, and how it gets among Dask's own. Needs bokeh and Dask's dashboard."""
+"""Page of a running job, added to the pages of Dask's dashboard. Needs bokeh."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from kmeans_dask.dashboard import html
 from kmeans_dask.dashboard.state import TOPIC, Board, State
 
 _PAGE = "kmeans"
-_EVERY = 500  # milliseconds
-_LOG_FROM = 20  # the largest inertia over the smallest, from which on a line hides the tail
-_TINY = 1e-100  # below is as good as nothing
+_EVERY = 500  # milliseconds between updates
+_LOG_FROM = 20  # largest inertia over smallest, above which a linear axis hides the tail
+_TINY = 1e-100  # an inertia up to this counts as zero
 _TICKS = 8
 _TIMEOUT = 10.0  # seconds
 
@@ -60,7 +60,7 @@ def add_page(scheduler: Any) -> bool:
 
 def _add_page(scheduler: Any) -> bool:
     # The dashboard's applications take no more pages once they are made, which is before any
-    # preload runs. But the server asks one application after another: ours is one more.
+    # preload runs. But the server asks one application after another, so this page is one more.
     servers = [
         server
         for server in scheduler.http_application.applications
@@ -83,12 +83,12 @@ def _add_page(scheduler: Any) -> bool:
     ours.initialize(scheduler.loop)
     ours.start()
     scheduler.http_application.add_application(ours)
-    variables["pages"].append(_PAGE)  # the one list that every page's menu is made of
+    variables["pages"].append(_PAGE)  # the list from which the menus of all pages are made
     return True
 
 
 class _Listener(SchedulerPlugin):
-    """Passes events on to the board."""
+    """Scheduler plugin that passes events on to the board."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -99,7 +99,7 @@ class _Listener(SchedulerPlugin):
 
 
 def _fill(doc: Document, board: Board, extra: dict[str, Any]) -> None:
-    """Make the document of one who looks."""
+    """Fill the document of one browser that opens the page."""
     page = _Page(board)
     page.update()
     add_periodic_callback(doc, page, _EVERY)
@@ -111,7 +111,7 @@ def _fill(doc: Document, board: Board, extra: dict[str, Any]) -> None:
 
 
 class _Page:
-    """Bokeh's models, brought up to date with the board."""
+    """Bokeh models of the page in one document, updated from the board."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -119,7 +119,7 @@ class _Page:
         self._heading, self._figures = _div("heading"), _div("figures")
         self._bars, self._palette = _div("bars"), _div("palette")
         self._curve = ColumnDataSource({"number": [], "inertia": []})
-        # An axis cannot change its kind, so there are two figures, of which one is seen.
+        # An axis cannot change its kind, so there are two figures, of which one is visible.
         self._linear = _figure(self._curve, "linear")
         self._log = _figure(self._curve, "log")
         self.root = column(
@@ -134,7 +134,7 @@ class _Page:
         )
 
     def update(self) -> None:
-        """Change what has changed, and nothing else: so nothing flickers."""
+        """Update the models whose content has changed, and no others, so that nothing flickers."""
         state = self._board.state()
         if state == self._shown:
             return
@@ -147,14 +147,14 @@ class _Page:
         self._shown = state
 
     def _draw(self, state: State) -> None:
-        """The curve; no empty one."""
+        """Draw the curve of the inertia, or hide it where it is empty."""
         numbers, values = [n for n, _ in state.inertia], [value for _, value in state.inertia]
         self._curve.data = {"number": numbers, "inertia": values}
         low, high = min(values, default=0), max(values, default=0)
         log = low > _TINY and _LOG_FROM * low < high
         self._linear.visible = bool(values) and not log
         self._log.visible = log
-        # Ranges of our own, as bokeh's would complain of a figure that is not seen yet.
+        # Set ranges here, as bokeh's automatic ones complain of a figure that is not visible yet.
         if log:
             factor = (high / low) ** 0.05
             self._log.y_range.update(start=low / factor, end=high * factor)
@@ -168,7 +168,7 @@ class _Page:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two positive ones, at most eight.
+    """Return round numbers between two positive ones, at most eight.
 
     >>> ticks(0.9e9, 70e9)
     [1000000000.0, 2000000000.0, 5000000000.0, 10000000000.0, 20000000000.0, 50000000000.0]
@@ -185,7 +185,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def _div(name: str) -> Div:
-    # Text is HTML of ours; without formulas, as data between dollars would be taken for TeX.
+    # The text is HTML. Formulas are off, as data between dollar signs would be taken for TeX.
     return Div(
         name=name,
         disable_math=True,
@@ -213,7 +213,7 @@ def _figure(source: ColumnDataSource, scale: Literal["linear", "log"]) -> Any:
     curve.xaxis.ticker = AdaptiveTicker(min_interval=1, mantissas=[1, 2, 5])
     curve.xaxis.minor_tick_line_alpha = 0
     curve.yaxis.formatter = BasicTickFormatter(precision=1)
-    # Bokeh's own for logarithms crowd the top decade, or leave it bare.
+    # Bokeh's own ticks of a logarithmic axis crowd the top decade, or leave it bare.
     curve.yaxis.ticker = FixedTicker() if scale == "log" else BasicTicker(desired_num_ticks=4)
     curve.yaxis.minor_tick_line_alpha = 0
     curve.xgrid.visible = False

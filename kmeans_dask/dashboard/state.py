@@ -1,6 +1,6 @@
-"""What the page shows, from the events that jobs log. Plain Python.
+"""State of a job that the page shows, made from the events that jobs log. Plain Python.
 
-Events come from whoever may talk to the scheduler: what is not as expected is ignored.
+Anyone who can connect to the scheduler can log events. Events of other forms are ignored:
 
     {"kind": "step", "run": "ab12", "step": "ingest", "total": 280 or None, "unit": "images"}
     {"kind": "advance", "run": "ab12", "step": "ingest", "done": 120, "failed": 3}
@@ -9,8 +9,8 @@ Events come from whoever may talk to the scheduler: what is not as expected is i
     {"kind": "palette", "run": "ab12", "colors": ["#1a2b3c", ...]}
     {"kind": "end", "run": "ab12", "ok": True} or {..., "ok": False, "why": "interrupted"}
 
-done, failed and seconds are of the step so far, not since the event before. Several events may
-come as one list.
+done, failed and seconds count from the start of the step, not from the event before. Several events
+may come as one list.
 """
 
 from __future__ import annotations
@@ -25,22 +25,24 @@ from kmeans_dask.settings import MAX_COLORS
 
 TOPIC = "kmeans-dask-progress"
 
-_WINDOW = 20.0  # seconds over which a rate is taken: steady, and still of now
-_MOMENT, _AGES = 1e-6, 1e9  # seconds, between which times are worth telling
-_MAX_POINTS = 1000  # of the curve
+_WINDOW = 20.0  # seconds over which a rate is measured, so that it is steady, and still current
+_MOMENT, _AGES = 1e-6, 1e9  # seconds: the shortest and the longest time that is shown
+_MAX_POINTS = 1000  # of the curve of inertia, and times of a step
 _MAX_STEPS = 20
-_MAX_PAST = 1000  # runs that are over, so that a straggler's events do not bring them back
+_MAX_PAST = 1000  # ended runs to remember, so that late events do not bring them back
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a job.
+    """Step of a job, with its progress.
 
-    total: units of work; None where nobody knows
-    seconds: it took; None while it runs
-    rate: units per second, lately or of the whole step when it is finished; None if unknown
-    seconds_left: of this step; None if unknown
+    unit: name of the units of work, such as images
+    total: units of work in all; None where unknown
+    done, failed: units of work that are done, and those of them that failed
+    seconds: time that the step took; None while it runs
+    rate: units per second, lately, or over the whole step when it is finished; None where unknown
+    seconds_left: time that is left of the step; None where unknown
     """
 
     name: str
@@ -54,7 +56,7 @@ class Step:
 
     @property
     def part(self) -> float | None:
-        """What is done, from 0 to 1; None where nobody knows."""
+        """Return the part of the step that is done, from 0 to 1; None where unknown."""
         if self.seconds is not None:
             return 1.0
         return min(self.done / self.total, 1.0) if self.total else None
@@ -62,14 +64,17 @@ class Step:
 
 @dataclass(frozen=True)
 class State:
-    """What is shown: the latest run.
+    """State of the latest run.
 
-    run: its name, empty before there was any
-    step: where it is, or was last
-    inertia: number and inertia of the iterations of the latest fit
-    palette: as #rrggbb
-    finished: the run is over, and with `ok` it went well
-    why: it did not, in a word or two; empty if nobody said
+    run: name of the run; empty before the first one
+    step: name of the current step, or of the last one
+    rate, seconds_left: those of the current step
+    inertia: number and inertia of each iteration of the latest fit
+    palette: colours as #rrggbb
+    failures: units of work that failed, over all steps
+    finished: whether the run is over
+    ok: whether the run ended well
+    why: reason of a bad end, in a word or two; empty where none was given
     """
 
     run: str = ""
@@ -86,7 +91,7 @@ class State:
 
 
 def state_of(events: Iterable[tuple[float, object]]) -> State:
-    """What to show after `events`, (time in seconds, event) in order."""
+    """Return the state after `events`, each (time in seconds, event), in order."""
     board = Board()
     for at, event in events:
         board.add(at, event)
@@ -94,14 +99,17 @@ def state_of(events: Iterable[tuple[float, object]]) -> State:
 
 
 class Board:
-    """Takes events one by one, as a scheduler keeps only the last thousand or so."""
+    """Board that keeps the state of the latest run, and takes events one by one.
+
+    A scheduler keeps only the last thousand events or so.
+    """
 
     def __init__(self) -> None:
         self._past: deque[str] = deque(maxlen=_MAX_PAST)
         self._run = _Run("")
 
     def add(self, at: float, event: object) -> None:
-        """An event, or a list of some, logged at the time `at`."""
+        """Add an event, or a list of events, logged at the time `at`, in seconds."""
         for one in event if isinstance(event, list | tuple) else [event]:
             self._add(at, one)
 
@@ -120,7 +128,7 @@ class Board:
         self._run.add(at, event)
 
     def state(self) -> State:
-        """What to show now."""
+        """Return the current state."""
         return self._run.state()
 
 
@@ -131,7 +139,7 @@ class _Step:
     done: int = 0
     failed: int = 0
     seconds: float | None = None
-    times: deque[tuple[float, int]] = field(default_factory=deque)  # what was done when
+    times: deque[tuple[float, int]] = field(default_factory=deque)  # (time, units done)
 
     def advance(self, at: float, done: int, failed: int) -> None:
         self.done = max(self.done, done)
@@ -139,7 +147,7 @@ class _Step:
         self.times.append((at, self.done))
         while len(self.times) > 2 and self.times[1][0] <= at - _WINDOW:
             self.times.popleft()
-        if len(self.times) > _MAX_POINTS:  # many small advances: each second one will do
+        if len(self.times) > _MAX_POINTS:  # many small advances: keep every second one
             self.times = deque([*list(self.times)[:-1:2], self.times[-1]])
 
     @property
@@ -191,7 +199,7 @@ class _Run:
         step = self._steps.get(name)
         if step is None and len(self._steps) == _MAX_STEPS:
             return
-        if kind == "step" or step is None:  # who came late has not heard of its start
+        if kind == "step" or step is None:  # a late board has no event of its start
             was_cleared, before = kind == "step", event["done"] if kind == "advance" else 0
             unit, total = (event["unit"], event.get("total")) if was_cleared else ("", None)
             step = _Step(unit, total, times=deque([(at, before)]))

@@ -1,9 +1,9 @@
-"""Where tasks run: in this process, on a local cluster, or on any Dask scheduler.
+"""Engines, which run tasks in this process, on a local cluster, or on any Dask scheduler.
 
-The only floor beside the dashboard that knows `distributed`. The pipeline sees an `Engine`: it
-submits named tasks, passes handles of results on to other tasks, and maps a task over many items
-with a bounded number in flight. Every wait has an end: no worker for a stated time is an error
-that says so.
+Only this package and `dashboard` use `distributed`. All others see an `Engine`: they submit named
+tasks, pass handles of results on to other tasks, and map a task over many items with a bounded
+number in flight. Every wait has a time limit: where there is no worker for so long, the error says
+so.
 """
 
 from kmeans_dask.engine.connect import connect, current_engine

@@ -1,4 +1,8 @@
-"""What a worker is asked before it works for a job, also one that joins while the job runs."""
+"""Admission of workers to a job: checks of their package versions and of the files they see.
+
+Each task makes these checks on its worker, so that a worker which joins while the job runs is
+checked too.
+"""
 
 from __future__ import annotations
 
@@ -16,28 +20,35 @@ from kmeans_dask.errors import ClusterError
 
 @dataclass(frozen=True)
 class Admission:
-    """What a worker must have: the job's versions, and its files in sight."""
+    """Requirements of a job on each worker: the same package versions, and the same files in sight.
+
+    versions: package versions in the process that started the job
+    sight: files and folders that the worker must see
+    """
 
     versions: Versions
-    sight: Sight = Sight((), ())  # noqa: RUF009 - it is frozen
+    sight: Sight = Sight((), ())  # noqa: RUF009 - the default is frozen
 
 
 @dataclass(frozen=True)
 class Guarded:
-    """A task of workers that are admitted; elsewhere it is an error, and nothing is done."""
+    """Task that runs only on workers that are admitted.
+
+    function: the task itself, which is not called on other workers
+    """
 
     function: Callable[..., Any]
     admission: Admission
 
     def __call__(self, *args: Any) -> Any:
-        """Run the task. Raises ClusterError where the worker is not admitted."""
+        """Return the result of the task. Raises ClusterError where the worker is not admitted."""
         admit(self.admission)
         return self.function(*args)
 
 
-@functools.lru_cache(64)  # jobs; one that raises is asked again
+@functools.lru_cache(64)  # a check that raises is not cached: it is made again
 def admit(admission: Admission) -> None:
-    """From inside a task: raise ClusterError where this worker lacks something."""
+    """Raise ClusterError where the worker that runs this task does not meet the requirements."""
     who = f"a worker on {socket.gethostname()} (process {os.getpid()}), which joined late,"
     differs = difference(admission.versions, dict(versions_here()), who)
     if differs:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from kmeans_dask.stopwatch import Stopwatch, pace_of
 
 _LAST = 1.0  # seconds for a cancelled call to end
-_NAMED = 3
+_NAMED = 3  # addresses in a message
 
 LOST = "the connection to the scheduler is lost: is it still running?"
 
@@ -34,7 +34,7 @@ async def within(seconds: float, ask: Callable[..., Awaitable[Answer]], **words:
 
 
 def why_unanswered(error: OSError, seconds: float) -> str:
-    """Return the message for a scheduler that `within` has asked in vain, with limit `seconds`."""
+    """Return the message for an `error` of `within`: no answer in `seconds`, or no connection."""
     if isinstance(error, TimeoutError):
         return f"the scheduler has not answered for {seconds:g} s: is it still running?"
     return LOST

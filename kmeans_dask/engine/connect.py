@@ -1,4 +1,4 @@
-"""Which engine a job runs on: this process, a local cluster, or any Dask scheduler."""
+"""Choice of the engine that a job runs on: this process, a local cluster, or any scheduler."""
 
 from __future__ import annotations
 
@@ -24,11 +24,17 @@ def connect(
     memory: int | None = None,
     tls: Tls | None = None,
 ) -> Iterator[Engine]:
-    """An engine: the cluster at `scheduler`, or `workers` local processes, or with 0 this process.
+    """Yield an engine that runs tasks on a cluster, in local worker processes, or in this process.
 
-    By default one local process per core, with `memory` bytes each, or else their share of what
-    the machine has. Raises UsageError when the scheduler cannot be reached, has no worker
-    within `timeout` seconds, or where versions differ.
+    scheduler: address of the cluster's scheduler; None to run on this machine
+    workers: number of local worker processes; 0 for this process, None for one per core
+    timeout: most seconds to wait for the scheduler, and to be without any worker
+    memory: bytes for each local worker, by default its share of what the machine has; bytes for
+        each task in this process, by default without a limit
+    tls: files for a scheduler that requires TLS; None for those of Dask's configuration
+
+    Raises UsageError where the scheduler cannot be reached, has no worker within `timeout` seconds,
+    or where versions differ.
     """
     if scheduler:
         place = f"the cluster at {scheduler}"
@@ -51,7 +57,7 @@ def connect(
 
 @contextmanager
 def current_engine() -> Iterator[Engine]:
-    """The cluster of the current Dask client, if there is one, else threads of this process."""
+    """Yield an engine of the current Dask client, or else of threads of this process."""
     client = None
     if "distributed" in sys.modules:
         from distributed import default_client

@@ -1,4 +1,4 @@
-"""Tasks of a Dask scheduler, a bounded number in flight, and no wait without an end."""
+"""Engine of a Dask scheduler: a bounded number of tasks in flight, and a limit on every wait."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from distributed import CancelledError, Client, Future
 
 _IN_FLIGHT_PER_THREAD = 3  # enough to keep a thread busy, few enough to hold little
-_ATTEMPTS = 6  # at a task, each of them until some workers have died with it
+_ATTEMPTS = 6  # submissions of a task, each of which ends when several workers have died with it
 _WHY_LOST = {  # messages by Dask's reasons to cancel a task
     "scheduler-connection-lost": LOST,
     "scheduler-restart": "the cluster was restarted by someone, and has forgotten the job's tasks",
@@ -34,17 +34,21 @@ _WHY_LOST = {  # messages by Dask's reasons to cancel a task
 
 
 class _GivenUpError(ClusterError):
-    """A task was given up, as each worker that had it died."""
+    """A task was given up by the scheduler, as each worker that had it died."""
 
 
 @contextmanager
 def scheduled(
     client: Client, place: str, timeout: float, cores: int = 1, *, is_ours: bool = True
 ) -> Iterator[Engine]:
-    """The scheduler of `client`.
+    """Yield an engine that runs tasks on the scheduler of `client`.
 
-    is_ours: whether its workers are of this process, so that they are as it is; else UsageError
-    is raised where versions differ
+    place: where tasks run, in words
+    timeout: most seconds to be without any worker, or without an answer
+    cores: number of cores that a task may use when it runs alone
+    is_ours: whether this process has started the workers, so that they have its versions
+
+    Raises UsageError where the versions of a cluster that is not ours differ.
     """
     with closing(_Scheduled(client, place, timeout, cores, is_ours=is_ours)) as engine:
         engine.check()
@@ -52,7 +56,7 @@ def scheduled(
 
 
 class _Scheduled:
-    """A task is one of a Dask scheduler."""
+    """Engine whose tasks are those of a Dask scheduler."""
 
     def __init__(
         self, client: Client, place: str, timeout: float, cores: int, *, is_ours: bool
@@ -71,13 +75,13 @@ class _Scheduled:
         self._admission = None if is_ours else Admission(versions_here())
 
     def check(self) -> None:
-        """Raise UsageError where a cluster that is not ours has other versions."""
+        """Raise UsageError where a cluster that this process has not started has other versions."""
         if self._admission:
             self._questions.check_versions()
 
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Future[Any]:
         self._n_tasks += 1
-        # A name and two opaque numbers: no file's name ever reaches the scheduler's pages.
+        # The key holds no name of a file, which would be shown on the scheduler's pages.
         key = f"{name}-{self._run}-{self._n_tasks}"
         if self._admission:
             function = Guarded(function, self._admission)
@@ -118,7 +122,7 @@ class _Scheduled:
                 except _GivenUpError:
                     if attempt == _ATTEMPTS:
                         raise
-                    # It may have died with a worker that another task had killed.
+                    # The task may be innocent: another one may have killed its workers.
                     another = rescue(item) if rescue else item
                     running[self.submit(name, function, another)] = another, attempt + 1
                 else:
@@ -167,7 +171,7 @@ class _Scheduled:
         self._announcements.add({"run": self._run, **event})
 
     def close(self) -> None:
-        """Let what was announced arrive, if it can."""
+        """Wait some seconds for announced events to be sent."""
         self._announcements.close()
 
     def _wait(self, handles: Collection[Future[Any]]) -> set[Future[Any]]:

@@ -1,4 +1,4 @@
-"""What runs tasks, as the floors above see it."""
+"""Interface of the engines, which run the tasks of a job."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ EventHandler = Callable[[dict[str, Any]], None]
 
 
 class Engine(Protocol):
-    """Runs tasks. `name` is a task's prefix on the dashboard.
+    """Engine that runs tasks in this process, on a local cluster, or on any Dask scheduler.
 
-    place: where tasks run, in words; is_here: whether that is this process
-    dashboard: the address of the Dask dashboard, where there is one
-    topic: what tasks that emit events must be given
-    cores: that a task which runs alone may use
-    memory: bytes that a task may take on any worker; None where that is not limited
+    place: where tasks run, in words
+    is_here: whether tasks run in this process
+    dashboard: address of the Dask dashboard, or None where there is none
+    topic: name under which tasks emit their events
+    cores: number of cores that a task may use when it runs alone
+
+    The `name` of a task is the prefix by which Dask's dashboard shows it.
     """
 
     place: str
@@ -31,20 +33,23 @@ class Engine(Protocol):
 
     @property
     def memory(self) -> int | None:
-        """As above."""
+        """Return the bytes that a task may take on any worker; None where there is no limit."""
         ...
 
     @property
     def threads(self) -> int:
-        """Of all workers together."""
+        """Return the number of threads of all workers together."""
         ...
 
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
-        """Start `function(*args)`; returns a handle, which later tasks may take as an argument."""
+        """Start `function(*args)` and return a handle, which may be an argument of later tasks."""
         ...
 
     def result(self, handle: Any) -> Any:
-        """Wait for the value of a handle. Raises what the task raised, or ClusterError."""
+        """Return the value of a handle, once it is there.
+
+        Raises what the task raised, or ClusterError where the cluster fails.
+        """
         ...
 
     def map(
@@ -54,34 +59,38 @@ class Engine(Protocol):
         items: Iterable[Item],
         rescue: Callable[[Item], Item] | None = None,
     ) -> Iterator[Result]:
-        """Results of `function` over `items`, as they are done, a bounded number in flight.
+        """Yield the results of `function` over `items`, as they are done.
 
-        rescue: what to try instead of an item whose task was given up as its workers died
+        rescue: returns the item to retry with, for an item whose workers died; by default the same
+
+        A bounded number of tasks is in flight.
         """
         ...
 
     def compute(self, lazy: Sequence[Any]) -> list[Any]:
-        """Start Dask's own lazy objects, together; returns their handles."""
+        """Start the computation of lazy Dask objects together, and return their handles."""
         ...
 
     def sharing(
         self, folders: Sequence[Location], files: Sequence[tuple[str, int]] = ()
     ) -> AbstractContextManager[None]:
-        """Inside the block, workers see `folders` and write to them, and see `files`, with sizes.
+        """Check, inside the block, that workers see `files` and can write to `folders`.
 
-        Raises UsageError, naming one that does not. Of one that joins inside the block, its first
-        task raises ClusterError.
+        files: paths, and sizes in bytes
+
+        Raises UsageError that names a worker for which that fails. On such a worker that joins
+        inside the block, the first task raises ClusterError.
         """
         ...
 
     def listening(self, handler: EventHandler) -> AbstractContextManager[None]:
-        """Inside the block, call `handler` with every event that a task emits on our topic."""
+        """Call `handler`, inside the block, with each event that is emitted on `topic`."""
         ...
 
     def emit(self, event: dict[str, Any]) -> None:
-        """Say on our topic what happens outside of tasks."""
+        """Emit an event on `topic` from outside of tasks."""
         ...
 
     def announce(self, event: dict[str, Any]) -> None:
-        """Tell our page on the dashboard, if there is one, how far the job is. Waits for nobody."""
+        """Send an event to the page `/kmeans` of the dashboard, if there is one; do not wait."""
         ...

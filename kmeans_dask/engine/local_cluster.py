@@ -1,4 +1,4 @@
-"""A cluster of worker processes on this machine."""
+"""Cluster of worker processes on this machine."""
 
 from __future__ import annotations
 
@@ -18,30 +18,37 @@ from kmeans_dask.interrupts import check_interrupted, uninterrupted_children
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
-_DASHBOARD_PORT = 8787  # where Dask's users look first
-_STARTS = 3  # of a local cluster, until all of its processes are there
+_DASHBOARD_PORT = 8787  # Dask's default, where users look first
+_STARTS = 3  # attempts to start a local cluster with all of its processes
 
 
 @contextmanager
 def local_client(workers: int, timeout: float, memory: int | None) -> Iterator[Client]:
-    """Of new worker processes, of one thread each, reachable from this machine only."""
+    """Yield a client of new worker processes of one thread each.
+
+    timeout: most seconds to wait for the scheduler
+    memory: bytes for each worker; None for its share of what the machine has
+
+    The scheduler and the workers can be reached from this machine only.
+    """
     import dask
     from distributed import Client
 
-    # The nanny would have malloc give memory back at once. Then it also asks for each buffer
-    # anew, and clearing those pages costs as much as decoding does.
+    # Dask's nannies make malloc return memory to the system at once. It then requests new pages
+    # for each buffer, and clearing them costs as much as decoding does.
     settings = {
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
-        # Where a worker's threads are is looked at a hundred times a second: 8 % of its time.
+        # The profiler looks at a worker's threads a hundred times a second: 8 % of its time.
         "distributed.worker.profile.interval": "100ms",
-        # Workers would write results that they hold to disk, pickled. Ours are small.
+        # Workers would spill results to disk, pickled. Results are small here.
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
-        # A worker that died, and is just starting again so long afterwards as it had died another
-        # time, would be given up. Its nanny is of this process, and starts it however often.
+        # Dask looks at a worker this long after each of its deaths. Where it is just starting again
+        # then, as it has died another time, Dask would give it up. Its nanny, which is in this
+        # process, restarts it however often.
         "distributed.deploy.lost-worker-timeout": "1000 days",
-        # The engine looks after silent workers. Dask itself would end all workers where they and
-        # the scheduler, which is in this process, resume after some minutes of suspension.
+        # The engine supervises silent workers. Dask would end all workers where they and the
+        # scheduler, which is in this process, continue after some minutes of suspension.
         "distributed.scheduler.worker-ttl": None,
     }
     with (
@@ -77,7 +84,7 @@ def _started(workers: int, memory: int | None) -> LocalCluster:
     for attempt in range(_STARTS):
         try:
             with (
-                warnings.catch_warnings(action="ignore", category=UserWarning),  # of a port taken
+                warnings.catch_warnings(action="ignore", category=UserWarning),  # taken port
                 uninterrupted_children(),
             ):
                 return LocalCluster(
@@ -89,7 +96,7 @@ def _started(workers: int, memory: int | None) -> LocalCluster:
                     dashboard_address=f"127.0.0.1:{_free_port(_DASHBOARD_PORT)}",
                     silence_logs=logging.CRITICAL,
                 )
-        except RuntimeError as error:  # a process of it has died
+        except RuntimeError as error:  # a process of the cluster has died
             check_interrupted()
             if attempt + 1 == _STARTS:
                 raise ClusterError(
@@ -99,7 +106,7 @@ def _started(workers: int, memory: int | None) -> LocalCluster:
 
 
 def _free_port(wanted: int) -> int:
-    """`wanted` if nobody listens there, else 0: any."""
+    """Return the port `wanted` if it is free, or else 0, which stands for any free port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

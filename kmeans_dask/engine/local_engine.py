@@ -1,4 +1,4 @@
-"""Tasks in this process: one after the other, or in its threads."""
+"""Engines of this process, which run tasks one after the other, or in threads."""
 
 from __future__ import annotations
 
@@ -16,29 +16,32 @@ from kmeans_dask.interrupts import check_interrupted
 
 @contextmanager
 def this_process(memory: int | None = None) -> Iterator[Engine]:
-    """Calls in this process, each of which may take `memory` bytes."""
+    """Yield an engine that runs tasks in this process, one after the other.
+
+    memory: bytes that a task may take; None where there is no limit
+    """
     with limited(memory):
         yield _InProcess()
 
 
 @contextmanager
 def local_threads(cores: int | None = None) -> Iterator[Engine]:
-    """Threads of this process, by default as many as there are cores."""
+    """Yield an engine that runs tasks in threads of this process, `cores` or one for each core."""
     cores = cores or count_cores()
     threads = ThreadPoolExecutor(cores)
     try:
         yield _Threads(threads, cores)
-    finally:  # after an error, or Ctrl-C, what has not begun does not begin
+    finally:  # after an error or Ctrl-C, cancel tasks that have not begun
         threads.shutdown(cancel_futures=True)
 
 
 def count_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _InProcess:
-    """The plainest engine: a task is a call."""
+    """Engine that runs each task as a call, at once when it is submitted."""
 
     place = "this process"
     is_here = True
@@ -97,7 +100,7 @@ class _InProcess:
 
 
 class _Threads(_InProcess):
-    """A task is a call in a thread."""
+    """Engine that runs each task as a call in a thread."""
 
     place = "threads of this process"
 
@@ -107,7 +110,7 @@ class _Threads(_InProcess):
 
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
         check_interrupted()
-        # A task waits for those it needs. They were submitted before it, so they have a thread.
+        # A task waits for those it depends on, which were submitted before it and so have threads.
         return self._threads.submit(lambda: function(*map(_resolved, args)))
 
     def result(self, handle: Any) -> Any:

@@ -12,14 +12,14 @@ from kmeans_dask.engine.task import worker_memory
 from kmeans_dask.errors import ImageError
 from kmeans_dask.settings import PROCESS_BYTES
 
-_HELD_BYTES = 40  # per pixel, where a task holds all its pixels and counts their colours
-_COUNTED_BYTES = 64  # per distinct colour of a table that is made, stored or read
-_FITTED_BYTES = 70  # per distinct colour of a table that a palette is fitted to
-_TRANSLUCENT_BYTES = 180  # the same, where some of the colours are partly transparent
+_HELD_BYTES = 40  # per pixel, where a task holds all its pixels and makes their histogram
+_COUNTED_BYTES = 64  # per distinct colour of a histogram that is made, stored or read
+_FITTED_BYTES = 70  # per distinct colour of a histogram that a palette is fitted to
+_TRANSLUCENT_BYTES = 180  # per distinct colour there, where some are partly transparent
 
 
 def bytes_to_decode(n_pixels: int, pixel_bytes: int) -> int:
-    """Return the memory, in bytes, of a worker that decodes an image and counts its colours.
+    """Return the memory, in bytes, of a worker that decodes an image and makes its histogram.
 
     pixel_bytes: bytes of memory per pixel, as `images.decode.Header` has them
     """
@@ -27,17 +27,20 @@ def bytes_to_decode(n_pixels: int, pixel_bytes: int) -> int:
 
 
 def bytes_to_count(n_colors: int) -> int:
-    """Return the memory, in bytes, of a worker that makes a table of `n_colors` colours."""
+    """Return the memory, in bytes, of a worker that makes a histogram of `n_colors` colours."""
     return PROCESS_BYTES + n_colors * _COUNTED_BYTES
 
 
 def bytes_to_fit(n_colors: int, *, opaque: bool) -> int:
-    """Return the memory, in bytes, of a worker that fits a palette to `n_colors` colours."""
+    """Return the memory, in bytes, of a worker that fits a palette to `n_colors` colours.
+
+    opaque: whether no colour is partly transparent
+    """
     return PROCESS_BYTES + n_colors * (_FITTED_BYTES if opaque else _TRANSLUCENT_BYTES)
 
 
 def pixels_within(memory: int | None) -> int | None:
-    """Return the number of pixels that a task can hold and count; None where `memory` is None.
+    """Return the number of pixels that a task can hold with their histogram; None without a limit.
 
     memory: bytes that the task may take; None where there is no limit
     """
@@ -50,7 +53,7 @@ def check_decoding(n_pixels: int, pixel_bytes: int) -> None:
 
 
 def check_counting(n_colors: int) -> None:
-    """Raise ImageError where a colour table needs more memory than the calling task may take."""
+    """Raise ImageError where a histogram needs more memory than the calling task may take."""
     _check(bytes_to_count(n_colors), f"{n_colors:,} distinct colours")
 
 

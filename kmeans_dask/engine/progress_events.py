@@ -1,4 +1,4 @@
-"""How far a job is, told to our page on the dashboard, in order and without waiting."""
+"""Progress of a job, sent to the page `/kmeans` on the dashboard in order and without waiting."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kmeans_dask import dashboard
 if TYPE_CHECKING:
     from distributed import Client
 
-_LAST_WORDS = 5.0  # seconds in which what was announced must arrive, or is lost
+_LAST_WORDS = 5.0  # seconds in which the last events must arrive, or are lost
 
 
 class Announcements:
-    """Events on their way to the scheduler of `client`."""
+    """Queue of events that are sent to the scheduler of `client` in order."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -24,13 +24,13 @@ class Announcements:
         self._telling = asyncio.Lock()
 
     def add(self, event: dict[str, Any]) -> None:
-        """Send it when those before it are sent."""
+        """Send an event after those that were added before it, without waiting for that."""
         self._untold.append(event)
         loop: Any = self._client.loop
         loop.add_callback(self._tell)
 
     def close(self) -> None:
-        """Let what was announced arrive, if it can."""
+        """Wait some seconds for the events in the queue to be sent."""
         with suppress(Exception):
             self._client.sync(self._tell, callback_timeout=_LAST_WORDS)
 
@@ -39,5 +39,5 @@ class Announcements:
             while self._untold:
                 events = [self._untold.popleft() for _ in range(len(self._untold))]
                 scheduler: Any = self._client.scheduler
-                with suppress(Exception):  # of a lost scheduler the tasks will tell
+                with suppress(Exception):  # tasks report a scheduler that is lost
                     await scheduler.log_event(topic=dashboard.TOPIC, msg=events)

@@ -1,4 +1,4 @@
-"""A cluster that is there: reached, and known to be one, before a client is made."""
+"""Connection to a running cluster, which is checked before a Dask client is made."""
 
 from __future__ import annotations
 
@@ -25,12 +25,16 @@ _SOON = 5.0  # seconds after which a scheduler that does not answer is asked whe
 
 @contextmanager
 def remote_client(address: str, timeout: float, tls: Tls | None) -> Iterator[Client]:
-    """Of the scheduler at `address`, which has a worker. Raises UsageError where it has not."""
+    """Yield a client of the scheduler at `address`, once that has a worker.
+
+    Raises UsageError where no scheduler answers, or no worker is there, within `timeout` seconds,
+    and where TLS is in the way.
+    """
     from distributed import Client
     from distributed.versions import VersionMismatchWarning
 
     for name in ("distributed", "distributed.client"):  # the latter has a level of its own
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters we say ourselves
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # this package says what matters
     security = _security(address, tls)
     try:
         _await_greeting(address, timeout, security)
@@ -64,9 +68,10 @@ def _await_worker(client: Client, address: str, timeout: float) -> None:
 
 
 def _security(address: str, tls: Tls | None) -> Security:
-    """How to talk to `address`: with these files, or with those that Dask's configuration names.
+    """Return the security settings for `address`, from `tls` or else from Dask's configuration.
 
-    Raises UsageError where there are none, where they cannot be read, or where TLS is not meant.
+    Raises UsageError where `address` requires files and there are none, where they cannot be read,
+    or where TLS is asked for and `address` is without.
     """
     from distributed.security import Security
 
@@ -96,11 +101,14 @@ def _security(address: str, tls: Tls | None) -> Security:
 
 
 def _await_greeting(address: str, timeout: float, security: Security) -> None:
-    """Wait until a scheduler answers. Raises UsageError where TLS is in the way."""
+    """Wait until a scheduler answers at `address`.
+
+    Raises UsageError where TLS is in the way, and what `_greet` raises.
+    """
     arguments = security.get_connection_args("client")
     soon = min(timeout, _SOON)
-    # A client waits for ever on a port that takes connections and says nothing. In a thread,
-    # as the caller's may have an event loop already, in a notebook for one.
+    # Ask before there is a client, which would wait forever on a port that takes connections and
+    # sends nothing. Ask in a thread, as the caller's may have an event loop, as in a notebook.
     with ThreadPoolExecutor(1) as thread:
         try:
             thread.submit(_ask, address, soon, arguments).result()
@@ -114,19 +122,22 @@ def _await_greeting(address: str, timeout: float, security: Security) -> None:
 
 
 def _ask(address: str, timeout: float, arguments: dict[str, Any]) -> None:
-    """`_greet`, in an event loop of its own."""
+    """Run `_greet` in an event loop of its own."""
     from tornado.ioloop import IOLoop
 
     loop = IOLoop(make_current=False)
     try:
         loop.run_sync(lambda: _greet(address, timeout, arguments))
     finally:
-        # A connection that Dask, or tornado below it, gives up half-way is left open by them.
+        # Dask, and tornado below it, leave a connection open that they give up half-way.
         loop.close(all_fds=True)
 
 
 async def _greet(address: str, timeout: float, arguments: dict[str, Any]) -> None:
-    """Ask who is there. Raises ValueError where it is no scheduler, TimeoutError if nobody says."""
+    """Check that a scheduler answers at `address`.
+
+    Raises ValueError where it is no scheduler, and TimeoutError where nothing answers in time.
+    """
     from distributed.comm.core import connect as connect_comm
 
     async def identity() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Files that every worker of a job must see, under the same paths."""
+"""Check that every worker of a job sees the same files and folders, under the same paths."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ _TOKEN = "token"  # noqa: S105 - a file's name
 
 @dataclass(frozen=True)
 class Sight:
-    """What must be seen.
+    """Files and folders that every worker of a job must see.
 
-    files: with their sizes
-    folders: that were made for this, in folders that are worked in; a file in each is its name
+    files: paths, and sizes in bytes
+    folders: temporary folders, one in each folder that workers write to; a file in each holds its
+        name
     """
 
     files: tuple[tuple[str, int], ...]
     folders: tuple[str, ...]
 
     def missing(self) -> str | None:
-        """What is not seen from here, in words."""
+        """Return what this process does not see, as text for a message; None where it sees all."""
         for name, size in self.files:
             try:
                 found = parse_location(name).stat().st_size
@@ -44,7 +45,11 @@ class Sight:
 
 
 def look(sight: Sight) -> tuple[str | None, list[str]]:
-    """From a worker: what is missing there, if anything; and files written for the job to see."""
+    """Return what this process does not see or cannot write to, and the files that it has written.
+
+    The first is text for a message, or None. Runs on a worker, which writes a file to each folder;
+    the process that started the job checks with `unseen` that it sees these files.
+    """
     missing = sight.missing()
     written: list[str] = []
     for folder in map(parse_location, sight.folders) if not missing else ():
@@ -58,7 +63,10 @@ def look(sight: Sight) -> tuple[str | None, list[str]]:
 
 
 def unseen(written: Sequence[str]) -> str | None:
-    """Of files that a worker has written, the folder of one that is not seen here."""
+    """Return a folder in which this process does not see what a worker has written, or None.
+
+    written: paths of the worker's files, as `look` returns them
+    """
     for path in map(parse_location, written):
         try:
             if path.read_text() == path.name:
@@ -71,16 +79,20 @@ def unseen(written: Sequence[str]) -> str | None:
 
 @contextmanager
 def open_sight(folders: Sequence[Location], files: Sequence[tuple[str, int]]) -> Iterator[Sight]:
-    """Make what is to be seen in `folders`, for the time of the block."""
+    """Yield the files and folders to be seen; its temporary folders exist during the block.
+
+    folders: folders that workers write to
+    files: paths, and sizes in bytes
+    """
     made = [folder.absolute() / f"{AT_WORK}{secrets.token_hex(8)}" for folder in folders]
     try:
         for folder in made:
             for name in names_in(folder.parent):
-                if name.startswith(AT_WORK):  # by a run that was killed
+                if name.startswith(AT_WORK):  # left by a run that was killed
                     remove(folder.parent / name)
             folder.mkdir()
             (folder / _TOKEN).write_text(folder.name)
-        # What has changed since it was found, the job will tell of.
+        # Files that have changed since they were found are left out: the job reports them.
         seen = tuple(file for file in files if Sight((file,), ()).missing() is None)
         yield Sight(seen, tuple(map(str, made)))
     finally:

@@ -1,4 +1,4 @@
-"""From inside a task: what it may take, and who is told of it, whichever engine runs it."""
+"""Memory limit and events of the task that calls these functions, whichever engine runs it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from kmeans_dask.engine.engine import EventHandler
 
-_listeners: list[EventHandler] = []  # of tasks that run in this process
-_memory: int | None = None  # that these may take, in bytes
+_listeners: list[EventHandler] = []  # handlers of events of tasks in this process
+_memory: int | None = None  # bytes that such a task may take; None without a limit
 
 
 def worker_memory() -> int | None:
-    """Bytes that this task may take, where that is limited."""
+    """Return the bytes that the calling task may take, or None where there is no limit."""
     if "distributed" not in sys.modules:
         return _memory
     from distributed import get_worker
@@ -28,7 +28,7 @@ def worker_memory() -> int | None:
 
 
 def emit(topic: str, event: dict[str, Any]) -> None:
-    """Tell those who listen to the engine that runs this task."""
+    """Send an event from a task to those who listen on the `topic` of its engine."""
     tell(event)
     if "distributed" in sys.modules:
         from distributed import get_worker
@@ -41,13 +41,13 @@ def emit(topic: str, event: dict[str, Any]) -> None:
 
 
 def process_memory() -> int | None:
-    """Bytes that a task in this process may take, where that is limited."""
+    """Return the bytes that a task in this process may take, or None where there is no limit."""
     return _memory
 
 
 @contextmanager
 def limited(memory: int | None) -> Iterator[None]:
-    """Inside the block, tasks in this process may take so many bytes."""
+    """Limit each task in this process to `memory` bytes inside the block; None for no limit."""
     global _memory
     before, _memory = _memory, memory
     try:
@@ -58,7 +58,7 @@ def limited(memory: int | None) -> Iterator[None]:
 
 @contextmanager
 def listening(handler: EventHandler) -> Iterator[None]:
-    """Inside the block, call `handler` with every event of tasks in this process."""
+    """Call `handler`, inside the block, with each event of tasks in this process."""
     _listeners.append(handler)
     try:
         yield
@@ -67,6 +67,6 @@ def listening(handler: EventHandler) -> Iterator[None]:
 
 
 def tell(event: dict[str, Any]) -> None:
-    """Tell those who listen in this process."""
+    """Send an event to those who listen in this process."""
     for handler in _listeners:
         handler(event)

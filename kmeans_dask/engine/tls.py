@@ -1,4 +1,4 @@
-"""TLS: the files it needs, and what a port says to who asks for it."""
+"""TLS for a cluster: the files that it needs, and why a connection is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ OPTIONS = "--tls-ca, --tls-cert and --tls-key"
 
 @dataclass(frozen=True)
 class Tls:
-    """PEM files: who signs certificates for the cluster, our certificate, and its key."""
+    """PEM files for TLS.
+
+    ca: certificate of the authority that signs certificates for the cluster
+    cert: certificate of this client
+    key: private key of `cert`
+    """
 
     ca: Path
     cert: Path
@@ -24,12 +29,12 @@ class Tls:
 
 
 def is_encrypted(address: str) -> bool:
-    """Whether the scheme of a scheduler's address means TLS."""
+    """Return whether the scheme of a scheduler's address means TLS."""
     return urlsplit(address).scheme in ("tls", "wss")
 
 
 def is_exposed(address: str) -> bool:
-    """Whether messages to `address` leave this machine in the clear."""
+    """Return whether messages to `address` leave this machine unencrypted."""
     if is_encrypted(address):
         return False
     host, _ = _place(address)
@@ -41,9 +46,9 @@ def is_exposed(address: str) -> bool:
 
 
 def refusal(address: str, context: ssl.SSLContext | None) -> str | None:
-    """Why the port at `address`, which gives no answer, may do so; None where TLS is no reason.
+    """Return why the port at `address` refuses a client, or None where TLS is not the reason.
 
-    context: with which TLS was tried
+    context: TLS settings of the client; None for a client without TLS
     """
     if not is_encrypted(address):
         plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -70,7 +75,10 @@ def refusal(address: str, context: ssl.SSLContext | None) -> str | None:
 
 
 def _shake_hands(address: str, context: ssl.SSLContext, *, listen: bool = False) -> None:
-    """Raises what is wrong. With `listen` also what the other side says of us, which comes late."""
+    """Connect to `address` with TLS. Raises the error that the connection fails with.
+
+    listen: wait for the server's answer, as a refusal of the client's certificate comes late
+    """
     with (
         socket.create_connection(_place(address), _PATIENCE) as plain,
         context.wrap_socket(plain) as connected,

@@ -1,4 +1,4 @@
-"""Versions of what a job's result and its messages hang on: they must be the same everywhere."""
+"""Versions of the packages on which a job's result and messages depend: the same everywhere."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ PACKAGES = (
     "numba",
     "deflate",
 )
-Versions = tuple[tuple[str, str | None], ...]  # None: it is not installed
+Versions = tuple[tuple[str, str | None], ...]  # None where a package is not installed
 
 
 def versions_here() -> Versions:
-    """As they are installed where this runs."""
+    """Return the versions that are installed where this runs."""
     return tuple((package, _version(package)) for package in PACKAGES)
 
 
 def difference(wanted: Versions, found: Mapping[str, str | None], who: str) -> str | None:
-    """The first difference, in words; None where there is none.
+    """Return the first difference between versions as text for a message; None without any.
 
-    who: where `found` was found
+    wanted: versions of the job
+    found: versions of the scheduler or worker that is called `who` in the message
     """
     for package, version in wanted:
         there = found.get(package)

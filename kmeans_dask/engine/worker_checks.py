@@ -1,4 +1,4 @@
-"""What scheduler and workers are asked before a job, and what is made of their answers."""
+"""Checks of a scheduler and its workers before a job: their versions, and the files they see."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Questions:
     def check_versions(self) -> None:
         """Raise UsageError where scheduler or workers have other versions than this process.
 
-        Dask's own servers answer: a worker that lacks this package does so too.
+        Dask itself answers, so that a worker which lacks this package does so too.
         """
         scheduler: Any = self._client.scheduler
         packages = list(PACKAGES)
@@ -42,7 +42,7 @@ class Questions:
                 raise UsageError(differs)
 
     def check_sight(self, sight: Sight) -> None:
-        """Raise UsageError where a worker does not see that, or where we do not see its files."""
+        """Raise UsageError where a worker does not see `sight`, or its files are not seen here."""
         from distributed.protocol.pickle import dumps
 
         answers = self._asked_workers(op="run", function=dumps(_look), args=dumps((sight,)))
@@ -68,7 +68,7 @@ class Questions:
                 found[address] = answer
                 continue
             error = loads(answer)
-            if not isinstance(error, OSError):  # which is of a connection that was lost
+            if not isinstance(error, OSError):  # that is: the connection to it was not lost
                 raise UsageError(
                     f"the worker at {address} fails ({type(error).__name__}: {error}): "
                     "is kmeans-dask installed there?"
@@ -117,5 +117,5 @@ class Questions:
 
 
 def _look(sight: Sight) -> tuple[str, str | None, list[str]]:
-    """From a worker: its host, and what `look` says there."""
+    """Return the name of this host, and what `look` returns here. Runs on a worker."""
     return socket.gethostname(), *look(sight)

@@ -63,7 +63,7 @@ class Workers:
         return min(limits, default=None)
 
     def look(self) -> int:
-        """Check the workers, at most every two seconds; return their number of threads, at least 1.
+        """Return the number of threads, at least 1; check the workers, at most every two seconds.
 
         Tasks of a silent worker go to others. Raises ClusterError where there has been no worker,
         or no worker that answers, for too long, and where the scheduler does not answer.
@@ -92,7 +92,7 @@ class Workers:
         """Restart the workers at `addresses`, so that others redo their tasks and results.
 
         A nanny restarts its worker. A worker without a nanny is removed from the scheduler for
-        good, so it is kept where there are no other workers. Returns whether any other worker is
+        good, so it is kept where there are no other workers. Return whether any other worker is
         there, or any was restarted.
         """
         found = self._identities()

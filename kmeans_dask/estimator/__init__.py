@@ -1,1 +1,1 @@
-"""`KMeans` for NumPy and Dask arrays, and the distributed sums that each iteration takes."""
+"""`KMeans` for NumPy, Dask and Zarr arrays, and the distributed sums of each iteration."""

@@ -1,4 +1,4 @@
-"""Arrays to a fit: counted where that pays, in one task where one task will do, else in rounds."""
+"""Fit of arrays: counted first where that pays; in one task where that is enough, else in rounds."""
 
 from __future__ import annotations
 
@@ -46,23 +46,24 @@ from kmeans_dask.kmeans.points import (
 )
 from kmeans_dask.kmeans.seeding import SEEDINGS, Run
 
-ONE_TASK = 1 << 22  # numbers that one task clusters about as fast as a round over a cluster takes
+ONE_TASK = 1 << 22  # numbers that one task clusters in about the time of a round over a cluster
 CHUNK_POINTS = 1 << 20  # rows of a chunk, where there are several
-_SAMPLE = 1 << 16  # rows looked at to see whether counting pays
-_PAYS = 0.7  # of rows that are distinct, at most
-_SPLIT = 1 << 17  # rows, at least, that are worth a thread
-_LARGEST = 1e150  # squared distances of such values, added up, are floating-point numbers
-_EXACT = 1 << 31  # integers below are summed as they are
+_SAMPLE = 1 << 16  # rows looked at to decide whether counting pays
+_PAYS = 0.7  # counting pays up to this share of distinct rows
+_SPLIT = 1 << 17  # fewest rows that are worth a thread
+_LARGEST = 1e150  # largest value for which sums of squared distances do not overflow float64
+_EXACT = 1 << 31  # integers below this are summed unchanged
 
 Table = ColorHistogram | PointHistogram
 
 
 @dataclass(frozen=True)
 class FitRequest:
-    """What is to be fitted.
+    """Parameters of a fit: number of clusters, starts and end.
 
     init: "k-means++" or "random", or centroids (k, C) to start from
     seeds: one for each start
+    max_iter, tol: as in `lloyd.fit`
     """
 
     k: int
@@ -74,10 +75,10 @@ class FitRequest:
 
 @dataclass(frozen=True)
 class ValueRange:
-    """What a chunk of rows is like, or all of them together.
+    """Range of the values and weights of a chunk of rows, or of all chunks together.
 
-    n: rows; low, high: least and largest value of each channel
-    max_weight, weight: the largest weight, and the sum of all
+    n: number of rows; low, high: least and largest value of each channel
+    max_weight, weight: the largest weight, and the sum of all weights
     """
 
     n: int
@@ -88,7 +89,10 @@ class ValueRange:
 
     @classmethod
     def of(cls, values: NDArray[Any], weights: NDArray[Any] | None) -> ValueRange:
-        """Of one chunk, (n, C) and (n,). Raises ValueError for what cannot be clustered."""
+        """Return the range of one chunk, with values (n, C) and weights (n,) or None.
+
+        Raises ValueError for values and weights that cannot be clustered.
+        """
         n = len(values)
         low, high, total = extent_of(values)
         if not np.isfinite(total).all():
@@ -106,7 +110,7 @@ class ValueRange:
 
     @classmethod
     def together(cls, extents: Sequence[ValueRange]) -> ValueRange:
-        """Of several chunks. Raises ValueError where nothing has weight."""
+        """Merge the ranges of several chunks. Raises ValueError where no row has weight."""
         if not any(extent.weight for extent in extents):
             raise ValueError("Sample weights must contain at least one non-zero number.")
         return cls(
@@ -120,10 +124,10 @@ class ValueRange:
 
 @dataclass(frozen=True)
 class PointFormat:
-    """How the rows of a data set become points: the same for all its chunks.
+    """Format in which the rows of a data set become points, the same for all its chunks.
 
-    dtype: of the points' values
-    grid: how they are summed: as integers, where rows and weights are integers that allow it
+    dtype: dtype of the points' values
+    grid: fixed-point format of sums; exact where rows and weights are integers that allow it
     """
 
     dtype: type[np.generic]
@@ -133,7 +137,10 @@ class PointFormat:
     def of(
         cls, extent: ValueRange, dtype: np.dtype[Any], *, weights_are_integers: bool
     ) -> PointFormat:
-        """For rows of this extent and type."""
+        """Return the format for rows of this range and dtype.
+
+        Raises ValueError for values whose squares would overflow.
+        """
         largest = max(abs(bound) for bound in (*extent.low, *extent.high))
         fits = largest < _EXACT and max(1, largest) * extent.weight < 2**63
         if _is_integer(dtype) and weights_are_integers and fits:
@@ -149,7 +156,7 @@ class PointFormat:
         return cls(np.float32 if dtype == np.float32 else np.float64, grid)
 
     def points(self, values: NDArray[Any], weights: NDArray[Any] | None) -> Points:
-        """A chunk of points."""
+        """Return a chunk of rows as points."""
         if weights is not None:
             weights = weights.astype(np.int64 if self.grid.exact else np.float64)
         return make_points(np.ascontiguousarray(values, self.dtype), weights, self.grid)
@@ -172,9 +179,9 @@ def fit_array(
     wanted: FitRequest,
     engine: Engine,
 ) -> tuple[Fit, NDArray[np.int32] | None]:
-    """Fit rows (n, C) with weights (n,), in this process. The best of all starts.
+    """Fit rows (n, C) with weights (n,) in this process, and return the best fit of all starts.
 
-    And the label of each row, where that is at hand.
+    The label of each row is returned with it, or None where labels would have to be computed anew.
     """
     points, counted = _points_of(values, weights, engine)
     best, labels = None, None
@@ -195,7 +202,7 @@ def fit_array(
     if not counted:
         return best, labels
     if weights is not None or values.dtype != np.uint8 or values.shape[1] != 3:
-        return best, None  # what has no weight was not counted
+        return best, None  # there is no table of labels, or it lacks rows without weight
     table = label_table(points, labels)
     look_up = partial(look_up_labels, table=table)
     return best, np.concatenate(list(engine.map("labels", look_up, _parts(values, engine.cores))))
@@ -204,21 +211,21 @@ def fit_array(
 def inertia_array(
     values: NDArray[Any], weights: NDArray[Any] | None, centroids: NDArray[np.float64]
 ) -> float:
-    """Sum of squared distances of rows to the nearest of `centroids`, times their weights."""
+    """Return the weighted sum of squared distances of rows to the nearest of `centroids`."""
     with local_threads() as engine:
         points, _ = _points_of(values, weights, engine)
     return Assignment(points).partial(centroids).inertia(centroids)
 
 
 def _parts(values: NDArray[Any], n: int) -> list[NDArray[Any]]:
-    """Rows in `n` parts, or fewer where there are few."""
+    """Return the rows in `n` parts, or in fewer where there are few rows."""
     return np.array_split(values, max(1, min(n, len(values) // _SPLIT)))
 
 
 def _points_of(
     values: NDArray[Any], weights: NDArray[Any] | None, engine: Engine
 ) -> tuple[Points, bool]:
-    """Rows (n, C) as points, counted where that pays; and whether they were."""
+    """Return rows (n, C) as points, counted where that pays, and whether they were counted."""
     weights_are_integers = weights is None or _is_integer(weights.dtype)
     extent = (
         _extent_of_type(values.dtype, *values.shape)
@@ -241,7 +248,7 @@ def _points_of(
 
 
 def _is_narrow(dtype: np.dtype[Any]) -> bool:
-    """Whether the type alone says enough of the values to count them."""
+    """Return whether the range of the dtype is narrow enough to count values of it unseen."""
     return _is_integer(dtype) and dtype.itemsize <= 2
 
 
@@ -251,7 +258,7 @@ def _extent_of_type(dtype: np.dtype[Any], n: int, channels: int) -> ValueRange:
 
 
 def _packing(extent: ValueRange) -> Packing | None:
-    """How to count rows of this extent; None where sums or keys would be too long."""
+    """Return the packing to count rows of this range, or None where sums or keys are too long."""
     low, high = _whole(extent.low), _whole(extent.high)
     largest = max(1, -min(low), max(high))
     if largest >= _EXACT or largest * extent.weight >= 2**63:
@@ -260,16 +267,20 @@ def _packing(extent: ValueRange) -> Packing | None:
 
 
 def sample_places(n: int) -> list[slice]:
-    """Rows of `n` to look at before it is decided whether to count: the same for any chunking."""
+    """Return slices of `n` rows to look at before it is decided whether to count them.
+
+    They are the same for any chunking.
+    """
     size = min(n, _SAMPLE)
     starts = sorted({0, (n - size) // 2, n - size})
     return [slice(start, start + size) for start in starts]
 
 
 def counting_pays(packing: Packing, samples: Iterable[NDArray[Any]]) -> bool:
-    """Whether few of the rows are distinct, as far as samples of them tell.
+    """Return whether few enough of the rows are distinct, as far as samples of them tell.
 
-    Of 8-bit colours none are taken: counted, they come in an order that makes up for it.
+    The answer is yes for 8-bit colours, without looking at samples: once counted, colours are in an
+    order that makes up for the time.
     """
     if _are_colors(packing):
         return True
@@ -309,7 +320,7 @@ def _start(points: Points, wanted: FitRequest, seed: int, run: Run = map) -> NDA
 
 
 def _all_of(few: NDArray[Any], k: int) -> NDArray[np.float64]:
-    """All points there are, as k centroids; what is left over stays empty."""
+    """Return all points, repeated up to k, as centroids; clusters of repeated ones stay empty."""
     return np.resize(few.astype(np.float64), (k, few.shape[1]))
 
 
@@ -326,7 +337,7 @@ def _tell(say: Callable[[dict[str, Any]], None], start: int, iteration: Iteratio
 
 
 def _best(fits: Sequence[Fit]) -> Fit:
-    return min(fits, key=lambda found: found.inertia)  # the first of equals
+    return min(fits, key=lambda found: found.inertia)  # the first of equal ones
 
 
 # -- a Dask array -------------------------------------------------------------------------------
@@ -334,11 +345,11 @@ def _best(fits: Sequence[Fit]) -> Fit:
 
 @dataclass(frozen=True)
 class ChunkedRows:
-    """A Dask array in chunks of whole rows.
+    """Dask array in chunks of whole rows, with its weights and samples of its rows.
 
     rows, weights: one lazy object for each chunk; weights may be None
-    samples: lazy rows from `sample_places`
-    sizes: rows of each chunk
+    samples: the slices of `sample_places`, as lazy rows
+    sizes: number of rows of each chunk
     """
 
     rows: list[Delayed]
@@ -352,9 +363,9 @@ class ChunkedRows:
 def fit_chunked(
     data: ChunkedRows, wanted: FitRequest, engine: Engine, *, weights_are_integers: bool
 ) -> Fit:
-    """Fit the rows of `data`, on the workers of `engine`. The best of all starts.
+    """Fit the rows of `data` on the workers of `engine`, and return the best fit of all starts.
 
-    The result is the same for any chunking. Rows that are not counted stay with the workers.
+    The result is the same for any chunking. Rows that are not counted stay on the workers.
     """
     in_one_pass = _is_narrow(data.dtype) and data.weights is None
     if in_one_pass:
@@ -377,14 +388,14 @@ def fit_chunked(
         points = engine.submit("build-points", _join, form, held.rows, held.weights)
         return _fit_in_one_task(points, wanted, engine)
     chunks = held.start("build-points", form_points, form)
-    del held  # once they are points, the rows themselves may go
+    del held  # workers may free the rows once these have become points
     return _fit_in_rounds(chunks, data.sizes, wanted, engine)
 
 
 def inertia_chunked(
     data: ChunkedRows, centroids: NDArray[np.float64], engine: Engine, *, weights_are_integers: bool
 ) -> float:
-    """Sum of squared distances of the rows of `data` to the nearest of `centroids`."""
+    """Return the weighted sum of squared distances of rows to the nearest of `centroids`."""
     held = _HeldRows.of(data, engine)
     extent = ValueRange.together(held.each("describe", ValueRange.of))
     form = PointFormat.of(extent, data.dtype, weights_are_integers=weights_are_integers)
@@ -395,7 +406,7 @@ def inertia_chunked(
 
 @dataclass(frozen=True)
 class _HeldRows:
-    """The rows and weights of a chunked array, computed, and kept by the workers."""
+    """Computed rows and weights of a chunked array, held by the workers."""
 
     engine: Engine
     rows: list[Any]
@@ -408,14 +419,14 @@ class _HeldRows:
         return cls(engine, handles[:n], handles[n:] or [None] * n)
 
     def start(self, name: str, function: Callable[..., Any], *args: Any) -> list[Any]:
-        """Handles of `function(rows, weights, *args)` of every chunk."""
+        """Submit `function(rows, weights, *args)` for every chunk, and return the handles."""
         return [
             self.engine.submit(name, function, rows, weights, *args)
             for rows, weights in zip(self.rows, self.weights, strict=True)
         ]
 
     def each(self, name: str, function: Callable[..., Any], *args: Any) -> list[Any]:
-        """The same, waited for."""
+        """Return the results of `function(rows, weights, *args)` for every chunk."""
         return [self.engine.result(handle) for handle in self.start(name, function, *args)]
 
 
@@ -425,25 +436,25 @@ def _samples(data: ChunkedRows, engine: Engine) -> Iterator[NDArray[Any]]:
 
 
 def form_points(rows: NDArray[Any], weights: NDArray[Any] | None, form: PointFormat) -> Points:
-    """One task: a chunk's rows as points."""
+    """Return a chunk's rows as points; this runs as one task."""
     return form.points(rows, weights)
 
 
 def _join(
     form: PointFormat, rows: list[NDArray[Any]], weights: list[NDArray[Any] | None]
 ) -> Points:
-    """One task: all rows as points."""
+    """Return the rows of all chunks as points; this runs as one task."""
     some = [of_chunk for of_chunk in weights if of_chunk is not None]
     return form.points(np.concatenate(rows), np.concatenate(some) if some else None)
 
 
 def _points_of_tables(tables: list[Table]) -> Points:
-    """One task: tables of chunks, added up, as points."""
+    """Merge the histograms of chunks, and return them as points; this runs as one task."""
     return _points_of_table(_merge_tables(tables))
 
 
 def _count_lazily(data: ChunkedRows, packing: Packing, engine: Engine) -> Any:
-    """The handle of one table of all rows, merged as a tree: no chunk is kept."""
+    """Return the handle of the histogram of all rows, merged as a tree: no chunk is kept."""
     count, merge = delayed(_count, pure=False), delayed(_merge_tables, pure=False)
     level = [count(rows, None, packing) for rows in data.rows]
     while len(level) > 1:
@@ -460,7 +471,10 @@ def _fit_in_one_task(points: Any, wanted: FitRequest, engine: Engine) -> Fit:
 
 
 def fit_points(points: Points, wanted: FitRequest, number: int, topic: str) -> Fit:
-    """One task: the whole loop from one start, where the points are."""
+    """Return the fit from one start; this runs as one task, on the worker that holds the points.
+
+    number: which start; topic: where progress is reported
+    """
     return lloyd.fit(
         _start(points, wanted, wanted.seeds[number]),
         Assignment(points).partial,
@@ -499,7 +513,10 @@ def _fit_in_rounds(
 def _scattered_start(
     samplers: Sequence[Any], measure: DistributedSums, k: int, init: str, seed: int, engine: Engine
 ) -> NDArray[np.float64]:
-    """Random points; or k-means||, Bahmani et al. 2012, "Scalable k-means++", algorithm 2."""
+    """Return initial centroids from points in chunks: random points, or those of k-means||.
+
+    Bahmani et al. 2012, "Scalable k-means++", algorithm 2.
+    """
 
     def each(method: Callable[..., Any], *args: Any) -> list[Any]:
         handles = [engine.submit("seed", method, sampler, *args) for sampler in samplers]
@@ -511,7 +528,7 @@ def _scattered_start(
         return chosen if len(chosen) == k else _all_of(chosen, k)
     for number in range(ROUNDS):
         potential = sum(each(Sampler.potential, chosen))
-        if potential == 0:  # there are no other points
+        if potential == 0:  # every point equals a chosen one
             break
         drawn = each(
             Sampler.draw_by_distance, chosen, potential, OVERSAMPLING * k, seed + number + 1

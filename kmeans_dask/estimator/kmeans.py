@@ -1,4 +1,4 @@
-"""`KMeans`: scikit-learn's protocol over NumPy, Dask and Zarr arrays."""
+"""Estimator `KMeans`, which follows scikit-learn's protocol, for NumPy, Dask and Zarr arrays."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from kmeans_dask.settings import INITS
 Init = str | ArrayLike | Callable[..., ArrayLike]
 
 _MAX_FEATURES = 64
-_FEW_ROWS = 1 << 14  # of a chunk; smaller ones are put together
-_EXACT_WEIGHT = 1 << 53  # larger integers are taken as floating point
-_AT_ONCE = 1 << 16  # rows whose labels or distances one thread works out at a time
+_FEW_ROWS = 1 << 14  # rows of a chunk; chunks that have fewer on average are merged
+_EXACT_WEIGHT = 1 << 53  # integer weights from here on are treated as floating-point numbers
+_AT_ONCE = 1 << 16  # rows whose labels or distances one thread computes at a time
 
 
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
@@ -49,20 +49,20 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     Arrays are (n_samples, n_features), of integers or floating-point numbers, with 1 to 64
     features. Dask arrays are fitted on the cluster of the current Dask client, or by threads;
-    Zarr arrays are taken as Dask arrays. Integers are counted first where few rows are
-    distinct. Labels are those of the plain loop, ties going to the lowest index, and the result
+    Zarr arrays are treated as Dask arrays. Integers are counted first where few rows are
+    distinct. Labels are those of a plain loop, ties going to the lowest index, and the result
     is the same to the last bit for any chunking and any number of workers.
 
     Parameters
     ----------
-    n_clusters: how many clusters
+    n_clusters: number of clusters
     init: "k-means++" (greedy, Arthur & Vassilvitskii 2007; k-means||, Bahmani et al. 2012, for a
         Dask array that no one worker should hold), "random" (rows, uniformly), an array
         (n_clusters, n_features), or a callable `(X, n_clusters, random_state=...) -> array`
-    n_init: starts, of which the one with the lowest inertia is kept
-    max_iter: iterations of one start, at most
+    n_init: number of starts, of which the one with the lowest inertia is kept
+    max_iter: largest number of iterations of one start
     tol: stop when the centers' squared shift is at most this part of the features' mean variance;
-        0: at the fixed point
+        with 0, stop at the fixed point
     random_state: an int, a RandomState, or None for another result each time
 
     Attributes
@@ -99,7 +99,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.random_state = random_state
 
     def fit(self, X: Any, y: None = None, sample_weight: Any = None) -> Self:
-        """Find the centers of `X` (n_samples, n_features), with weights (n_samples,) or None.
+        """Fit the centers to `X` (n_samples, n_features), with weights (n_samples,) or None.
 
         Raises ValueError, before any heavy work, for what cannot be clustered.
         """
@@ -137,7 +137,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             )
 
     def predict(self, X: Any) -> Any:
-        """Index of the nearest center of each row of `X`, int32; lazy for a Dask array."""
+        """Return the index of the nearest center of each row, int32; lazy for a Dask array."""
         check_is_fitted(self)
         return self._labels(self._checked(X, reset=False))
 
@@ -146,7 +146,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return self.fit(X, sample_weight=sample_weight).labels_
 
     def transform(self, X: Any) -> Any:
-        """Distance (n_samples, n_clusters) of each row to each center; lazy for a Dask array."""
+        """Return the distance of each row to each center, (n_samples, n_clusters).
+
+        The result is lazy for a Dask array.
+        """
         check_is_fitted(self)
         X = self._checked(X, reset=False)
         centers = self.cluster_centers_
@@ -157,11 +160,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return _distances(X, centers)
 
     def fit_transform(self, X: Any, y: None = None, sample_weight: Any = None) -> Any:
-        """Fit, and transform the same rows."""
+        """Fit, and return the distance of each row to each center, as `transform` does."""
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
     def score(self, X: Any, y: None = None, sample_weight: Any = None) -> float:
-        """The inertia of `X`, with a minus, so that more is better."""
+        """Return the negative inertia of `X`, so that more is better."""
         check_is_fitted(self)
         X = self._checked(X, reset=False)
         weights = _checked_weights(sample_weight, X)
@@ -189,7 +192,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             return np.concatenate([engine.result(handle) for handle in handles])
 
     def _checked(self, X: Any, *, reset: bool) -> Any:
-        """`X` as a NumPy or Dask array of a type we know; sets or checks its features."""
+        """Return `X` as a NumPy or Dask array of a supported dtype, and set or check features."""
         if type(X).__module__.partition(".")[0] == "zarr":
             X = da.from_zarr(X)
         if isinstance(X, da.Array):
@@ -250,7 +253,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
 
 def _check_lazy(X: da.Array) -> None:
-    """What scikit-learn checks of an array, as far as it can be seen without computing."""
+    """Raise ValueError for what scikit-learn rejects, as far as it is seen without computing."""
     if X.ndim != 2:
         raise ValueError(
             f"Expected 2D array, got {X.ndim}D array instead: reshape your data with "
@@ -269,7 +272,10 @@ def _check_lazy(X: da.Array) -> None:
 
 
 def _checked_weights(sample_weight: Any, X: Any) -> Any:
-    """Weights as an array (n,) of X's kind, integers if they are; None where all are alike."""
+    """Return weights as an array (n,) of X's kind, or None where none are given.
+
+    Integer weights stay integers. Raises ValueError for weights that cannot be used.
+    """
     if sample_weight is None:
         return None
     if type(sample_weight).__module__.partition(".")[0] == "zarr":
@@ -297,7 +303,7 @@ def _checked_weights(sample_weight: Any, X: Any) -> Any:
 
 
 def _chunked(X: da.Array, weights: Any) -> tuple[ChunkedRows, bool]:
-    """`X` and weights in chunks of whole rows; and whether weights are integers."""
+    """Return `X` and weights in chunks of whole rows, and whether the weights are integers."""
     X = X.rechunk({1: -1})
     rows = X.chunks[0]
     mean = X.shape[0] / len(rows)

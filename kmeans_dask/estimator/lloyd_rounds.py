@@ -1,4 +1,4 @@
-"""Chunks of points on workers, measured in rounds: one task for each chunk, and one merge."""
+"""Rounds of Lloyd's algorithm on workers: one task for each chunk of points, and a merge."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kmeans_dask.kmeans.lloyd import Measure
 from kmeans_dask.kmeans.points import Points
 
 _FAN_IN = 16
-_SPLIT = 1 << 16  # points, at least, that a thread of its own is worth
+_SPLIT = 1 << 16  # fewest points that are worth a thread of their own
 
 
 def threaded_sums(points: Points, engine: Engine) -> tuple[list[Assignment], Measure]:
-    """`points` in parts that the threads of a local engine measure side by side.
+    """Return `points` in parts, and a measure of them that uses the threads of a local engine.
 
-    And one after the other where they are few. The sums are the same.
+    Few points are one part, which is measured without threads. The sums are the same.
     """
     parts = points.split(max(1, min(engine.cores, len(points) // _SPLIT)))
     assignments = [Assignment(part) for part in parts]
@@ -31,7 +31,7 @@ def threaded_sums(points: Points, engine: Engine) -> tuple[list[Assignment], Mea
 
 
 class DistributedSums:
-    """Measures centroids, on the workers that hold the chunks; what travels is O(k).
+    """Measure for `kmeans.lloyd.fit` on the workers that hold the chunks; what is sent is O(k).
 
     chunks: handles of `Assignment`, at least one
     """
@@ -41,7 +41,7 @@ class DistributedSums:
         self._chunks = chunks
 
     def __call__(self, centroids: NDArray[np.float64], n_far: int = 0) -> ClusterSums:
-        """One Lloyd step's sums over all chunks, as `kmeans.lloyd.fit` wants them."""
+        """Return the sums of one Lloyd step over all chunks, and the `n_far` farthest points."""
         parts = [
             self._engine.submit("partial-sums", Assignment.partial, chunk, centroids, n_far)
             for chunk in self._chunks

@@ -1,7 +1,7 @@
-"""Files and objects: what is never seen half-written, that shows damage, and that one run holds.
+"""Local files, and objects in object stores: written whole, sealed against damage, and locked.
 
-A `Location` is a local path, or a URL of an object store; both have the part of `pathlib.Path` that
-is used here. The only floor that knows `obstore`.
+A `Location` is a local path or a URL of an object store; both have the part of `pathlib.Path` that
+is used here. No other package uses `obstore`.
 """
 
 from kmeans_dask.files.location import Location, is_within, parse_location

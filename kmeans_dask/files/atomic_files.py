@@ -1,6 +1,6 @@
-"""Files that are never seen half-written, and that show when they are damaged.
+"""Files that are never seen half-written, and sealed files, which show when they are damaged.
 
-A sealed file is JSON below a line with its SHA-256: of a byte that changed, it tells.
+A sealed file is JSON below a line with its SHA-256, so that a changed byte is detected.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from kmeans_dask.files.object_store import ObjectPath
 
 T = TypeVar("T")
 
-AT_WORK = ".at-work-"  # begins the names of folders that are there while a run is
-_PASSING = ".kmeans-dask-"  # begins the names of files that a killed run may leave
+AT_WORK = ".at-work-"  # begins the names of folders that a run has only while it runs
+_PASSING = ".kmeans-dask-"  # begins the names of temporary files, which a killed run may leave
 
 
 def write_file(path: Location, data: bytes, aside: Location | None = None) -> None:
-    """Write `data` to `path`; of a file by way of a passing one in `aside`, or beside it."""
+    """Write `data` to `path`, where it is never seen half-written.
+
+    aside: local folder for the temporary file that becomes a local file; None for that of `path`
+    """
     if isinstance(path, ObjectPath):
         path.write_bytes(data)
         return
@@ -36,7 +39,7 @@ def write_file(path: Location, data: bytes, aside: Location | None = None) -> No
         try:
             passing.write_bytes(data)
             passing.replace(path)
-        except FileNotFoundError:  # the folders are there for all but the first
+        except FileNotFoundError:  # the folders exist for all files but the first
             for each in (path.parent, folder):
                 each.mkdir(parents=True, exist_ok=True)
             passing.write_bytes(data)
@@ -47,9 +50,9 @@ def write_file(path: Location, data: bytes, aside: Location | None = None) -> No
 
 
 def read_regular(path: Location, at_most: int) -> bytes | None:
-    """All of a file; None where it has more than `at_most` bytes, or grows while it is read.
+    """Return all bytes of a file; None where it has more than `at_most`, or grows while it is read.
 
-    Raises FileNotFoundError, and DamagedError where it is no regular file: to open a pipe is to
+    Raises FileNotFoundError, and DamagedError where it is no regular file, as opening a pipe would
     wait for its writer.
     """
     if isinstance(path, ObjectPath):
@@ -65,12 +68,12 @@ def read_regular(path: Location, at_most: int) -> bytes | None:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file of this name is half-written: ours, or Zarr's."""
+    """Return whether a file of this name is temporary: one of this package, or of Zarr."""
     return name.startswith(_PASSING) or name.endswith(".partial")
 
 
 def sweep(folder: Location) -> None:
-    """Remove the passing files that killed runs left in `folder`; of objects there are none."""
+    """Remove the temporary files that killed runs left in `folder`; object stores have none."""
     if isinstance(folder, ObjectPath):
         return
     for path in list(folder.iterdir()):
@@ -79,9 +82,10 @@ def sweep(folder: Location) -> None:
 
 
 def remove(path: Location, first: str | None = None) -> None:
-    """Remove a file, a folder with all in it, or a link in its place.
+    """Remove a file, a folder with all in it, or a link, but not what the link leads to.
 
-    first: in a folder of objects, what goes before all others: of what is left then, it is missing
+    first: in an object store, the object below `path` that is removed before all others, so that
+        it is missing in what an interrupted removal leaves
     """
     if isinstance(path, ObjectPath):
         path.remove_all(first)
@@ -92,9 +96,9 @@ def remove(path: Location, first: str | None = None) -> None:
 
 
 def copy_folder(source: Location, target: Location, last: str) -> None:
-    """Copy a folder, whole or not at all; of objects, `last` goes last: it says that all is there.
+    """Copy a folder, whole or not at all, to `target`, which must not exist.
 
-    The target must not be there.
+    last: in an object store, the object that is copied last, which shows that all are there
     """
     if isinstance(source, ObjectPath) and isinstance(target, ObjectPath):
         names = [path.relative_to(source) for path in source.walk()]
@@ -112,14 +116,17 @@ def copy_folder(source: Location, target: Location, last: str) -> None:
 
 
 def bytes_below(folder: Location) -> int:
-    """Of all files in a folder, and in the folders in it."""
+    """Return the size in bytes of all files in a folder and the folders in it."""
     if isinstance(folder, ObjectPath):
         return sum(path.stat().st_size for path in folder.walk())
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def sealed(value: Any, form: Form[Any]) -> bytes:
-    """What `write_sealed` writes. Raises UsageError where it is more than is read again."""
+    """Return the bytes that `write_sealed` writes.
+
+    Raises UsageError where they are more than `form` allows to be read again.
+    """
     data = json.dumps(value, separators=(",", ":")).encode()
     content = hashlib.sha256(data).hexdigest().encode() + b"\n" + data
     if len(content) > form.at_most:
@@ -131,12 +138,12 @@ def sealed(value: Any, form: Form[Any]) -> bytes:
 
 
 def write_sealed(path: Location, value: Any, form: Form[Any]) -> None:
-    """Write `value`, which JSON can hold, so that damage shows. Raises as `sealed` does."""
+    """Write `value`, which JSON can hold, as a sealed file. Raises what `sealed` raises."""
     write_file(path, sealed(value, form))
 
 
 def read_sealed(path: Location, form: Form[T]) -> T:
-    """What was sealed. Raises FileNotFoundError, and DamagedError where it is not that any more."""
+    """Return the value in a sealed file. Raises FileNotFoundError, and DamagedError for damage."""
     found = read_regular(path, form.at_most)
     if found is None:
         raise DamagedError(f"{path} is too large")
@@ -150,9 +157,9 @@ def read_sealed(path: Location, form: Form[T]) -> T:
 
 
 def check_new_file(path: Location, another: str = "name another file", *, overwrite: bool) -> None:
-    """Raise UsageError where there is something at `path` that is to stay.
+    """Raise UsageError where `path` is a folder, or a file that may not be overwritten.
 
-    another: what else a user can do
+    another: remedy in the message
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder: {another}")
@@ -161,7 +168,7 @@ def check_new_file(path: Location, another: str = "name another file", *, overwr
 
 
 def clear(folder: Location, keep: str) -> None:
-    """Remove all in `folder` but for `keep` and what a run at work has; of links, the links."""
+    """Remove all in `folder`, also links, except `keep` and temporary folders of a running job."""
     children: list[Location] = list(folder.iterdir())
     for path in children:
         if path.name == keep or path.name.startswith(AT_WORK):
@@ -175,12 +182,12 @@ def clear(folder: Location, keep: str) -> None:
 
 
 def names_in(folder: Location) -> set[str]:
-    """What is in a folder."""
+    """Return the names of what is in a folder."""
     return {path.name for path in folder.iterdir()}
 
 
 def folders_in(folder: Location) -> list[Location]:
-    """Folders in a folder, if it is one, in the order of names."""
+    """Return the folders in `folder`, in the order of names; none where it is no folder."""
     if not folder.is_dir():
         return []
     children: list[Location] = list(folder.iterdir())
@@ -190,7 +197,7 @@ def folders_in(folder: Location) -> list[Location]:
 def sync(folder: Location) -> None:
     """Wait until what was written to the file system of `folder` would survive a power cut."""
     if isinstance(folder, ObjectPath):
-        return  # an object that was taken is kept
+        return  # an object store keeps what it has accepted
     os.sync()
     file = os.open(folder, os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""A local path or a URL, told by how it is written."""
+"""Location of a file or folder: a local path, or a path in an object store that a URL names."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Location = Path | ObjectPath
 
 
 def is_within(path: Location, folder: Location) -> bool:
-    """Whether `path` is `folder`, or below it."""
+    """Return whether `path` is `folder`, or below it."""
     return path == folder or folder in path.parents
 
 
 def parse_location(text: str | Location) -> Location:
-    """What `text` names. Raises UsageError for a URL that nobody can read here.
+    """Return the path that `text` names. Raises UsageError for a URL that cannot be read here.
 
     >>> parse_location("photos/a.png"), parse_location("file:///photos/a.png")
     (PosixPath('photos/a.png'), PosixPath('/photos/a.png'))

@@ -1,4 +1,4 @@
-"""What one run holds, so that no other works on it at the same time."""
+"""Locks on files and leases in object stores, which keep two runs off the same folder."""
 
 from __future__ import annotations
 
@@ -22,20 +22,23 @@ from kmeans_dask.files.retries import Attempts, TransientError
 from kmeans_dask.files.targets import beginning, exists, in_the_way
 from kmeans_dask.stopwatch import Stopwatch
 
-LEASE = 30.0  # seconds after which a run that has not been heard of is taken for dead
-_BEAT = 5.0  # seconds between its signs of life
+LEASE = 30.0  # seconds without a heartbeat after which a run counts as dead
+_BEAT = 5.0  # seconds between heartbeats of a run
 # Errors of file systems without locks, such as Lustre without `flock`, or NFS without its daemon.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
-_PAUSE = 0.5  # seconds between looks for those of another run
+_PAUSE = 0.5  # seconds between looks for the heartbeat of another run
 
 
 def locked(path: Location, what: str, *, shared: bool = False) -> AbstractContextManager[None]:
-    """Hold the lock at `path`; others may hold it as well where all want it `shared`.
+    """Hold the lock at `path` during the block; several runs can hold it where all are `shared`.
 
-    Of a file the kernel lets go when the process ends, however it does: no crash and no reboot
-    leaves a lock behind. Of an object the run that holds it gives signs of life, and without them
-    it is free after `LEASE` seconds. Raises UsageError where another run holds it, or where it is
-    a link; JobError in the end where another run has taken it over.
+    what: name in messages of what is locked
+
+    A local lock is released by the kernel when the process ends, however it does: no crash and no
+    reboot leaves a lock behind. In an object store the lock is a lease: the run that holds it sends
+    heartbeats, and without them the lease is free after `LEASE` seconds. Raises UsageError where
+    another run holds the lock, or where `path` is a link; JobError at the end where another run has
+    taken over the lease.
     """
     if isinstance(path, ObjectPath):
         return _leased(path, what, shared=shared)
@@ -44,14 +47,15 @@ def locked(path: Location, what: str, *, shared: bool = False) -> AbstractContex
 
 @contextmanager
 def held(folder: Location, lock: str, what: str) -> Iterator[None]:
-    """Hold the lock named `lock` in `folder` during the block; the folder is made where missing.
+    """Hold the lock named `lock` in `folder` during the block, and make the folder where missing.
 
     what: name of the folder in messages
 
-    A local folder that holds only the lock at the end loses it; folders that were made here, and
-    are empty then, are removed. Raises UsageError where another run holds the lock, where something
-    else is in place of the folder, or where nothing can be written, and removes the folders made
-    here; JobError at the end where another run has taken over the lock in an object store.
+    At the end, the lock is removed from a local folder that holds nothing else, and folders that
+    were made here are removed where they are empty. Raises UsageError where another run holds the
+    lock, where something else is in place of the folder, or where nothing can be written, and
+    removes the folders made here; JobError at the end where another run has taken over the lock in
+    an object store.
     """
     if isinstance(folder, ObjectPath):
         with ExitStack() as holding:
@@ -94,7 +98,7 @@ def _remove_empty(folders: Iterable[Path]) -> None:
 
 
 def _busy(what: str) -> UsageError:
-    return UsageError(f"another run is at work on {what}: wait for its end, or stop it")
+    return UsageError(f"another run is using {what}: wait for its end, or stop it")
 
 
 @contextmanager
@@ -116,7 +120,7 @@ def _locked(path: Path, what: str, *, shared: bool) -> Iterator[None]:
             raise
         if _is_at(path, file):
             break
-        os.close(file)  # who held it has removed it, and somebody may have made another one
+        os.close(file)  # the run that held it has removed it, and another may have made a new one
     try:
         yield
     finally:
@@ -124,7 +128,7 @@ def _locked(path: Path, what: str, *, shared: bool) -> Iterator[None]:
 
 
 def _flock(path: Path, file: int, *, shared: bool) -> None:
-    """Lock the open `file` at `path`, or warn and go on where the file system has no locks.
+    """Lock the open `file` at `path`, or only warn where the file system has no locks.
 
     Raises BlockingIOError where another process holds the lock.
     """
@@ -148,10 +152,10 @@ def _is_at(path: Path, file: int) -> bool:
 
 @contextmanager
 def _leased(path: ObjectPath, what: str, *, shared: bool) -> Iterator[None]:
-    """One lease for all that want `path` for themselves, and one for each that shares it.
+    """Hold a lease on `path`: the only one, or one beside those of other runs that share it.
 
-    Each looks for those that exclude it when its own is there already: of two that begin at once,
-    one at least sees the other.
+    A run writes its own lease before it looks for leases that exclude it: of two runs that begin at
+    once, at least one sees the other.
     """
     readers = path.parent / f"{path.name}-shared"
     mine = _Lease(readers / secrets.token_hex(8) if shared else path)
@@ -160,7 +164,7 @@ def _leased(path: ObjectPath, what: str, *, shared: bool) -> Iterator[None]:
         with suppress(FileNotFoundError):
             mine.path.stat()  # raises UnreachableError where a web page answers for the store
         for other in [path] if shared else list(readers.walk()):
-            with suppress(FileNotFoundError):  # it has just ended
+            with suppress(FileNotFoundError):  # that run has just ended
                 if _is_alive(other):
                     raise _busy(what)
                 other.unlink(missing_ok=True)
@@ -179,7 +183,7 @@ def _leased(path: ObjectPath, what: str, *, shared: bool) -> Iterator[None]:
 
 
 class _Lease:
-    """An object that says that this run is alive, in that it changes."""
+    """Lease of this run: an object in an object store that each heartbeat of the run rewrites."""
 
     def __init__(self, path: ObjectPath) -> None:
         self.path = path
@@ -188,24 +192,24 @@ class _Lease:
         self._ended = threading.Event()
 
     def take(self, what: str) -> None:
-        """Write it, in place of that of a dead run. Raises UsageError where a live one has it."""
+        """Write the lease, or replace that of a dead run. Raises UsageError where a run has it."""
         while not self._tag:
             with suppress(FileExistsError):
                 self._sign()
                 return
-            with suppress(FileNotFoundError):  # it has just been given back
+            with suppress(FileNotFoundError):  # that run has just removed it
                 tag = self.path.tagged().tag
                 if _is_alive(self.path):
                     raise _busy(what)
-                with suppress(FileExistsError):  # it lives, or a third one was first
+                with suppress(FileExistsError):  # that run is alive, or a third one was first
                     self._sign(tag)
 
     def _sign(self, tag: str | None = None) -> None:
-        """Write it where there is none, or where it is what has `tag`.
+        """Write the lease where there is none, or over the object that has the ETag `tag`.
 
-        Raises FileExistsError where it is another's, FileNotFoundError where it is gone.
+        Raises FileExistsError where another run has it, FileNotFoundError where it is gone.
         """
-        sign = secrets.token_hex(16).encode()  # never the same twice: so its tag is another one
+        sign = secrets.token_hex(16).encode()  # never the same twice, so that the ETag changes
         attempts = Attempts()
 
         def write() -> str:
@@ -230,7 +234,7 @@ class _Lease:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Give signs of life while the block runs; where it is lost, end the block by a signal."""
+        """Send heartbeats during the block; where the lease is lost, end the block by a signal."""
         thread = threading.Thread(target=self._beat, daemon=True)
         thread.start()
         try:
@@ -247,13 +251,13 @@ class _Lease:
                 self.is_lost = True
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            # Try again at the next beat; another run may take over meanwhile. A signal does not end
-            # this thread, as the lease is needed until all is tidied up.
+            # Try again at the next heartbeat; another run may take over meanwhile. A signal leaves
+            # this thread running, as the lease is needed until the run has tidied up.
             except (OSError, JobError, KeyboardInterrupt):
                 continue
 
     def give_back(self) -> None:
-        """Remove it, if it is still this run's."""
+        """Remove the lease, if it is still that of this run."""
         with suppress(OSError, JobError):
             if self.path.tagged().tag == self._tag:
                 self.path.unlink(missing_ok=True)
@@ -266,7 +270,7 @@ def _tagged(path: ObjectPath) -> Tagged | None:
 
 
 def _is_alive(lease: ObjectPath) -> bool:
-    """Whether there is a sign of life of `lease`. Raises FileNotFoundError when it ends."""
+    """Return whether a heartbeat renews `lease` in time. Raises FileNotFoundError if it is gone."""
     sign = lease.tagged()
     left, stopwatch = LEASE - (_now(lease) - sign.written), Stopwatch(_PAUSE)
     while stopwatch.read() < left:
@@ -277,7 +281,10 @@ def _is_alive(lease: ObjectPath) -> bool:
 
 
 def _now(beside: ObjectPath) -> float:
-    """The time where `beside` is, in seconds since 1970: this machine's may be another."""
+    """Return the time by the clock of the object store, which may differ from this machine's.
+
+    The time is in seconds since 1970, found by a temporary object next to `beside`.
+    """
     passing = beside.with_name(f"{beside.name}-{secrets.token_hex(8)}")
     passing.write_bytes(b"")
     try:

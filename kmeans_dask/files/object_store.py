@@ -2,9 +2,9 @@
 
 An object is written whole or not at all, by one PUT or a multipart upload that is completed last;
 there are no folders, no links and no renames. Requests that fail for a while are retried, by the
-limits in `patience`. Reading gives all bytes that were asked for, as they were at one moment, or
+limits in `retries`. Reading gives all bytes that were asked for, as they were at one moment, or
 raises: a web page that a network sends in their place, a part of the bytes, or a mixture of two
-versions is never returned. Credentials come from the environment, in the providers' own ways: they
+versions is never returned. Credentials come from the environment, in the providers' own ways, and
 are never part of a URL, so that no store, log or message can hold them.
 """
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SCHEMES = ("s3", "gs", "az")
-_HEAD = 1 << 16  # bytes that are asked for where few are wanted
-_MOST_AHEAD = 1 << 23  # where more and more are
-_WHOLE = 1 << 26  # bytes that are sent by one PUT
+_HEAD = 1 << 16  # bytes of the first request of a file that is read in parts
+_MOST_AHEAD = 1 << 23  # most bytes of a later one, each of which asks for twice as many
+_WHOLE = 1 << 26  # most bytes of one PUT; larger objects are uploaded in parts
 _LISTED = 1000  # objects in one page of a listing
-_DELETED = 1000  # objects, by one request
+_DELETED = 1000  # objects in one request
 _BUSY = re.compile("408|429|5(?!01|05)..")  # status codes of failures that may pass
 _DIGEST = re.compile('"?([0-9a-f]{32})"?')  # an ETag that may be the MD5 of the object
 _LASTING = ("credential", "certificate", "without location")  # words in errors that do not pass
@@ -52,10 +52,10 @@ _STATUS = re.compile(r"status code: (\d{3}[ \w-]*)")
 
 
 class Status(NamedTuple):
-    """What is known of an object, named as `os.stat` names it.
+    """Status of an object, with fields named as those of `os.stat`.
 
-    st_mtime_ns: in whole seconds, which is all that S3 tells; below them, digits of the object's
-        tag, so that no change within a second goes unseen
+    st_mtime_ns: whole seconds, as S3 gives no more, plus digits below a second that depend on the
+        ETag of the object, so that no change within a second goes unnoticed
     """
 
     st_size: int
@@ -64,10 +64,10 @@ class Status(NamedTuple):
 
 
 class Tagged(NamedTuple):
-    """What an object was at one moment.
+    """Content of an object at one moment.
 
-    tag: another one for other content
-    written: by the store's clock, in seconds since 1970
+    tag: the ETag, which differs where the content does
+    written: time of writing by the store's clock, in seconds since 1970
     """
 
     tag: str
@@ -76,9 +76,10 @@ class Tagged(NamedTuple):
 
 
 class ObjectPath:
-    """An object, or all that is below a name, at a URL as `s3://bucket/name`.
+    """Path of an object, or of all objects below a name, from a URL such as `s3://bucket/name`.
 
-    Raises UsageError for a URL that has no bucket, or more than a name.
+    Raises UsageError for a URL without a bucket, with more than a bucket's name in its place, or
+    with . or .. as a part.
     """
 
     __slots__ = ("_bucket", "_key")
@@ -114,7 +115,7 @@ class ObjectPath:
     def __hash__(self) -> int:
         return hash(str(self))
 
-    # -- names, as pathlib has them -------------------------------------------------------------
+    # -- names, as in pathlib -------------------------------------------------------------------
 
     def __truediv__(self, name: str | PurePosixPath) -> ObjectPath:
         parts = PurePosixPath(name).parts
@@ -129,86 +130,86 @@ class ObjectPath:
 
     @property
     def name(self) -> str:
-        """The last part; nothing of a bucket."""
+        """Return the last part of the path; an empty name for a bucket."""
         return self._key.rpartition("/")[2]
 
     @property
     def stem(self) -> str:
-        """The name without its suffix."""
+        """Return the name without its suffix."""
         return PurePosixPath(self.name).stem
 
     @property
     def suffix(self) -> str:
-        """Of the name, with its dot."""
+        """Return the suffix of the name, with its dot."""
         return PurePosixPath(self.name).suffix
 
     @property
     def parent(self) -> ObjectPath:
-        """Without the last part."""
+        """Return the path without its last part."""
         return self._at(self._key.rpartition("/")[0])
 
     @property
     def parents(self) -> tuple[ObjectPath, ...]:
-        """The parent, its parent, and so on to the bucket."""
+        """Return the parent, its parent, and so on to the bucket."""
         return (self.parent, *self.parent.parents) if self._key else ()
 
     def with_name(self, name: str) -> ObjectPath:
-        """The same with another last part."""
+        """Return the path with another last part."""
         return self.parent / name
 
     def with_suffix(self, suffix: str) -> ObjectPath:
-        """The same with another suffix."""
+        """Return the path with another suffix."""
         return self.with_name(self.stem + suffix)
 
     def relative_to(self, other: ObjectPath) -> PurePosixPath:
-        """The name below `other`. Raises ValueError where it is not there."""
+        """Return the name below `other`. Raises ValueError where the path is not below `other`."""
         if other not in (self, *self.parents):
             raise ValueError(f"{self} is not below {other}")
         return PurePosixPath(self._key[len(other._key) :].lstrip("/"))
 
     def absolute(self) -> ObjectPath:
-        """Itself: a URL says all."""
+        """Return the path itself, as a URL is always absolute."""
         return self
 
     resolve = absolute
 
-    # -- what is there --------------------------------------------------------------------------
+    # -- status and listings --------------------------------------------------------------------
 
     def stat(self) -> Status:
-        """Of the object. Raises FileNotFoundError where there is none."""
+        """Return the status of the object. Raises FileNotFoundError where there is none."""
         name = self._named()
         return self._ask(lambda bucket: _status(self._get(bucket, name, head=True).meta))
 
     def is_file(self) -> bool:
-        """Whether there is an object of this name."""
+        """Return whether there is an object of this name."""
         try:
             return bool(self._key) and bool(self.stat())
         except FileNotFoundError:
             return False
 
     def is_dir(self) -> bool:
-        """Whether there are objects below this name."""
+        """Return whether there are objects below this name."""
         return bool(next(self._pages(1), ()))
 
     def exists(self) -> bool:
-        """Whether there is anything."""
+        """Return whether there is an object of this name, or any below it."""
         return self.is_file() or self.is_dir()
 
     def is_symlink(self) -> bool:
-        """Never: there are none."""
+        """Return False: an object store has no links."""
         return False
 
     def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
-        """Nothing: there are no folders."""
+        """Do nothing: an object store has no folders."""
 
     def iterdir(self) -> Iterator[ObjectPath]:
-        """What is right below this name, in the order of names."""
+        """Yield the paths directly below this name, in the order of names."""
         found = self._ask(lambda bucket: bucket.list_with_delimiter(self._below()))
         keys = {*found["common_prefixes"], *(each["path"] for each in found["objects"])}
         yield from (self._at(key.rstrip("/")) for key in sorted(keys))
 
     def walk(self) -> Iterator[Listed]:
-        """All objects below this name."""
+        """Yield all objects below this name, each with its status."""
         for some in self._pages():
             for each in some:
                 path = Listed(self._at(each["path"]), _status(each))
@@ -219,7 +220,7 @@ class ObjectPath:
     def _pages(self, at_once: int | None = None) -> Iterator[Sequence[ObjectMeta]]:
         """Yield the objects below this name, in pages of at most `at_once` objects.
 
-        After a failure the listing goes on behind the last object that was listed.
+        After a failure the listing continues behind the last object that was listed.
         """
         pages: Iterator[Sequence[ObjectMeta]] | None = None
         last: str | None = None
@@ -241,11 +242,11 @@ class ObjectPath:
     # -- reading --------------------------------------------------------------------------------
 
     def read_bytes(self) -> bytes:
-        """All of the object. Raises FileNotFoundError where there is none."""
+        """Return all bytes of the object. Raises FileNotFoundError where there is none."""
         return self.tagged().data
 
     def read_at_most(self, size: int) -> bytes | None:
-        """All of the object; None where it has more than `size` bytes, and then none are read."""
+        """Return all bytes of the object; None, with none read, where it has more than `size`."""
         return self.read_with_status(size)[0]
 
     def read_with_status(self, size: int) -> tuple[bytes | None, Status]:
@@ -263,7 +264,7 @@ class ObjectPath:
         return self._fetch(read) if is_limited() else self._ask(read)
 
     def read_text(self) -> str:
-        """The same, as UTF-8."""
+        """Return the object's text, in UTF-8. Raises FileNotFoundError where there is none."""
         return self.read_bytes().decode()
 
     def read_range(self, start: int, size: int, as_of: Status) -> bytes:
@@ -287,7 +288,7 @@ class ObjectPath:
         return self._fetch(read)
 
     def open(self, mode: Literal["rb"] = "rb") -> io.BufferedReader:
-        """Return a binary file to read an image, of which only what is read is fetched.
+        """Return a binary file for reading an image, of which only what is read is fetched.
 
         Raises FileNotFoundError where there is no object.
         """
@@ -341,7 +342,10 @@ class ObjectPath:
     # -- writing --------------------------------------------------------------------------------
 
     def write_bytes(self, data: bytes) -> int:
-        """Write the object, or write it anew."""
+        """Write the object, also over an earlier one, and return the number of bytes.
+
+        Raises UsageError where the bucket does not exist.
+        """
         name, is_large = self._named(), len(data) > _WHOLE
         try:
             self._ask(lambda bucket: bucket.put(name, data, use_multipart=is_large))
@@ -350,7 +354,7 @@ class ObjectPath:
         return len(data)
 
     def write_text(self, text: str) -> int:
-        """The same, as UTF-8."""
+        """Write the object as text in UTF-8, and return the number of bytes, as `write_bytes`."""
         return self.write_bytes(text.encode())
 
     def create(self, data: bytes) -> str:
@@ -373,7 +377,7 @@ class ObjectPath:
         return self._put(data, {"e_tag": tag})
 
     def tagged(self) -> Tagged:
-        """What it is now. Raises FileNotFoundError where there is none."""
+        """Return the object with its ETag. Raises FileNotFoundError where there is none."""
         name = self._named()
 
         def read(bucket: ObjectStore) -> Tagged:
@@ -389,7 +393,7 @@ class ObjectPath:
             return str(bucket.put(name, data, mode=mode, use_multipart=False)["e_tag"])
 
     def unlink(self, *, missing_ok: bool = False) -> None:
-        """Remove the object. Raises FileNotFoundError where there is none, unless that may be."""
+        """Remove the object. Raises FileNotFoundError where there is none, unless `missing_ok`."""
         name = self._named()
         if not missing_ok:
             self.stat()
@@ -397,7 +401,7 @@ class ObjectPath:
             self._ask(lambda bucket: bucket.delete(name))
 
     def remove_all(self, first: str | None = None) -> None:
-        """Remove the object, and all below its name; below it, `first` goes first."""
+        """Remove the object and all objects below its name, of which `first` is removed first."""
         if first:
             (self / first).unlink(missing_ok=True)
         keys = [path._key for path in self.walk()]
@@ -414,14 +418,14 @@ class ObjectPath:
                 self._at(key).unlink(missing_ok=True)
 
     def copy_to(self, target: ObjectPath) -> None:
-        """Copy the object within its bucket."""
+        """Copy the object to `target`, which is in the same bucket."""
         self._ask(lambda bucket: bucket.copy(self._key, target._key))
 
     # -- the store below ------------------------------------------------------------------------
 
     @property
     def key(self) -> str:
-        """The name in its bucket."""
+        """Return the name of the object in its bucket."""
         return self._key
 
     @property
@@ -484,7 +488,7 @@ def telling(remote: ObjectPath) -> Iterator[None]:
     """Turn errors of obstore in the block into an OSError, UsageError or UnreachableError.
 
     Each has a message of one line about `remote`. Where a retry may succeed, the error is a
-    TransientError. The original error is dropped, as a server's own words can name keys.
+    TransientError. The original error is dropped, as a server's own message can name keys.
     """
     from obstore import exceptions
 
@@ -492,7 +496,7 @@ def telling(remote: ObjectPath) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if error.errno:
-            raise  # it is not from there
+            raise  # it is not from obstore
         if _PAGE.search(str(error)):
             raise remote._page() from None
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(remote)) from None
@@ -514,7 +518,10 @@ def telling(remote: ObjectPath) -> Iterator[None]:
 
 
 class _Reader(io.RawIOBase):
-    """The bytes of an object, asked for as they are read: each time more, as for a whole file."""
+    """File of an object whose bytes are fetched as they are read, by ever larger requests.
+
+    head: first bytes of the object, which are not fetched again
+    """
 
     def __init__(self, remote: ObjectPath, status: Status, head: bytes) -> None:
         self._remote, self._status, self._size = remote, status, status.st_size
@@ -549,7 +556,10 @@ class _Reader(io.RawIOBase):
 
 
 class Listed(ObjectPath):
-    """An object of which a listing has told the status."""
+    """Object from a listing, which has given its status.
+
+    head: first bytes of the object, or b"" where they have not been fetched
+    """
 
     __slots__ = ("_head", "_status")
 
@@ -563,22 +573,22 @@ class Listed(ObjectPath):
         return self._head
 
     def with_head(self) -> Listed:
-        """The same, with its first bytes at hand: what the header of an image needs."""
+        """Return this object after fetching its first bytes, which hold the header of an image."""
         if self._status.st_size:
             self._head = self.read_range(0, _HEAD, self._status)
         return self
 
     def stat(self) -> Status:
-        """As it was listed."""
+        """Return the status of the object when it was listed."""
         return self._status
 
     def open(self, mode: Literal["rb"] = "rb") -> io.BufferedReader:
-        """A file to read, of whose first bytes none is asked for again."""
+        """Return a binary file for reading, whose first bytes are not fetched again."""
         return io.BufferedReader(_Reader(self, self._status, self._head), _HEAD)
 
 
-_opened: dict[str, ObjectStore] = {}  # by the URLs of their buckets
-_environments: dict[str, dict[str, str]] = {}  # of the moments at which these were opened
+_opened: dict[str, ObjectStore] = {}  # clients by the URLs of their buckets
+_environments: dict[str, dict[str, str]] = {}  # those at which these were opened
 
 
 def environment() -> dict[str, str]:
@@ -624,7 +634,7 @@ def _open(url: str) -> ObjectStore:
 
 
 def _aws_profile() -> Mapping[str, Any]:
-    """What the files in ~/.aws say, where the environment says nothing."""
+    """Return client options from the files in ~/.aws; none where the environment has the keys."""
     named = os.environ.get("AWS_PROFILE")
     files = [
         Path(os.environ.get(variable, Path.home() / ".aws" / name))
@@ -733,13 +743,16 @@ def _text(error: Exception) -> str:
 
 
 def _quoted(error: Exception) -> str:
-    """The name that an error is about."""
+    """Return the name, in quotes, that an error is about."""
     name = re.search(r'[Pp]ath ("[^"]*")', str(error))
     return repr(name[1].strip('"')) if name else "which is not said"
 
 
 def _reason(error: Exception) -> str:
-    """One line. What a server says can name keys: only its status is passed on."""
+    """Return the reason of an error in one line.
+
+    A server's own message can name keys, so that only its status is passed on.
+    """
     from obstore import exceptions
 
     if isinstance(error, exceptions.UnauthenticatedError):

@@ -33,7 +33,7 @@ class RetryPolicy:
 
     outage: time of retries after a first failure
     first, longest: pauses between attempts, which double from the first to the longest
-    farewell: time of retries for what only tidies up after a signal
+    farewell: time of retries of requests that only tidy up after a signal
     connect: time until a connection is there
     silence: time in which no byte comes
     request: time of one request with all its bytes
@@ -184,7 +184,7 @@ def fetched(ask: Callable[[], T], is_there: Callable[[], bool], where: str) -> T
 
     Raises TimeoutError where the image comes too slowly, and OSError where it does not come whole,
     while the store answers other requests: then other images can still be read. Where the store
-    does not answer either, retries go on, without counting against the image; in the end this
+    does not answer either, retries continue, without counting against the image; in the end this
     raises TransientError.
     """
     attempts, is_there_now = Attempts(), False
@@ -246,8 +246,8 @@ def waited(
 ) -> T:
     """Return what `call` returns, or raise what it raises; `call` runs in a thread of its own.
 
-    Raises TooSlowError after `seconds`, and KeyboardInterrupt on a signal. The call itself goes on
-    then, as a request cannot be cancelled, and ends by limits of its own.
+    Raises TooSlowError after `seconds`, and KeyboardInterrupt on a signal. The call itself, as a
+    request cannot be cancelled, continues then, and ends by limits of its own.
     """
     stopwatch = stopwatch or Stopwatch(_SLICE)
     is_farewell = interrupts.is_interrupted()

@@ -10,7 +10,7 @@ from pathlib import Path
 from kmeans_dask.errors import UsageError
 from kmeans_dask.files.location import Location
 
-# Suffixes of image files: a folder to be made with such a name was probably meant as a file.
+# Suffixes of image files: where a new folder has such a name, a file was probably meant.
 _OF_IMAGES = (
     ".apng", ".avif", ".bmp", ".dng", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2",
     ".jpe", ".jpeg", ".jpg", ".jxl", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".svg", ".tga",

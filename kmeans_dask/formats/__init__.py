@@ -1,1 +1,1 @@
-"""Image file formats: what their headers say, their samples, and their colours as sRGB."""
+"""Image file formats: readers of headers and samples, and conversion of colours to sRGB."""

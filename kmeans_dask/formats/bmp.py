@@ -1,4 +1,4 @@
-"""Headers of BMP files, and reasons to refuse the kinds that Pillow does not read correctly.
+"""Reader of the headers of BMP files, with reasons to refuse what Pillow does not read correctly.
 
 The layouts are BITMAPCOREHEADER, BITMAPINFOHEADER, BITMAPV4HEADER and BITMAPV5HEADER of Windows.
 """
@@ -28,10 +28,10 @@ _KNOWN_MASKS = {
 class BmpHeader:
     """Header of a BMP file.
 
-    bits: of a pixel
+    bits: bits of a pixel
     compression: number of the compression, 0 for none
     masks: bit masks of red, green, blue and alpha in a pixel
-    colors: entries of the palette; 0 for all that the bits of a pixel can number
+    colors: number of palette entries; 0 for as many as the bits of a pixel can number
     """
 
     bits: int

@@ -1,4 +1,4 @@
-"""Nested boxes, of which JPEG 2000 and AVIF files consist.
+"""Reader of nested boxes, of which JPEG 2000 and AVIF files consist.
 
 ISO/IEC 15444-1, annex I.4; ISO/IEC 14496-12, section 4.2.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import IO
 
 _MAX_BOXES = 1 << 12  # boxes that are read at one level
-_MAX_BYTES = 1 << 24  # bytes of a box that is read; the largest needed are colour profiles
+_MAX_BYTES = 1 << 24  # bytes of a box that is read, at most; the largest hold colour profiles
 
 
 def top_boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
@@ -36,7 +36,7 @@ def top_boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
 def read_box(file: IO[bytes], kind: bytes) -> bytes:
     """Return the content of the first outermost box of type `kind`, or b"" where there is none.
 
-    Boxes of more than 16 MiB are passed over.
+    Boxes of more than 16 MiB are skipped.
     """
     for found, start, size in top_boxes(file):
         if found == kind and size <= _MAX_BYTES:

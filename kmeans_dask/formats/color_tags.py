@@ -38,7 +38,7 @@ _PRIMARIES: Mapping[int, Primaries] = {
     22: Primaries(_D65, (0.630, 0.340), (0.295, 0.605), (0.155, 0.077)),
 }
 _TELEVISION = Curve(2.4)  # ITU-R BT.1886, the curve of a television display
-_OF_TELEVISION = (1, 6, 11, 14, 15)
+_OF_TELEVISION = (1, 6, 11, 14, 15)  # transfer characteristics that television uses
 _SRGB_TRANSFER = 13
 _CURVES: Mapping[int, Curve] = {
     **dict.fromkeys(_OF_TELEVISION, _TELEVISION),
@@ -49,8 +49,8 @@ _CURVES: Mapping[int, Curve] = {
     17: Curve(2.6, (52.37 / 48) ** (1 / 2.6)),
 }
 _HIGH_DYNAMIC_RANGE = {16: "PQ", 18: "HLG"}
-_LIKE_SRGB = 0.05  # relative distance of a gamma to 1/2.2: libpng's PNG_GAMMA_THRESHOLD
-_MAX_PROFILE = 1 << 23  # bytes after which no more is read of a profile, as it is refused
+_LIKE_SRGB = 0.05  # relative distance of a gamma from 1/2.2: libpng's PNG_GAMMA_THRESHOLD
+_MAX_PROFILE = 1 << 23  # bytes of a profile that are read at most; a profile so large is refused
 
 
 def read_code_points(file: IO[bytes]) -> bytes:

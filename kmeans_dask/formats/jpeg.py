@@ -1,4 +1,4 @@
-"""Headers of JPEG files, and the samples of those of 12 bits, which Pillow does not read.
+"""Reader of the headers of JPEG files, and of 12-bit samples, which Pillow does not read.
 
 ITU-T T.81, annex B.
 """
@@ -22,7 +22,7 @@ _ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # markers without a length; 0x00 is n
 _MARKER, _LOOK = re.compile(rb"\xff+([^\xff])", re.DOTALL), 1 << 8
 _DEEP = 12
 _APP1, _APP2, _ICC = 0xE1, 0xE2, b"ICC_PROFILE\0"
-_MAX_PROFILE = 1 << 23  # bytes after which no more is read of a profile, as it is refused
+_MAX_PROFILE = 1 << 23  # bytes of a profile that are read at most; a profile so large is refused
 _ORIENTATION = 0x0112  # EXIF tag
 
 
@@ -31,9 +31,9 @@ class JpegHeader:
     """Frame header of a JPEG file.
 
     marker: second byte of the SOF marker, which tells the kind of compression
-    bits: of a sample
-    width, height: in pixels
-    components: their number
+    bits: bits of a sample
+    width, height: size of the image in pixels
+    components: number of components, such as 3 for colours
     """
 
     marker: int
@@ -78,7 +78,7 @@ def read_jpeg_header(file: IO[bytes]) -> JpegHeader | None:
 def read_jpeg_tags(file: IO[bytes]) -> tuple[int, bytes | None]:
     """Return the EXIF orientation and the ICC profile of a JPEG that Pillow does not open.
 
-    Without an orientation the number is 1; without a profile there is None.
+    The orientation is 1, and the profile is None, where the file has none.
     """
     orientation, parts, total = 1, dict[int, bytes](), 0
     for marker, place, size in _segments(file):
@@ -100,7 +100,7 @@ def _segments(file: IO[bytes]) -> Iterator[tuple[int, int, int]]:
     for _ in range(_MAX_SEGMENTS):
         file.seek(place)
         head = file.read(_LOOK)
-        found = _MARKER.search(head)  # bytes between segments are skipped, as by Pillow
+        found = _MARKER.search(head)  # bytes between segments are skipped, as Pillow does
         if not found:
             if len(head) < _LOOK:
                 return
@@ -113,7 +113,7 @@ def _segments(file: IO[bytes]) -> Iterator[tuple[int, int, int]]:
         if marker in _ALONE:
             continue
         said = head[found.end() : found.end() + 2]
-        if len(said) < 2:  # not all of the length was read: read again from the marker
+        if len(said) < 2:  # the length was cut off: read again from the marker
             place -= 2
             if len(head) < _LOOK:
                 return

@@ -1,4 +1,4 @@
-"""Headers of JPEG 2000 images, and the samples of those that Pillow does not read correctly.
+"""Reader of the headers of JPEG 2000 images, and of samples that Pillow does not read correctly.
 
 ITU-T T.800 (ISO/IEC 15444-1), annexes A.5.1 (SIZ) and I.5.3 (JP2 header box, with its
 palette, component mapping and channel definition boxes).
@@ -25,7 +25,7 @@ _MAX_COMPONENTS = 16384
 class Jpeg2000Header:
     """Header of a JPEG 2000 image.
 
-    width, height: in pixels
+    width, height: size of the image in pixels
     precisions: bits of each component, negative where its samples are signed
     spacings: distance (x, y) of the samples of each component, (1, 1) for one in each pixel
     color_space: enumerated colour space; None where a profile gives it, or the file does not

@@ -1,6 +1,6 @@
-"""Checks of Netpbm images that Pillow does not make.
+"""Checks of Netpbm images that Pillow leaves out.
 
-The formats PBM, PGM, PPM, PAM and PFM are as in the manual of Netpbm.
+The manual of Netpbm describes the formats PBM, PGM, PPM, PAM and PFM.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import os
 import re
 from typing import IO
 
-_HEAD = 1 << 12  # bytes that are read of a header with its comments
+_HEAD = 1 << 12  # bytes of a header, with its comments, that are read
 _NUMBER = re.compile(rb"(?:\s|#[^\n]*\n)+(\d{1,9})")
 _NEXT = re.compile(rb"\s*P[1-6]\s")
-_SAMPLES = {b"4": 1, b"5": 1, b"6": 3}  # samples a pixel of the raw formats PBM, PGM and PPM
+_SAMPLES = {b"4": 1, b"5": 1, b"6": 3}  # samples per pixel of the raw formats PBM, PGM and PPM
 
 
 def refusal_of_netpbm(file: IO[bytes]) -> str | None:

@@ -1,4 +1,4 @@
-"""Chunks of a PNG file up to the first that holds pixels (IDAT).
+"""Reader of the chunks of a PNG file, up to the first one that holds pixels (IDAT).
 
 PNG specification, third edition: 5.3 (chunk layout), 11.2.1 (IHDR), 11.3.6.1 (acTL).
 """
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import IO
 
 _MAX_CHUNKS = 1 << 12
-_MAX_BYTES = 1 << 10  # bytes of a chunk that is read
+_MAX_BYTES = 1 << 10  # bytes of a chunk that is read, at most
 
 
 def read_chunk(file: IO[bytes], kind: bytes) -> bytes:
     """Return the content of the first chunk of type `kind`, or b"" where there is none.
 
-    Chunks of more than 1024 bytes, and those after the first IDAT, are passed over.
+    Chunks of more than 1024 bytes, and those after the first IDAT, are skipped.
     """
     for found, place, size in _chunks(file):
         if found == kind and size <= _MAX_BYTES:
@@ -30,8 +30,8 @@ def read_chunk(file: IO[bytes], kind: bytes) -> bytes:
 class PngHeader:
     """Header of a PNG file.
 
-    width, height: in pixels
-    bits: of a sample, or of an index
+    width, height: size of the image in pixels
+    bits: bits of a sample, or of a palette index
     color_type: 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGB with alpha
     chunks: types of the chunks up to the first IDAT
     """

@@ -17,8 +17,7 @@ _MODES = {("grey", False): "L", ("rgb", False): "RGB", ("cmyk", False): "CMYK"} 
     ("rgb", True): "RGBA",
 }
 _BAND = 1 << 20  # samples that are converted at once, so that no whole image is held as floats
-# Constants of LittleCMS, whose shortcut for 16-bit colours, a table of 33 steps, errs by up to 12
-# levels.
+# Flags of LittleCMS. Its shortcut for 16-bit colours, a table of 33 steps, errs by up to 12 levels.
 _RELATIVE_COLORIMETRIC, _BLACK_POINT_COMPENSATION, _NO_SHORTCUT, _NO_CACHE = 1, 0x2000, 0x100, 0x40
 
 
@@ -26,7 +25,8 @@ _RELATIVE_COLORIMETRIC, _BLACK_POINT_COMPENSATION, _NO_SHORTCUT, _NO_CACHE = 1, 
 class Samples:
     """Samples of a decoded image, not yet converted to 8 bits.
 
-    values: (h, w, c) uint8 or uint16; colours, then alpha where there is any
+    values: (h, w, c) uint8, uint16, or bool for 1 bit; colours, then alpha where there is any
+    colors: kind of the colours
     bits: bit depth of a sample, so that 2^bits - 1 is full scale
     inverted: whether 0 is white
     alpha: whether colours are straight or premultiplied by alpha; None where there is no alpha
@@ -58,7 +58,7 @@ class Samples:
         seen = np.zeros(1 << 16, np.bool_)
 
         def see(rows: slice) -> None:
-            seen[self.values[rows, :, 0].astype(np.uint16)] = True  # of 1 bit they are booleans
+            seen[self.values[rows, :, 0].astype(np.uint16)] = True  # samples of 1 bit are booleans
 
         self._in_bands(see)
         return int(np.count_nonzero(seen)) <= most

@@ -27,16 +27,16 @@ _PROFILE, _RAW_CAMERA = 34675, 50706  # ICC profile; DNGVersion
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3, _LAB: 3}
 _UNSAID, _PREMULTIPLIED, _STRAIGHT = 0, 1, 2  # values of ExtraSamples; the last two are alpha
-# None, three of CCITT, LZW, old and new JPEG, deflate, PackBits, old deflate, LZMA, Zstandard:
-# the compressions that Pillow reads.
+# Compressions that Pillow reads: none, three of CCITT, LZW, old and new JPEG, deflate, PackBits,
+# old deflate, LZMA, Zstandard.
 _COMPRESSIONS = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000))
 _FAX = (2, 3, 4)
 _UNSIGNED = (1, 4)  # values of SampleFormat: unsigned, and undefined
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType: a smaller copy, or a mask, of another page
 _KINDS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
-_SHOWN = re.compile(rb"^(min|max)=(\d+)(?:\.\d*)?\s*$", re.MULTILINE)  # by ImageJ
+_SHOWN = re.compile(rb"^(min|max)=(\d+)(?:\.\d*)?\s*$", re.MULTILINE)  # as ImageJ writes them
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else warnings go to stderr
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else it prints its warnings
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ class Layout:
         there; false for a big-endian BigTIFF
     is_raw: whether the file is the raw data of a camera (DNG)
     shown: the samples to be shown as black and as white; None where the file does not name them
-    low_palette: whether the palette has entries of 0 to 255, which readers tell by the largest one
-    other_inks: whether four inks are other ones than cyan, magenta, yellow and black
+    low_palette: whether palette entries have values of 0 to 255 instead of 0 to 65535, as readers
+        conclude from the largest one
+    other_inks: whether four inks are others than cyan, magenta, yellow and black
     plain_ycbcr: whether YCbCr is not subsampled, and has full range
     profile: ICC profile of the colours; None where there is none
     """
@@ -194,7 +195,7 @@ def _layout_of(tags: Mapping[int, Any], pages: int, known: bool) -> Layout:
     bits = tuple((bits * n)[:n]) if len(bits) < n else bits[:n]
     compression = _first(tags, _COMPRESSION, 1)
     photometric = _first(tags, _PHOTOMETRIC, -1)
-    if photometric < 0:  # no tag: guessed as libtiff does; Pillow guesses otherwise
+    if photometric < 0:  # no tag: guessed as libtiff guesses; Pillow guesses otherwise
         known = False
         photometric = _RGB if n > 2 else _WHITE_IS_ZERO if compression in _FAX else _BLACK_IS_ZERO
     extra = _all(tags, _EXTRA)
@@ -273,7 +274,7 @@ def _alphas_of(values: Any, layout: Layout) -> tuple[Any, str | None]:
     if at is None:
         return None, None
     alphas = values[..., layout.n_colors + at]
-    if layout.extra[at] == _UNSAID and not alphas.any():  # not alpha: nothing would be seen
+    if layout.extra[at] == _UNSAID and not alphas.any():  # no alpha: the image would be invisible
         return None, None
     return alphas, "premultiplied" if layout.extra[at] == _PREMULTIPLIED else "straight"
 

@@ -1,1 +1,1 @@
-"""Decoding and encoding of images, with Pillow and where it is wrong with other decoders."""
+"""Decoding and encoding of images, with Pillow, or with other decoders where Pillow is wrong."""

@@ -107,10 +107,10 @@ _DIM = 1 << 15  # 16-bit samples that are all below this use less than half of t
 
 @dataclass(frozen=True)
 class Band:
-    """Some rows of an image.
+    """Band of an image: the pixels of some of its rows.
 
-    pixels: (n, 3) uint8, straight sRGB; where fully transparent, black
-    alphas: (n,) uint8, or None where all is opaque
+    pixels: (n, 3) uint8, straight sRGB; black where fully transparent
+    alphas: (n,) uint8, or None where all pixels are opaque
     """
 
     pixels: NDArray[np.uint8]
@@ -138,28 +138,34 @@ class DecodedImage:
 
     @property
     def height(self) -> int:
-        """Rows, in pixels."""
+        """Return the height in pixels."""
         return self.image.height
 
     @property
     def width(self) -> int:
-        """Columns, in pixels."""
+        """Return the width in pixels."""
         return self.image.width
 
     def bands(self, pixels: int = 1 << 18) -> Iterator[Band]:
-        """The image from top to bottom, about `pixels` at a time: it is never held twice."""
+        """Yield the image in bands of about `pixels` pixels, from top to bottom.
+
+        Bands keep the image from being in memory twice.
+        """
         rows = max(1, pixels // self.width)
         if rows >= self.height:
             yield _band(np.asarray(self.image))
             return
         for top in range(0, self.height, rows):
             size = self.width, min(rows, self.height - top)
-            part = Image.new(self.image.mode, size)  # `crop` checks a limit of the process
+            part = Image.new(self.image.mode, size)  # `crop` would check a limit of the process
             part.paste(self.image, (0, -top))
             yield _band(np.asarray(part))
 
     def whole(self) -> Band:
-        """All of it at once. Put together of bands: Pillow is slow to hand out large images."""
+        """Return the whole image as one band.
+
+        It is joined from smaller bands, because Pillow is slow to export large images.
+        """
         bands = list(self.bands())
         if len(bands) == 1:
             return bands[0]
@@ -265,10 +271,11 @@ class _Opened:
 
 
 class _NoWarnings:
-    """Inside the block, of any number of threads, nothing is warned of.
+    """Context manager that silences warnings as long as any thread is inside its block.
 
-    What `catch_warnings` puts back when a thread leaves is what that thread has found, and another
-    one may still be inside: so the first to enter does it, and the last to leave.
+    `catch_warnings` restores, when a thread leaves, the filters that this thread found, though
+    other threads may still be inside. So only the first thread to enter silences warnings, and only
+    the last one to leave restores them.
     """
 
     def __init__(self) -> None:
@@ -329,7 +336,7 @@ def _file(path: Location, max_pixels: int, *, whole: bool) -> IO[bytes]:
     """
     most = max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE
     data = path.read_at_most(most) if whole and isinstance(path, ObjectPath) else None
-    if data:  # by one request, where to ask for its size would be another
+    if data:  # fetched by one request; asking for the size would be another
         return io.BytesIO(data)
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -697,7 +704,10 @@ def _clear_uncovered(image: Image.Image) -> None:
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """An RGBA image with its partly transparent pixels over white; full transparency stays."""
+    """Return an RGBA image with its partly transparent pixels composited over white.
+
+    Fully transparent pixels stay so.
+    """
     white = Image.new("RGBA", image.size, "white")
     white.alpha_composite(image)
     white.putalpha(image.getchannel("A").point(lambda alpha: 255 if alpha else 0))
@@ -705,7 +715,7 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def _band(samples: NDArray[np.uint8]) -> Band:
-    """Samples (h, w, 3), or (h, w, 4) with alpha."""
+    """Return the band of `samples`, (h, w, 3) or (h, w, 4) with alpha."""
     samples = samples.reshape(-1, samples.shape[-1])
     if samples.shape[1] == 3:
         return Band(samples, None)

@@ -1,4 +1,4 @@
-"""Indexed pixels to image files."""
+"""Encoder of indexed pixels to image files: PNG, WebP and GIF."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from kmeans_dask.images import png
 from kmeans_dask.images.metadata import Metadata
 from kmeans_dask.settings import EncodeSettings
 
-# Pillow's method and quality for each effort, by measured time for bytes (see
-# benchmarks/README.md); the last takes some ten seconds a megapixel.
-_LONGEST = {"webp": 16383, "gif": 65535}
+_LONGEST = {"webp": 16383, "gif": 65535}  # pixels of a side, at most
+# Pillow's method and quality of WebP for each effort, chosen by measured time and bytes (see
+# benchmarks/README.md); the last one takes some ten seconds a megapixel.
 _WEBP = ((0, 0), (0, 50), (2, 0), (2, 25), (3, 25), (3, 50), (4, 50), (4, 75), (5, 75), (6, 100))
 
 
@@ -26,9 +26,9 @@ def encode_image(
     settings: EncodeSettings,
     metadata: Metadata | None = None,
 ) -> bytes:
-    """An image file of `indices` (h, w) into `palette`, of at most 256 entries.
+    """Return an image file of `indices` (h, w) into `palette`, which has at most 256 entries.
 
-    Raises ImageError where the format does not hold so many pixels.
+    Raises ImageError where a side has more pixels than the format holds.
     """
     longest = _LONGEST.get(settings.format, max(indices.shape))
     if max(indices.shape) > longest:
@@ -41,7 +41,7 @@ def encode_image(
 
 
 def check_effort(settings: EncodeSettings) -> None:
-    """Raise UsageError where this machine lacks what the effort needs."""
+    """Raise UsageError where the effort needs a package that is not installed."""
     if settings.format == "png":
         png.check_effort(settings.effort)
 
@@ -49,7 +49,7 @@ def check_effort(settings: EncodeSettings) -> None:
 def _webp(
     indices: NDArray[np.uint8], palette: Palette, effort: int, metadata: Metadata | None
 ) -> bytes:
-    """Lossless; it finds the palette again by itself."""
+    """Return a lossless WebP file; libwebp finds the palette in the pixels by itself."""
     pixels = palette.entries[indices]
     opaque = bool((pixels[..., 3] == 255).all())
     image = Image.fromarray(np.ascontiguousarray(pixels[..., :3]) if opaque else pixels)

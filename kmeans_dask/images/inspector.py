@@ -154,7 +154,7 @@ class Inspector:
                     while asked and b"\n" in self._unread:
                         yield self._receive(asked)
             finally:
-                if asked:  # the caller stopped early: these answers are not read
+                if asked:  # the caller stopped early, so these answers will not be read
                     self.close()
 
     def ask_one(self, question: Question) -> Answer:

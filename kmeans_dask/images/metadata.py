@@ -1,12 +1,13 @@
-"""What an image carries beside its pixels: EXIF, pixel density and text.
+"""Metadata that an image carries beside its pixels: EXIF, pixel density and text.
 
 PNG specification, third edition: 11.3.3 (tEXt, iTXt), 11.3.4.3 (pHYs), 11.3.4.5 (eXIf).
 
-- EXIF says that the image is upright, as the decoder has made it. Left out are what would show or
-  describe the old file's pixels: the thumbnail, previews in maker notes and private blocks, tags
-  of its layout, its ICC profile. Of a TIFF, whose own directory it is, only descriptions are kept.
-- XMP and other profiles are not text, even where PNG files keep them so.
-- What does not parse, and what is beyond the limits, is left out.
+- EXIF says that the image is upright, as the decoder has made it. Whatever would show or describe
+  the pixels of the old file is left out: the thumbnail, previews in maker notes and private blocks,
+  tags of the layout, the ICC profile. The EXIF of a TIFF is the directory of the file itself, of
+  which only descriptions are kept.
+- XMP and other profiles do not count as text, even where PNG files store them as text.
+- Metadata that does not parse, or is beyond the limits, is left out.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ MAX_EXIF = 1 << 16  # bytes
 MAX_TEXT = 1 << 16  # bytes of all keywords and texts, in UTF-8
 MAX_TEXTS = 64
 
-_MAX_DENSITY = (1 << 31) - 1  # the largest integer of PNG
+_MAX_DENSITY = (1 << 31) - 1  # the largest integer that PNG allows
 _METRES_PER_INCH = 0.0254
 
 _IMAGE_WIDTH, _ORIENTATION, _MAKER_NOTE = 0x0100, 0x0112, 0x927C
-_EXIF, _GPS, _INTEROP = 0x8769, 0x8825, 0xA005  # tags, and what they lead to
+_EXIF, _GPS, _INTEROP = 0x8769, 0x8825, 0xA005  # tags of links to directories
 _INTEROP_TAGS = frozenset({1, 2, 0x1000, 0x1001, 0x1002})
 _TURNED = (5, 6, 7, 8)  # orientations that exchange width and height
 _XP = frozenset(range(0x9C9B, 0x9CA0))  # title, comment, author, keywords and subject in Windows
@@ -41,16 +42,15 @@ _SIGNED = frozenset({0x9201, 0x9203, 0x9204})  # shutter speed, brightness, expo
 # Document name, description, make, model, software, date, artist, computer, rating, copyright.
 _DESCRIPTIVE = _XP | {269, 270, 271, 272, 305, 306, 315, 316, 0x4746, 0x4749, 33432}
 # Sizes and samples, strips, tiles, further directories, old-style JPEG streams; XMP, Photoshop's
-# block (with a thumbnail), ICC profile. A maker note can hold a preview, and its offsets break
-# where it is moved.
+# block (with a thumbnail), ICC profile; the maker note, which can hold a preview, and whose offsets
+# break where it is moved.
 _LEFT_OUT = frozenset(
     {*range(254, 260), 262, 266, 273, *range(277, 282), 284, 288, 289, 317, 320, *range(322, 326)}
     | {330, 338, 339, 347, *range(512, 522), 700, 34377, 34675, _MAKER_NOTE}
-    | {_EXIF, _GPS, _INTEROP}  # offsets, which change
+    | {_EXIF, _GPS, _INTEROP}  # offsets, which are set anew
 )
 
-# Pillow reads texts with these keywords as if they were its own notes on the file, some of which
-# it then fails on.
+# Pillow takes texts with these keywords for its own entries about the file, and fails on some.
 _RESERVED = (
     *("aspect", "bbox", "blend", "chromaticity", "default_image", "disposal", "dpi", "duration"),
     *("exif", "gamma", "icc_profile", "interlace", "loop", "srgb", "transparency", "xmp"),
@@ -62,21 +62,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is kept of an image beside its pixels.
+    """Metadata of an image that are kept beside its pixels.
 
-    exif: TIFF-structured bytes without the prefix "Exif" and two zeros, or b""
+    exif: EXIF in TIFF structure, without the prefix "Exif" and two zeros; b"" for none
     density: (x, y) pixels per metre of the upright image, or None
-    text: (keyword, value) pairs in order
+    text: pairs of keyword and text, in order
     """
 
-    # With Pillow's `save(..., exif=...)`, PNG, WebP, TIFF and AVIF take these bytes as they are;
-    # JPEG writes what it is given, and needs the prefix before them.
+    # Pillow's `save(..., exif=...)` takes these bytes as they are for PNG, WebP, TIFF and AVIF; for
+    # JPEG, it needs the prefix before them.
     exif: bytes = b""
     density: tuple[int, int] | None = None
     text: tuple[tuple[str, str], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: EXIF in base64, tuples as lists."""
+        """Return the metadata ready for JSON, with EXIF in base64, and tuples as lists."""
         return {
             "exif": base64.b64encode(self.exif).decode("ascii"),
             "density": None if self.density is None else list(self.density),
@@ -85,7 +85,10 @@ class Metadata:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Metadata:
-        """What `as_dict` was made of. Raises StoreError where that is nothing of the kind."""
+        """Return the metadata that `as_dict` made `fields` of.
+
+        Raises StoreError where the fields are damaged.
+        """
         try:
             density = fields["density"]
             return cls(
@@ -98,12 +101,12 @@ class Metadata:
 
 
 def read_metadata(image: Image.Image) -> Metadata:
-    """The metadata of an opened file, which is left as it is; hostile metadata never raises.
+    """Return the metadata of an opened image file; hostile metadata raises no exception.
 
-    A PNG is loaded, for its metadata may follow the pixels.
+    The image is not changed. A PNG is loaded, because its metadata may follow the pixels.
     """
     with warnings.catch_warnings():
-        # Pillow warns of what does not parse, which is left out.
+        # Pillow warns of metadata that does not parse, which is left out.
         warnings.simplefilter("ignore")
         return Metadata(
             _attempt(b"", _exif, image),
@@ -113,7 +116,7 @@ def read_metadata(image: Image.Image) -> Metadata:
 
 
 def png_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
-    """Type and data of the chunks that carry `metadata`, to be placed before IDAT."""
+    """Return type and data of the PNG chunks for `metadata`, to be placed before IDAT."""
     chunks = []
     if metadata.density is not None:
         chunks.append((b"pHYs", struct.pack(">IIB", *metadata.density, 1)))
@@ -124,7 +127,10 @@ def png_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
 
 
 def _attempt(otherwise: T, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Pillow's parsers raise nearly every kind of exception on hostile files: all are caught."""
+    """Return what `read` returns, or `otherwise` where it raises an exception.
+
+    Pillow's parsers raise nearly every kind of exception on hostile files, so all are caught.
+    """
     try:
         return read(*args, **kwargs)
     except Exception:
@@ -135,13 +141,14 @@ def _attempt(otherwise: T, read: Callable[P, T], *args: P.args, **kwargs: P.kwar
 
 
 def _exif(image: Image.Image) -> bytes:
-    """Written anew from the tags that are kept; b"" where there are none, or too much of them.
+    """Return EXIF that is written anew from the tags that are kept.
 
-    Not by Pillow's `Exif.tobytes`: it makes question marks of letters beyond ASCII, exchanges
-    types, and gives up everything where it fails on one tag.
+    Return b"" where there are none, or where they take more than `MAX_EXIF` bytes. Pillow's
+    `Exif.tobytes` is not used: it replaces letters beyond ASCII by question marks, exchanges types,
+    and gives up everything where it fails on one tag.
     """
     exif = image.getexif()
-    # Byte order is kept: some values, such as Unicode comments, are in it but do not say so.
+    # The byte order is kept, since some values, such as Unicode comments, depend on it silently.
     head = b"MM\0\x2a\0\0\0\x08" if exif.endian == ">" else b"II\x2a\0\x08\0\0\0"
     tags = dict(exif)
     if hasattr(image, "tag_v2"):
@@ -152,7 +159,7 @@ def _exif(image: Image.Image) -> bytes:
     camera = _directory(head, _EXIF, _attempt({}, exif.get_ifd, _EXIF))
     gps = _directory(head, _GPS, _attempt({}, exif.get_ifd, _GPS))
     links = _attempt({}, exif.get_ifd, _INTEROP)
-    # Its offset is stale in files that Pillow wrote, and leads anywhere.
+    # In files that Pillow wrote, the offset of this directory is stale, and leads anywhere.
     links = {tag: value for tag, value in links.items() if tag in _INTEROP_TAGS}
     interop = _directory(head, _INTEROP, links)
     if not any(map(len, (main, camera, gps, interop))):
@@ -165,7 +172,11 @@ def _exif(image: Image.Image) -> bytes:
 
 
 def _directory(head: bytes, group: int | None, tags: Mapping[int, Any]) -> ImageFileDirectory_v2:
-    """A directory of those of `tags` that are kept and can be written."""
+    """Return a directory of those `tags` that are kept and can be written.
+
+    head: TIFF header, with the byte order
+    group: tag of the link to the directory; None for the main directory
+    """
     directory = ImageFileDirectory_v2(head, group=group)
     for tag, value in sorted(tags.items()):
         if tag not in _LEFT_OUT and _attempt(False, _is_writable, head, group, tag, value):
@@ -174,17 +185,20 @@ def _directory(head: bytes, group: int | None, tags: Mapping[int, Any]) -> Image
 
 
 def _is_writable(head: bytes, group: int | None, tag: int, value: Any) -> bool:
-    """Whether the tag can be written; one that cannot may raise anything."""
+    """Return whether a tag can be written; raises any exception where it cannot."""
     alone = ImageFileDirectory_v2(head, group=group)
     _put(alone, tag, value)
     return len(alone.tobytes()) > 0
 
 
 def _put(directory: ImageFileDirectory_v2, tag: int, value: Any) -> None:
-    """Set a tag, of the type that EXIF has for it: Pillow forgets types, and guesses some badly."""
+    """Set a tag in `directory`, with its type in EXIF.
+
+    Pillow forgets the types of tags it reads, and guesses some wrongly.
+    """
     if isinstance(value, str):
         directory.tagtype[tag] = TiffTags.ASCII
-        value = value.encode("latin-1", "replace")  # as Pillow decoded it, whatever it was
+        value = value.encode("latin-1", "replace")  # Pillow decodes any text as Latin-1
     elif isinstance(value, bytes):
         known = TiffTags.lookup(tag, directory.group).type == TiffTags.BYTE
         directory.tagtype[tag] = TiffTags.BYTE if known or tag in _XP else TiffTags.UNDEFINED
@@ -198,11 +212,15 @@ def _laid_out(
     main: ImageFileDirectory_v2,
     links: Iterable[tuple[ImageFileDirectory_v2, int, ImageFileDirectory_v2]],
 ) -> bytes:
-    """`main`, then the directories linked to: (from, tag, to), each after those it links to."""
+    """Return EXIF of the directory `main`, followed by the directories that links lead to.
+
+    links: source, tag and target of each link, in the order in which targets are written; a target
+        comes after those that it links to itself
+    """
     used = []
     for source, tag, target in links:
         if len(target):
-            source[tag] = 0  # makes the room
+            source[tag] = 0  # reserves the room for the offset
             used.append((source, tag, target))
     place = len(head)
     rest = b""
@@ -217,7 +235,10 @@ def _laid_out(
 
 
 def _density(image: Image.Image) -> tuple[int, int] | None:
-    """(x, y) pixels per metre of the upright image, or None."""
+    """Return (x, y) pixels per metre of the upright image, or None where they are out of range.
+
+    Raises any exception where the file names no finite density.
+    """
     x, y = (float(dots) / _METRES_PER_INCH for dots in image.info["dpi"])
     density = (round(x), round(y))  # raises where they are not finite
     if _attempt(False, _is_turned, image):
@@ -226,7 +247,7 @@ def _density(image: Image.Image) -> tuple[int, int] | None:
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Whether upright, the image has the rows of the file as its columns."""
+    """Return whether rows and columns of the file are exchanged in the upright image."""
     tags = getattr(image, "tag_v2", None)
     if tags is not None:  # Pillow turns TIFFs itself, and forgets their orientation on loading
         return bool(tags[_IMAGE_WIDTH] != image.width)
@@ -241,10 +262,10 @@ def _texts(image: Image.Image) -> tuple[tuple[str, str], ...]:
 
 
 def _all_texts(image: Image.Image) -> Iterator[tuple[str, str]]:
-    """Keywords and texts of a PNG; the comment of any other file."""
+    """Yield keywords and texts of a PNG, or the comment of any other file."""
     if isinstance(image, PngImageFile):
         for keyword, value in image.text.items():
-            # ImageMagick keeps profiles of all kinds as texts of hexadecimal digits.
+            # ImageMagick stores profiles of all kinds as texts of hexadecimal digits.
             if keyword != "XML:com.adobe.xmp" and not keyword.startswith("Raw profile type "):
                 yield keyword, str(value)
     elif comment := image.info.get("comment"):
@@ -252,13 +273,16 @@ def _all_texts(image: Image.Image) -> Iterator[tuple[str, str]]:
 
 
 def _decoded(comment: bytes) -> str:
-    """UTF-8 where it is; any bytes are Latin-1. Some writers end comments with zeros."""
+    """Return a comment as text, from UTF-8, or from Latin-1 where it is not valid UTF-8.
+
+    Zeros at the end, which some writers add, are removed.
+    """
     comment = comment.rstrip(b"\0")
     return _attempt(comment.decode("latin-1"), comment.decode, "utf-8")
 
 
 def _within_limits(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """The texts for which there is room."""
+    """Yield those texts that fit into the limits `MAX_TEXT` and `MAX_TEXTS`."""
     room, places = MAX_TEXT, MAX_TEXTS
     for keyword, value in texts:
         size = len((keyword + value).encode("utf-8", "replace"))
@@ -268,7 +292,7 @@ def _within_limits(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]
 
 
 def _text_chunk(keyword: str, value: str) -> tuple[bytes, bytes]:
-    """A tEXt chunk of Latin-1 text; an iTXt chunk, uncompressed, of any other."""
+    """Return type and data of a tEXt chunk for Latin-1 text, else of an uncompressed iTXt chunk."""
     name = _png_keyword(keyword).encode("latin-1")
     value = value.replace("\0", "")  # it would end the text
     try:
@@ -278,7 +302,10 @@ def _text_chunk(keyword: str, value: str) -> tuple[bytes, bytes]:
 
 
 def _png_keyword(keyword: str) -> str:
-    """1 to 79 printable Latin-1 characters, with single spaces between them."""
+    """Return `keyword` as PNG allows it: 1 to 79 printable Latin-1 characters, single spaces.
+
+    A keyword that Pillow reserves gets a capital letter.
+    """
     printable = "".join(
         letter if " " <= letter <= "~" or "\xa1" <= letter <= "\xff" else " " for letter in keyword
     )

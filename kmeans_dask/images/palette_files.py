@@ -1,11 +1,11 @@
-"""Palettes as files, in the formats that drawing programs exchange them in.
+"""Reader and writer of palette files, in the formats that drawing programs exchange.
 
-A palette is entries (k, 4) uint8, straight sRGB and alpha, in index order: order and duplicates are
-kept both ways. What a format cannot hold is refused, never dropped. Names of colours are not read,
-nor are colour profiles of PNG files: the numbers are taken as sRGB.
+A palette is its entries (k, 4) uint8, straight sRGB and alpha, in index order. Reading and writing
+keep order and duplicates. What a format cannot hold is refused, never dropped. Names of colours and
+colour profiles of PNG files are not read: the numbers are taken as sRGB.
 
-Files are told by content where that says what they are, else by suffix. They are read as hostile:
-of limited size, and whatever is wrong with one is a UsageError of one line.
+The format of a file is recognised by its content where possible, else by its suffix. Files are read
+as hostile: their size is limited, and whatever is wrong with one raises a UsageError of one line.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ FORMATS: Mapping[str, str] = MappingProxyType(
 )
 
 MAX_ENTRIES = 1 << 16
-MAX_BYTES = 1 << 20  # of a file, read or written: what is written can be read back
-MAX_PNG_PIXELS = 1 << 20  # of a PNG
+MAX_BYTES = 1 << 20  # bytes of a file, read or written: what is written can be read back
+MAX_PNG_PIXELS = 1 << 20  # pixels of a PNG
 MAX_INDEXED = 256  # entries of an .act file or an indexed PNG
-MAX_DISTINCT = 256  # colours of a picture that is neither indexed nor a swatch
-SIDE = PER_ROW = 16  # of a swatch: pixels of a square's side, squares of a row
+MAX_DISTINCT = 256  # colours of a PNG that is neither indexed nor a swatch
+SIDE = PER_ROW = 16  # of a swatch: pixels along the side of a square, and squares in a row
 MAX_SQUARES = MAX_PNG_PIXELS // SIDE**2
 
-_COUNT = "kmeans-dask-colors"  # the text chunk that says how many squares of a swatch are colours
+_COUNT = "kmeans-dask-colors"  # keyword of the text chunk with the number of colours of a swatch
 _PNG, _GIMP, _JASC = b"\x89PNG\r\n\x1a\n", b"GIMP Palette", b"JASC-PAL"
 _ACT_SIZES = (768, 772)
 _NO_CLEAR_INDEX = 0xFFFF
 
 _HEX = re.compile(r"#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})")
-_LINE_END = re.compile(r"\r\n|\r|\n")  # str.splitlines also splits at characters of names
+_LINE_END = re.compile(r"\r\n|\r|\n")  # str.splitlines would also split at characters in names
 _GIMP_COLOR = re.compile(r"([0-9]{1,3})\s+([0-9]{1,3})\s+([0-9]{1,3})(?:\s.*)?", re.DOTALL)
 _JASC_COLOR = re.compile(r"([0-9]{1,3})\s+([0-9]{1,3})\s+([0-9]{1,3})(?:\s+([0-9]{1,3}))?")
 
@@ -64,7 +64,10 @@ Pixels = Sequence[int | None] | None
 
 
 def read_entries(path: Location) -> NDArray[np.uint8]:
-    """The entries (k, 4) of the palette file at `path`. Raises UsageError."""
+    """Return the entries (k, 4) of the palette file at `path`.
+
+    Raises UsageError where the file cannot be read, or is no valid palette.
+    """
     try:
         data = _content(path)
         entries = _READERS[_told(data, path.suffix.lower())](data)
@@ -77,9 +80,11 @@ def read_entries(path: Location) -> NDArray[np.uint8]:
 def write_entries(
     path: Location, entries: NDArray[np.uint8], pixels: Pixels = None, name: str = "kmeans-dask"
 ) -> None:
-    """Write `entries` (k, 4) in the format of the suffix; the file is never seen half-written.
+    """Write `entries` (k, 4) to `path`, in the format of its suffix; readers see no partial file.
 
-    Raises UsageError, and then whatever was at `path` is as it was.
+    pixels, name: as in `entries_as`
+
+    Raises UsageError where they cannot be written; a file that was at `path` is then unchanged.
     """
     try:
         _write(path, entries_as(path.suffix, entries, pixels, name))
@@ -90,10 +95,12 @@ def write_entries(
 def entries_as(
     suffix: str, entries: NDArray[np.uint8], pixels: Pixels = None, name: str = "kmeans-dask"
 ) -> bytes:
-    """The file of `entries` (k, 4) in the format of `suffix`. Raises UsageError.
+    """Return the content of a palette file of `entries` (k, 4), in the format of `suffix`.
 
-    pixels: how many pixels have each colour, k of them; only JSON has a place for them
-    name: of the palette; only GIMP's format has a place for it
+    pixels: number of pixels of each entry, (k,); only JSON stores them
+    name: name of the palette; only the format of GIMP stores it
+
+    Raises UsageError where the format is unknown, or cannot hold the entries.
     """
     if entries.ndim != 2 or entries.shape[1] != 4 or entries.dtype != np.uint8:
         raise ValueError(f"entries are {entries.dtype} {entries.shape}, not uint8 (k, 4)")
@@ -112,7 +119,9 @@ def entries_as(
 
 
 def parse_hexes(text: str) -> NDArray[np.uint8]:
-    """Entries (k, 4) of a list with commas. Raises UsageError.
+    """Return the entries (k, 4) of a list of colours, separated by commas.
+
+    Raises UsageError where the text is no such list.
 
     >>> parse_hexes("#ff0000, 0f0,0000FF80").tolist()
     [[255, 0, 0, 255], [0, 255, 0, 255], [0, 0, 255, 128]]
@@ -125,7 +134,7 @@ def parse_hexes(text: str) -> NDArray[np.uint8]:
 
 
 def _content(path: Location) -> bytes:
-    """The bytes of a file, no more of them than the limit."""
+    """Return the content of a file. Raises UsageError where it cannot be read, or is too large."""
     try:
         if path.is_dir():
             raise UsageError("is a folder: name a palette file")
@@ -151,13 +160,14 @@ def _write(path: Location, data: bytes) -> None:
 
 
 def _told(data: bytes, suffix: str) -> str:
-    """The suffix of the format that `data` is in, from its content or the `suffix` it has."""
+    """Return the suffix of the format of `data`, recognised by content, else by its `suffix`."""
     start = data.removeprefix(codecs.BOM_UTF8)
     for kind, signature in ((".png", _PNG), (".gpl", _GIMP), (".pal", _JASC)):
         if start.startswith(signature):
             return kind
     known, text = suffix in FORMATS, _is_text(data)
-    # Before JSON: a red of 91 is its bracket. Not of text: 96 lines of #rrggbb have 768 bytes too.
+    # Checked before JSON, since a red of 91 is the bracket of JSON; and not for text without a
+    # suffix, since 96 lines of #rrggbb have 768 bytes, too.
     if len(data) in _ACT_SIZES and (suffix == ".act" or not (known or text)):
         return ".act"
     if start.lstrip()[:1] in (b"{", b"["):
@@ -175,7 +185,10 @@ def _is_text(data: bytes) -> bool:
 
 
 def _read_json(data: bytes) -> NDArray[np.uint8]:
-    """`transparent` is the index of an entry that is clear whatever its colour says."""
+    """Return the entries (k, 4) of a JSON palette.
+
+    The field "transparent" is the index of an entry that gets alpha 0, whatever its colour.
+    """
     try:
         document = json.loads(_text(data))
     except json.JSONDecodeError as error:
@@ -195,7 +208,7 @@ def _read_json(data: bytes) -> NDArray[np.uint8]:
             raise UsageError(f'"colors", index {index}: {error}') from error
     entries = _entries(colors)
     if clear is not None:
-        # a bool is an int, but says nothing of which
+        # A bool is an int to Python, but it is not an index.
         if type(clear) is not int or not 0 <= clear < len(entries):
             raise UsageError('"transparent" is neither null nor the index of a colour')
         entries[clear, 3] = 0
@@ -283,7 +296,7 @@ def _read_act(data: bytes) -> NDArray[np.uint8]:
         raise UsageError(f"says it has {count} colours, where an .act file has {MAX_INDEXED}")
     entries = np.full((count, 4), 255, np.uint8)
     entries[:, :3] = np.frombuffer(data, np.uint8, 3 * count).reshape(-1, 3)
-    if clear < count:  # else there is none, or it is one of the unused
+    if clear < count:  # else no entry is transparent, or only an unused one
         entries[clear, 3] = 0
     return entries
 
@@ -305,22 +318,23 @@ def _write_act(entries: NDArray[np.uint8], pixels: Pixels, name: str) -> bytes:
 
 
 def _read_png(data: bytes) -> NDArray[np.uint8]:
-    """Of a swatch the squares, of an indexed PNG its palette, else the distinct colours.
+    """Return the entries (k, 4) of a PNG: its squares, its palette, or its distinct colours.
 
-    Pillow raises nearly every kind of exception on hostile files, so all are caught.
+    A swatch that this package wrote has squares, an indexed PNG a palette. Pillow raises nearly
+    every kind of exception on hostile files, so all are caught.
     """
     if not data.startswith(_PNG):
         raise UsageError("not a PNG file")
     try:
         with warnings.catch_warnings():
-            # What Pillow warns of is harmless here, or checked in the next lines.
+            # Pillow warns of faults that are harmless here, or checked in the next lines.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
                 assert isinstance(image, PngImageFile)
                 return _entries_of(image, _chunks(data))
     except UsageError:
         raise
-    except Image.DecompressionBombError as error:  # by Pillow, before it is asked for the size
+    except Image.DecompressionBombError as error:  # raised before the size can be read
         raise UsageError(f"more pixels than the limit of {MAX_PNG_PIXELS}") from error
     except Exception as error:
         raise UsageError("a PNG file that cannot be decoded: it is damaged") from error
@@ -347,9 +361,10 @@ def _entries_of(image: PngImageFile, chunks: dict[bytes, bytes]) -> NDArray[np.u
 
 
 def _chunks(png: bytes) -> dict[bytes, bytes]:
-    """Data of the first chunk of each kind; Pillow has checked them.
+    """Return the data of the first chunk of each type in a PNG, whose chunks Pillow has checked.
 
-    Pillow's own `transparency` takes a tRNS chunk that ends in 10, a line feed, for one without.
+    Pillow's own `transparency` is not used: where a tRNS chunk ends in 10, a line feed, it can
+    ignore that byte.
     """
     chunks: dict[bytes, bytes] = {}
     start = len(_PNG)
@@ -361,7 +376,7 @@ def _chunks(png: bytes) -> dict[bytes, bytes]:
 
 
 def _indexed(plte: bytes, trns: bytes) -> NDArray[np.uint8]:
-    """Entries (k, 4) of the palette of an indexed PNG, opaque where tRNS ends early."""
+    """Return the palette entries (k, 4) of an indexed PNG, opaque where tRNS has no value."""
     colors = np.frombuffer(plte, np.uint8).reshape(-1, 3)
     alphas = np.frombuffer(trns, np.uint8)[: len(colors)]
     entries = np.full((len(colors), 4), 255, np.uint8)
@@ -371,14 +386,14 @@ def _indexed(plte: bytes, trns: bytes) -> NDArray[np.uint8]:
 
 
 def _mend_color_key(image: Image.Image, depth: int) -> None:
-    """Bring a transparent grey to the 8 bits that Pillow has brought the samples to."""
+    """Scale the transparent grey of a PNG to 8 bits, in place, as Pillow has scaled its samples."""
     key, white = image.info.get("transparency"), (1 << depth) - 1
     if image.mode == "L" and isinstance(key, int):
         image.info["transparency"] = (key & white) * (255 // white)
 
 
 def _squares(pixels: NDArray[np.uint8], count: str) -> NDArray[np.uint8]:
-    """The colours (count, 4) of the squares of a swatch's `pixels` (h, w, 4)."""
+    """Return the colours (count, 4) of the squares of a swatch, from its pixels (h, w, 4)."""
     if not re.fullmatch("[0-9]{1,5}", count):
         raise UsageError(f"{_COUNT} is {count[:20]!r}, not a number of colours")
     n_colors = int(count)
@@ -399,7 +414,10 @@ def _squares(pixels: NDArray[np.uint8], count: str) -> NDArray[np.uint8]:
 
 
 def _distinct(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The colours of `pixels` (h, w, 4) in the order they appear in; all clear ones are black."""
+    """Return the distinct colours (k, 4) of `pixels` (h, w, 4), in the order of first appearance.
+
+    All fully transparent pixels count as one colour, (0, 0, 0, 0).
+    """
     flat = pixels.reshape(-1, 4).copy()
     flat[flat[:, 3] == 0] = 0
     _, first = np.unique(flat.view(np.uint32), return_index=True)
@@ -411,7 +429,10 @@ def _distinct(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _write_png(entries: NDArray[np.uint8], pixels: Pixels, name: str) -> bytes:
-    """A swatch, indexed where that many colours can be; the places left over are clear."""
+    """Return a PNG swatch of `entries` (k, 4), indexed where it has at most 256 colours.
+
+    The unused squares of the last row are transparent.
+    """
     if len(entries) > MAX_SQUARES:
         raise UsageError(
             f"a .png swatch holds {MAX_SQUARES} colours, not {len(entries)}: choose .json, .hex or "
@@ -428,7 +449,7 @@ def _write_png(entries: NDArray[np.uint8], pixels: Pixels, name: str) -> bytes:
     if len(entries) > MAX_INDEXED:
         Image.fromarray(padded[places]).save(file, "PNG", pnginfo=text)
         return file.getvalue()
-    # one clear entry does for all places left over: programs show what is in the palette
+    # One transparent entry serves all unused squares, because programs show the whole palette.
     palette = padded[: len(entries) + 1]
     indices = np.minimum(places, len(entries)).astype(np.uint8)
     image = Image.frombytes("P", (indices.shape[1], indices.shape[0]), indices.tobytes())
@@ -440,12 +461,15 @@ def _write_png(entries: NDArray[np.uint8], pixels: Pixels, name: str) -> bytes:
 
 
 def _text(data: bytes) -> str:
-    """Old files have names in any encoding: what is not UTF-8 is no part of a colour."""
+    """Return `data` as text, with invalid UTF-8 replaced.
+
+    Old files have names in any encoding; bytes that are not UTF-8 are never part of a colour.
+    """
     return data.decode("utf-8-sig", errors="replace")
 
 
 def _lines(data: bytes) -> list[str]:
-    """Lines without the white space around them; line `number` has index `number - 1`."""
+    """Return the lines of `data` without the white space around them, line 1 at index 0."""
     return [line.strip() for line in _LINE_END.split(_text(data))]
 
 
@@ -460,7 +484,12 @@ def _parse_hex(text: object) -> Color:
 
 
 def _parse_numbers(line: str, number: int, pattern: re.Pattern[str]) -> Color:
-    """The colour of a line of decimals; alpha is 255 where the pattern has none."""
+    """Return the colour of a line of decimal numbers; alpha is 255 where the line has none.
+
+    number: line number, for the message
+
+    Raises UsageError where the line does not match `pattern`, or a number is above 255.
+    """
     match = pattern.fullmatch(line)
     values = [int(group or 255) for group in match.groups()] if match else []
     if not values or max(values) > 255:
@@ -470,12 +499,12 @@ def _parse_numbers(line: str, number: int, pattern: re.Pattern[str]) -> Color:
 
 
 def hexes_of(entries: NDArray[np.uint8]) -> list[str]:
-    """Entries (k, 4) as `#rrggbb`, or `#rrggbbaa` where they are not opaque."""
+    """Return entries (k, 4) as `#rrggbb`, or `#rrggbbaa` where they are not opaque."""
     return [f"#{digits}" for digits in _hexes(entries)]
 
 
 def _hexes(entries: NDArray[np.uint8]) -> list[str]:
-    """Of each entry rrggbb, or rrggbbaa where it is not opaque."""
+    """Return entries (k, 4) as rrggbb, or rrggbbaa where they are not opaque."""
     return [bytes(entry).hex().removesuffix("ff" if entry[3] == 255 else "") for entry in entries]
 
 
@@ -500,7 +529,10 @@ def _reason(error: Exception) -> str:
 
 
 def _about(path: Location, error: UsageError) -> UsageError:
-    """The same error, with the file's name, on one line whatever name or content have in them."""
+    """Return `error` with the name of the file before it, and with no unprintable character.
+
+    So it is one line, whatever the name and the content of the file are.
+    """
     line = f"{path.name or path}: {error}"
     return UsageError("".join(char if char.isprintable() else "?" for char in line))
 

@@ -1,4 +1,4 @@
-"""Indexed PNG files, deflated by libdeflate (Pillow's writer is several times slower on them).
+"""Encoder of indexed PNG files, deflated by libdeflate, several times faster than Pillow.
 
 PNG specification, third edition: section 11.2 (IHDR, PLTE, IDAT), 11.3.1.1 (tRNS), 7.2 (packing).
 """
@@ -16,9 +16,9 @@ from kmeans_dask.errors import UsageError
 from kmeans_dask.images.metadata import Metadata, png_chunks
 from kmeans_dask.settings import MAX_EFFORT
 
-# libdeflate's level for each effort, by measured time for bytes (see benchmarks/README.md).
+# libdeflate's level for each effort, chosen by measured time and bytes (see benchmarks/README.md).
 _LEVELS = (1, 2, 3, 4, 6, 7, 10, 11, 12, 12)
-_OXIPNG_LEVEL = 4  # beyond it nothing was gained
+_OXIPNG_LEVEL = 4  # higher levels gained nothing
 
 
 def encode_png(
@@ -27,10 +27,10 @@ def encode_png(
     effort: int = 3,
     metadata: Metadata | None = None,
 ) -> bytes:
-    """An indexed PNG of `indices` (h, w) into `palette`, at the palette's bit depth.
+    """Return an indexed PNG of `indices` (h, w) into `palette`, at the palette's bit depth.
 
-    Rows are not filtered: filters predict values, and indices are names. Only the highest effort
-    tries them; what it needs must be there (see `check_effort`).
+    Rows are not filtered, because filters predict values, and indices only name entries. The
+    highest effort tries filters, too, with oxipng, which must be installed (see `check_effort`).
     """
     depth = palette.bit_depth
     rows = _rows(indices, depth)
@@ -42,7 +42,7 @@ def encode_png(
 
 
 def check_effort(effort: int) -> None:
-    """Raise UsageError where PNG files of this effort cannot be made here."""
+    """Raise UsageError where the effort is the highest and oxipng is not installed."""
     if effort == MAX_EFFORT:
         try:
             import oxipng  # noqa: F401
@@ -56,7 +56,7 @@ def check_effort(effort: int) -> None:
 def _optimized(png: bytes) -> bytes:
     import oxipng
 
-    # The palette stays as it is: in its order, which is the collection's.
+    # The palette keeps its order, which is the same for all images of a collection.
     optimized: bytes = oxipng.optimize_from_memory(
         png,
         level=_OXIPNG_LEVEL,
@@ -92,7 +92,7 @@ def _assemble(
 
 
 def _alphas(indices: NDArray[np.uint8], palette: Palette) -> bytes:
-    """Alphas up to the last entry that is used and not opaque; none if there is no such."""
+    """Return the alphas up to the last used entry that is not opaque; b"" without such an entry."""
     entries, translucent_indices = palette.entries, palette.translucent_indices
     if not translucent_indices.size:
         return b""
@@ -101,7 +101,10 @@ def _alphas(indices: NDArray[np.uint8], palette: Palette) -> bytes:
 
 
 def _rows(indices: NDArray[np.uint8], depth: int) -> NDArray[np.uint8]:
-    """Packed rows (h, 1 + bytes), each after its filter byte 0; leftmost pixel in the high bits."""
+    """Return packed rows (h, 1 + n) uint8: a filter byte 0, then n bytes of indices.
+
+    The leftmost pixel of a byte is in the high bits.
+    """
     height, width = indices.shape
     per_byte = 8 // depth
     n_bytes = -(-width // per_byte)

@@ -1,4 +1,4 @@
-"""Images small enough to be shown."""
+"""Thumbnails: images scaled down to be shown on a page."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SIDE = 420  # pixels, of a thumbnail on a page
-_QUALITIES = (80, 50, 20)  # of WebP; the next one where a thumbnail, of noise, is too large
-_METHOD = 2  # of WebP: beyond it, twice the time saves 3 % of the bytes
+SIDE = 420  # pixels of the longer side of a thumbnail on a page
+_QUALITIES = (80, 50, 20)  # of WebP, tried in turn while a thumbnail, of noise, say, is too large
+_METHOD = 2  # of WebP: a higher one takes twice the time and saves 3 % of the bytes
 _LARGE = 90_000  # bytes: 24 of them stay below 3 MB in base64
 
 
 def thumbnail(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """`pixels` (h, w, 4), straight sRGB and alpha, with at most `side` a side.
+    """Return `pixels` (h, w, 4), straight sRGB and alpha, scaled to at most `side` pixels a side.
 
     >>> thumbnail(np.zeros((40, 10, 4), np.uint8), 8).shape
     (8, 2, 4)
@@ -26,7 +26,7 @@ def thumbnail(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def shrunk(image: Image.Image, to: tuple[int, int] | None = None) -> Image.Image:
-    """`image` with at most `SIDE` a side, or brought to the size `to`.
+    """Return `image` scaled to at most `SIDE` pixels a side, or to the size `to`.
 
     >>> shrunk(Image.new("RGB", (4200, 840))).size
     (420, 84)
@@ -37,7 +37,10 @@ def shrunk(image: Image.Image, to: tuple[int, int] | None = None) -> Image.Image
 
 
 def as_webp(image: Image.Image) -> bytes:
-    """A file of it, not large."""
+    """Return a WebP file of `image`, at the best quality at which it has at most `_LARGE` bytes.
+
+    Where there is no such quality, the file has the lowest one.
+    """
     for quality in _QUALITIES:
         file = io.BytesIO()
         image.save(file, "WEBP", quality=quality, method=_METHOD)

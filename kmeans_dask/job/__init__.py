@@ -1,1 +1,1 @@
-"""What a job keeps in its output folder: records, checkpoints and previews; and its figures."""
+"""Records, checkpoints and previews that a job keeps in its output folder, and its figures."""

@@ -1,8 +1,8 @@
-"""How far a fit is, so that a killed one goes on from its last iteration.
+"""Checkpoint of a fit, from which a killed one resumes at its last iteration.
 
-A fit is deterministic: with the same settings, on the same colours, it goes through the same
-centroids. So what is kept is only where it stands: the k-means runs that are done, and of the one
-at work its centroids and history.
+A fit is deterministic: with the same settings and colours, it goes through the same centroids. So a
+checkpoint only holds how far the fit is: the finished k-means runs, and the centroids and history
+of the unfinished one.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from kmeans_dask.files.documents import Count, DamagedError, Form, Measure
 from kmeans_dask.kmeans.lloyd import Fit, Iteration
 from kmeans_dask.settings import FitSettings
 
-_MOST_ITERATIONS = 1 << 18  # of one run to a fixed point: a thousand times as many as any took
+_MOST_ITERATIONS = 1 << 18  # of one run to convergence: a thousand times as many as any took
 _PAUSE = 0.5  # seconds between writes: an iteration may take a millisecond, and so may a write
-_BISECTIONS = 17  # numbers of colours, at most, that the search for the fewest tries
-_CENTROID, _ITERATION = 160, 32  # bytes of one in the file, at most
+_BISECTIONS = 17  # numbers of colours, at most, that the search for the fewest colours tries
+_CENTROID, _ITERATION = 160, 32  # bytes of a centroid, and of an iteration, in the file, at most
 
 
 @dataclass(frozen=True)
 class UnfinishedRun:
-    """A run of Lloyd's loop that was left.
+    """Run of Lloyd's algorithm that has not ended, as of its last iteration.
 
-    centroids: (k, C) float64, after the last iteration; history: inertia at the start of each
+    centroids: (k, C) float64, after the last iteration
+    history: inertia at the start of each iteration
     """
 
     centroids: NDArray[np.float64]
@@ -64,6 +65,8 @@ class _Left(TypedDict):
 
 
 class _Kept(TypedDict):
+    """Contents of a checkpoint file."""
+
     identity: dict[str, Any]
     done: dict[str, _Done]
     begun: _Left | None
@@ -84,7 +87,7 @@ class Checkpoint:
     identity: all that the runs depend on; runs of another identity in the file are ignored
     at_most: the largest size of the file, in bytes
     space: the colour space in which all centroids must lie
-    resume: whether to go on with the runs in the file
+    resume: whether to continue the runs in the file
     pause: seconds between two writes while a run is under way
     """
 
@@ -105,7 +108,7 @@ class Checkpoint:
         self._history: list[float] = []
         self._written = time.monotonic()
         if path and resume:
-            with suppress(OSError, DamagedError):  # nothing that can be resumed
+            with suppress(OSError, DamagedError):  # then there is nothing to resume
                 kept = read_sealed(path, self._form)
                 if kept["identity"] == identity:
                     done = {run: _fit_of(run, each, space) for run, each in kept["done"].items()}
@@ -113,17 +116,23 @@ class Checkpoint:
                     self._done = done
 
     def finished(self, k: int, seed: int) -> Fit | None:
-        """What that run ended with, if it did."""
+        """Return the result of the run of `k` and `seed`, or None where it is not finished."""
         return self._done.get(f"{k} {seed}")
 
     def begun(self, k: int, seed: int) -> UnfinishedRun | None:
-        """Where that run was left, if it was."""
+        """Return the run of `k` and `seed` where it is the unfinished one, else None.
+
+        Its history becomes the one that `note` continues.
+        """
         run, begun = self._begun or ("", None)
         self._history = list(begun.history) if begun and run == f"{k} {seed}" else []
         return begun if run == f"{k} {seed}" else None
 
     def note(self, k: int, seed: int, iteration: Iteration) -> None:
-        """An iteration of a run. What ends a run is noted by `finish`."""
+        """Note an iteration of the run of `k` and `seed`, and write the file after a pause.
+
+        A last iteration, which has converged, is not written, because `finish` follows.
+        """
         self._history.append(iteration.inertia)
         if iteration.converged or not self._path:
             return
@@ -132,7 +141,7 @@ class Checkpoint:
             self._write()
 
     def finish(self, k: int, seed: int, fit: Fit) -> None:
-        """The end of a run."""
+        """Note the result of the run of `k` and `seed`, and write the file."""
         self._done[f"{k} {seed}"] = fit
         self._begun = None
         self._write()
@@ -151,7 +160,7 @@ class Checkpoint:
 
 
 def _plain(value: Fit | UnfinishedRun) -> dict[str, Any]:
-    """Ready for JSON."""
+    """Return the fields of `value`, ready for JSON."""
     return {
         name: each.tolist() if isinstance(each, np.ndarray) else each
         for name, each in vars(value).items()

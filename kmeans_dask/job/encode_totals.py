@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from kmeans_dask.files.documents import Count, Name
-from kmeans_dask.job.gallery import Gallery
+from kmeans_dask.job.gallery import Cloud, Gallery
 from kmeans_dask.plan.plan import Failure
 
 _NOT_ADDED_UP = (
@@ -32,13 +32,13 @@ class EncodeTotals:
         labels: the numbers have been replaced by others
     outgrown: compressed images larger than their input file, which is gone or has changed
     dim: compressed images whose 16-bit samples use less than half of their range
-    brightest: a bound that no sample of these images is above
+    brightest: upper bound of the samples of these images
     nine_patches: kept images that are Android nine-patches, whose frame would have changed
-    input_bytes, output_bytes: of the compressed and kept images
+    input_bytes, output_bytes: bytes of the compressed and kept images, before and after
     all_pixels: number of pixels of the compressed and kept images
     pixels: number of pixels of the compressed images, without fully transparent ones
-    squared_error: of these pixels, in 1 / `color.color_lookup.ERROR_UNITS` of a squared 8-bit
-        value
+    squared_error: sum over these pixels, in 1 / `color.color_lookup.ERROR_UNITS` of a squared
+        8-bit value
     largest_error: squared error of the worst of these pixels, in the same unit
     largest_in: the image with this pixel; empty where nothing was lost
     colors_bytes: bytes of memory that fitting a palette to an image or folder takes, at most
@@ -71,7 +71,7 @@ class EncodeTotals:
 
     @classmethod
     def total(cls, parts: Iterable[EncodeTotals]) -> EncodeTotals:
-        """Of all of them together."""
+        """Return the totals of all `parts` together."""
         parts = list(parts) or [cls()]
         sums = {
             each.name: sum(getattr(part, each.name) for part in parts)
@@ -97,17 +97,25 @@ class EncodeTotals:
         return EncodeTotals.total([self, other])
 
     def as_record(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return the totals, ready for JSON."""
         return vars(self) | {
             "failures": [asdict(failure) for failure in self.failures],
             "gallery": vars(self.gallery),
         }
 
+    def with_cloud(self, cloud: Cloud) -> EncodeTotals:
+        """Return the totals with `cloud` as the sample of pixels in their gallery."""
+        return replace(self, gallery=replace(self.gallery, cloud=cloud))
+
+    def with_failures(self, failures: tuple[Failure, ...]) -> EncodeTotals:
+        """Return the totals with `failures` in place of their own."""
+        return replace(self, failures=failures)
+
     def without_files(self) -> EncodeTotals:
-        """The same, but that nobody can tell what was written."""
+        """Return the totals without the list of written files."""
         return replace(self, files=())
 
     @property
     def images(self) -> int:
-        """Images that are in the output."""
+        """Return the number of images in the output, compressed or kept."""
         return self.compressed + self.kept

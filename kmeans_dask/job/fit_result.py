@@ -17,9 +17,11 @@ from kmeans_dask.store import Store
 
 @dataclass(frozen=True)
 class Drift:
-    """How far the images have moved away from a palette that was fitted to fewer of them.
+    """Drift of a collection from a palette that was fitted before its images changed.
 
-    fitted, now: its PSNR over all pixels, in dB, then and now; None where nothing was lost
+    fitted: PSNR of the palette over all pixels when it was fitted, in dB; None where nothing was
+        lost
+    now: PSNR of the palette over all pixels that there are now, in dB; None where nothing is lost
     """
 
     fitted: float | None
@@ -28,17 +30,21 @@ class Drift:
 
 @dataclass(frozen=True)
 class FitResult:
-    """A palette, and how it came about.
+    """Result of a fit: a palette, its errors, and how it was found.
 
-    weights: (c,) int64, pixels nearest to each of the palette's colours
-    distinct_colors: of all pixels that are not clear
-    inertia: sum of squared distances of these to the centroids, before rounding, in the space
-        and with the weights of the fit
-    squared_error: of all pixels to the palette's colours, in `color.color_lookup.ERROR_UNITS`
+    Fully transparent pixels do not count.
+
+    name: name of the palette in a store
+    weights: (c,) int64, number of pixels nearest to each of the palette's colours
+    distinct_colors: number of distinct colours of all pixels
+    inertia: sum of squared distances of all pixels to their centroids, before rounding, in the
+        colour space and with the weights of the fit
+    squared_error: sum over all pixels of the squared error of the palette's colours, in
+        1 / `color.color_lookup.ERROR_UNITS` of a squared 8-bit value
     history: inertia at the start of each iteration, and at the end
-    settings: of the fit
-    generation: of the plan whose images it was fitted to
-    drift: of a palette fitted before, where there are other images now
+    settings: settings of the fit
+    generation: generation of the plan whose images the palette was fitted to
+    drift: drift of the images from a palette fitted before; None where there was none
     """
 
     name: str
@@ -56,11 +62,14 @@ class FitResult:
 
     @property
     def psnr(self) -> float | None:
-        """Over all pixels of the store that are not clear, in dB; None where nothing is lost."""
+        """Return the PSNR in dB over all pixels that are not fully transparent.
+
+        Return None where nothing is lost.
+        """
         return psnr(self.squared_error, int(self.weights.sum()))
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures, ready for JSON."""
+        """Return the figures of the fit, ready for JSON."""
         return {
             "palette": self.name,
             "colors": len(self.palette),
@@ -75,12 +84,15 @@ class FitResult:
 
 
 def name_of(settings: FitSettings) -> str:
-    """What a palette is called."""
+    """Return the name of the palette that a fit with `settings` has."""
     return f"k{settings.colors}"
 
 
 def read_fit(store: Store, name: str | None = None) -> FitResult:
-    """What `fit` stored under `name`, or last. Raises StoreError where there is nothing."""
+    """Return the fit that `store` holds under `name`, or else the last one.
+
+    Raises StoreError where there is none.
+    """
     if name is None:
         name = store.palette_names[-1] if store.palette_names else ""
     stored = store.read_palette(name)
@@ -101,7 +113,7 @@ def read_fit(store: Store, name: str | None = None) -> FitResult:
 
 
 def plain_settings(settings: FitSettings) -> dict[str, Any]:
-    """As JSON has them; without what does not change the result."""
+    """Return `settings` ready for JSON, without those that do not change the result."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
     plain.pop("chunk_colors")
     return plain

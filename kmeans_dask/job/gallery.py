@@ -1,4 +1,4 @@
-"""What there is to look at: images with their figures, as many as a page can show."""
+"""Gallery of the images of a job: as many as a page can show, with figures about all of them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from kmeans_dask.kmeans.histogram import ColorHistogram
 T = TypeVar("T")
 
 MAX_ROWS = 2000
-MAX_SHOWN = 6  # of the best, and of the worst
+MAX_SHOWN = 6  # images among the best, and among the worst
 CLOUD = 4000  # colours in a cloud, about
 
-_RATIOS = np.linspace(0, 1.5, 31).tolist()  # edges of bins: bytes after, of bytes before
-_DECIBELS = np.linspace(10, 60, 26).tolist()
+_RATIOS = np.linspace(0, 1.5, 31).tolist()  # edges of bins: bytes after / bytes before
+_DECIBELS = np.linspace(10, 60, 26).tolist()  # edges of bins: PSNR in dB
 _N_RATIOS, _N_DECIBELS = len(_RATIOS) - 1, len(_DECIBELS) - 1
 
 Histogram = tuple[Count, ...]
@@ -33,7 +33,7 @@ _Pair = Annotated[
 ]
 _OfRatios = Annotated[Histogram, msgspec.Meta(min_length=_N_RATIOS, max_length=_N_RATIOS)]
 _OfDecibels = Annotated[Histogram, msgspec.Meta(min_length=_N_DECIBELS, max_length=_N_DECIBELS)]
-Cloud = tuple[_Pair, ...]  # of each pixel r, g, b before, and r, g, b after
+Cloud = tuple[_Pair, ...]  # for each pixel r, g, b before, and r, g, b after
 
 
 class ImageRow(NamedTuple):
@@ -59,23 +59,27 @@ class ImageRow(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Bytes after, of bytes before."""
+        """Return the bytes of the output as a fraction of the bytes of the input."""
         return self.output_bytes / max(1, self.input_bytes)
 
     @property
     def quality(self) -> float:
-        """PSNR in dB; infinite where nothing was lost."""
+        """Return the PSNR in dB, infinite where nothing was lost."""
         return float("inf") if self.psnr is None else self.psnr
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Some of many images: galleries add up, in any order, and stay small.
+    """Gallery: rows of some of many images, histograms of all, and a sample of pixels.
 
-    rows: the first by name; left_out: how many there are beyond
-    worst, best: of the compressed, by PSNR
-    ratios, decibels: how many images fall into each bin, the outer ones open
-    cloud: pixels, and what they became
+    Galleries can be merged in any order, and stay small.
+
+    rows: the first images by name, at most `MAX_ROWS`
+    left_out: number of images without a row
+    worst, best: the compressed images of lowest and of highest PSNR
+    ratios, decibels: number of images in each bin of `ImageRow.ratio` and of PSNR; the outer bins
+        are open
+    cloud: sampled pixels, and the colours that they have become
     """
 
     rows: tuple[ImageRow, ...] = ()
@@ -88,7 +92,7 @@ class Gallery:
 
     @classmethod
     def of(cls, rows: Iterable[ImageRow], cloud: Cloud = ()) -> Gallery:
-        """Of these images."""
+        """Return the gallery of the images `rows`, with the sampled pixels `cloud`."""
         rows = sorted(rows, key=lambda row: row.name)
         done = [row for row in rows if row.status == "compressed"]
         return cls(
@@ -103,7 +107,7 @@ class Gallery:
 
     @classmethod
     def total(cls, galleries: Sequence[Gallery]) -> Gallery:
-        """Of all their images."""
+        """Return the merged gallery of all images of `galleries`."""
         rows = sorted(_all(gallery.rows for gallery in galleries), key=lambda row: row.name)
         cloud = tuple(_all(gallery.cloud for gallery in galleries))
         while len(cloud) > 8 * CLOUD:
@@ -119,7 +123,7 @@ class Gallery:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON, as `report.job_page` takes it."""
+        """Return the gallery ready for JSON, as `report.job_page` reads it."""
         cloud = self.cloud[:: max(1, len(self.cloud) // CLOUD)]
         return {
             "rows": [row._asdict() for row in self.rows],
@@ -133,9 +137,11 @@ class Gallery:
 
 
 def cloud_of(counts: ColorHistogram, entries: Indices, palette: Palette, n: int) -> Cloud:
-    """Of about `n` of the pixels in `counts`: their colours, and what they have become.
+    """Return about `n` pixels of the histogram `counts`: their colours, and those they became.
 
-    Evenly over the table; entries: (u,) of `palette`, one for each colour
+    The pixels are spread evenly over the histogram.
+
+    entries: (u,) indices into `palette`, one for each colour of the histogram
     """
     pixels = counts.pixels
     n = min(n, pixels)
@@ -150,7 +156,7 @@ def cloud_of(counts: ColorHistogram, entries: Indices, palette: Palette, n: int)
 
 
 def cloud_as_dict(cloud: Cloud) -> dict[str, list[str]]:
-    """Colours in digits, ready for JSON."""
+    """Return the colours of `cloud` before and after as `#rrggbb`, ready for JSON."""
     return {
         "before": [_hex(colors[:3]) for colors in cloud],
         "after": [_hex(colors[3:]) for colors in cloud],

@@ -1,4 +1,4 @@
-"""What is kept of a job beside its images, so that its report can be made again."""
+"""Record of a job: a file beside its images, from which its report can be made again."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def record_of_job(
     fit: FitSettings,
     encode: EncodeSettings,
 ) -> dict[str, Any]:
-    """All that a report shows, ready for JSON."""
+    """Return the record of a job: all that its report shows, ready for JSON."""
     figures, fitted = summary.as_dict(), summary.fitted
     palette = None
     if fitted:
@@ -108,7 +108,10 @@ def record_of_job(
 
 
 def read_record(output: Location) -> dict[str, Any]:
-    """What a report in `output` was made of. Raises UsageError where there is none."""
+    """Return the record of the job in `output`.
+
+    Raises UsageError where there is none, or it cannot be read.
+    """
     path = output / RECORD_FILE
     try:
         data = read_regular(path, _RECORD.at_most)

@@ -1,4 +1,4 @@
-"""What to make of a collection."""
+"""Settings of a job that compresses a collection."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from kmeans_dask.settings import (
 
 @dataclass(frozen=True)
 class JobSettings:
-    """What to make of a collection. Raises UsageError where one choice excludes another.
+    """Settings of a job: how to decode images, fit palettes and encode images.
 
     scope: which images share a palette, one of `settings.SCOPES`
-    palette: given, so that none is fitted
+    palette: palette for all images, in place of a fit; None for a fit
+
+    Raises UsageError where one setting excludes another.
     """
 
     fit: FitSettings
@@ -49,11 +51,11 @@ class JobSettings:
 
     @property
     def is_shared(self) -> bool:
-        """Whether one palette is fitted to the whole collection."""
+        """Return whether one palette is fitted to the whole collection."""
         return self.scope in ("shared", "auto") and self.palette is None
 
     def as_asked(self) -> dict[str, Any]:
-        """All of it that the result hangs on, as `work.open_work_folder` compares it."""
+        """Return all settings that the result depends on, for `work_folder.open_work_folder`."""
         return asked_for(
             "compress",
             palette=self.scope,
@@ -65,7 +67,7 @@ class JobSettings:
 
 
 def check_palette(palette: Palette, settings: EncodeSettings) -> None:
-    """Raise UsageError where the format does not hold the palette."""
+    """Raise UsageError where the format of `settings` cannot hold the palette."""
     if len(palette) > MAX_COLORS and settings.format != "tokens":
         raise UsageError(
             f"the palette has {len(palette)} entries, an image holds {MAX_COLORS}: fit fewer "

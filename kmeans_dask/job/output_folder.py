@@ -1,4 +1,4 @@
-"""Files in the output folder: written whole, and never outside of it."""
+"""Writer of files in the output folder, whole files only, and never outside of the folder."""
 
 from __future__ import annotations
 
@@ -23,28 +23,31 @@ from kmeans_dask.job.encode_totals import Written
 from kmeans_dask.plan.output_names import FAILURES_FILE, PALETTE_FILE, WORK_FOLDER
 from kmeans_dask.plan.plan import Failure
 
-# What is wrong with one file's name, and stops no other: too long, of characters that the file
-# system has not, or with a file or a link in its way.
+# Errors about the name of one file, which stop no other file: the name is too long, has characters
+# that the file system does not allow, or a file or link is in its way.
 _OF_NAME = {
     errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL,
     errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP,
 }  # fmt: skip
 
 
-STAGING = PurePosixPath(WORK_FOLDER, "aside")  # in the output: files before they are put in place
+STAGING = PurePosixPath(WORK_FOLDER, "aside")  # in the output: files that are being written
 
 
 def below(output: Location, name: str) -> Location:
-    """The path of `name` below `output`.
+    """Return the path of `name` below `output`.
 
-    Raises StoreError for a name that would leave it, ImageError where a link in it would.
+    Raises StoreError where the name leads out of `output`, ImageError where a link in it does.
     """
     check_below(output, name)
     return output / name
 
 
 def check_below(output: Location, name: str) -> None:
-    """The same, where no path is wanted. In strings: of many small images paths are the most."""
+    """Raise StoreError where `name` leads out of `output`, ImageError where a link in it does.
+
+    The check works on strings: making paths would take most of the time with many small images.
+    """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or not parts or "\0" in name:
         raise StoreError(f"the store names an output outside the output folder: {name!r}")
@@ -53,7 +56,7 @@ def check_below(output: Location, name: str) -> None:
     folder = str(output)
     for part in parts[:-1]:
         folder += f"/{part}"
-        # realpath, for Path.resolve raises where a link leads to itself
+        # realpath, because Path.resolve raises where a link leads to itself
         is_link = os.path.islink(folder)  # noqa: PTH114
         if is_link and not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(output)):
             raise ImageError("its folder in OUTPUT is a link that leads out of it")
@@ -79,7 +82,7 @@ def write_below(output: Location, name: str, data: bytes) -> Written:
 
 def _holds(path: Location, data: bytes) -> bool:
     """Return whether `path` is a local file with the content `data` and no other name."""
-    if isinstance(path, ObjectPath):  # a request costs as much as writing
+    if isinstance(path, ObjectPath):  # to ask would cost as much as writing
         return False
     try:
         status = path.lstat()
@@ -95,9 +98,11 @@ def write_palette(
     weights: NDArray[np.int64] | None = None,
     folder: str = "",
 ) -> Written:
-    """Write `palette.json` into `output`, or a `folder` below it as `below` has it.
+    """Write `palette.json` into `output`, or into `folder` below it; return it as `write_below`.
 
-    weights: (k,), pixels of each colour, if known
+    weights: (k,) number of pixels of each colour; None where they are not known
+
+    Raises StoreError and ImageError as `write_below` does.
     """
     pixels = None if weights is None else palette.pixels_of_entries(weights)
     name = str(PurePosixPath(folder, PALETTE_FILE))
@@ -105,7 +110,7 @@ def write_palette(
 
 
 def write_failures(output: Location, failures: Sequence[Failure]) -> None:
-    """Write `failures.jsonl`; remove one of an earlier run where there is nothing to write."""
+    """Write `failures.jsonl` into `output`; without failures, remove that of an earlier run."""
     if not failures:
         (output / FAILURES_FILE).unlink(missing_ok=True)
         return

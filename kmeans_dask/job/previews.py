@@ -1,8 +1,9 @@
-"""Thumbnails of large images, kept while these are decoded: a report need not decode them again.
+"""Previews: thumbnails of large images, which save decoding these images again for a report.
 
     OUTPUT/.kmeans-dask/previews/<digest of the path>.webp
 
-They last as long as the job is at work. An image that has none is decoded once more.
+A preview is written when its image is decoded, and kept while the job is running. The report
+decodes an image again that has no preview.
 """
 
 from __future__ import annotations
@@ -22,22 +23,23 @@ from kmeans_dask.plan.output_names import WORK_FOLDER
 from kmeans_dask.plan.plan import Plan
 
 _FOLDER = f"{WORK_FOLDER}/previews"
-_MOST = 1 << 20  # bytes of one
-_FROM = 1 << 20  # pixels: of fewer, many are not shown, and those that are decode quickly
-# Large images. A preview takes a sixteenth of decoding, and a dozen are shown: so of more, it
-# takes no less to decode that dozen again.
+_MOST = 1 << 20  # bytes of a preview, at most
+_FROM = 1 << 20  # pixels of a large image: most smaller ones are not shown, and they decode quickly
+# Number of large images up to which previews are worthwhile: one preview takes a sixteenth of the
+# time of decoding, and the report shows a dozen images. With more images than these, it takes no
+# longer to decode the dozen again.
 _WORTHWHILE = 192
 
 
 def previews_of(output: Path) -> Path:
-    """The folder of those of a job that writes to `output`."""
+    """Return the folder of the previews of a job that writes to `output`."""
     return output / _FOLDER
 
 
 def previews_for(plan: Plan, output: Location) -> Path | None:
-    """The same where they are worthwhile for the images of `plan`.
+    """Return the folder of the previews, or None where they are not worthwhile for `plan`.
 
-    Not as objects: to write one takes as long as decoding does.
+    Previews are never written to an object store: writing one would take as long as decoding.
     """
     large = islice((each for each in plan.sources if each.n_pixels >= _FROM), _WORTHWHILE + 1)
     if not isinstance(output, Path) or sum(1 for _ in large) > _WORTHWHILE:
@@ -46,23 +48,23 @@ def previews_for(plan: Plan, output: Location) -> Path | None:
 
 
 def name_of_preview(path: str) -> str:
-    """That of the image at `path`, below the output."""
+    """Return the name, below the output, of the preview of the image at `path`."""
     return f"{_FOLDER}/{_name(path)}"
 
 
 def keep_preview(folder: Path, path: str, decoded: DecodedImage, *, flat: bool) -> None:
-    """Write that of the image at `path`, where it is large, and its pixels are as they were.
+    """Write the preview of the image at `path`, where it is large and its pixels are unchanged.
 
-    flat: whether partly transparent ones were laid over white
+    flat: whether partly transparent pixels were composited over white
     """
     is_large = decoded.width * decoded.height >= _FROM
     if is_large and not (flat and decoded.translucent):
-        with suppress(OSError, ValueError):  # of the disk, or of Pillow
+        with suppress(OSError, ValueError):  # errors of the disk, or of Pillow
             write_file(folder / _name(path), as_webp(shrunk(decoded.image)))
 
 
 def read_preview(file: Location) -> tuple[bytes, tuple[int, int]] | None:
-    """All of it, and its width and height; None where there is none."""
+    """Return a preview file, and its width and height in pixels; None where there is none."""
     try:
         data = read_regular(file, _MOST) if isinstance(file, Path) else None
         header = read_header(file) if data else None

@@ -1,4 +1,4 @@
-"""How far a job is, and how long each step took."""
+"""Progress of a job: how far its steps are, and how long they took."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class Progress:
-    """Keeps the time, and shows nothing. A view overrides what it wants to show.
+    """Progress of a job, which measures time and shows nothing; subclasses show what they want.
 
-    seconds: per finished step, in order; of a step that was done several times, all together
-    announce: is told of everything as well, as `kmeans_dask.dashboard` wants to hear it
+    seconds: seconds of each finished step, in order; their sum for a step that was done repeatedly
+    announce: function that is called with each event, in the form that the dashboard reads
     """
 
     def __init__(self) -> None:
@@ -22,19 +22,22 @@ class Progress:
         self._done = self._failed = 0
 
     def start(self, step: str, total: int | None = None, unit: str = "") -> None:
-        """A step begins, with `total` units of work; None where nobody knows."""
+        """Begin a step of `total` units of work; None where their number is not known."""
         self._step, self._since = step, time.perf_counter()
         self._done = self._failed = 0
         self.announce({"kind": "step", "step": step, "total": total, "unit": unit})
 
     def advance(self, n: int, failed: int = 0) -> None:
-        """`n` more units of the step are done, `failed` of them in vain."""
+        """Count `n` more units of the step as done, of which `failed` have failed."""
         self._done, self._failed = self._done + n, self._failed + failed
         done, failed = self._done, self._failed
         self.announce({"kind": "advance", "step": self._step, "done": done, "failed": failed})
 
     def iterate(self, event: Mapping[str, Any]) -> None:
-        """An iteration of a fit: its number, inertia, shift, seconds, and colors, as #rrggbb."""
+        """Announce an iteration of a fit, and count it as done.
+
+        event: number, inertia, shift and seconds of the iteration, and its colors as `#rrggbb`
+        """
         self.tell(f"inertia {event['inertia']:.6g}")
         self.advance(1)
         figures = {name: value for name, value in event.items() if name != "colors"}
@@ -42,10 +45,10 @@ class Progress:
         self.announce({"kind": "palette", "colors": event["colors"]})
 
     def tell(self, text: str) -> None:
-        """What the step is doing just now."""
+        """Show what the step is doing at the moment; here, nothing is shown."""
 
     def finish(self) -> None:
-        """The step is done."""
+        """End the step, and add its time to `seconds`."""
         spent = time.perf_counter() - self._since
         self.seconds[self._step] = self.seconds.get(self._step, 0.0) + spent
         self.announce({"kind": "finish", "step": self._step, "seconds": spent})

@@ -1,4 +1,4 @@
-"""What jobs did, in figures."""
+"""Summaries of jobs, in figures."""
 
 from __future__ import annotations
 
@@ -17,36 +17,38 @@ from kmeans_dask.store import Store
 from kmeans_dask.store.tally import Tally
 
 _GIGABYTE = 10**9
-_LOOKED_AT = ("gallery", "fitted", "colors_bytes")  # fields that are not among the figures
+_LOOKED_AT = ("gallery", "fitted", "colors_bytes")  # fields that `as_dict` leaves out
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Summary of a job. Sizes and quality are those of the images in the output, as written.
+    """Summary of a job: numbers of images, sizes, quality and times.
+
+    Sizes and quality are those of the images in the output, as written.
 
     images: number of images found in the input: compressed, kept or failed
     compressed, kept, failed: images written with a palette, copied as they were, and neither
     below_target: kept images that would be worse than asked for with every palette tried
     nine_patches: kept images that are Android nine-patches, whose frame would have changed
-    without_palette: kept images that are smaller as they were, in a job with one palette for all
-        images; they have other colours than the palette
+    without_palette: images kept because they are smaller as they were, in a job with one palette
+        for all images; their colours are not those of the palette
     private: compressed images with a palette of their own
     skipped: numbers of files that were passed over, by suffix, as in `plan.plan.Plan`
     composited: compressed images whose partly transparent pixels were laid over white
     reindexed: compressed images whose file had palette indices or few greys, which may be class
         labels: the numbers have been replaced by others
     dim: compressed images whose 16-bit samples use less than half of their range
-    brightest: a bound that no sample of these images is above
+    brightest: upper bound of the samples of these images
     outgrown: compressed images larger than their input file, which is gone or has changed
     pixels: number of pixels of the images in the output
-    distinct_colors, colors, iterations, converged, inertia: of the shared palette and its fit;
-        None where no palette was fitted for all images
+    distinct_colors, colors, iterations, converged, inertia: figures of the shared palette and its
+        fit; None where no palette was fitted for all images
     psnr: over the compressed images, without fully transparent pixels, in dB; None where nothing
         was lost
     max_error: root mean square error of the worst of these pixels over its channels, 0 to 255
     max_error_in: the image with this pixel; None where nothing was lost
-    input_bytes, output_bytes: of the compressed and kept images
-    seconds: of each step
+    input_bytes, output_bytes: bytes of the compressed and kept images, before and after
+    seconds: seconds of each step
     failures: files that could not be read or written
     colors_bytes: bytes of memory that fitting a palette to an image or folder took in a worker, at
         most, by the model in `engine.memory_model`
@@ -89,7 +91,7 @@ class Summary:
 
     @property
     def images_per_gb(self) -> tuple[float, float] | None:
-        """How many such images fit in 10^9 bytes, before and after; None without images."""
+        """Return how many such images 10^9 bytes hold, before and after; None without images."""
         n = self.compressed + self.kept
         if not n:
             return None
@@ -98,7 +100,7 @@ class Summary:
         return before, after
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return the summary ready for JSON, without the gallery and the palette."""
         before, after = self.images_per_gb or (None, None)
         figures = {name: vars(self)[name] for name in vars(self) if name not in _LOOKED_AT}
         return figures | {
@@ -113,11 +115,13 @@ class Summary:
 
 @dataclass(frozen=True)
 class IngestSummary:
-    """What ingestion did.
+    """Summary of an ingestion.
 
-    tally, distinct_colors: of all that is in the store now, the latter of pixels that are not clear
-    failures: of this run
-    changes: of the images since an earlier run
+    tally: sums over all images that are in the store now
+    distinct_colors: number of distinct colours in the store now, without fully transparent pixels
+    failures: failures of this run
+    changes: changes of the images since an earlier run
+    seconds: seconds of each step
     """
 
     store: Store
@@ -130,11 +134,11 @@ class IngestSummary:
 
     @property
     def failed(self) -> int:
-        """Images that could not be read, in this run or an earlier one."""
+        """Return the number of images that could not be read, in this run or an earlier one."""
         return self.tally.failed + len(self.plan.failures)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return the figures and failures of the ingestion, ready for JSON."""
         return {
             "images": self.tally.images + self.failed,
             "failed": self.failed,
@@ -153,9 +157,15 @@ class IngestSummary:
 
 @dataclass(frozen=True)
 class TokensSummary:
-    """What a job did that wrote every pixel as the index of a palette's colour.
+    """Summary of a job that wrote tokens: each pixel as the index of a palette's colour.
 
-    images: that could be read; pixels: of these; dtype: of an index
+    images: number of images that could be read
+    failed: number of images that could not be read
+    skipped: numbers of files that were passed over, by suffix, as in `plan.plan.Plan`
+    pixels: number of pixels of the images that could be read
+    dtype: NumPy type of an index
+    fitted: the palette and its fit
+    seconds: seconds of each step
     """
 
     images: int
@@ -168,7 +178,7 @@ class TokensSummary:
     failures: tuple[Failure, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return the summary, with the figures of the palette, ready for JSON."""
         fields = {name: value for name, value in vars(self).items() if name != "fitted"}
         failures = [asdict(failure) for failure in self.failures]
         skipped = {

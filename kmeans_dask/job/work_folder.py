@@ -1,17 +1,17 @@
-"""What a job keeps in its output folder: what it was asked for, and what of that is done.
+"""Work folder of a job, in its output folder: its settings, its plan, and records of finished work.
 
     OUTPUT/.kmeans-dask/
-      lock                    held by the run that is at work
-      job.json                what was asked for, and whether it is finished; sealed
-      plan.json               of which images; sealed
-      store.zarr              pixels and colours, for as long as the job is at work
-      done/<stage>/<id>.json  what came of a piece of the work, and its files; sealed
-      aside/                  files before they are put in place
-      previews/               of large images, for as long as the job is at work (see `preview`)
+      lock                    lock of the running job
+      job.json                settings of the job, and whether it is finished; sealed
+      plan.json               plan of the images; sealed
+      store.zarr              pixels and colours, while the job is running
+      done/<stage>/<id>.json  result of a piece of work, and its files; sealed
+      aside/                  staging: files that are being written
+      previews/               thumbnails of large images, while the job is running (see `previews`)
 
-A killed job leaves all this behind, and is gone on with from there. Nothing in it is taken at
-its word: a record counts where all its files are there, with the checksums that it names. What
-is not of the form that is written here is as good as not there; a link is refused.
+A sealed file begins with a checksum of its content. A killed job leaves all files behind, and is
+resumed from them. None of them is trusted: a record counts where all its files are there, with the
+checksums that it names. A file that is not in the form written here is ignored; a link is refused.
 """
 
 from __future__ import annotations
@@ -61,9 +61,11 @@ _VERSIONS_OF = ("kmeans-dask", "numpy", "numba", "pillow", "deflate", "zarr")
 
 @dataclass(frozen=True)
 class _Record(EncodeTotals):
-    """Result of a piece of work, and the digest of what it was made of.
+    """Record of a piece of work: its result, and a digest of all that the result depends on.
 
-    Raises ValueError where its numbers contradict each other.
+    of: the digest; None where there is none
+
+    Raises ValueError where numbers of the result contradict each other.
     """
 
     of: str | None = None
@@ -88,7 +90,14 @@ _RECORD = Form(_Record, MAX_IMAGES << 16)
 
 
 class WorkFolder:
-    """The work of one job, held by this run. Made by `open_work_folder`."""
+    """Work folder of one job, which `open_work_folder` has locked for this run.
+
+    output: output folder of the job
+    is_fresh: whether there is nothing to resume
+    was_cleared: whether this run has removed what was in the folder
+    path: the work folder itself
+    store_path: absolute path of the store of the job
+    """
 
     def __init__(self, output: Location, asked: Mapping[str, Any]) -> None:
         self.output = output
@@ -99,9 +108,10 @@ class WorkFolder:
 
     @property
     def job(self) -> dict[str, Any] | None:
-        """What was asked for, and `finished`: False, or the job's own files, as records name files.
+        """Return the settings of the job in the folder, with one more field, `finished`.
 
-        None where nothing was asked for, or nobody can read it.
+        `finished` is False, or the files of the job itself (name, size and CRC-32 of each). Return
+        None where there is no job, or it cannot be read.
         """
         try:
             job = read_sealed(self.path / "job.json", _JOB)
@@ -111,11 +121,14 @@ class WorkFolder:
         return None if job["finished"] is True else job
 
     def begin(self, plan: Plan | None = None) -> None:
-        """Begin, with nothing done; where there is something to go on with, that stays."""
+        """Begin the job with nothing done, or keep what is done where there is a job to resume.
+
+        plan: the plan to write, for a job that begins
+        """
         if not self.is_fresh:
             (self.output / STAGING).mkdir(exist_ok=True)
             return
-        planned = sealed(plan.as_record(), PLAN) if plan else None  # may raise, before any removal
+        planned = sealed(plan.as_record(), PLAN) if plan else None  # can raise: before any removal
         with beginning(str(self.output)):
             clear(self.path, _LOCK)
             self.was_cleared = True
@@ -131,32 +144,35 @@ class WorkFolder:
         return self.was_cleared or not self.is_fresh
 
     def sweep(self) -> None:
-        """Remove files that a killed run has left half-written."""
+        """Remove temporary files, which a killed run has left half-written."""
         for folder in (self.output, self.path, *self._records):
             if folder.is_dir():
                 sweep(folder)
 
     @property
     def _records(self) -> list[Location]:
-        """Folders that may hold records."""
+        """Return the folders that may hold records."""
         done = self.path / "done"
         return [done, *folders_in(done)]
 
     def settle(self, make_plan: MakePlan) -> Plan:
-        """A plan, or that of the run that is gone on with. Raises UsageError where they differ."""
+        """Return a new plan, or that of the run to resume.
+
+        Raises UsageError where the two differ.
+        """
         if self.is_fresh:
             return make_plan({})
         try:
             before = Plan.of_record(read_sealed(self.path / "plan.json", PLAN))
         except (OSError, DamagedError, StoreError):
-            self.is_fresh = True  # of what was done nobody knows to what
+            self.is_fresh = True  # nobody knows which images the records are about
             return make_plan({})
         plan = make_plan({source.path: source for source in before.sources})
         changes = compare(before, plan)
         if changes or before.inputs != plan.inputs:
             what = f"the images have changed: {changes}" if changes else "the inputs are others"
             raise UsageError(
-                f"{self.output} cannot be gone on with, {what}; add --overwrite to begin again"
+                f"{self.output} cannot be resumed, {what}; add --overwrite to begin again"
             )
         if before.n_images != plan.n_images:  # a crafted plan: `before` has images besides these
             self.is_fresh = True
@@ -164,24 +180,27 @@ class WorkFolder:
         return before
 
     def stage(self, name: str, *identity: Any) -> Location:
-        """A folder for the records of a stage, which only the same work finds again."""
+        """Return the folder for the records of the stage `name`.
+
+        identity: all that the stage depends on; with another identity, the folder is another one
+        """
         return self.path / "done" / f"{name}-{_digest(identity)[:16]}"
 
     def read_folder(self, folder: str) -> EncodeTotals | None:
-        """What came of a folder with a palette of its own; None unless all of it is there."""
+        """Return the totals of a folder with its own palette; None unless all files are intact."""
         stage = self.stage("folder", folder)
         found = _read(stage.with_suffix(".json"))
         whole = found and _is_intact(found, self.output) and stage_is_intact(stage, self.output)
         return found.without_files() if found and whole else None
 
     def write_folder(self, folder: str, encoded: EncodeTotals) -> None:
-        """Note what came of a folder, of whose partitions there are records."""
+        """Write the record of a folder with its own palette; its partitions have records, too."""
         record = self.stage("folder", folder).with_suffix(".json")
         write_sealed(record, encoded.as_record(), _RECORD)
 
     @property
     def is_finished(self) -> bool:
-        """Whether an earlier run has done it all, and all of that is still there."""
+        """Return whether an earlier run has finished the job, and all its files are intact."""
         job = self.job
         files = job["finished"] if job else None
         return (
@@ -191,20 +210,23 @@ class WorkFolder:
         )
 
     def finish(self) -> None:
-        """The job is done, and would survive a power cut; what only it needed goes."""
-        remove(self.store_path)  # first: else the disk would be waited for with all its pixels
+        """Mark the job as finished, and remove the files that only a running job needs.
+
+        The output is synced to the disk first, so that a finished job survives a power cut.
+        """
+        remove(self.store_path)  # before the sync, which would wait for all its pixels
         sync(self.output)
         paths = {name: self.output / name for name in OUR_FILES}
         files = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
         written = [(name, len(data), zlib.crc32(data)) for name, data in files.items()]
         write_sealed(self.path / "job.json", {**self._asked, "finished": written}, _JOB)
         remove(self.output / STAGING)
-        if isinstance(self.output, Path):  # else there are no previews
+        if isinstance(self.output, Path):  # an object store has no previews
             remove(previews_of(self.output))
 
 
 def asked_for(command: str, **settings: Any) -> dict[str, Any]:
-    """What hangs together with the result: settings, and versions of what makes it."""
+    """Return all that a result depends on: the command, its settings, and versions of packages."""
     versions = {name: metadata.version(name) for name in _VERSIONS_OF}
     asked = {"command": command, **settings, "versions": versions}
     comparable: dict[str, Any] = json.loads(json.dumps(asked, default=_plain))
@@ -215,10 +237,14 @@ def asked_for(command: str, **settings: Any) -> dict[str, Any]:
 def open_work_folder(
     output: Location, asked: Mapping[str, Any], *, resume: bool, overwrite: bool
 ) -> Iterator[WorkFolder]:
-    """Hold the work in `output`, to begin it, or with `resume` to go on with it.
+    """Lock the work folder in `output`, to begin a job, or with `resume` to continue one.
 
-    Raises UsageError where another run holds it, where it is unfinished and neither is said,
-    where there are other files, or where something else was asked for than now.
+    asked: all that the result depends on, from `asked_for`
+    resume: continue the job in the folder, where there is one
+    overwrite: begin again, whatever is in the folder
+
+    Raises UsageError where another run holds the lock; where the folder has a job or other files,
+    and neither option is given; or where the job to resume depends on something else than `asked`.
     """
     with beginning(str(output)):
         if output.exists() and not output.is_dir():
@@ -232,25 +258,28 @@ def open_work_folder(
         work.is_fresh = not _goes_on(work, asked, resume=resume, overwrite=overwrite)
         try:
             yield work
-        except UsageError:  # whoever reads that expects that nothing was written
+        except UsageError:  # a user who reads this error expects that nothing was written
             if work.was_cleared:
                 clear(work.path, _LOCK)
             raise
 
 
 def _goes_on(work: WorkFolder, asked: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
-    """Whether there is something to go on with."""
+    """Return whether there is a job to resume.
+
+    Raises UsageError where `output` cannot be resumed, or must not be written to without an option.
+    """
     job = work.job
     others = sorted(names_in(work.output) - {WORK_FOLDER})
     if resume and job:
         for folder in (work.path, work.path / "done"):
             for name in names_in(folder) if folder.is_dir() else ():
-                if (folder / name).is_symlink():  # to write there, or remove, would be elsewhere
+                if (folder / name).is_symlink():  # it would be written or removed elsewhere
                     raise UsageError(f"{folder / name} is a link: remove it")
         differences = _differences(job, asked)
         if differences:
             raise UsageError(
-                f"{work.output} cannot be gone on with, {differences}; ask for the same again, or "
+                f"{work.output} cannot be resumed, {differences}; ask for the same again, or "
                 "add --overwrite to begin again"
             )
         work.sweep()
@@ -258,7 +287,7 @@ def _goes_on(work: WorkFolder, asked: Mapping[str, Any], *, resume: bool, overwr
     if not overwrite:
         if job and job["finished"] is False:
             raise UsageError(
-                f"{work.output} is unfinished: add --resume to go on with it, or --overwrite to "
+                f"{work.output} is unfinished: add --resume to continue it, or --overwrite to "
                 "begin again"
             )
         if job:
@@ -275,7 +304,10 @@ def _goes_on(work: WorkFolder, asked: Mapping[str, Any], *, resume: bool, overwr
 
 
 def _differences(job: Mapping[str, Any], asked: Mapping[str, Any], name: str = "") -> str:
-    """What differs, in words; nothing where nothing does."""
+    """Return in words how `asked` differs from `job`; an empty text where it does not.
+
+    name: beginning of the names of all settings
+    """
     found = []
     for key in sorted({*job, *asked} - {"finished"}):
         before, now = job.get(key), asked.get(key)
@@ -294,10 +326,12 @@ def _brief(value: Any) -> Any:
 def recorded(
     record: Location, output: Location, of: Any, do: Callable[[], EncodeTotals]
 ) -> EncodeTotals:
-    """What `do` does, or did in an earlier run whose files are all there as they were written.
+    """Return the recorded result of `do`, or call `do` and record its result.
 
-    of: what it does it with; what was done with something else does not count
-    What is returned names no files: there may be a million.
+    A record counts where it is about the same `of`, and all its files are intact. The returned
+    totals have no list of files, which may be a million.
+
+    of: all that the result of `do` depends on
     """
     digest = _digest(of)
     found = _read(record, digest)
@@ -308,7 +342,7 @@ def recorded(
 
 
 def stage_is_intact(stage: Location, output: Location) -> bool:
-    """Whether the files of all records of a stage are there as they were written."""
+    """Return whether all records of a stage can be read, and all their files are intact."""
     names = sorted(names_in(stage)) if stage.is_dir() else []
     found = [_read(stage / name) for name in names if name.endswith(".json")]
     return all(each is not None and _is_intact(each, output) for each in found)

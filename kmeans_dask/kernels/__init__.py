@@ -1,1 +1,1 @@
-"""Numba: how it is configured, where its compiled kernels are cached, and which it trusts."""
+"""Compilation of kernels by numba: its configuration, and its cache, which reads own files only."""

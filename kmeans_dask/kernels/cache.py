@@ -20,7 +20,7 @@ from kmeans_dask.kernels.private_folders import is_own
 
 import_numba()
 
-from numba.core.caching import (  # noqa: E402 - after `import_numba`: without a settings file
+from numba.core.caching import (  # noqa: E402 - `import_numba` must come first
     CompileResultCacheImpl,
     FunctionCache,
     IndexDataCacheFile,
@@ -59,7 +59,7 @@ class _Results(CompileResultCacheImpl):
 
 
 class _Locator(_SourceFileBackedLocatorMixin, _CacheLocator):
-    """Folder of a cache, and the source file whose kernels are cached there."""
+    """Location of a cache: its folder, and the source file whose kernels are cached there."""
 
     def __init__(self, source: Path, line: int, folder: Path) -> None:
         self._py_file, self._lineno, self._folder = str(source), line, str(folder)

@@ -23,7 +23,7 @@ _importing = threading.Lock()
 def import_numba() -> Any:
     """Return the module numba, without settings from a file.
 
-    Where other code has imported numba before, its settings are reloaded without the file.
+    If other code has already imported numba, its settings are reloaded without the file.
     """
     if _SETTINGS not in sys.modules:
         with _importing:

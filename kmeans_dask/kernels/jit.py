@@ -1,7 +1,7 @@
-"""How every kernel is compiled: when it is first called, without the GIL, and cached on disk.
+"""Compilation of kernels at their first call, to code that runs without the GIL, cached on disk.
 
-Numba takes longer to import than all else here: who asks for help, or makes a mistake, does not
-wait for it.
+Importing numba takes longer than everything else here. It is imported only when a kernel is called,
+so that a user who asks for help, or makes a mistake, does not wait for it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from kmeans_dask.kernels.compiler import import_numba
 from kmeans_dask.kernels.private_folders import bring_kernels, kernel_folder
 
 _compiling = threading.RLock()
-_elsewhere: dict[str, Callable[[], None]] = {}  # by a kernel's name, how to wait for it
-# Multiplying and adding in one step, minima without NaN: in other words, in other roundings.
+# For kernels that another process compiles: the function that waits for it, by the kernel's name.
+_elsewhere: dict[str, Callable[[], None]] = {}
+# Flags of LLVM: one rounding for a product and a sum, no care for NaN nor for the sign of zero.
 _ROUGH = {"contract", "nnan", "nsz"}
 
 
 class Kernel:
-    """A function that is compiled by numba at its first call; other kernels may call it, too.
+    """Function that numba compiles at its first call; other kernels may call it too.
 
-    py_func: the function itself; dispatcher: numba's, from the first call on
+    py_func: the Python function; dispatcher: numba's dispatcher, None before the first call
     """
 
     def __init__(self, function: Callable[..., Any], *, rough: bool) -> None:
@@ -36,15 +37,15 @@ class Kernel:
         self.dispatcher: Any = None
 
     def __call__(self, *args: Any) -> Any:
-        """What the function returns."""
+        """Call the compiled function, and compile it first where that is not done yet."""
         return (self.dispatcher or self._compile())(*args)
 
     def __reduce__(self) -> str:
-        return self.py_func.__qualname__  # of its module, where it is this kernel
+        return self.py_func.__qualname__  # pickled as a name, which is this kernel in its module
 
     @property
     def _numba_type_(self) -> Any:
-        """What numba takes it for, where it compiles a caller."""
+        """Return the type that numba gives to this kernel where it compiles a caller."""
         return (self.dispatcher or self._compile())._numba_type_
 
     def _compile(self) -> Any:
@@ -58,7 +59,7 @@ class Kernel:
                 if folder and not numba.config.DISABLE_JIT:
                     from kmeans_dask.kernels.cache import KernelCache
 
-                    # instead of the cache of `cache=True`, which loads from any folder
+                    # not `cache=True`: that cache loads files from any folder
                     dispatcher._cache = KernelCache(self.py_func, folder)
                 self.dispatcher = dispatcher
         return self.dispatcher
@@ -66,7 +67,7 @@ class Kernel:
 
 @contextmanager
 def compiled_elsewhere(name: str, wait: Callable[[], None]) -> Iterator[None]:
-    """Inside the block, `wait` before the kernel called `name` is compiled: it may be on disk."""
+    """Call `wait` inside the block before the kernel `name` is compiled: it may then be on disk."""
     _elsewhere[name] = wait
     try:
         yield
@@ -75,21 +76,25 @@ def compiled_elsewhere(name: str, wait: Callable[[], None]) -> Iterator[None]:
 
 
 def _nothing() -> None:
-    """There is nothing to wait for."""
+    """Return at once: there is nothing to wait for."""
 
 
 def jit(kernel: Callable[..., Any]) -> Kernel:
-    """Compile `kernel` with numba.
+    """Return `kernel` as a function that numba compiles, with the rounding of plain Python code.
 
-    Threads are Dask's business: never `parallel=True`, whose threading layer aborts under two
-    Dask threads. Labels and sums must be those of the plain loop, to the last bit: so nothing
-    may be rounded otherwise, but in a rough kernel, whose results are bounds with a margin.
+    Labels and sums must equal those of the plain loop to the last bit, so nothing may be rounded
+    otherwise, except in a rough kernel (`rough_jit`), whose results are bounds with a margin.
+    Threads are left to Dask: `parallel=True` must never be used, because its threading layer
+    aborts under two Dask threads.
     """
     return Kernel(kernel, rough=False)
 
 
 def rough_jit(kernel: Callable[..., Any]) -> Kernel:
-    """Compile a kernel whose results are checked by the caller, as fast as they can be had."""
+    """Return `kernel` as a function that numba compiles for speed, with looser rounding.
+
+    Its caller must check its results.
+    """
     return Kernel(kernel, rough=True)
 
 

@@ -1,8 +1,9 @@
 """Folders that compiled kernels are cached in, and the check that no other user can write there.
 
-A cached kernel is machine code, and whoever writes it is run. The folders are the ones that numba
-uses, in numba's order, without those that a relative path or a file in the current folder would
-name: that folder may hold images from anywhere. This module does not import numba, which is slow.
+A cached kernel is machine code: whoever can write it can run code as this user. The folders are
+the ones that numba uses, in numba's order, without those that a relative path or a file in the
+current folder would name: that folder may hold images from anywhere. This module does not import
+numba, which is slow.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
-_MODE = 0o755  # of new folders: no other user can write in them, whatever the umask is
+_MODE = 0o755  # mode of new folders: no other user can write in them, whatever the umask is
 _PACKAGE = Path(os.path.realpath(__file__)).parent
 
 
@@ -64,8 +65,8 @@ def is_private(folder: Path) -> bool:
 def is_own(path: Path) -> bool:
     """Return whether `path` is owned by this user or root, and writable by nobody else.
 
-    A symbolic link, or anything but a file or a folder, is never own. Raises OSError where
-    nothing is at `path`.
+    The answer is no for a symbolic link, and for anything but a file or a folder. Raises OSError
+    where nothing is at `path`.
     """
     status = path.lstat()
     is_plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
@@ -90,7 +91,7 @@ def bring_kernels(source: str | None, cache: str | None) -> None:
     try:
         shutil.copytree(folder, passing, ignore=_strange)
         Path(passing).rename(cache)
-    except OSError:  # no image, no space, or another process was first
+    except OSError:  # no kernels, no space, or another process was first
         shutil.rmtree(passing, ignore_errors=True)
 
 
@@ -134,7 +135,7 @@ def _real(place: Path) -> Path | None:
 
 
 def _keeps_names(folder: Path) -> bool:
-    """Return whether users can rename only their own files in `folder`: it is sticky, as /tmp."""
+    """Return whether users can rename only their own files in `folder`: it is sticky, like /tmp."""
     status = folder.lstat()
     return bool(status.st_mode & stat.S_ISVTX) and status.st_uid in _trusted()
 

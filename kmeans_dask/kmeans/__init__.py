@@ -1,4 +1,4 @@
 """Exact k-means on weighted points: histograms, seeding and Lloyd's algorithm.
 
-This room knows NumPy and Numba alone: no image files, no store, no cluster.
+This package depends on NumPy and Numba only: it knows no image files, no store and no cluster.
 """

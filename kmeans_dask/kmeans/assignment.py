@@ -1,11 +1,12 @@
-"""Which cluster each point is in, carried from one Lloyd step to the next.
+"""Assignment of points to clusters, updated from one Lloyd step to the next.
 
-A step gives the sums of the plain loop, but looks at few points and adds up fewer. Sums are
-integers: a point that changes its cluster is taken out here and added there, and nothing is
-lost. Candidates are compared in float32, many points at a time, and in float64, as the plain
-loop does, wherever float32 cannot decide. What need not be compared depends on the points:
+A step returns the same sums as the plain loop (see `plain`), but looks at few points and adds up
+fewer. Sums are integers: a point that changes its cluster is subtracted from one sum and added to
+another, and nothing is lost. Candidates are compared in float32, many points at a time, and in
+float64, as in the plain loop, wherever float32 cannot decide. Two kinds of points are distinguished
+to avoid comparisons:
 
-- Where points in a row are near each other, they have boxes (`_step_boxed`). Most centroids are
+- Where consecutive points are near each other, they have boxes (`_step_boxed`). Most centroids are
   ruled out for a whole box, and often all but one: then no point is looked at.
 - Where they are not (`_step_loose`), each point keeps a threshold: how far its centroid and the
   others may move, together, before another can be nearer. These are the bounds of Hamerly 2010,
@@ -36,17 +37,18 @@ from kmeans_dask.kmeans.exact_sums import two_difference_kernel as two_differenc
 from kmeans_dask.kmeans.exact_sums import two_product_kernel as two_product
 from kmeans_dask.kmeans.points import Points
 
-_LOOSE = 1024  # points that share one look at their thresholds
-_FARTHEST = 1e15  # coordinates whose squares float32 holds
-_TOO_FAR = 1e30  # growth that thresholds in float32 cannot follow
-_TINY = 1e-30  # more than what is lost where float32 runs out of exponents
+_LOOSE = 1024  # points in a group, whose thresholds are checked all at once
+_FARTHEST = 1e15  # largest coordinate, for float32 to hold sums of squares of coordinates
+_TOO_FAR = 1e30  # growth that is too large for thresholds in float32
+_TINY = 1e-30  # upper bound of what float32 loses where it runs out of exponents
 
 
 class Assignment:
-    """The clusters of `points`, ready to be measured against one set of centroids after another.
+    """Assignment of `points` to clusters, for one set of centroids after another.
 
-    What `partial` returns depends on its arguments only; that the last step is remembered makes
-    it fast. Not to be used by two threads at once. Pickled without what it remembers.
+    The results of `partial` and `labels` depend on their arguments only. The last step is cached,
+    which makes the next one fast; the cache is left out when pickling. Two threads must not use
+    one assignment at once.
     """
 
     def __init__(self, points: Points) -> None:
@@ -60,9 +62,9 @@ class Assignment:
         self.__init__(points)  # type: ignore[misc]
 
     def partial(self, centroids: NDArray[np.float64], n_far: int = 0) -> ClusterSums:
-        """One Lloyd step's sums, given centroids (k, C) float64.
+        """Return the sums of one Lloyd step for centroids (k, C) float64.
 
-        With `n_far`, also that many points farthest from their centroid: a slower pass.
+        n_far: how many of the points farthest from their centroid to add; these take a slower pass
         """
         state = self._step(centroids)
         points = self.points
@@ -71,7 +73,7 @@ class Assignment:
         return ClusterSums(weights, sums, points.square_sums, points.grid, far)
 
     def labels(self, centroids: NDArray[np.float64]) -> NDArray[np.int32]:
-        """Index of the nearest centroid of each point, (n,); ties go to the lowest index."""
+        """Return the index of the nearest centroid of each point, (n,); ties go to the lowest."""
         return self._step(centroids).labels.copy()
 
     def _step(self, centroids: NDArray[np.float64]) -> _State:
@@ -109,19 +111,23 @@ class Assignment:
 
 
 class _State:
-    """What is remembered of the last step.
+    """State of an `Assignment` after its last step: labels, sums, and bounds for the next step.
 
     labels: (n,) int32, -1 before the first step
     weights, sums: (2, k) and (2, k, C) int64, in two limbs (see `FixedPoint`)
-    scores: as `search_tile` has them
-    With boxes:
+    scores: buffer for `search_tile`
+    is_new: whether no step has been done yet
+
+    For points with boxes:
     of_groups: (groups,) int32, the cluster that a whole group is in, or -1
-    Without:
-    centroids: (k, C) float64, of that step
-    growth: (k + 1,) float64, how far each centroid and the fastest of the others have moved
-        since the first step, added up; last, the fastest two
-    thresholds: (n,) float32: a label holds for certain while `growth` of it is less
-    slacks: per group, `growth` of the fastest two below which none of its labels changes
+
+    For points without boxes:
+    centroids: (k, C) float64, the centroids of the last step
+    growth: (k + 1,) float64: for each centroid, how far it and the fastest of the others moved,
+        added up over all steps since the first; the last number is the same for the fastest two
+    thresholds: (n,) float32: a label is certain while the `growth` of its centroid is less
+    slacks: (groups,) float64: while the last number of `growth` is less, no label of the group
+        changes
     """
 
     def __init__(self, points: Points, centroids: NDArray[np.float64]) -> None:
@@ -148,10 +154,10 @@ def _far(
     for channel in range(points.values.shape[1]):
         difference = points.values[:, channel] - centroids[labels, channel]
         distances += difference * difference
-    distances[points.weights == 0] = -1.0  # there is nothing to be moved
+    distances[points.weights == 0] = -1.0  # left out: without weight, they cannot fill a cluster
     wanted = min(n_far, len(points))
-    while True:  # equal points are one point, so more than `n_far` may have to be looked at
-        # all that could be among them, ties included
+    while True:  # equal points are merged, so more than `n_far` may have to be looked at
+        # all points that could be among the farthest, ties included
         few = np.flatnonzero(distances >= np.partition(distances, -wanted)[-wanted])
         some = few[distances[few] >= 0]
         far = FarPoints(
@@ -168,15 +174,17 @@ def _far(
 
 @jit
 def _step_boxed(values, point_weights, boxes, held, frame, state, scores, centroids):  # type: ignore[no-untyped-def]
-    """Bring labels and sums up to date with new centroids.
+    """Update labels and sums of points with boxes for new centroids.
 
-    The tuples are fields of `Boxes`, of `Points` and of `_State`. Arrays go on to other kernels
-    one by one: each that is taken out of a tuple is counted anew, and that costs.
+    boxes, held: fields of `Boxes`; frame: fields of `Points`; state: fields of `_State`
+
+    Arrays are passed on to other kernels one by one, because numba counts a reference each time
+    that an array is taken out of a tuple, and that takes time.
     """
     tiles, low, high, outer_low, outer_high = boxes
     group_weights, group_sums, group_size, fan_out = held
     center, scale = frame
-    out, into = np.int64(-1), np.int64(1)  # not literals: these would be compiled one by one
+    out, into = np.int64(-1), np.int64(1)  # no literals: kernels would be compiled for each of them
     labels, of_groups, weights, sums, is_new = state
     n_points, channels = values.shape
     k = centroids.shape[0]
@@ -271,7 +279,10 @@ def _step_boxed(values, point_weights, boxes, held, frame, state, scores, centro
 def _step_loose(  # type: ignore[no-untyped-def]
     values, point_weights, frame, grid, state, totals, scores, old_centroids, centroids
 ):  # fmt: skip
-    """Bring labels, thresholds and sums up to date with new centroids. All as `_step_boxed`."""
+    """Update labels, thresholds and sums of points without boxes for new centroids.
+
+    frame: fields of `Points`; grid: `FixedPoint.scales`; state, totals: fields of `_State`
+    """
     center, scale = frame
     exact, origin, sum_scale, weight_scale = grid
     labels, thresholds, slacks, growth = state
@@ -329,7 +340,7 @@ def _step_loose(  # type: ignore[no-untyped-def]
             bound_gaps(width, squares, best, second, which, errors, gaps)
             n_moved = np.int64(0)
             for i in range(size):
-                row, j = np.uint64(failing[first + i]), which[i]  # unsigned: no check for a sign
+                row, j = np.uint64(failing[first + i]), which[i]  # unsigned: no check of the sign
                 gap = np.float64(gaps[i])
                 if gap < 0.0:
                     j, nearest, next_nearest = _search_plainly(values, row, centroids, everyone, k)
@@ -355,10 +366,12 @@ def _step_loose(  # type: ignore[no-untyped-def]
 
 @jit
 def _load(values, which, first, size, center, scale, x, squares):  # type: ignore[no-untyped-def]
-    """Bring a tile of points into the frame, channel by channel.
+    """Fill `x` with a tile of points in the frame, channel by channel, and return their bound.
 
-    x: (C, TILE) float32 and squares: (TILE,) float32, their norms squared and rounded up, are
-    filled. Returns the largest of these.
+    x: (C, TILE) float32, filled with the coordinates
+    squares: (TILE,) float32, filled with the squared norms, rounded up
+
+    The bound is the largest of `squares`.
     """
     channels = values.shape[1]
     squares[:size] = np.float32(0.0)
@@ -376,7 +389,7 @@ def _load(values, which, first, size, center, scale, x, squares):  # type: ignor
 
 @jit
 def _grow(old, new, scale, growth):  # type: ignore[no-untyped-def]
-    """Add to `growth` how far the centroids have moved; returns its last."""
+    """Add to `growth` how far the centroids have moved, and return its last number."""
     k = new.shape[0]
     moved = np.zeros(k)
     most, next_most, fastest = 0.0, 0.0, 0
@@ -396,11 +409,14 @@ def _grow(old, new, scale, growth):  # type: ignore[no-untyped-def]
 
 @jit
 def _list_candidates(n, centers, near, norms, heights):  # type: ignore[no-untyped-def]
-    """Lay the first `n` centroids of `centers` (C, k) out as `search_tile` wants them."""
+    """Lay out the first `n` centroids of `centers` (C, k) in the way that `search_tile` needs.
+
+    near: filled with coordinates; norms: with |c|; heights: with |c|^2 / 2
+    """
     for m in range(n):
         norm = 0.0
         for c in range(centers.shape[0]):
-            # beyond this, squares overflow; what is so far away is left to float64
+            # squares of larger coordinates overflow; centroids so far away are left to float64
             coordinate = min(max(centers[c, m], -_FARTHEST), _FARTHEST)
             near[m, c] = np.float32(coordinate)
             norm += coordinate * coordinate
@@ -413,15 +429,18 @@ def _list_candidates(n, centers, near, norms, heights):  # type: ignore[no-untyp
 
 @jit
 def _lower(n, channels, reach, norms, heights, lowered, errors):  # type: ignore[no-untyped-def]
-    """Make scores lower bounds: lower by what rounding may have made of them.
+    """Lower `heights` so that scores are lower bounds, whatever rounding has done to them.
 
-    reach: the norm of the points, at most; errors: (n,), by how much a score may be too low then
-    Returns the largest of these.
+    reach: upper bound of the norm of the points
+    lowered: filled with the lowered heights
+    errors: (n,), filled with how much a score may then be too low
+
+    Return the largest of `errors`.
     """
     relative, largest = (channels + 6) * 2.0**-24, np.float32(0.0)
     for m in range(n):
         error = relative * norms[m] * (reach + norms[m]) + _TINY
-        # of a centroid that was brought nearer, nothing is known
+        # nothing is known of a centroid whose coordinates were clipped
         errors[m] = np.float32(2.0 * error) if norms[m] < _FARTHEST else PAD
         largest = max(largest, errors[m])
         lowered[m] = np.float32(heights[m] - error)
@@ -432,7 +451,10 @@ def _lower(n, channels, reach, norms, heights, lowered, errors):  # type: ignore
 
 @jit
 def _search_plainly(values, p, centroids, candidates, n):  # type: ignore[no-untyped-def]
-    """As the plain loop: the nearest of some candidates, its distance, and the second's."""
+    """Return the nearest of `n` candidates, its squared distance, and that of the second nearest.
+
+    Distances of point `p` are computed as in the plain loop, to the last bit.
+    """
     label, nearest, next_nearest = np.int32(0), np.inf, np.inf
     for m in range(n):
         distance = 0.0
@@ -451,7 +473,7 @@ def _add(  # type: ignore[no-untyped-def]
     values, point_weights, which, clusters, n, sign,
     exact, origin, scale, weight_scale, weights, sums,
 ):  # fmt: skip
-    """Add the first `n` points of `which` to their `clusters`, or with sign -1 take them out."""
+    """Add the first `n` points of `which` to their `clusters`, or subtract them with `sign` -1."""
     if exact:
         _add_integers(values, point_weights, which, clusters, n, sign, weights, sums)
         return
@@ -474,10 +496,10 @@ def _add(  # type: ignore[no-untyped-def]
 
 @jit
 def _add_integers(values, point_weights, which, clusters, n, sign, weights, sums):  # type: ignore[no-untyped-def]
-    """The same of points on an exact grid."""
+    """Add points on an exact grid to their `clusters`, or subtract them with `sign` -1."""
     channels = values.shape[1]
     for i in range(n):
-        p, j = np.uint64(which[i]), np.uint64(clusters[i])  # unsigned: no check for a sign
+        p, j = np.uint64(which[i]), np.uint64(clusters[i])  # unsigned: no check of the sign
         weight = sign * np.int64(point_weights[p])
         weights[0, j] += weight
         if channels == 3:  # unrolled

@@ -1,8 +1,8 @@
-"""What one Lloyd step measures, in a form that adds up: per-cluster weights and sums, integers.
+"""Cluster sums, the result of a Lloyd step: integer weights and sums of the points of each cluster.
 
-A `ClusterSums` is measured per chunk of points, merged over chunks, and finished into new
-centroids. Everything that is added is an integer (see `exact_sums`), so no order, grouping or
-number of workers can change it.
+A `ClusterSums` is measured per chunk of points, merged over chunks, and turned into new centroids.
+Everything that is added is an integer (see `exact_sums`), so no order, grouping or number of
+workers can change the result.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 
 from kmeans_dask.kmeans.exact_sums import FixedPoint, Integers, ordered_sum
 
-_EXACT_FLOAT = 2**53  # integers up to here are floating-point numbers
+_EXACT_FLOAT = 2**53  # all integers up to here are exact in float64
 
 
 @dataclass(frozen=True, eq=False)
 class FarPoints:
     """The distinct points farthest from their centroid, farthest first.
 
-    points: (m, C), as they are
-    weights: (m,) integers, the weight of each
-    sums: (m, C) integers, what each adds to the sums of its cluster
-    labels: (m,) int64, the cluster each is in
+    points: (m, C), in the dtype of the data
+    weights: (m,) integers, the weight of each point
+    sums: (m, C) integers, what each point adds to the sums of its cluster
+    labels: (m,) int64, the cluster of each point
     distances: (m,) float64, squared, to the centroid of that cluster
-    wanted: how many were asked for: m is less only where there are no more
+    wanted: how many points were asked for; m is less only where there are no more
     """
 
     points: NDArray[Any]
@@ -40,9 +40,9 @@ class FarPoints:
     wanted: int
 
     def merged(self) -> FarPoints:
-        """Equal points as one, weights and sums added; the first `wanted`, farthest first.
+        """Return the `wanted` farthest points, with equal points merged: weights and sums added.
 
-        Equal distances are ordered by the points' own values.
+        The farthest comes first; equal distances are ordered by the points' own values.
         """
         _, first, which = np.unique(self.points, axis=0, return_index=True, return_inverse=True)
         weights, sums = np.zeros_like(self.weights[first]), np.zeros_like(self.sums[first])
@@ -62,14 +62,14 @@ class FarPoints:
 
 @dataclass(frozen=True, eq=False)
 class ClusterSums:
-    """Sums over points, given centroids: all that an iteration needs to know of them.
+    """Sums over points, given centroids: all that a Lloyd iteration needs to know of the points.
 
     weights: (k,) integers, W: the weight of each cluster
     sums: (k, C) integers, S: the weighted sum of its points
     square_sums: C integers, Q: weighted sum of squares per channel over all points. It does not
         depend on the centroids; with W and S it gives the inertia and the variance exactly.
-    grid: what these integers stand for
-    far: the farthest points, where they were asked for
+    grid: fixed-point format of these integers
+    far: the farthest points, or None where they were not asked for
     """
 
     weights: Integers
@@ -80,12 +80,12 @@ class ClusterSums:
 
     @property
     def means(self) -> NDArray[np.float64]:
-        """The middle of each cluster, (k, C); NaN where it is empty."""
+        """Return the mean of each cluster, (k, C); NaN where it is empty."""
         grid = self.grid
         filled = self.weights != 0
         means = np.full(self.sums.shape, np.nan)
         largest = np.abs(self.sums).max(initial=0)
-        if self.sums.dtype == object or largest >= _EXACT_FLOAT:  # Python rounds the quotient only
+        if self.sums.dtype == object or largest >= _EXACT_FLOAT:  # Python rounds only the quotient
             means[filled] = self.sums[filled].astype(object) / self.weights[filled, None]
         else:
             np.divide(self.sums, self.weights[:, None], out=means, where=filled[:, None])
@@ -96,10 +96,10 @@ class ClusterSums:
 
     @property
     def variance(self) -> float:
-        """Mean over channels of the variance of all points: the scale of `tol`."""
+        """Return the mean over channels of the variance of all points: the scale of `tol`."""
         grid = self.grid
         weight = sum(self.weights.tolist())
-        total = 0  # of W Q - S S over the channels
+        total = 0  # sum of W Q - S S over the channels
         bits = max(grid.square_bits + grid.weight_bits, 2 * grid.bits)
         for squares, sums in zip(self.square_sums, self.sums.T.tolist(), strict=True):
             total += (weight * squares) << (bits - grid.square_bits - grid.weight_bits)
@@ -108,10 +108,10 @@ class ClusterSums:
         return math.ldexp(mean, 2 * grid.weight_bits - bits)
 
     def inertia(self, centroids: NDArray[np.float64]) -> float:
-        """Sum of squared distances to `centroids` (k, C), the ones this was measured with.
+        """Return the sum of squared distances to `centroids` (k, C), the ones measured with.
 
-        Q - 2 c.S + W c.c, moved to the integers next to the centroids first: that part is exact,
-        and what is left to floating point is small, so nothing cancels.
+        This is Q - 2 c.S + W c.c, moved to the integers next to the centroids first: that part is
+        exact, and what is left to floating point is small, so nothing cancels.
         """
         grid = self.grid
         if not grid.exact:
@@ -132,11 +132,11 @@ class ClusterSums:
         return max(0.0, float(exact + ordered_sum(left.ravel().astype(np.float64))))
 
     def _inertia_on_grid(self, centroids: NDArray[np.float64]) -> float:
-        """The same where sums are on a grid; centroids are put on the grid of a point."""
+        """Return the inertia of sums in fixed point; centroids are brought to the grid of points."""
         grid = self.grid
         scaled = np.ldexp(centroids - grid.origin, grid.point_bits)
         near = np.array([int(x) for x in scaled.ravel()], object).reshape(scaled.shape)
-        terms = [  # each an integer, and how many bits of it are behind the point
+        terms = [  # each an integer, and how many of its bits are fractional
             (sum(self.square_sums), grid.square_bits),
             (-int((self.sums * near).sum()), grid.bits + grid.point_bits - 1),
             (
@@ -148,11 +148,13 @@ class ClusterSums:
         return _ldexp(max(0, sum(term << (finest - bits) for term, bits in terms)), -finest)
 
     def fill_empty(self, fixed: int = 0) -> ClusterSums:
-        """Give each empty cluster, in order, the farthest point that is not its cluster's last.
+        """Return the sums after each empty cluster is given the farthest point that can be spared.
 
-        But for the first `fixed`, which may be empty.
+        fixed: the first clusters, as many as this, may be empty
 
-        The point takes its whole weight along, as if it had been nearest to the empty centroid.
+        The last point of a cluster that may not be empty cannot be spared. Clusters are filled in
+        order. A point takes its whole weight along, as if it had been nearest to the empty
+        centroid.
         """
         far = self.far
         assert far is not None
@@ -171,7 +173,7 @@ class ClusterSums:
 
 
 def merge_partials(parts: Sequence[ClusterSums]) -> ClusterSums:
-    """Add up what several chunks measured with the same centroids."""
+    """Merge the sums of several chunks, measured with the same centroids."""
     far = [part.far for part in parts if part.far is not None]
     return ClusterSums(
         weights=np.sum([part.weights for part in parts], axis=0),
@@ -183,10 +185,10 @@ def merge_partials(parts: Sequence[ClusterSums]) -> ClusterSums:
 
 
 def _merge_far(parts: Sequence[FarPoints]) -> FarPoints:
-    """The farthest of all; a point found in several chunks is one, with its weights added.
+    """Merge the farthest points of several chunks; a point of several chunks is one, weights added.
 
-    Each part holds the n farthest of its chunk, so a point that is among the n farthest of all
-    is in the part of every chunk it occurs in, and its weight is whole.
+    Each part holds the n farthest points of its chunk, so a point that is among the n farthest of
+    all is in the part of every chunk that it occurs in, and its weight is complete.
     """
     return FarPoints(
         np.concatenate([part.points for part in parts]),
@@ -199,7 +201,7 @@ def _merge_far(parts: Sequence[FarPoints]) -> FarPoints:
 
 
 def _ldexp(integer: int, exponent: int) -> float:
-    """`integer` times 2^exponent, where the integer may be beyond floating point."""
+    """Return `integer` times 2^`exponent`, where the integer may be too large for a float."""
     surplus = max(0, integer.bit_length() - 64)
     try:
         return math.ldexp(float(integer >> surplus), exponent + surplus)

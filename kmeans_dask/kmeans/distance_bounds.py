@@ -1,10 +1,10 @@
-"""Which centroids can be nearest: to a whole box of points, and to each of a tile of points.
+"""Bounds that tell which centroids can be nearest to a box of points, or to each point of a tile.
 
-Both are bounds. Whoever uses them computes as the plain loop does wherever they do not decide.
+Wherever the bounds do not decide, their callers compute distances as the plain loop does.
 
-Coordinates are those of a `Frame`: moved and scaled so that they are about 1 at most, and exact
-enough in float32. There |x - c|^2 is |x|^2 + 2 (|c|^2 / 2 - x.c), and the part in brackets, here
-called the score of c, decides which centroid is nearest.
+Coordinates are those of a frame (see `points.Points`): moved and scaled so that they are about 1 at
+most, and exact enough in float32. There |x - c|^2 is |x|^2 + 2 (|c|^2 / 2 - x.c), and the part in
+brackets, here called the score of c, decides which centroid is nearest.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ import numpy as np
 
 from kmeans_dask.kernels.jit import rough_jit
 
-TILE = 128  # points looked at together: a few SIMD registers full
-AT_ONCE = 4  # centroids looked at together; lists of them are padded to a multiple of it
-PAD = np.float32(3e38)  # the score of a padding centroid
-PADDING = 8  # lists that boxes filter are followed by so many centroids
-FAR = 1e100  # that are here
+TILE = 128  # points processed together: they fill a few SIMD registers
+AT_ONCE = 4  # centroids processed together; lists of centroids are padded to a multiple of this
+PAD = np.float32(3e38)  # score of a padding centroid
+PADDING = 8  # padding centroids that follow a list for `filter_box`
+FAR = 1e100  # coordinate of these padding centroids
 
-# What a candidate must lose by at every corner of a box, as a part of the squares of coordinates.
+# How much a candidate must lose by at every corner of a box, relative to squares of coordinates.
 _MARGIN = 2.0**-34
 
 
 @rough_jit
 def search_tile(x, start, width, centers, heights, ids, n, scores, best, second, which):  # type: ignore[no-untyped-def]
-    """The lowest and second lowest score of each point of a tile, and whose is the lowest.
+    """Find the lowest and second lowest score of each point of a tile, and the lowest one's id.
 
     x: (C, any) float32, of which `width` columns from `start` on are the tile
     centers: (at least n, C) float32, C being 3 or a multiple of 4; heights: (at least n,) float32,
     |c|^2 / 2; ids: (at least n,) int32; n: a multiple of AT_ONCE
-    scores: (AT_ONCE, TILE) float32, for work; None where C is 3, by type, so that numba need not
-    compile what is for others
-    best, second: (TILE,) float32 and which: (TILE,) int32, of `ids`, are filled.
+    scores: (AT_ONCE, TILE) float32, a buffer; None where C is 3: the type alone tells numba, which
+    then does not compile the code for other C
+    best, second: (TILE,) float32, filled with the scores; which: (TILE,) int32, filled from `ids`
     """
     for i in range(width):
         best[i], second[i], which[i] = PAD, PAD, np.int32(0)
-    # Rows are views of the tile: of x[c, start + i] numba does not know that it is not counted from
-    # the end, and loads it lane by lane; so it does from a view of more than one dimension.
+    # Rows are one-dimensional views of the tile. In x[c, start + i], numba does not know that the
+    # index is not negative, and loads values lane by lane; and likewise in views of more dimensions.
     stop = start + width
     if scores is None:
         xs, ys, zs = x[0, start:stop], x[1, start:stop], x[2, start:stop]
@@ -64,7 +64,7 @@ def search_tile(x, start, width, centers, heights, ids, n, scores, best, second,
                 index, low = id3 if score < low else index, min(score, low)
                 best[i], second[i], which[i] = low, next_low, index
         return
-    # Four channels at a time; the last four with what is decided by them.
+    # Four channels at a time; the last four together with the comparison of the complete scores.
     last = centers.shape[1] - 4
     for j in range(0, n, AT_ONCE):
         id0, id1, id2, id3 = ids[j], ids[j + 1], ids[j + 2], ids[j + 3]
@@ -120,7 +120,7 @@ def search_tile(x, start, width, centers, heights, ids, n, scores, best, second,
 
 @rough_jit
 def is_settled(start, width, best, second, which, error, labels):  # type: ignore[no-untyped-def]
-    """Whether each of a tile's points is nearest, for certain, to the centroid of its label.
+    """Return whether each point of a tile is certainly nearest to the centroid of its label.
 
     best, second, which: as `search_tile` found them, with scores that are too low by at most
     `error`, float32
@@ -135,7 +135,12 @@ def is_settled(start, width, best, second, which, error, labels):  # type: ignor
 
 @rough_jit
 def list_unsettled(start, width, best, second, which, error, labels, unsettled):  # type: ignore[no-untyped-def]
-    """Of which of these points that is not so: their places in the tile, and how many."""
+    """List the points of a tile that are not certainly nearest to their label's centroid.
+
+    unsettled: filled with the places of these points in the tile; the others are as in `is_settled`
+
+    Return how many these are.
+    """
     of_tile = labels[start : start + width]
     n = 0
     for i in range(width):
@@ -147,11 +152,11 @@ def list_unsettled(start, width, best, second, which, error, labels, unsettled):
 
 @rough_jit
 def bound_gaps(width, squares, best, second, which, errors, gaps):  # type: ignore[no-untyped-def]
-    """How much farther than the nearest the second nearest is at least; -1 where that is unclear.
+    """Bound from below how much farther the second nearest centroid is than the nearest.
 
     squares: (TILE,) float32, |x|^2 and its rounding; best, second, which: as `search_tile` found
-    them, with scores that are too low by at most twice `errors` (k,) float32; gaps: (TILE,)
-    float32 is filled.
+    them, with scores that are too low by at most twice `errors` (k,) float32
+    gaps: (TILE,) float32, filled with the bounds, and with -1 where it is unclear which is nearest
     """
     for i in range(width):
         highest = best[i] + errors[which[i]]
@@ -163,16 +168,18 @@ def bound_gaps(width, squares, best, second, which, errors, gaps):  # type: igno
 
 @rough_jit
 def filter_box(low, high, ids, n, centers, kept, kept_centers, work):  # type: ignore[no-untyped-def]
-    """Of the first `n` centroids keep those that may be nearest to some point of the box.
+    """Keep those of the first `n` centroids that may be nearest to some point of a box.
 
     The rule is that of Kanungo et al. 2002, "An efficient k-means clustering algorithm: analysis
     and implementation", PAMI 24(7), section 2: drop a centroid that loses against the one
-    nearest to the box's middle, at the corner where it does best. Here only where it loses by
-    more than rounding could make up for.
+    nearest to the box's middle, at the corner where it does best. Here it is dropped only where it
+    loses by more than rounding could make up for.
 
-    low, high: (C,) float64; ids, kept: (k + PADDING,) int32, ascending; centers, kept_centers:
-    (C, k + PADDING) float64, the centroids of these, followed by at least PADDING far away;
-    work: (k + PADDING,) float64. Returns how many are kept.
+    low, high: (C,) float64, corners of the box; ids, kept: (k + PADDING,) int32, ascending
+    centers, kept_centers: (C, k + PADDING) float64, the centroids of these, followed by at least
+    PADDING far away; work: (k + PADDING,) float64, a buffer
+
+    Return how many are kept.
     """
     channels = centers.shape[0]
     padded = (n + PADDING - 1) // PADDING * PADDING  # whole SIMD registers
@@ -198,7 +205,7 @@ def filter_box(low, high, ids, n, centers, kept, kept_centers, work):  # type: i
             work[j] = farther if c == 0 else work[j] + farther
     margin *= _MARGIN
     m = 0
-    for j in range(n):  # without a branch, which nobody could predict
+    for j in range(n):  # without a branch, which would be mispredicted
         kept[m] = j
         m += work[j] <= margin
     for c in range(channels):

@@ -1,11 +1,11 @@
-"""Sums that are exact for any numbers: every value is brought to integers before it is added.
+"""Exact sums of any numbers: every value is converted to integers before it is added.
 
 Integers add up to the same in any order, any grouping and on any number of workers, and a value
-that was added can be taken out again without a trace. Integer points are summed as they are.
-Floating-point values are cut into two limbs of 36 bits, relative to the largest there is: what
-is lost of a value is at most about 2^-70 of that, where float64 keeps 2^-53. (Pre-rounding, as in
-Demmel & Nguyen 2015, "Parallel reproducible summation", IEEE Trans. Computers 64(7), section 4,
-with integers in place of floating-point bins.)
+that was added can be subtracted again without a trace. Integer points are summed unchanged.
+Floating-point values are cut into two limbs of 36 bits, relative to the largest value: what is lost
+of a value is at most about 2^-70 of the largest, where float64 keeps 2^-53. (This is pre-rounding,
+as in Demmel & Nguyen 2015, "Parallel reproducible summation", IEEE Trans. Computers 64(7),
+section 4, with integers in place of floating-point bins.)
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from kmeans_dask.kernels.jit import jit
 
 LIMB_BITS = 36
 LIMB = float(1 << LIMB_BITS)
-MAX_POINTS = 1 << (62 - LIMB_BITS)  # in one sum: a limb stays below 2^62
+MAX_POINTS = 1 << (62 - LIMB_BITS)  # most points in one sum, so that a limb stays below 2^62
 
-Integers = NDArray[Any]  # of int64, or of Python's integers where these could overflow
+Integers = NDArray[Any]  # of int64, or of Python's integers where int64 could overflow
 
 
 @dataclass(frozen=True, eq=False)
 class FixedPoint:
-    """How weighted points of a data set become integers, the same for all its chunks.
+    """Fixed-point format (grid) of sums of weighted points, the same for all chunks of a data set.
 
-    exact: whether points and weights are integers, and are taken as they are
+    exact: whether points and weights are integers, which are summed unchanged
     origin: (C,) float64, subtracted from points before they are summed; 0 if exact
-    reach, heaviest: what powers of two points, less the origin, and weights stay below
+    reach: points, less the origin, stay below 2^reach; heaviest: weights stay below 2^heaviest
     """
 
     exact: bool
@@ -42,31 +42,34 @@ class FixedPoint:
 
     @property
     def bits(self) -> int:
-        """In sums of weighted points, 1 stands for 2^-bits."""
+        """Return the fractional bits of sums of weighted points: 1 stands for 2^-bits."""
         return 0 if self.exact else 2 * LIMB_BITS - self.reach - self.heaviest
 
     @property
     def square_bits(self) -> int:
-        """The same of weighted squares."""
+        """Return the fractional bits of sums of weighted squares."""
         return 0 if self.exact else 2 * LIMB_BITS - 2 * self.reach - self.heaviest
 
     @property
     def point_bits(self) -> int:
-        """The same of a point, without a weight."""
+        """Return the fractional bits of a point, without a weight."""
         return 0 if self.exact else 2 * LIMB_BITS - self.reach
 
     @property
     def weight_bits(self) -> int:
-        """The same of weights."""
+        """Return the fractional bits of weights."""
         return 0 if self.exact else 2 * LIMB_BITS - self.heaviest
 
     @property
     def scales(self) -> tuple[bool, NDArray[np.float64], float, float]:
-        """For kernels: exact, origin, and powers of two that bring points and weights below 1."""
+        """Return exact, origin, and the powers of two that scale points and weights below 1.
+
+        Kernels take these in place of this object.
+        """
         return self.exact, self.origin, math.ldexp(1.0, -self.reach), math.ldexp(1, -self.heaviest)
 
     def integers(self, limbs: NDArray[np.int64]) -> Integers:
-        """Sums in two limbs (2, ...) as one array of integers."""
+        """Return sums in two limbs, (2, ...), as one array of integers."""
         high, low = limbs
         integers: Integers = high.copy() if self.exact else (high.astype(object) << LIMB_BITS) + low
         return integers
@@ -74,10 +77,10 @@ class FixedPoint:
     def cut(
         self, values: NDArray[Any], weights: NDArray[Any]
     ) -> tuple[Integers, Integers, Integers]:
-        """Weights (n,), weighted points (n, C) and squares (n, C) of some points, as integers."""
+        """Return weights (n,), weighted points (n, C) and weighted squares (n, C), as integers."""
         if self.exact:
             values, weights = values.astype(np.int64), weights.astype(np.int64)
-            wide = weights.astype(object)  # Python integers: squares of many pixels pass 64 bits
+            wide = weights.astype(object)  # Python's integers: squares of many pixels pass 64 bits
             return weights, values * weights[:, None], values * values * wide[:, None]
         _, origin, scale, weight_scale = self.scales
         weight = weights[:, None] * weight_scale
@@ -93,37 +96,41 @@ class FixedPoint:
 
 
 def integer_grid(channels: int) -> FixedPoint:
-    """For integer points with integer weights."""
+    """Return the fixed-point format of integer points with integer weights."""
     return FixedPoint(True, np.zeros(channels))
 
 
 def float_grid(
     low: NDArray[np.float64], high: NDArray[np.float64], max_weight: float = 1.0
 ) -> FixedPoint:
-    """For points between `low` and `high`, both (C,) float64, with weights up to `max_weight`."""
+    """Return the fixed-point format of points between `low` and `high`, both (C,) float64.
+
+    max_weight: upper bound of the weights
+    """
     origin = low * 0.5 + high * 0.5
     reach = float(np.max(np.maximum(high - origin, origin - low), initial=0.0))
     return FixedPoint(False, origin, _exponent(reach), _exponent(max_weight))
 
 
 def _exponent(largest: float) -> int:
-    """Of a power of two above `largest`."""
+    """Return the exponent of a power of two above `largest`; 0 where that is 0 or not finite."""
     return max(-1000, math.frexp(largest)[1]) if 0 < largest < math.inf else 0
 
 
 # The error-free transformations of Knuth and of Dekker: Ogita, Rump & Oishi 2005, "Accurate sum
-# and dot product", SIAM J. Sci. Comput. 26(6), algorithms 3.1 and 3.5. For arrays, and compiled.
+# and dot product", SIAM J. Sci. Comput. 26(6), algorithms 3.1 and 3.5. NumPy calls them on arrays,
+# and kernels call them compiled.
 
 
 def two_difference(a, b):  # type: ignore[no-untyped-def]
-    """A - b in floating point, and what rounding took from it."""
+    """Return a - b in floating point, and what rounding took from it."""
     difference = a - b
     near = difference - a
     return difference, (a - (difference - near)) - (b + near)
 
 
 def two_product(a, b):  # type: ignore[no-untyped-def]
-    """A * b in floating point, and what rounding took from it."""
+    """Return a * b in floating point, and what rounding took from it."""
     product = a * b
     a_big, b_big = a * 134217729.0, b * 134217729.0  # 2^27 + 1
     a_high, b_high = a_big - (a_big - a), b_big - (b_big - b)
@@ -134,13 +141,13 @@ def two_product(a, b):  # type: ignore[no-untyped-def]
 
 
 def weighted(weight, value, rest):  # type: ignore[no-untyped-def]
-    """Weight times value + rest, and what rounding took from it."""
+    """Return weight * (value + rest) in floating point, and what rounding took from it."""
     product, lost = two_product(weight, value)
     return product, lost + weight * rest
 
 
 def cut(value, rest):  # type: ignore[no-untyped-def]
-    """A value + rest below 1 in two limbs of integers: arrays (2, ...)."""
+    """Return value + rest, which is below 1, in two limbs of integers, (2, ...) int64."""
     scaled = value * LIMB
     high = np.rint(scaled)
     low = np.rint(((scaled - high) + rest * LIMB) * LIMB)
@@ -152,7 +159,7 @@ two_difference_kernel, two_product_kernel = jit(two_difference), jit(two_product
 
 @jit
 def ordered_sum(values):  # type: ignore[no-untyped-def]
-    """The sum of `values` (n,), one after the other: the same on every machine."""
+    """Return the sum of `values` (n,), added in order, so that it is the same on every machine."""
     total = 0.0
     for value in values:
         total += value

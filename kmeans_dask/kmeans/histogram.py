@@ -1,4 +1,4 @@
-"""How often each colour occurs: what a collection is, as far as k-means can tell."""
+"""Histograms of colours and of integer points: all that k-means needs to know of a collection."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from kmeans_dask.kmeans.morton_keys import Packing, count_keys
 
 # From this many pixels on, one pass over a dense table of all 2^24 colours is cheaper than sorting.
 DENSE_FROM = 1 << 20
-_SORTED_FROM = 1 << 21  # translucent pixels that are sorted in one batch
+_SORTED_FROM = 1 << 21  # translucent pixels from which on a batch is sorted
 
 _Table = tuple[NDArray[Any], NDArray[np.int64]]  # keys, ascending, and weights
-# Sums of 8-bit channels, weighted by pixels, stay below 2^63 up to here.
+# Up to this many pixels, sums of 8-bit channels, weighted by pixels, stay below 2^63.
 MAX_PIXELS = (2**63 - 1) // 255
 
 
 @dataclass(frozen=True)
 class ColorHistogram:
-    """A table of weighted colours.
+    """Histogram of colours: the code of each distinct colour, and its number of pixels.
 
-    codes: (u,) uint32, see `codes`, strictly ascending: what is translucent comes last
+    codes: (u,) uint32, see `morton_codes`, strictly ascending: translucent colours come last
     weights: (u,) int64, pixels of each colour, all positive
     """
 
@@ -50,35 +50,35 @@ class ColorHistogram:
         return int(self.weights.sum())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ColorHistogram, (self.codes, self.weights)  # without what can be had of these
+        return ColorHistogram, (self.codes, self.weights)  # without the cached `colors`
 
     @cached_property
     def colors(self) -> NDArray[np.uint8]:
-        """The colours themselves, (u, 3) uint8."""
+        """Return the colours, (u, 3) uint8."""
         return decode_colors(self.codes)
 
     @property
     def alphas(self) -> NDArray[np.uint8]:
-        """Their alphas, (u,) uint8: none is 0."""
+        """Return the alphas of the colours, (u,) uint8; none is 0."""
         return decode_alphas(self.codes)
 
     @property
     def is_opaque(self) -> bool:
-        """Whether all colours are."""
+        """Return whether all colours are opaque."""
         return self.n_opaque == len(self.codes)
 
     @property
     def n_opaque(self) -> int:
-        """How many are: the first ones."""
+        """Return the number of opaque colours, which come first."""
         return int(np.searchsorted(self.codes, N_CODES))
 
     def slice(self, start: int, stop: int) -> ColorHistogram:
-        """The colours `start` to `stop` of the table: one chunk of it."""
+        """Return the colours `start` to `stop` as a histogram: one chunk of this one."""
         return ColorHistogram(self.codes[start:stop], self.weights[start:stop])
 
 
 def count_colors(pixels: NDArray[np.uint8]) -> ColorHistogram:
-    """Count the colours of `pixels` (..., 3) uint8.
+    """Return the histogram of the colours of `pixels` (..., 3) uint8.
 
     >>> counts = count_colors(np.array([[9, 9, 9], [0, 0, 1], [9, 9, 9]], np.uint8))
     >>> counts.colors.tolist(), counts.weights.tolist()
@@ -90,7 +90,7 @@ def count_colors(pixels: NDArray[np.uint8]) -> ColorHistogram:
 
 
 def merge_histograms(tables: Sequence[ColorHistogram]) -> ColorHistogram:
-    """Add tables up. Integers: any order and any grouping give the same table.
+    """Merge histograms of colours; any order and any grouping give the same result.
 
     Raises OverflowError past 3.6e16 pixels, where sums of channels would no longer fit 64 bits.
     """
@@ -103,10 +103,11 @@ def merge_histograms(tables: Sequence[ColorHistogram]) -> ColorHistogram:
 
 @dataclass(frozen=True)
 class PointHistogram:
-    """A table of weighted integer points, of any number of channels.
+    """Histogram of integer points with any number of channels: their keys and weights.
 
-    keys: (u,) uint64, strictly ascending; weights: (u,) int64, points of each, all positive
-    packing: how keys stand for points
+    keys: (u,) uint64, strictly ascending
+    weights: (u,) int64, how often each point occurs, or its total weight; all positive
+    packing: conversion of points to keys and back
     """
 
     keys: NDArray[np.uint64]
@@ -118,14 +119,14 @@ class PointHistogram:
 
     @property
     def values(self) -> NDArray[np.int64]:
-        """The points themselves, (u, C)."""
+        """Return the distinct points, (u, C)."""
         return self.packing.unpack(self.keys)
 
 
 def count_points(
     values: NDArray[Any], packing: Packing, weights: NDArray[np.int64] | None = None
 ) -> PointHistogram:
-    """Count the distinct rows of `values` (n, C), integers; or add up their `weights` (n,).
+    """Return the histogram of the rows of `values` (n, C), integers, with `weights` (n,) or 1.
 
     >>> packing = Packing.between((0,), (9,))
     >>> counts = count_points(np.array([[7], [1], [7]]), packing)
@@ -142,7 +143,7 @@ def count_points(
 
 
 def merge_point_counts(tables: Sequence[PointHistogram]) -> PointHistogram:
-    """Add up tables of the same packing."""
+    """Merge histograms of points that have the same packing."""
     merged = _merge_all([(table.keys, table.weights) for table in tables])
     return PointHistogram(*merged, tables[0].packing)
 
@@ -166,7 +167,7 @@ class ColorCounter:
         self._done: list[ColorHistogram] = []
 
     def add(self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None = None) -> None:
-        """Count `pixels` (n, 3) uint8; with `alphas` (n,) uint8, but for those where it is 0."""
+        """Count `pixels` (n, 3) uint8 with `alphas` (n,) uint8, except those of alpha 0."""
         if alphas is not None:
             some = (alphas > 0) & (alphas < 255)
             if some.any():
@@ -183,7 +184,7 @@ class ColorCounter:
             return
         if self._table is None:
             self._table = np.zeros(N_CODES, np.uint32)
-        if self._n_table + self._n_few + len(pixels) >= 2**32:  # a cell could overflow: start anew
+        if self._n_table + self._n_few + len(pixels) >= 2**32:  # a cell could overflow: empty all
             self._drain_table()
         for codes in self._few:
             _count_codes(codes, self._table)
@@ -202,7 +203,7 @@ class ColorCounter:
         return int(in_table) + sum(map(len, self._done))
 
     def counts(self) -> ColorHistogram:
-        """All that was added since the last call."""
+        """Return the histogram of all pixels that were added since the last call."""
         if self._n_table:
             self._drain_table()
         self._sort_lists()
@@ -246,7 +247,7 @@ def _merge_pair(
     b_keys: NDArray[Any],
     b_weights: NDArray[np.int64],
 ) -> _Table:
-    """Two ascending tables as one."""
+    """Merge two tables, whose keys are ascending, into one."""
     keys = np.empty(len(a_keys) + len(b_keys), a_keys.dtype)
     weights = np.empty(len(keys), np.int64)
     size = _merge(a_keys, a_weights, b_keys, b_weights, keys, weights)
@@ -288,7 +289,7 @@ def _drain(
 
 @jit
 def _merge(a_keys, a_weights, b_keys, b_weights, keys, weights):  # type: ignore[no-untyped-def]
-    """Merge two ascending tables into `keys` and `weights`; returns how many were written."""
+    """Merge two ascending tables into `keys` and `weights`, and return how many were written."""
     i, j, n = 0, 0, 0
     while i < a_keys.size or j < b_keys.size:
         if j == b_keys.size or (i < a_keys.size and a_keys[i] < b_keys[j]):

@@ -1,6 +1,6 @@
-"""Where k-means starts when no worker holds all points: k-means||, and random points.
+"""Seeding where no worker holds all points: k-means||, and random points.
 
-Every random choice hangs on a point's number in the whole data set, and every sum is exact: so
+Every random choice depends on a point's number in the whole data set, and every sum is exact, so
 the same seed gives the same centroids for any chunking.
 """
 
@@ -20,15 +20,15 @@ from kmeans_dask.kmeans.exact_sums import LIMB_BITS, FixedPoint, cut, float_grid
 from kmeans_dask.kmeans.points import Points, make_points
 from kmeans_dask.kmeans.seeding import kmeans_plus_plus
 
-ROUNDS = 5  # Bahmani et al. 2012, section 5: more gain nothing
-OVERSAMPLING = 2  # times k points are drawn in each round
+ROUNDS = 5  # more rounds gain nothing: Bahmani et al. 2012, section 5
+OVERSAMPLING = 2  # points drawn in each round, as a multiple of k
 
 
 @dataclass(frozen=True)
 class DrawnPoints:
-    """Points that were drawn.
+    """Points of a random sample, and the keys that tell in which order they were drawn.
 
-    keys: (m,) float64, the lower the earlier drawn; values: (m, C) float64
+    keys: (m,) float64: the lower a key, the earlier its point is drawn; values: (m, C) float64
     """
 
     keys: NDArray[np.float64]
@@ -36,7 +36,7 @@ class DrawnPoints:
 
     @staticmethod
     def first(parts: list[DrawnPoints], n: int) -> DrawnPoints:
-        """The first `n` of all."""
+        """Return the `n` points of all parts that are drawn first."""
         keys = np.concatenate([part.keys for part in parts])
         values = np.concatenate([part.values for part in parts])
         order = np.lexsort((*values.T[::-1], keys))[:n]
@@ -44,16 +44,18 @@ class DrawnPoints:
 
 
 class Sampler:
-    """Draws from a chunk of points whose first is number `first` of the whole data set.
+    """Sampler of one chunk of points, which draws the initial centroids of k-means.
 
-    What a call returns depends on its arguments only; distances to what was chosen before are
-    remembered.
+    first: number of the chunk's first point in the whole data set
+
+    The result of a call depends on its arguments only; distances to the points chosen before are
+    cached.
     """
 
     def __init__(self, points: Points, first: int) -> None:
         self._points = points
         self._first = first
-        self._distances = np.full(len(points), np.inf)  # squared, to the nearest one chosen
+        self._distances = np.full(len(points), np.inf)  # squared, to the nearest chosen point
         self._chosen = np.zeros((0, points.values.shape[1]))
 
     def __getstate__(self) -> tuple[Points, int]:
@@ -63,7 +65,7 @@ class Sampler:
         self.__init__(*state)  # type: ignore[misc]
 
     def draw_by_weight(self, n: int, seed: int) -> DrawnPoints:
-        """`n` points, without replacement, each with a chance by its weight.
+        """Return `n` points drawn without replacement, each with a chance by its weight.
 
         Efraimidis & Spirakis 2006, "Weighted random sampling with a reservoir", section 2: the
         least of exponential variates, one for each point.
@@ -75,9 +77,9 @@ class Sampler:
         return DrawnPoints(keys[order], points.values[some[order]].astype(np.float64))
 
     def potential(self, chosen: NDArray[np.float64]) -> int:
-        """The weighted sum of squared distances to the nearest of `chosen` (m, C), an integer.
+        """Return the weighted sum of squared distances to the nearest of `chosen` (m, C).
 
-        In units of 2^-`potential_bits`.
+        The sum is an integer, in units of 2^-`potential_bits`.
         """
         self._approach(chosen)
         bits = potential_bits(self._points.grid)
@@ -88,9 +90,9 @@ class Sampler:
     def draw_by_distance(
         self, chosen: NDArray[np.float64], potential: int, n: int, seed: int
     ) -> NDArray[np.float64]:
-        """About `n` points of the whole data set, each with a chance by its share of `potential`.
+        """Return the points (m, C) of this chunk among about `n` drawn from the whole data set.
 
-        Of these, the ones in this chunk: (m, C).
+        Each is drawn with a chance by its share of `potential`, that of the whole data set.
         """
         self._approach(chosen)
         points = self._points
@@ -113,23 +115,25 @@ class Sampler:
             self._chosen = chosen.copy()
 
     def _fractions(self, seed: int) -> NDArray[np.float64]:
-        """A number in (0, 1) for each point, that hangs on its number and the seed only."""
+        """Return a number in (0, 1) for each point, which depends on its number and `seed` only."""
         fractions = np.empty(len(self._points))
         _hash(np.uint64(seed), np.uint64(self._first), fractions)
         return fractions
 
 
 def potential_bits(grid: FixedPoint) -> int:
-    """Bits after the point of potentials: room for the distances of any two points."""
+    """Return the fractional bits of potentials, which leave room for distances of any two points."""
     return 0 if grid.exact else grid.square_bits - 10
 
 
 def choose_of(
     candidates: NDArray[np.float64], weights: NDArray[np.float64], k: int, seed: int
 ) -> NDArray[np.float64]:
-    """The last step: candidates (m, C) that stand for `weights` of points to k centroids (k, C).
+    """Return k centroids (k, C) of the candidates (m, C), as the last step of k-means||.
 
-    Greedy k-means++ and Lloyd's loop, both on the candidates.
+    weights: (m,), the total weight of the points that each candidate stands for
+
+    The candidates are clustered by greedy k-means++ and Lloyd's algorithm.
     """
     weights = weights / weights.max()
     grid = float_grid(candidates.min(axis=0), candidates.max(axis=0))
@@ -140,7 +144,10 @@ def choose_of(
 
 @jit
 def _hash(seed: Any, first: Any, fractions: Any) -> None:
-    """SplitMix64 (Steele, Lea & Flood 2014, section 5) of each number, mixed with the seed."""
+    """Fill `fractions` with hashes of `first` and the following numbers, mixed with the seed.
+
+    The hash is SplitMix64 (Steele, Lea & Flood 2014, section 5), scaled to (0, 1).
+    """
     for i in range(fractions.size):
         z = seed * np.uint64(0xD1342543DE82EF95) + (first + np.uint64(i)) * np.uint64(
             0x9E3779B97F4A7C15

@@ -1,4 +1,4 @@
-"""The nearest centroid of each point, for points that come once."""
+"""Labels, the nearest centroid of each point, for points that are assigned only once."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ _AT_ONCE = 1 << 20
 
 
 def nearest_labels(values: NDArray[Any], centroids: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Index (n,) of the centroid (k, C) nearest to each of `values` (n, C); ties to the lowest.
+    """Return the index of the centroid (k, C) nearest to each of `values` (n, C), (n,).
 
-    As the plain loop has them. Values are uint8, float32 or float64. 8-bit colours are counted
-    first, where there are many: each is searched for once, and then looked up.
+    values: uint8, float32 or float64
+
+    Labels are those of the plain loop: ties go to the lowest index. Where there are many 8-bit
+    colours, they are counted first: each distinct one is searched for once, and then looked up.
     """
     if values.dtype == np.uint8 and values.shape[1] == 3 and len(values) >= DENSE_FROM:
         colors = color_points(count_colors(values))
         table = label_table(colors, Assignment(colors).labels(centroids))
         return look_up_labels(values, table)
     labels = np.empty(len(values), np.int32)
-    grid = integer_grid(values.shape[1])  # nobody asks for the sums
+    grid = integer_grid(values.shape[1])  # any would do: the sums are not used
     for start in range(0, len(values), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
         points = make_points(values[some], None, grid)
@@ -37,9 +39,10 @@ def nearest_labels(values: NDArray[Any], centroids: NDArray[np.float64]) -> NDAr
 
 
 def label_table(colors: Points, labels: NDArray[np.int32]) -> NDArray[np.unsignedinteger[Any]]:
-    """A table of all 8-bit colours by code, with the labels of `colors` filled in."""
+    """Return a table of all 8-bit colours by Morton code, with the labels of `colors` filled in."""
     small = labels.size == 0 or labels.max() <= np.iinfo(np.uint8).max
-    # As small as can be: it is read at random. Of what is not filled in no page is ever touched.
+    # The dtype is the smallest possible, because the table is read at random. Its pages that no
+    # colour falls into are never touched.
     table: NDArray[np.unsignedinteger[Any]] = np.zeros(N_CODES, np.uint8 if small else np.uint32)
     table[encode_colors(colors.values)] = labels
     return table
@@ -48,7 +51,7 @@ def label_table(colors: Points, labels: NDArray[np.int32]) -> NDArray[np.unsigne
 def look_up_labels(
     pixels: NDArray[np.uint8], table: NDArray[np.unsignedinteger[Any]]
 ) -> NDArray[np.int32]:
-    """Labels (n,) of pixels (n, 3), all of whose colours are in `table`."""
+    """Return the labels (n,) of pixels (n, 3), all of whose colours are in `table`."""
     labels = np.empty(len(pixels), np.int32)
     _look_up(pixels, table, labels)
     return labels

@@ -1,4 +1,4 @@
-"""Lloyd's loop, written once. It knows no engine: `measure` may be a loop, a cluster or a fake."""
+"""Lloyd's algorithm, written once for any `measure`: a plain loop, a cluster or a fake."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from kmeans_dask.kmeans.exact_sums import ordered_sum
 
 
 class Measure(Protocol):
-    """Centroids (k, C) float64 to the merged `ClusterSums` of all points."""
+    """Function that returns the merged `ClusterSums` of all points, given centroids (k, C)."""
 
     def __call__(self, centroids: NDArray[np.float64], n_far: int = 0) -> ClusterSums:
-        """With `n_far`, the partial also holds that many of the farthest points."""
+        """Return the sums for `centroids`, float64, and the `n_far` farthest points if not 0."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Iteration:
-    """One iteration: what the centroids it started from were worth, and how far they moved.
+    """One iteration of Lloyd's algorithm: the inertia before it, and how far the centroids moved.
 
+    number: 1 for the first iteration
     inertia: sum of squared distances to the centroids before the move
     shift: sum over centroids of the squared distance moved
-    seconds: that it took
+    seconds: how long the iteration took
     centroids: (k, C) float64, after the move
-    converged: whether it is the last one
+    converged: whether the algorithm converged in this iteration, which is then the last one
     """
 
     number: int
@@ -43,13 +44,14 @@ class Iteration:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a fit ends with.
+    """Result of a fit: centroids, cluster weights, inertia, and how the fit went.
 
     centroids: (k, C) float64
-    weights: (k,) integers on the grid of the points, the weight nearest to each centroid
+    weights: (k,) integers on the grid of the points: the total weight of each cluster
     inertia: sum of squared distances to `centroids`
     history: inertia at the start of each iteration, and at the end
-    converged: whether it ended by `tol` and not by `max_iter`
+    n_iter: number of iterations
+    converged: whether the fit ended by `tol` and not by `max_iter`
     """
 
     centroids: NDArray[np.float64]
@@ -92,8 +94,8 @@ def fit(
     partial = measure(centroids)
     smallest = tol * partial.variance
     converged = False
-    mark = centroids  # a cycle is found as by Brent 1980, "An improved Monte Carlo factorization
-    # algorithm", BIT 20, section 2
+    mark = centroids  # cycles are found by the method of Brent 1980, "An improved Monte Carlo
+    # factorization algorithm", BIT 20, section 2
     since = time.perf_counter()
     while len(history) < max_iter and not converged:
         history.append(partial.inertia(centroids))
@@ -103,7 +105,7 @@ def fit(
         centroids = moved
         if is_mark(len(history)):
             mark = centroids
-        if shift > 0:  # else what was measured holds for these centroids too
+        if shift > 0:  # else the last measurement holds for these centroids too
             partial = measure(centroids)
         now = time.perf_counter()
         if on_iteration:
@@ -117,18 +119,18 @@ def fit(
 
 
 def is_mark(number: int) -> bool:
-    """Return whether iteration `number` is a power of two: later ones are compared with it."""
+    """Return whether `number` is a power of two: later iterations are compared with that one."""
     return number & (number - 1) == 0
 
 
 def _new_centroids(
     partial: ClusterSums, centroids: NDArray[np.float64], measure: Measure, fixed: int
 ) -> NDArray[np.float64]:
-    """The mean of each cluster; an empty one moves to a far point, never to black, never to NaN."""
+    """Return the mean of each cluster; an empty one gets a far point, never black and never NaN."""
     if (partial.weights[fixed:] == 0).any():
         partial = measure(centroids, len(centroids)).fill_empty(fixed)
     means = partial.means
-    # where there are fewer distinct points than clusters, what stays empty stays where it is
+    # where there are fewer distinct points than clusters, centroids of empty ones do not move
     moved = np.where(np.isnan(means), centroids, means)
     moved[:fixed] = centroids[:fixed]
     return moved

@@ -1,6 +1,7 @@
-"""Lloyd's loop over few points, as one kernel: where a call costs more than what it does.
+"""Lloyd's algorithm on few points, as one kernel, because calls cost more than what they do there.
 
-The same loop as `lloyd.fit` over the plain step, to the last bit; small images are many.
+Its results equal those of `lloyd.fit` over the plain step, to the last bit. It is worth a kernel of
+its own because small images are many.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from kmeans_dask.kmeans.lloyd import Fit
 from kmeans_dask.kmeans.points import Points
 
 FEW = 1 << 12
-_HISTORY = 1 << 14  # iterations that are recorded here at most: few points end long before
+_HISTORY = 1 << 14  # most iterations that are recorded: a fit of few points ends long before
 
 
 class SmallLloyd:
-    """At most `FEW` points, not too heavy, ready to be fitted from one start after another."""
+    """Lloyd's algorithm on at most `FEW` points, which can be fitted from one start after another.
+
+    points: of a total weight for which `of` does not return None
+    """
 
     def __init__(self, points: Points) -> None:
         values, weights = points.values.astype(np.int64), points.weights
@@ -31,7 +35,11 @@ class SmallLloyd:
 
     @classmethod
     def of(cls, points: Points) -> SmallLloyd | None:
-        """These points; None where they are too many, or too heavy for sums of 62 bits."""
+        """Return the fit of `points`, or None where these are unsuited.
+
+        Unsuited are points that are not on an exact grid, none or more than `FEW`, or too heavy
+        for sums of 62 bits.
+        """
         if not points.grid.exact or not 0 < len(points) <= FEW:
             return None
         largest = max(1.0, float(np.abs(points.values).max()))
@@ -43,7 +51,8 @@ class SmallLloyd:
     ) -> Fit | None:
         """Return the fit that `lloyd.fit` returns, or None where that has to be called instead.
 
-        This is so where a cluster runs empty, and where the fit needs more than 16,384 iterations.
+        It has to be where a cluster becomes empty, and where the fit needs more than 16,384
+        iterations.
         """
         history = np.empty(min(max_iter, _HISTORY) + 1)
         centroids, counts = start.copy(), np.zeros(len(start), np.int64)
@@ -59,9 +68,12 @@ class SmallLloyd:
 
 @jit
 def _fit(whole, values, weights, squares, smallest, fixed, centroids, counts, history):  # type: ignore[no-untyped-def]
-    """Move `centroids`, fill `counts` and `history`; how often, -1 if one ran empty, and the end.
+    """Move `centroids` until they converge, and fill `counts` and `history`.
 
-    whole, values: (C, n) int64 and float64, the points; squares: their weighted squares, added up
+    whole, values: (C, n) int64 and float64, the points; squares: sum of their weighted squares
+    smallest: squared shift at which they have converged
+
+    Return the number of iterations, or -1 where a cluster became empty, and whether they converged.
     """
     channels, n = values.shape
     k = centroids.shape[0]
@@ -70,7 +82,7 @@ def _fit(whole, values, weights, squares, smallest, fixed, centroids, counts, hi
     done, converged, shift = 0, False, 1.0
     mark = centroids.copy()
     while True:
-        if shift > 0.0:  # else what was measured holds for these centroids too
+        if shift > 0.0:  # else the last measurement holds for these centroids too
             _assign(values, centroids, best, labels)
             counts[:] = 0
             sums[:] = 0
@@ -100,7 +112,10 @@ def _fit(whole, values, weights, squares, smallest, fixed, centroids, counts, hi
 
 @jit
 def _assign(values, centroids, best, labels):  # type: ignore[no-untyped-def]
-    """The nearest centroid of each point, as the plain loop has it: ties to the lowest index."""
+    """Fill `labels` with each point's nearest centroid, as the plain loop does, ties to the lowest.
+
+    best: filled with the squared distances
+    """
     channels, n = values.shape
     best[:] = np.inf
     for j in range(centroids.shape[0]):
@@ -124,7 +139,7 @@ def _assign(values, centroids, best, labels):  # type: ignore[no-untyped-def]
 
 @jit
 def _inertia(counts, sums, squares, centroids):  # type: ignore[no-untyped-def]
-    """Return the inertia as `ClusterSums.inertia` does: an exact part, and what is left."""
+    """Return the inertia as `ClusterSums.inertia` does: an exact part plus a small rest."""
     exact, rest = np.int64(squares), 0.0
     for j in range(centroids.shape[0]):
         for c in range(centroids.shape[1]):

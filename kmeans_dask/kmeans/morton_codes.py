@@ -1,9 +1,9 @@
-"""One integer per 8-bit colour: its Morton code (24 bits, the bits of r, g and b interleaved).
+"""Morton codes of 8-bit colours: one integer each, of the interleaved bits of r, g and b (24 bits).
 
-Colours that are alike have codes that are close. So a table indexed by code is walked with few
+Colours that are alike have codes that are close. So a table indexed by code is read with few
 cache misses, and a sorted list of codes can be cut into runs whose colours fill a small box,
-with no sorting of its own: what counting and the block filter both want. What is not opaque has
-its transparency in the byte above, so that all opaque colours come first.
+without sorting them again: counting needs the one, and the filter of boxes the other. A translucent
+colour has its transparency in the byte above, so that all opaque colours come first.
 
 >>> import numpy as np
 >>> encode_colors(np.array([[0, 0, 0], [0, 0, 1], [1, 0, 0], [255, 255, 255]], np.uint8))
@@ -22,7 +22,7 @@ N_CODES = 1 << CODE_BITS
 
 
 def _spread() -> NDArray[np.uint32]:
-    """Table (256,): bit i of the index moved to bit 3 * i."""
+    """Return a table (256,) in which bit i of the index is moved to bit 3 * i."""
     values = np.arange(256, dtype=np.uint32)
     spread = np.zeros(256, np.uint32)
     for bit in range(8):
@@ -34,14 +34,16 @@ SPREAD = _spread()
 
 
 def encode_colors(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Colours (..., 3) uint8 to codes (...) uint32."""
+    """Return the codes (...) uint32 of colours (..., 3) uint8."""
     r, g, b = SPREAD[colors[..., 0]], SPREAD[colors[..., 1]], SPREAD[colors[..., 2]]
     codes: NDArray[np.uint32] = (r << np.uint32(2)) | (g << np.uint32(1)) | b
     return codes
 
 
 def encode_translucent(colors: NDArray[np.uint8], alphas: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Colours (n, 3) and alphas (n,) uint8 to codes (n,) uint32; opaque ones as above.
+    """Return the codes (n,) uint32 of colours (n, 3) uint8 with alphas (n,) uint8.
+
+    Opaque colours get the codes of `encode_colors`.
 
     >>> encode_translucent(np.array([[0, 0, 1]], np.uint8), np.array([254], np.uint8)).tolist()
     [16777217]
@@ -52,12 +54,12 @@ def encode_translucent(colors: NDArray[np.uint8], alphas: NDArray[np.uint8]) -> 
 
 
 def decode_alphas(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """Codes (n,) uint32 to alphas (n,) uint8."""
+    """Return the alphas (n,) uint8 of codes (n,) uint32."""
     return (255 - (codes >> np.uint32(CODE_BITS))).astype(np.uint8)
 
 
 def decode_colors(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """Codes (...) uint32 to colours (..., 3) uint8."""
+    """Return the colours (..., 3) uint8 of codes (...) uint32."""
     colors = np.empty((codes.size, 3), np.uint8)
     _decode(codes.ravel(), colors)
     return colors.reshape(*codes.shape, 3)

@@ -1,6 +1,6 @@
-"""Integer points as one integer each, and these sorted and counted.
+"""Morton keys of integer points, one integer for each point, which can be sorted and counted.
 
-A key interleaves the bits of its point's channels (a Morton code), so that points which are near
+A key interleaves the bits of its point's channels (a Morton code), so that points that are near
 each other have keys that are close.
 """
 
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from kmeans_dask.kernels.jit import jit
 
-_DIGIT = 12  # bits sorted at once: its histogram stays in the cache
-_BITS = 64  # of a key
+_DIGIT = 12  # bits sorted per pass: the histogram of such a digit stays in the cache
+_BITS = 64  # most bits of a key
 
 
 @dataclass(frozen=True)
 class Packing:
-    """How points of a data set become keys.
+    """Packing of a data set's points into keys.
 
     low, high: C integers each, the least and largest value of each channel
     """
@@ -30,36 +30,39 @@ class Packing:
 
     @classmethod
     def between(cls, low: tuple[int, ...], high: tuple[int, ...]) -> Packing | None:
-        """For points between `low` and `high`; None where a key would be too long."""
+        """Return the packing of points between `low` and `high`, or None for keys past 64 bits."""
         packing = cls(low, high)
         return packing if packing.key_bits <= _BITS else None
 
     @property
     def bits(self) -> int:
-        """That each channel needs."""
+        """Return the bits that each channel needs."""
         spans = (high - low for low, high in zip(self.low, self.high, strict=True))
         return max(1, *(span.bit_length() for span in spans))
 
     @property
     def key_bits(self) -> int:
-        """Bits of a whole key."""
+        """Return the bits of a whole key."""
         return self.bits * len(self.low)
 
     def pack(self, values: NDArray[Any]) -> NDArray[np.uint64]:
-        """Points (n, C) of integers to keys (n,)."""
+        """Return the keys (n,) of integer points (n, C)."""
         keys = np.zeros(len(values), np.uint64)
         _pack(values, np.array(self.low, np.int64), self.bits, keys)
         return keys
 
     def unpack(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Keys (n,) to points (n, C)."""
+        """Return the points (n, C) of keys (n,)."""
         values = np.empty((len(keys), len(self.low)), np.int64)
         _unpack(keys, np.array(self.low, np.int64), self.bits, values)
         return values
 
 
 def count_keys(keys: NDArray[Any], bits: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Distinct keys of at most `bits` bits, ascending, and how often each occurs."""
+    """Return the distinct keys, ascending, and how often each occurs.
+
+    bits: the most bits that a key has
+    """
     ordered = sort_keys(keys, bits)
     distinct, weights = np.empty_like(ordered), np.empty(len(ordered), np.int64)
     n = _count_runs(ordered, distinct, weights)
@@ -67,7 +70,10 @@ def count_keys(keys: NDArray[Any], bits: int) -> tuple[NDArray[Any], NDArray[np.
 
 
 def sort_keys(keys: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Keys of at most `bits` bits in ascending order (radix sort; numpy's is no faster here)."""
+    """Return keys of at most `bits` bits in ascending order.
+
+    This is a radix sort; numpy's is no faster here.
+    """
     source, target = keys.copy(), np.empty_like(keys)
     for shift in range(0, bits, _DIGIT):
         _sort_by_digit(source, target, shift)
@@ -102,7 +108,7 @@ def _unpack(keys, low, bits, values):  # type: ignore[no-untyped-def]
 
 @jit
 def _sort_by_digit(source, target, shift):  # type: ignore[no-untyped-def]
-    """A stable pass of counting sort by the digit that starts at bit `shift`."""
+    """Sort `source` into `target` by the digit that starts at bit `shift`: a stable counting sort."""
     mask = (1 << _DIGIT) - 1
     places = np.zeros(mask + 2, np.int64)
     for key in source:

@@ -1,4 +1,4 @@
-"""k-means as the textbook says it: the oracle that every faster path is held to, label by label.
+"""Plain k-means without shortcuts: the reference that every faster path must equal, to the bit.
 
 >>> points = np.array([[0, 0, 0], [2, 0, 0], [9, 9, 9]], np.uint8)
 >>> plain_labels(points, np.array([[1.0, 0, 0], [9, 9, 9]])).tolist()
@@ -19,10 +19,10 @@ _AT_ONCE = 1 << 16
 
 
 def plain_distances(points: NDArray[Any], centroids: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squared Euclidean distances (n, k) of points (n, C) to centroids (k, C).
+    """Return the squared Euclidean distances (n, k) of points (n, C) to centroids (k, C).
 
-    In float64, channel after channel: this order of operations is the definition that all other
-    code follows, so that equal means equal to the last bit.
+    They are computed in float64, channel after channel. This order of operations is the definition
+    that all other code follows, so that equal means equal to the last bit.
     """
     distances = np.zeros((len(points), len(centroids)))
     for channel in range(points.shape[1]):
@@ -32,7 +32,7 @@ def plain_distances(points: NDArray[Any], centroids: NDArray[np.float64]) -> NDA
 
 
 def plain_labels(points: NDArray[Any], centroids: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Index of the nearest centroid of each point, (n,); ties go to the lowest index."""
+    """Return the index of the nearest centroid of each point, (n,); ties go to the lowest index."""
     labels = np.empty(len(points), np.int64)
     for start in range(0, len(points), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
@@ -47,9 +47,10 @@ def plain_cluster_sums(
     n_far: int = 0,
     grid: FixedPoint | None = None,
 ) -> ClusterSums:
-    """One Lloyd step's sums over points (n, C) with weights (n,).
+    """Return the sums of one Lloyd step over points (n, C) with weights (n,).
 
-    Integers, unless there is a `grid` that says how they become such.
+    n_far: how many of the points farthest from their centroid to add
+    grid: fixed-point format of the sums; None for integer points with integer weights
     """
     grid = grid or integer_grid(points.shape[1])
     labels = plain_labels(points, centroids)

@@ -1,4 +1,4 @@
-"""A chunk of weighted points, laid out for the Lloyd step."""
+"""Chunks of weighted points, laid out for the Lloyd step."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from kmeans_dask.kmeans.histogram import ColorHistogram, PointHistogram
 
 _GROUP = 256  # points in a group that has a box
 _FAN_OUT = 8  # groups in an outer group
-_CLOSE = 4  # with more channels, points that are next in Morton order are no longer near
-_PADDING = 128  # columns past the last point, so that no tile ends outside
+_CLOSE = 4  # with more channels, neighbours in Morton order are no longer near each other
+_PADDING = 128  # columns after the last point, so that no tile ends outside the array
 
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """Tight boxes around runs of consecutive points, and around runs of these.
+    """Tight boxes around groups of consecutive points, and around outer groups of such groups.
 
     size: points in a group; fan_out: groups in an outer group
-    low, high: (groups, C) float64, the corners, in the frame
-    outer_low, outer_high: the same of outer groups
-    weights, sums: (groups,) and (groups, C) int64, what a group adds up to
-    tiles: (C, n and some) float32, the points in the frame, channel by channel
+    low, high: (groups, C) float64, the corners of the boxes of groups, in the frame
+    outer_low, outer_high: (outer groups, C) float64, the corners of the boxes of outer groups
+    weights, sums: (groups,) and (groups, C) int64, total weight and weighted sum of each group
+    tiles: (at least C, more than n) float32, the points in the frame, channel by channel
     """
 
     size: int
@@ -53,14 +53,14 @@ class Boxes:
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """A chunk of weighted points.
+    """Chunk of weighted points.
 
     values: (n, C), uint8, float32 or float64
     weights: (n,), int64 where the grid is exact, else float64
-    grid: how they are summed
-    center, scale: (C,) and a power of two, the frame in which distances are compared:
-        coordinates are about 1 at most, and points near the origin. Float64 if the values are,
-        else float32, in which such a difference is as good.
+    grid: fixed-point format in which the points are summed
+    center, scale: (C,) and a power of two, the frame in which distances are compared: there,
+        coordinates are about 1 at most, and points are near the origin. Both are float64 if the
+        values are, else float32, in which such a difference is as good.
     spatially_sorted: whether consecutive points are near each other
     """
 
@@ -74,23 +74,26 @@ class Points:
     def __len__(self) -> int:
         return len(self.values)
 
-    def __getstate__(self) -> dict[str, Any]:  # boxes are made sooner than they are sent
+    def __getstate__(self) -> dict[str, Any]:  # making boxes anew is faster than sending them
         return {name: value for name, value in vars(self).items() if name != "boxes"}
 
     @cached_property
     def boxes(self) -> Boxes | None:
-        """Around points that are near each other; made when they are wanted."""
+        """Return boxes around the points, or None where consecutive points are not near each other.
+
+        They are made when they are first asked for.
+        """
         if not self.spatially_sorted:
             return None
         return _boxes(self.values, self.weights, self.center, self.scale)
 
     @cached_property
     def square_sums(self) -> tuple[int, ...]:
-        """C integers: the weighted sums of squares, about the grid's origin."""
+        """Return the weighted sums of squares about the grid's origin, C integers."""
         return _square_sums(self.values, self.weights, self.grid)
 
     def split(self, n: int) -> list[Points]:
-        """The same points in `n` parts of about the same size, one after the other."""
+        """Return the points in at most `n` consecutive parts of about the same size."""
         if n == 1:
             return [self]
         size = -(-len(self) // n)
@@ -106,12 +109,12 @@ class Points:
 
 
 def color_points(counts: ColorHistogram) -> Points:
-    """The colours of a table, as points. In Morton order, so that groups have small boxes."""
+    """Return the colours of a histogram as points, in Morton order, so that boxes are small."""
     return make_points(counts.colors, counts.weights, integer_grid(3), spatially_sorted=True)
 
 
 def counted_points(counts: PointHistogram) -> Points:
-    """The distinct points of a table, as points."""
+    """Return the distinct points of a histogram as points."""
     low, high, channels = counts.packing.low, counts.packing.high, len(counts.packing.low)
     dtype = np.uint8 if min(low) >= 0 and max(high) <= 255 else exact_dtype(low, high)
     values = counts.values.astype(dtype)
@@ -121,7 +124,7 @@ def counted_points(counts: PointHistogram) -> Points:
 
 
 def exact_dtype(low: Sequence[int], high: Sequence[int]) -> type[np.floating[Any]]:
-    """The smaller floating-point type that holds all integers between."""
+    """Return the smallest floating-point dtype that holds all integers from `low` to `high`."""
     return np.float32 if max(-min(low), max(high)) < 2**24 else np.float64
 
 
@@ -132,12 +135,14 @@ def make_points(
     *,
     spatially_sorted: bool = False,
 ) -> Points:
-    """A chunk of points (n, C) uint8, float32 or float64, at most 2^26, with weights (n,) or 1.
+    """Return a chunk of points, at most 2^26.
 
+    values: (n, C) uint8, float32 or float64
+    weights: (n,), or None where each is 1
     spatially_sorted: whether consecutive points are near each other; the grid must be exact then
     """
     assert len(values) <= MAX_POINTS
-    if weights is None:  # ones that take no memory
+    if weights is None:  # a view of a single 1, which takes no memory
         one = np.ones(1, np.int64 if grid.exact else np.float64)
         weights = as_strided(one, (len(values),), (0,))
     least, most, total = (bound.astype(np.float64) for bound in extent_of(values))
@@ -152,8 +157,8 @@ def _frame(
     mean: NDArray[np.float64],
     dtype: np.dtype[Any],
 ) -> tuple[NDArray[Any], np.floating[Any]]:
-    # The mean, and not the middle of the range: most points are near it, whatever lies far out,
-    # and near it float32 tells them apart best.
+    # The center is the mean, and not the middle of the range: whatever lies far out, most points
+    # are near the mean, and near the center float32 tells them apart best.
     center = np.clip(np.where(np.isfinite(mean), mean, least), least, most).astype(dtype)
     reach = float(np.max(np.maximum(most - center, center - least), initial=0.0))
     exponent = -math.frexp(reach)[1] if 0 < reach < math.inf else 0
@@ -191,7 +196,10 @@ def _boxes(
 
 
 def extent_of(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
-    """Smallest and largest of each channel, (C,) of their own type, and the sums, (C,) float64."""
+    """Return the smallest and largest value of each channel, and the sums of the channels.
+
+    The values are (C,) in the dtype of `values`, the sums (C,) float64.
+    """
     least = values[0].copy() if len(values) else np.zeros(values.shape[1], values.dtype)
     most = least.copy()
     total = np.zeros(values.shape[1])
@@ -238,7 +246,7 @@ def _square_sums(values: NDArray[Any], weights: NDArray[Any], grid: FixedPoint) 
 
 @jit
 def _add_squares(values, weights, origin, scale, weight_scale, limbs):  # type: ignore[no-untyped-def]
-    """Weighted squares, in limbs, as `FixedPoint.cut` makes them."""
+    """Add the weighted squares to `limbs`, in two limbs, as `FixedPoint.cut` makes them."""
     for i in range(values.shape[0]):
         weight = weights[i] * weight_scale
         for c in range(values.shape[1]):
@@ -256,7 +264,10 @@ def _add_squares(values, weights, origin, scale, weight_scale, limbs):  # type: 
 
 @jit
 def _add_exact_squares(values, weights, limbs):  # type: ignore[no-untyped-def]
-    """Weighted squares of integers below 2^31, into limbs of 32 bits and what is above them."""
+    """Write to `limbs` the sums of weighted squares of integers below 2^31.
+
+    The second limb holds the lower 32 bits of a sum, the first limb all bits above them.
+    """
     n_points, channels = values.shape
     mask = (np.int64(1) << 32) - 1
     weight_of_all = 0.0
@@ -275,8 +286,8 @@ def _add_exact_squares(values, weights, limbs):  # type: ignore[no-untyped-def]
         for i in range(n_points):
             value = np.int64(values[i, c])
             square, weight = value * value, np.int64(weights[i])
-            # Products of halves of 32 bits. That weight * value, summed up, is below 2^63 (see
-            # `MAX_WEIGHTED`) keeps all of them below it too.
+            # Products of halves of 32 bits. All of them stay below 2^63, because the sum of
+            # weight * value does: callers check that before they make points on an exact grid.
             low_low = (weight & mask) * (square & mask)
             middle = (weight >> 32) * (square & mask) + ((low_low >> 32) & mask)
             across = (weight & mask) * (square >> 32)

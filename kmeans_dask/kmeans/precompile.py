@@ -1,9 +1,9 @@
-"""Kernels that are compiled before they are needed, by another process: the first time only.
+"""Compilation of kernels by another process, before they are needed, the first time only.
 
     python -m kmeans_dask.kmeans.precompile
 
-compiles what Lloyd's step needs, which takes longest, writes a byte, and goes on with seeding.
-Numba compiles one kernel at a time in a process, and holds up all else in it meanwhile.
+compiles the kernels of Lloyd's step, which take longest, writes a byte, and continues with those of
+seeding. Numba compiles one kernel at a time in a process, and holds up all else in it meanwhile.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from kmeans_dask.kmeans.points import color_points
 from kmeans_dask.kmeans.seeding import kmeans_plus_plus
 
 _STEP = "_step_boxed"
-# Seconds until another process that compiles the step is given up, and this process compiles it.
-# That takes half a minute, or minutes on a busy machine, where a second attempt would take as long:
-# so the limit is only for a process that hangs.
+# Time limit in seconds for the other process to compile the step; after it, this process does so.
+# Compiling takes half a minute, or minutes on a busy machine, where a second attempt would take as
+# long: so the limit is only for a process that hangs.
 _LONGEST = 600.0
 
 
 @contextmanager
 def compiled_ahead() -> Iterator[None]:
-    """Inside the block kernels that are not on disk are compiled by a process of their own.
+    """Compile kernels that are not on disk in another process while the block runs.
 
-    Whoever needs Lloyd's step in this process waits for it. What is not done when the block ends
-    is left.
+    A thread of this process that needs Lloyd's step waits for it. When the block ends, the other
+    process is killed, and what it has not compiled is left.
     """
     if not _is_worthwhile():
         yield
         return
-    with subprocess.Popen(  # noqa: S603 - ourselves
+    with subprocess.Popen(  # noqa: S603 - it runs this module
         [sys.executable, "-P", "-m", __name__],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -52,7 +52,7 @@ def compiled_ahead() -> Iterator[None]:
         said = process.stdout
 
         def wait() -> None:
-            select.select([said], [], [], _LONGEST)  # a byte, or the process's end
+            select.select([said], [], [], _LONGEST)  # until a byte comes, or the process ends
 
         try:
             with compiled_elsewhere(_STEP, wait):
@@ -62,13 +62,13 @@ def compiled_ahead() -> Iterator[None]:
 
 
 def _is_worthwhile() -> bool:
-    """Whether Lloyd's step is not on disk, and can be kept there."""
+    """Return whether the kernel of Lloyd's step is not on disk, and can be written there."""
     source = Path(assignment.__file__)
     folder = kernel_folder(source)
     if not folder or not os.access(folder, os.W_OK):
         return False
     written = source.stat().st_mtime
-    # numba's names for the index files of kernels that were compiled from this source
+    # the names that numba gives to index files of the kernel, when compiled from this source
     found = folder.glob(f"{source.stem}.{_STEP}-*.nbi")
     return not any(is_own(file) and file.stat().st_mtime >= written for file in found)
 

@@ -1,7 +1,7 @@
 """Random integers that are the same on every machine and with every version of numpy.
 
 numpy keeps the raw bits of a seeded PCG64 the same for ever, but not what its `Generator` makes
-of them. So the bits are taken raw.
+of them. So only raw bits are used.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class Random:
-    """A seeded source of integers.
+    """Seeded source of random integers.
 
     >>> random = Random(0)
     >>> [random.below(100) for _ in range(5)]
@@ -22,15 +22,15 @@ class Random:
         self._bits = np.random.PCG64(seed)
 
     def below(self, n: int) -> int:
-        """A uniform integer in [0, n), for 0 < n < 2^64 (bias below n / 2^128)."""
+        """Return a uniform integer in [0, n), for 0 < n < 2^64 (bias below n / 2^128)."""
         raw = (int(self._bits.random_raw()) << 64) | int(self._bits.random_raw())
         return (raw * n) >> 128
 
     def raw(self, n: int) -> NDArray[np.uint64]:
-        """The next `n` raw integers, of which `below` takes two, the upper one first."""
+        """Return the next `n` raw integers, of which `below` takes two, the upper one first."""
         bits: NDArray[np.uint64] = self._bits.random_raw(n)
         return bits
 
     def fraction(self) -> float:
-        """A uniform multiple of 2^-53 in [0, 1)."""
+        """Return a uniform multiple of 2^-53 in [0, 1)."""
         return self.below(1 << 53) * 2.0**-53

@@ -1,4 +1,7 @@
-"""Where k-means starts. Same seed and points, in the same order: same centroids, everywhere."""
+"""Seeding of k-means: k-means++, and random points.
+
+The same seed and the same points, in the same order, give the same centroids on every machine.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,12 @@ from kmeans_dask.kernels.jit import jit
 from kmeans_dask.kmeans.points import Points
 from kmeans_dask.kmeans.random_bits import Random
 
-Run = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]  # as `map`, or threads
+# `map`, or a function like it that uses threads
+Run = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]
 
 
 class Seeding(Protocol):
-    """How to start."""
+    """Function that draws the initial centroids of k-means from points."""
 
     def __call__(
         self,
@@ -28,19 +32,20 @@ class Seeding(Protocol):
         run: Run = map,
         given: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
-        """Draw k of `points`, as (k, C) float64; `run` maps over slices of them, in order.
+        """Return k of `points`, as (k, C) float64.
 
-        given: (m, C) places that are chosen already, and are not part of the result
+        run: maps a function over slices of the points, in order
+        given: (m, C), centroids that are chosen already, and are not part of the result
         """
         ...
 
 
-BLOCK = 32  # points with a box of their own
-GROUP = 16  # blocks in a group, with a box again
-_FAR = 3 * 255 * 255 + 1  # farther than any two colours are apart
+BLOCK = 32  # points in a block, which has a box
+GROUP = 16  # blocks in a group, which has a box too
+_FAR = 3 * 255 * 255 + 1  # squared distance that is larger than that of any two colours
 _ROUNDED_UP = 1.0 + 2.0**-40
-_SLICE = 1 << 18  # points that one call looks at
-_FINE = 1 << 20  # steps in which a floating-point weight is taken
+_SLICE = 1 << 18  # points that are looked at in one call
+_FINE = 1 << 20  # steps from 0 to the largest floating-point weight, to which weights are rounded
 
 
 def random_points(
@@ -50,10 +55,10 @@ def random_points(
     run: Run = map,
     given: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Draw k points by weight, each from those not drawn yet: (k, C) float64.
+    """Return k points, (k, C) float64, drawn by weight, each from those not drawn yet.
 
-    Needs at least k points that have weight. Equal points count as different ones, unless they
-    were counted and are one.
+    At least k points must have weight. Equal points count as different ones, unless they come from
+    a histogram, in which they are one.
     """
     random = Random(seed)
     weights = points.weights
@@ -65,7 +70,7 @@ def random_points(
     taken: list[tuple[int, int]] = []  # first place and number of places of each point chosen
     for _ in range(k):
         place = random.below(int(up_to[-1]) - sum(n for _, n in taken))
-        for first, n in taken:  # ascending: step over what is no longer there
+        for first, n in taken:  # ascending: skip the places of points that were drawn before
             place += n if place >= first else 0
         chosen.append(int(np.searchsorted(up_to, place, side="right")))
         n = int(weights[chosen[-1]])
@@ -80,10 +85,11 @@ def kmeans_plus_plus(
     run: Run = map,
     given: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Greedy k-means++ on weighted points: (k, C) float64; distinct while there are distinct ones.
+    """Return k points, (k, C) float64, chosen from weighted points by greedy k-means++.
 
     Arthur & Vassilvitskii 2007, "k-means++: the advantages of careful seeding", section 2; of
-    2 + log k candidates the one that lowers the potential most is taken, as scikit-learn does.
+    2 + log k candidates the one that lowers the potential most is chosen, as in scikit-learn. The
+    points are distinct as long as there are distinct ones.
     """
     random = Random(seed)
     trials = 2 + int(math.log(k))
@@ -105,13 +111,16 @@ def kmeans_plus_plus(
 def _seed_colors(
     points: Points, k: int, trials: int, random: Random, given: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
-    """The same of 8-bit colours: in integers, and only in blocks that a candidate could gain in."""
+    """Return the result of `kmeans_plus_plus` for 8-bit colours, computed in integers.
+
+    Only those blocks of colours are looked at in which a candidate could lower the potential.
+    """
     colors = np.ascontiguousarray(points.values.T).astype(np.float32)
     weights = _light(points.weights)
     n = len(points)
     places = np.zeros((0, 3)) if given is None else given
-    distances = np.full(n, _FAR, np.int32)  # per colour, squared, to the nearest one chosen
-    potentials = np.add.reduceat(weights, np.arange(0, n, BLOCK)) * _FAR  # of blocks
+    distances = np.full(n, _FAR, np.int32)  # squared, from each colour to the nearest chosen one
+    potentials = np.add.reduceat(weights, np.arange(0, n, BLOCK)) * _FAR  # one for each block
     farthest = np.full(len(potentials), _FAR, np.int32)
     groups = (GROUP, *_boxes(colors, BLOCK * GROUP))
     farthest_of_group = np.full(groups[1].shape[1], _FAR, np.int32)
@@ -130,7 +139,7 @@ def _seed_colors(
 
 
 def _light(weights: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The same weights, halved until sums of weight * distance fit 64 bits."""
+    """Return the weights, halved until sums of weight * distance fit 64 bits."""
     while int(weights.sum()) * _FAR >= 2**63:
         weights = np.maximum(weights >> 1, 1)
     return weights
@@ -139,18 +148,18 @@ def _light(weights: NDArray[np.int64]) -> NDArray[np.int64]:
 def _boxes(
     colors: NDArray[np.float32], size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Lowest and highest corners, (3, runs), of runs of `size` colours (3, n)."""
+    """Return the lowest and highest corners, (3, runs), of runs of `size` colours (3, n)."""
     starts = np.arange(0, colors.shape[1], size)
     low = np.minimum.reduceat(colors, starts, axis=1)
     return low, np.maximum.reduceat(colors, starts, axis=1)
 
 
 class _PointPotential:
-    """The weighted sum of squared distances of any points to the nearest one chosen.
+    """Potential of any points: the weighted sum of squared distances to the nearest chosen point.
 
-    In floating point. A point is not looked at where the candidate is so far from the one chosen
-    that is nearest to it that it cannot be nearer (Raff 2021, "Exact acceleration of k-means++
-    and k-means||", IJCAI, section 3).
+    It is computed in floating point. A point is skipped where a candidate is so far from the chosen
+    point nearest to it that the candidate cannot be nearer (Raff 2021, "Exact acceleration of
+    k-means++ and k-means||", IJCAI, section 3).
     """
 
     def __init__(self, points: Points, run: Run = map) -> None:
@@ -160,22 +169,25 @@ class _PointPotential:
         n = len(points)
         self._slices = [slice(i, i + _SLICE) for i in range(0, n, _SLICE)]
         self._distances = np.full(n, np.inf)
-        self._nearest = np.zeros(n, np.int32)  # which of the chosen
+        self._nearest = np.zeros(n, np.int32)  # number of the nearest chosen point
         self._chosen = np.zeros((0, points.values.shape[1]))
 
     def draw(self, random: Random, n: int) -> list[int]:
-        """Points, each with a chance that is its share of the potential."""
+        """Return the indices of `n` points, each drawn with a chance by its share of the potential.
+
+        Before any point is chosen, the chance is by weight.
+        """
         up_to = self._weights * (self._distances if len(self._chosen) else 1.0)
         np.cumsum(up_to, out=up_to)
-        if not 0 < up_to[-1] < np.inf:  # no point is anywhere else
+        if not 0 < up_to[-1] < np.inf:  # every point equals a chosen one, or the sum overflows
             up_to = np.cumsum(self._weights, dtype=np.float64)
         targets = [random.fraction() * up_to[-1] for _ in range(n)]
         found = np.searchsorted(up_to, targets, side="right")
-        last = int(np.searchsorted(up_to, up_to[-1]))  # the last one that has any weight
+        last = int(np.searchsorted(up_to, up_to[-1]))  # the last point with a share
         return [min(int(place), last) for place in found]
 
     def gains(self, candidates: Sequence[int]) -> list[float]:
-        """How much the potential would fall with each."""
+        """Return how much the potential would fall if each candidate were chosen."""
         if not len(self._chosen):
             return [0.0] * len(candidates)
         places = self._values[list(candidates)].astype(np.float64)
@@ -193,7 +205,7 @@ class _PointPotential:
         return total
 
     def take(self, place: NDArray[np.float64]) -> None:
-        """Choose a place (C,)."""
+        """Choose a place (C,), and update the distances to the nearest chosen point."""
         apart = ((place - self._chosen) ** 2).sum(axis=1) if len(self._chosen) else np.zeros(1)
         number = len(self._chosen)
 
@@ -207,22 +219,26 @@ class _PointPotential:
         self._chosen = np.concatenate([self._chosen, place[None]])
 
 
-# by the names in `kmeans_dask.settings.INITS`
+# The names are those in `kmeans_dask.settings.INITS`.
 SEEDINGS: dict[str, Seeding] = {"k-means++": kmeans_plus_plus, "random": random_points}
 
 
 @jit
 def _choose(points, weights, groups, blocks, state, given, raw, k, trials):  # type: ignore[no-untyped-def]
-    """K colours, chosen one after the other; `given` (m, 3) are chosen before.
+    """Return the indices of k colours, chosen one after the other by greedy k-means++.
 
-    state: distances, potentials, farthest and farthest_of_group, as `_offer` has them
-    raw: (2 k trials,) uint64, random bits, as many as are needed at most
+    groups, blocks: size, and lowest and highest corners of the boxes
+    state: distances, potentials, farthest and farthest_of_group, which `_offer` updates
+    given: (m, 3), colours that are chosen before
+    raw: (2 k trials,) uint64, random bits, the most that can be needed
     """
     distances, potentials, farthest, farthest_of_group = state
-    # Sizes are arguments: a compiled kernel on disk does not see another file's constant change.
+    # Sizes are arguments, because a kernel cached on disk does not notice when a constant of
+    # another file changes.
     group_size, group_low, group_high = groups
     block_size, low, high = blocks
-    take, try_only = np.bool_(True), np.bool_(False)  # no literals: compiled once, not for each
+    # No literals: `_offer` would be compiled for each of them.
+    take, try_only = np.bool_(True), np.bool_(False)
     for place in range(given.shape[0]):
         x, y, z = given[place, 0], given[place, 1], given[place, 2]
         _offer(
@@ -257,7 +273,10 @@ def _choose(points, weights, groups, blocks, state, given, raw, k, trials):  # t
 
 @jit
 def _below(high, low, n):  # type: ignore[no-untyped-def]
-    """A uniform integer in [0, n) of 128 random bits, as `Random.below`: bits * n / 2^128."""
+    """Return bits * n / 2^128, a uniform integer in [0, n), as `Random.below` does.
+
+    high, low: uint64, the upper and lower half of 128 random bits
+    """
     carry = _high_product(low, n)
     product = high * n
     return _high_product(high, n) + np.uint64(product + carry < product)
@@ -265,7 +284,7 @@ def _below(high, low, n):  # type: ignore[no-untyped-def]
 
 @jit
 def _high_product(a, b):  # type: ignore[no-untyped-def]
-    """The upper 64 bits of a product of 64-bit integers."""
+    """Return the upper 64 bits of the product of two 64-bit integers."""
     half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
     a_high, a_low, b_high, b_low = a >> half, a & mask, b >> half, b & mask
     middle = a_high * b_low + ((a_low * b_low) >> half)
@@ -275,9 +294,9 @@ def _high_product(a, b):  # type: ignore[no-untyped-def]
 
 @jit
 def _pick(target, up_to, block_size, distances, weights):  # type: ignore[no-untyped-def]
-    """The colour that holds place `target` where each takes weight * distance places.
+    """Return the index of the colour at place `target`, where each has weight * distance places.
 
-    up_to: (blocks,) the places of each block of colours and all before it
+    up_to: (blocks,), the places of each block of colours and all before it
     """
     block = min(np.searchsorted(up_to, target, side="right"), up_to.shape[0] - 1)
     if block > 0:
@@ -295,11 +314,15 @@ def _offer(  # type: ignore[no-untyped-def]
     points, weights, group_size, group_low, group_high, block_size, low, high,
     x, y, z, take, distances, potentials, farthest, farthest_of_group,
 ):  # fmt: skip
-    """How much the potential falls if the colour x, y, z is chosen; with `take`, choose it.
+    """Return how much the potential falls if the colour x, y, z is chosen; with `take`, choose it.
 
-    A group or block whose farthest colour is nearer to one already chosen than its box is to
-    it has nothing to gain. What is left is listed first: no branch hangs on a comparison, which
-    nobody could predict.
+    distances: (n,), squared, from each colour to the nearest chosen one
+    potentials, farthest: (blocks,), the potential and the largest distance in each block
+    farthest_of_group: (groups,), the largest distance in each group
+
+    A group or block has nothing to gain, and is skipped, where its largest distance is not larger
+    than the distance of its box to x, y, z. The others are listed first, so that no branch depends
+    on a comparison: it would be mispredicted.
     """
     n_points, n_blocks, n_groups = points.shape[1], low.shape[1], group_low.shape[1]
     apart = np.empty(n_groups, np.float32)
@@ -321,7 +344,7 @@ def _offer(  # type: ignore[no-untyped-def]
         first = some_groups[i_group] * group_size
         size = min(group_size, n_blocks - first)
         for i in range(size):
-            b = np.uint64(first + i)  # unsigned: an index that is not counted from the end
+            b = np.uint64(first + i)  # unsigned: no check for an index counted from the end
             dx = max(low[0, b] - x, x - high[0, b], np.float32(0.0))
             dy = max(low[1, b] - y, y - high[1, b], np.float32(0.0))
             dz = max(low[2, b] - z, z - high[2, b], np.float32(0.0))
@@ -336,7 +359,7 @@ def _offer(  # type: ignore[no-untyped-def]
         block = some_blocks[i_block]
         first = block * block_size
         size = min(block_size, n_points - first)
-        if size == BLOCK and not take:  # whose length the compiler knows
+        if size == BLOCK and not take:  # the compiler knows the length of a whole block
             total += _whole_gain(points, weights, distances, first, x, y, z)
             continue
         gain, most = np.int64(0), np.int32(0)
@@ -363,7 +386,7 @@ def _offer(  # type: ignore[no-untyped-def]
 
 @jit
 def _whole_gain(points, weights, distances, first, x, y, z):  # type: ignore[no-untyped-def]
-    """What a block of colours gains."""
+    """Return how much the potential of a whole block falls if the colour x, y, z is chosen."""
     gain = np.int64(0)
     for i in range(BLOCK):
         p = np.uint64(first + i)
@@ -375,9 +398,9 @@ def _whole_gain(points, weights, distances, first, x, y, z):  # type: ignore[no-
 
 @jit
 def _gains(values, weights, distances, nearest, places, apart, gains):  # type: ignore[no-untyped-def]
-    """How much the potential falls with a point at each of `places` (m, C).
+    """Add to `gains` how much the potential falls with a point at each of `places` (m, C).
 
-    apart: (m, chosen) squared distances of these to the ones chosen
+    apart: (m, chosen), squared distances of the places to the chosen points
     """
     for i in range(values.shape[0]):
         reach = 4.0 * distances[i] * _ROUNDED_UP
@@ -392,7 +415,11 @@ def _gains(values, weights, distances, nearest, places, apart, gains):  # type: 
 
 @jit
 def _take(values, distances, nearest, place, apart, number):  # type: ignore[no-untyped-def]
-    """Choose a point at `place` (C,), the one of that `number`; `apart` as above."""
+    """Choose a point at `place` (C,), as the chosen point of this `number`.
+
+    distances, nearest: updated for each point that the place is nearer to
+    apart: (chosen,), squared distances of the place to the points chosen before
+    """
     for i in range(values.shape[0]):
         if number > 0 and apart[nearest[i]] >= 4.0 * distances[i] * _ROUNDED_UP:
             continue

@@ -1,6 +1,6 @@
-"""K-means as a textbook has it: what it means, and how long it takes when it is only that.
+"""Textbook k-means without any speed-up, which the results and times of a fit are compared with.
 
-Lloyd 1982, "Least squares quantization in PCM", IEEE Trans. IT 28(2). The reference side of
+Lloyd 1982, "Least squares quantization in PCM", IEEE Trans. IT 28(2). This is the reference side of
 `kmeans-dask compare`; nothing else uses it.
 """
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 class Textbook(NamedTuple):
-    """Centroids (k, C), labels (n,) and inertia, and after how many iterations."""
+    """Result of textbook k-means: centroids (k, C), labels (n,), inertia and iterations."""
 
     centroids: NDArray[np.float64]
     labels: NDArray[np.intp]
@@ -28,9 +28,11 @@ def textbook_kmeans(
     max_iter: int = 300,
     tol: float = 1e-4,
 ) -> Textbook:
-    """Assign each of `points` (n, C) to the nearest centroid, move each centroid to the mean.
+    """Return the clusters of `points` (n, C) that Lloyd's algorithm finds from `centroids` (k, C).
 
-    Until the centroids' squared shift is at most `tol` times the points' mean variance.
+    Each iteration assigns each point to the nearest centroid, and moves each centroid to the mean
+    of its points. The last one is number `max_iter`, or the first in which the centroids' squared
+    shift is at most `tol` times the points' mean variance.
 
     >>> points = np.array([[0.0], [2.0], [9.0], [11.0]])
     >>> textbook_kmeans(points, np.array([[0.0], [2.0]])).centroids.tolist()

@@ -1,1 +1,1 @@
-"""What a job will do: the images found, the names of their outputs, and what has changed."""
+"""Plan of a job: the images found, the names of their outputs, and changes since an earlier run."""

@@ -1,4 +1,4 @@
-"""What became of a collection since it was planned, and the plan that goes on from there."""
+"""Changes of a collection since it was planned, and the plan that includes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ _NAMED = 3  # paths of each kind in a message
 
 @dataclass(frozen=True)
 class Changes:
-    """Paths of images that are new, changed in size, time or name, or gone."""
+    """Changes of a collection: paths of images that are new, changed or gone.
+
+    An image has changed where a name for its output differs, or its digest; where digests of both
+    plans are not known, its size and its time of change are compared.
+    """
 
     new: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -23,7 +27,7 @@ class Changes:
         return bool(self.new or self.changed or self.gone)
 
     def __str__(self) -> str:
-        """In words.
+        """Return the changes in words.
 
         >>> str(Changes(new=("/a/1.png", "/a/2.png"), gone=("/a/0.png",)))
         '2 new (/a/1.png, /a/2.png), 1 gone (/a/0.png)'
@@ -38,7 +42,7 @@ def _few(paths: Sequence[str]) -> str:
 
 
 def compare(before: Plan, now: Plan) -> Changes:
-    """How the images of `now` differ from those of `before`.
+    """Return how the images of the plan `now` differ from those of the plan `before`.
 
     Images of inputs that were not searched now are neither changed nor gone.
     """
@@ -70,7 +74,7 @@ def grown(before: Plan, now: Plan, changes: Changes) -> Plan:
     there = {source.path for sources in kept.values() for source in sources}
     rest = [source for source in now.sources if source.path not in there]
     planned = {source.path for source in rest} | there
-    # of a partition that falls apart, those that were not searched now
+    # Images of partitions that are not kept, in inputs that were not searched now.
     rest += [
         source
         for source in before.sources

@@ -2,7 +2,7 @@
 
 The name of a compressed image ends with the suffix of its format. An image that is kept is a copy
 of its input file: the name of the copy must have the suffix of an image format, or be the name of
-the input file. It may never be that of a program, or of a page that a browser shows.
+the input file. It must never have the suffix of a program, or of a page that a browser shows.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _ACTIVE = {
 def check_name(name: str) -> None:
     """Raise StoreError where the file `name` would be outside the output, or in a hidden folder.
 
-    Hidden folders of an input are passed over, so no plan of ours has one.
+    Hidden folders of an input are skipped, so no plan that this package makes has one.
     """
     within = f"/{name}/"
     if not ("//" in within or "/." in within or "\0" in name):
-        return  # the quick way for nearly all names, of millions
+        return  # a quick check, which nearly all of millions of names pass
     *folders, last = name.split("/")
     if not last or any(part in ("", ".", "..") for part in (*folders, last)) or "\0" in name:
         raise StoreError(f"the store names an output outside the output folder: {name!r}")
@@ -62,9 +62,10 @@ def may_be_kept(name: str, path: str) -> bool:
 def check_distinct(outputs: Iterable[Iterable[str]], reserved: Iterable[str]) -> None:
     """Raise StoreError where two images have the same name, or one has that of a folder.
 
-    Names that any file system could treat as the same count as the same, see `names.folded`.
+    Names that any file system could treat as the same count as the same (see
+    `output_names.folded`).
 
-    outputs: for each image all names that it may get
+    outputs: all names that an image may get, for each image
     reserved: names that no image may have
     """
     taken = set(map(folded, reserved))

@@ -27,7 +27,7 @@ PALETTE_FILE = "palette.json"
 FAILURES_FILE = "failures.jsonl"
 RECORD_FILE = "report.json"
 REPORT_FILE = "report.html"
-WORK_FOLDER = ".kmeans-dask"  # in the output: settings, plan and records of the job
+WORK_FOLDER = ".kmeans-dask"  # folder in the output: settings, plan and records of the job
 OUR_FILES = (PALETTE_FILE, FAILURES_FILE, RECORD_FILE, REPORT_FILE, WORK_FOLDER)
 _SUFFIXES = tuple(f".{name}" for name in FORMATS if name != "tokens")
 
@@ -59,7 +59,7 @@ def assign_names(
 ) -> list[tuple[str, str]]:
     """Return two names for each image: its name where it is copied, and its stem where compressed.
 
-    names: of the images, below the input
+    names: names of the images, below the input
     taken: names that other images have already
 
     >>> assign_names([PurePosixPath(name) for name in ("b.jpg", "b.gif", "c.gif")])

@@ -1,4 +1,4 @@
-"""Jobs that this process does sooner than worker processes, which have to start first."""
+"""Checks of whether this process can do a job itself, sooner than worker processes start."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from kmeans_dask.plan.plan import Plan
 from kmeans_dask.settings import PARTITION_PIXELS, DecodeSettings, EncodeSettings
 from kmeans_dask.store.records import MAX_IMAGES
 
-_MEMORY = 4 << 30  # bytes: several times what any image of so few pixels takes
+_MEMORY = 4 << 30  # bytes, several times as many as any image of so few pixels takes
 
 
 def is_small(plan: Plan) -> bool:
-    """Whether the images of `plan` are no more than one task's: then one process does them all."""
+    """Return whether the images of `plan` fit into one task, so that one process suffices."""
     return plan.n_pixels <= PARTITION_PIXELS and plan.n_images <= MAX_IMAGES
 
 
 def is_quick(encode: EncodeSettings) -> bool:
-    """Whether images are written so that none takes long, which would be for workers to share."""
+    """Return whether writing an image takes little time, so that workers need not share it."""
     return encode.effort <= EncodeSettings().effort
 
 
 def is_safe(plan: Plan, decode: DecodeSettings) -> bool:
-    """Whether no image of `plan` ends the process that decodes it, which workers would survive.
+    """Return whether no image of `plan` ends the process that decodes it.
 
-    Found out by another process, which decodes them all; this one makes numba ready meanwhile.
+    A job survives the end of a worker, but not of this process. So the inspector, a separate
+    process, decodes all images first; meanwhile, this process makes numba ready.
     """
     paths = [source.path for source in plan.sources]
     with ThreadPoolExecutor(1) as thread:

@@ -23,8 +23,8 @@ from kmeans_dask.plan.output_names import assign_names, names_of
 from kmeans_dask.settings import IMAGE_SECONDS, MAX_PIXELS, PARTITION_PIXELS
 from kmeans_dask.store.records import MAX_IMAGES, PlanRecord, SourceRecord
 
-MAX_DEPTH = 256  # folders within folders
-_AT_ONCE = 32  # objects whose beginnings are fetched
+MAX_DEPTH = 256  # levels of folders within folders
+_AT_ONCE = 32  # objects whose beginnings are fetched at the same time
 _SPECIAL = ("hidden", "links", "excluded")  # keys of `Plan.skipped` that are no suffixes
 _NAMED = 6  # suffixes that a message names, at most
 
@@ -99,7 +99,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Failure:
-    """A file of the input that is left out, and why, in one line."""
+    """Failure: a file or folder of the input that is left out, and the reason in one line."""
 
     path: str
     reason: str
@@ -132,33 +132,33 @@ class Plan:
 
     @property
     def sources(self) -> Iterator[Source]:
-        """All images that look readable."""
+        """Return all images of the plan, those whose headers could be read."""
         return chain.from_iterable(self.partitions.values())
 
     @property
     def unsettled(self) -> dict[str, tuple[Source, ...]]:
-        """Partitions that were not finished before this plan was made."""
+        """Return the partitions that were not finished before this plan was made, by id."""
         return {
             name: sources for name, sources in self.partitions.items() if int(name) >= self.settled
         }
 
     @property
     def n_images(self) -> int:
-        """How many these are."""
+        """Return the number of images in the plan."""
         return sum(map(len, self.partitions.values()))
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of these."""
+        """Return the bytes of all image files in the plan."""
         return sum(source.n_bytes for source in self.sources)
 
     @property
     def n_pixels(self) -> int:
-        """Pixels of these, by their headers."""
+        """Return the number of pixels of all images in the plan, by their headers."""
         return sum(source.n_pixels for source in self.sources)
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures and failures, ready for JSON."""
+        """Return the figures and failures of the plan, ready for JSON."""
         return {
             "images": self.n_images + len(self.failures),
             "failed": len(self.failures),
@@ -171,7 +171,7 @@ class Plan:
         }
 
     def as_record(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return the whole plan, ready for JSON; `of_record` is the reverse."""
         partitions = {
             name: [tuple(vars(source).values()) for source in sources]
             for name, sources in self.partitions.items()
@@ -200,7 +200,7 @@ class Plan:
         )
 
 
-MakePlan = Callable[[Mapping[str, Source]], Plan]  # from images that are known, by their paths
+MakePlan = Callable[[Mapping[str, Source]], Plan]  # takes the images that are known, by their paths
 
 
 def make_plan(
@@ -218,11 +218,13 @@ def make_plan(
     seconds: time limit for reading one header
     known: images of an earlier plan, by path; where size and time of change are the same, the
         header is not read again
-    hashed: read every file for its digest, so that changes show that leave size and time the same
+    hashed: read every file for its digest, which shows changes that leave size and time the same
 
     Paths become absolute, because workers may run in another folder. Folders are searched
-    recursively, in the order of names; a file that is found twice is taken once, as it was found
-    first. Raises UsageError where an input is missing, or there is no readable image.
+    recursively, in the order of names; a file that is found twice is planned once, with the name
+    that was found first.
+
+    Raises UsageError where an input is missing, or there is no readable image.
     """
     known = known or {}
     found = _Found(search)
@@ -273,7 +275,7 @@ def make_plan(
 
 
 def real_place(given: Location) -> Location:
-    """Return `given` with symbolic links followed; a loop of links raises no error here."""
+    """Return `given` with symbolic links followed; raises no error for a loop of links."""
     return given if isinstance(given, ObjectPath) else Path(os.path.realpath(given))
 
 
@@ -360,7 +362,11 @@ def _is_as_known(known: Source, path: Location) -> bool:
 
 
 def _source(path: Location, found: Source | Answer, *, hashed: bool) -> Source:
-    """An image, its names still to be found. Raises ImageError or OSError."""
+    """Return the source of an image, without names as yet. Raises ImageError or OSError.
+
+    found: source of an earlier plan, or the inspector's answer about the header
+    hashed: read the file for its digest
+    """
     if isinstance(found, Source):
         n_pixels, pixel_bytes = found.n_pixels, found.pixel_bytes
     else:
@@ -378,7 +384,7 @@ def _source(path: Location, found: Source | Answer, *, hashed: bool) -> Source:
 def numbered(
     partitions: Iterable[tuple[Source, ...]], first: int = 0
 ) -> dict[str, tuple[Source, ...]]:
-    """Partitions with ids, from a number on."""
+    """Return partitions by their ids, which are numbers from `first` on, in six digits."""
     return {f"{number:06d}": sources for number, sources in zip(count(first), partitions)}
 
 
@@ -386,6 +392,8 @@ class _Found:
     """Files that a search of the inputs has found, by path, with their names below the input.
 
     named: files that are inputs themselves, not found in a folder
+    failures: folders that could not be searched, and files too deep in folders
+    skipped: numbers of files that were passed over, as in `Plan`
     """
 
     def __init__(self, search: Search) -> None:
@@ -420,7 +428,7 @@ class _Found:
                 self.add(path, name / entry.name)
 
     def search_objects(self, top: ObjectPath) -> None:
-        """All objects below a name, in the order that folders would have them in."""
+        """Find all objects below the name `top`, in the order in which folders would have them."""
         found = sorted((path.relative_to(top).parts, path) for path in top.walk())
         folders = {parts[:depth] for parts, _ in found for depth in range(len(parts))}
         passed: dict[tuple[str, ...], str] = {}
@@ -430,12 +438,12 @@ class _Found:
                 passed[parts[: why[0]]] = why[1]
             elif len(parts) > MAX_DEPTH:
                 self.failures.append(Failure(str(path), f"more than {MAX_DEPTH} folders deep"))
-            elif parts not in folders or path.stat().st_size:  # else it stands for a folder
+            elif parts not in folders or path.stat().st_size:  # else the object marks a folder
                 self.add(path, PurePosixPath(*parts))
         self.skipped.update(passed.values())
 
     def _passed_over(self, parts: Sequence[str]) -> tuple[int, str] | None:
-        """Return the depth of the first part to pass over, and the reason: "hidden" or "excluded".
+        """Return the depth of the first part to skip, and the reason: "hidden" or "excluded".
 
         Return None where no part is hidden, and no folder on the way is excluded.
         """
@@ -460,7 +468,10 @@ class _Found:
 
 
 def cut(sources: Sequence[Source], partition_pixels: int) -> Iterator[tuple[Source, ...]]:
-    """Runs of images of at most `partition_pixels` together, or of one image."""
+    """Yield partitions: runs of images that have at most `partition_pixels` pixels together.
+
+    A partition has at most `MAX_IMAGES` images; one image alone may have more pixels.
+    """
     run: list[Source] = []
     pixels = 0
     for source in sources:

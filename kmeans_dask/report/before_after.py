@@ -1,4 +1,4 @@
-"""What the plots of an image or of a store show: colours and images, before and after."""
+"""Exhibits: colours and images before and after, for the plots of an image or of a store."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ from kmeans_dask.store import Piece, Store, join_pieces
 from kmeans_dask.store.records import ImageRecord
 from kmeans_dask.store.tally import Tally
 
-_PICTURES = 4  # of a store
-_SIDE = 1000  # pixels of a picture, a side
+_PICTURES = 4  # images of a store that are shown
+_SIDE = 1000  # pixels of the longer side of a shown image
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image before and after.
+    """Picture: an image before and after, scaled down, with its figures.
 
-    name: of the file; width, height: in pixels, of the image
-    before, after: (h, w, 4) uint8, straight sRGB and alpha, made small
-    psnr: in dB, without clear pixels; None where nothing is lost
-    input_bytes, output_bytes: of the file, and of the PNG that it becomes
+    name: name of the file
+    width, height: size of the image in pixels
+    before, after: (h, w, 4) uint8, straight sRGB and alpha, scaled down
+    psnr: PSNR in dB over pixels that are not fully transparent; None where nothing is lost
+    input_bytes, output_bytes: bytes of the file, and of the PNG that it becomes
     """
 
     name: str
@@ -56,20 +57,24 @@ class Picture:
     output_bytes: int
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures, ready for JSON."""
+        """Return the figures of the picture, ready for JSON."""
         names = ("name", "width", "height", "psnr", "input_bytes", "output_bytes")
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
 class Exhibit:
-    """An image, or a collection, and its palette. No clear pixel counts, or is among the points.
+    """Exhibit: what the plots of an image, or of a collection, and of its palette show.
 
-    name: of the file or store
+    Fully transparent pixels do not count, and are not among the points.
+
+    name: name of the file or store
     points: (n, 3) uint8, colours of sampled pixels
-    distinct_colors: of all pixels
-    palette, weights: the colours it is left with, and pixels of each, (c,) int64
-    psnr: over all pixels, in dB; None where nothing is lost
+    distinct_colors: number of distinct colours of all pixels
+    palette: palette with which the image or the collection is written
+    weights: (c,) int64, number of pixels of each colour of the palette
+    psnr: PSNR over all pixels, in dB; None where nothing is lost
+    pictures: the image, or some images of the collection
     """
 
     name: str
@@ -81,7 +86,7 @@ class Exhibit:
     pictures: tuple[Picture, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures, ready for JSON."""
+        """Return the figures of the exhibit, ready for JSON."""
         return {
             "name": self.name,
             "distinct_colors": self.distinct_colors,
@@ -92,9 +97,9 @@ class Exhibit:
 
 
 def exhibit_image(path: Location, settings: FitSettings) -> Exhibit:
-    """The image at `path`, and the palette that is fitted to it here and now.
+    """Return the exhibit of the image at `path`, with a palette that this function fits to it.
 
-    Raises UsageError for what is no image, or has nothing to see.
+    Raises UsageError where the image cannot be read, or all its pixels are transparent.
     """
     try:
         decoded = decode(path)
@@ -121,9 +126,12 @@ def exhibit_image(path: Location, settings: FitSettings) -> Exhibit:
 
 
 def exhibit_store(path: Location, name: str | None = None) -> Exhibit:
-    """The store at `path` with its palette `name`, or the one fitted last; some of its images.
+    """Return the exhibit of the store at `path`, with some of its images.
 
-    Raises StoreError, and UsageError for a palette that no image holds.
+    name: name of the palette; None for the one fitted last
+
+    Raises StoreError where the store is damaged or incomplete, or has no such palette; UsageError
+    where the palette has more entries than an image holds, or all pixels are transparent.
     """
     store = Store.open(path)
     store.require_whole()
@@ -151,7 +159,7 @@ def exhibit_store(path: Location, name: str | None = None) -> Exhibit:
 
 
 def plain_name(path: Location) -> str:
-    """The name of a store or an image without its suffix.
+    """Return the name of a store or an image without its suffix.
 
     >>> plain_name(Path("a/photos.v2.zarr")), plain_name(Path("a/b.c.jpg"))
     ('photos.v2', 'b.c')
@@ -195,7 +203,10 @@ def _picture(
 
 
 def _some_images(store: Store) -> Iterator[tuple[ImageRecord, Piece]]:
-    """Evenly from the store, as records and pixels; those of no other image are read."""
+    """Yield record and pixels of some images, evenly spread over the store.
+
+    Pixels of other images are not read.
+    """
     n = Tally.read(store).images
     wanted = min(_PICTURES, n)
     places = {number * n // wanted for number in range(wanted)}

@@ -1,7 +1,7 @@
-"""A page of HTML that needs nothing else, put together of sections.
+"""HTML pages of reports, which need no other files, rendered from sections.
 
-File names, messages and colours are other people's: they are escaped wherever they stand, and the
-page's policy runs no script but the ones written here.
+File names, messages and colours come from other people: they are escaped everywhere, and the
+security policy of a page allows only the scripts that this module puts into it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from markupsafe import Markup
 from kmeans_dask.terminal.text import decibels, printable, size
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_INPUTS = 5  # named in the page
+_INPUTS = 5  # inputs that the page names, at most
 _COLOR = re.compile(r"#[0-9a-f]{6}(?:[0-9a-f]{2})?")
-# what report.js looks for
+# Fields that report.js reads, without data.
 _NO_DATA: dict[str, Any] = {
     "cloud": None,
     "history": [],
@@ -54,11 +54,13 @@ def render_page(
     values: Mapping[str, Any],
     block: Mapping[str, Any],
 ) -> str:
-    """The page.
+    """Return a page as HTML.
 
-    totals: the section that comes first; sections: the others, each with what it stands or falls
-        by: without it, it is left out
-    values: for the templates, clean; block: for the script, clean
+    totals: name of the section that comes first
+    sections: names of the other sections, each with its content; a section without content is left
+        out
+    values: values for the templates, which `clean` has escaped
+    block: data for the script, which `clean` has escaped
     """
     block = {**_NO_DATA, **block}
     plots = any(block[name] for name in ("cloud", "history", "ratio", "psnr"))
@@ -83,7 +85,7 @@ def render_page(
     )
 
 
-@functools.cache  # it holds what it has compiled
+@functools.cache  # it keeps the templates that it has compiled
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -97,7 +99,10 @@ def _environment() -> Environment:
 
 
 def clean(value: Any) -> Any:
-    """`value` with what a page could not show, or would act on, escaped; no NaN, no infinity."""
+    """Return `value` with unprintable characters escaped, and None for NaN and infinity.
+
+    Mappings and lists are cleaned inside, too.
+    """
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):
@@ -108,7 +113,9 @@ def clean(value: Any) -> Any:
 
 
 def _json(value: Any) -> Markup:
-    r"""JSON that ends no script element, nor a line; ASCII, so U+2028 is escaped already.
+    r"""Return `value` as JSON that ends neither a script element nor a line.
+
+    The JSON is ASCII, so U+2028, which ends a line, is escaped, too.
 
     >>> print(_json("</script>"))
     "\u003c/script\u003e"
@@ -121,18 +128,18 @@ def _json(value: Any) -> Markup:
 
 @functools.cache
 def _own(name: str) -> Markup:
-    """A file of this package, as it is."""
+    """Return the file `name` of this package, as it is."""
     return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704 - ours
 
 
 @functools.cache
 def _plotly() -> Markup:
-    """plotly.js of the installed package, of which nothing is imported: that takes long."""
+    """Return plotly.js of the installed package plotly, which is not imported: that takes long."""
     spec = importlib.util.find_spec("plotly")
     assert spec is not None
     assert spec.submodule_search_locations
     path = Path(spec.submodule_search_locations[0]) / "package_data" / "plotly.min.js"
-    text = path.read_text(encoding="utf-8")  # with \n at line ends, as HTML has them: hashed so
+    text = path.read_text(encoding="utf-8")  # lines end with \n, as in HTML: the hash needs that
     assert "</script" not in text.lower()
     assert "<!--" not in text
     return Markup(text)  # noqa: S704 - checked above
@@ -140,13 +147,16 @@ def _plotly() -> Markup:
 
 @functools.cache
 def _hash(script: str) -> str:
-    """The source expression by which a policy allows `script`."""
+    """Return the source expression by which a content security policy allows `script`."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return f"'sha256-{digest}'"
 
 
 def visible_cloud(cloud: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]] | None:
-    """The colours that can be seen, without alpha; None where there are none."""
+    """Return the colours of `cloud` that are not fully transparent, as `#rrggbb`.
+
+    Return None where there are none before, or none after.
+    """
     if not cloud:
         return None
     seen = {
@@ -161,7 +171,12 @@ def visible_cloud(cloud: Mapping[str, Sequence[str]] | None) -> dict[str, list[s
 
 
 def palette_entries(palette: Mapping[str, Sequence[Any]] | None) -> list[dict[str, Any]]:
-    """Colour, share of the pixels in percent (None where unknown), and whether it is clear."""
+    """Return the entries of a palette for a page, each as a dict.
+
+    color: `#rrggbb` or `#rrggbbaa`
+    share: share of the pixels in percent; None where it is not known
+    is_clear: whether the entry is fully transparent
+    """
     if not palette:
         return []
     total = sum(count or 0 for count in palette["pixels"])
@@ -172,16 +187,16 @@ def palette_entries(palette: Mapping[str, Sequence[Any]] | None) -> list[dict[st
             "is_clear": len(color) == 9 and color.endswith("00"),
         }
         for color, count in zip(palette["colors"], palette["pixels"], strict=True)
-        if _COLOR.fullmatch(color)  # it stands in a style, where quotes are no fence
+        if _COLOR.fullmatch(color)  # checked, since escaping does not protect a style
     ]
 
 
 def listings(groups: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Titles, each with names and values, in words."""
+    """Return groups of settings in words: titles, each with its names and values."""
     return [
         (
             title.capitalize(),
-            # a seed is for copying
+            # A seed has no separators, since it is for copying.
             [
                 (name.replace("_", " "), str(value) if name == "seed" else _words(value))
                 for name, value in group.items()
@@ -192,7 +207,7 @@ def listings(groups: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[tu
 
 
 def _date(text: str) -> str:
-    """A date in ISO form, in words.
+    """Return a date in ISO form in words, and any other text as it is.
 
     >>> _date("2026-11-24T13:00:00+00:00")
     '24 November 2026, 13:00 UTC'
@@ -205,7 +220,7 @@ def _date(text: str) -> str:
 
 
 def _amount(value: float, digits: int = 0) -> str:
-    """A number with separators; a real minus sign.
+    """Return a number with separators of thousands, and with a real minus sign.
 
     >>> _amount(-1234.56, 1)
     '−1,234.6'
@@ -214,7 +229,7 @@ def _amount(value: float, digits: int = 0) -> str:
 
 
 def _words(value: Any) -> str:
-    """A setting.
+    """Return the value of a setting in words.
 
     >>> _words(True), _words([[1, 2, 3], [4, 5, 6]]), _words(65536)
     ('yes', '1, 2, 3; 4, 5, 6', '65,536')

@@ -1,4 +1,4 @@
-"""All that there is to tell of a store."""
+"""Inventory of a store: all that its report shows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from kmeans_dask.store import Store
 
 @dataclass(frozen=True)
 class Inventory:
-    """Contents of a store: its figures, failures, palettes, and a sample of its pixels.
+    """Inventory of a store: its figures, failures, palettes, and a sample of its pixels.
 
     inputs: files and folders that were searched
-    skipped: number of files in these that were passed over
+    skipped: number of files in the inputs that were passed over
+    keep_metadata: whether the store keeps metadata of the images
     fits: palettes of the store, first the one to show, then the others, the latest first
     cloud: sample of pixels, and the colours that they get with the first palette of `fits`
     """
@@ -34,9 +35,11 @@ class Inventory:
 
 
 def take_inventory(path: Location, name: str | None = None) -> Inventory:
-    """Of the store at `path`, with its palette `name`, or the one fitted last, if it has any.
+    """Return the inventory of the store at `path`.
 
-    Raises StoreError.
+    name: name of the palette to show first; None for the one fitted last, if there is any
+
+    Raises StoreError where the store is damaged or incomplete, or has no palette `name`.
     """
     store = Store.open(path)
     store.require_whole()

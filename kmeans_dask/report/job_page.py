@@ -26,14 +26,17 @@ _SMALL = 210  # pixels: a smaller image is shown enlarged, its pixels as squares
 
 
 def write_report(output: Location, record: Mapping[str, Any]) -> None:
-    """Write `report.html` and `report.json` to `output`; the page can be remade from the latter."""
+    """Write `report.html` and its record `report.json` to `output`."""
     page = render_report(record, output).encode()
     write_file(output / RECORD_FILE, json.dumps(record, allow_nan=False).encode())
     write_file(output / REPORT_FILE, page)
 
 
 def remake_report(output: Location, record: Mapping[str, Any]) -> None:
-    """The same of a record that was read, and may be anyone's. Raises UsageError."""
+    """Write the report again from a record that was read, and may come from anyone.
+
+    Raises UsageError where the record is damaged.
+    """
     try:
         write_report(output, record)
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError, TemplateError):
@@ -41,7 +44,10 @@ def remake_report(output: Location, record: Mapping[str, Any]) -> None:
 
 
 def render_report(data: Mapping[str, Any], output: Location) -> str:
-    """The page; of the files that `data` names as outputs, only those below `output` are read."""
+    """Return the page of a job as HTML, from its record.
+
+    The record may name any files as outputs, but only files below `output` are read.
+    """
     shown = clean(data)
     there = {row["output"] for row in data["worst"]}
     worst = _pairs(data["worst"], output)
@@ -78,7 +84,7 @@ _ROW = ("name", "output", "status", "input_bytes", "output_bytes", "psnr")
 
 
 def _histogram(histogram: Mapping[str, Sequence[float]] | None) -> dict[str, Any] | None:
-    """None where nothing was counted."""
+    """Return `histogram` as a dict, or None where nothing was counted."""
     return dict(histogram) if histogram and any(histogram["counts"]) else None
 
 
@@ -95,7 +101,10 @@ def _pairs(rows: Sequence[Mapping[str, Any]], output: Location) -> list[dict[str
 
 
 def _below(output: Location, name: str) -> Location:
-    """The file `name` of `output`, links followed. Raises ValueError where it is not below."""
+    """Return the path of the file `name` of `output`, with links followed.
+
+    Raises ValueError where it is not below `output`.
+    """
     path = (output / name).resolve()
     if not is_within(path, output.resolve()):
         raise ValueError(f"{name!r} is outside of the output folder")
@@ -103,7 +112,10 @@ def _below(output: Location, name: str) -> Location:
 
 
 def _thumbnails(output: Location, path: str, after: Location) -> dict[str, Any]:
-    """Those of the image at `path` and of what it became, as URIs; and whether they are small."""
+    """Return thumbnails of the image at `path` and of its output `after`, as data URIs.
+
+    They come with `small`, whether the thumbnails are small enough to be shown enlarged.
+    """
     kept = read_preview(_below(output, name_of_preview(path))) or make_thumbnail(path)
     before, size = kept
     after_webp, _ = make_thumbnail(str(after), size)
@@ -115,7 +127,7 @@ def _uri(webp: bytes) -> str:
 
 
 def _settings(shown: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Settings and versions, in groups."""
+    """Return the settings of a job and the versions of packages, in groups."""
     groups = {"job": {"output": shown["output"], "created": shown["created"]}}
     for name, value in shown["settings"].items():
         group = {name: value} if not isinstance(value, dict) else value

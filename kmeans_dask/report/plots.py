@@ -1,7 +1,7 @@
-"""An exhibit as PNG files: clouds of colour, and images beside each other.
+"""Plots of an exhibit as PNG files: clouds of colours, and images beside each other.
 
-Nothing global of Matplotlib is used but its settings, which are its own defaults here: no window
-is opened, and no TeX is run. Names are other people's, so none is read as mathematics.
+Matplotlib is used without global state except its settings, which are its defaults during a plot:
+no window is opened, and no TeX is run. Names come from other people, so none is read as a formula.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_BYTES = 1_000_000
-_DPI = 200  # fewer where a file would be too large
+_DPI = 200  # lower where a file would be larger than `MAX_BYTES`
 _INK, _DIM, _LINE, _STAGE = "#1f2328", "#5c6670", "#c3ccd0", "#f4f5f3"
 _STYLE = {
     "font.family": ["DejaVu Sans"],
@@ -37,13 +37,13 @@ _STYLE = {
     "grid.color": "#dde1e0",
     "grid.linewidth": 0.6,
 }
-_NAME = 60  # characters
-_LARGEST = 45.0  # points across, of a colour that all pixels have
+_NAME = 60  # characters of a name, at most
+_LARGEST = 45.0  # diameter in points of a colour that all pixels have
 
-# inches
+# Sizes in inches.
 _CLOUD, _MARGIN, _GAP, _LINE_HEIGHT = 4.8, 0.3, 0.25, 0.22
-_BOX, _SMALL_BOX = (4.8, 5.2), (3.4, 2.4)  # that an image is fitted into: alone, or among others
-_CAPTION = 3.4  # that one needs
+_BOX, _SMALL_BOX = (4.8, 5.2), (3.4, 2.4)  # room of an image: alone, or among others
+_CAPTION = 3.4  # width of a caption
 _THIN, _SQUARE = 0.05, 0.08
 
 
@@ -65,7 +65,7 @@ def check_matplotlib() -> None:
 
 
 def draw_colors(exhibit: Exhibit) -> bytes:
-    """A PNG file: the space of colours before and after, side by side."""
+    """Return a PNG file of the colours in RGB space before and after, side by side."""
     with _style():
         height = _CLOUD + 2 * _LINE_HEIGHT + _MARGIN + 0.12
         figure = _figure(2 * _CLOUD + _GAP + 2 * _MARGIN, height)
@@ -84,7 +84,7 @@ def draw_colors(exhibit: Exhibit) -> bytes:
 
 
 def draw_pictures(exhibit: Exhibit) -> bytes:
-    """A PNG file: images before and after, side by side."""
+    """Return a PNG file of the images before and after, side by side."""
     pictures = exhibit.pictures
     box = _BOX if len(pictures) == 1 else _SMALL_BOX
     sizes = [_fit(picture, box) for picture in pictures]
@@ -116,7 +116,7 @@ def draw_pictures(exhibit: Exhibit) -> bytes:
 
 
 def show_plots(exhibit: Exhibit, files: Sequence[Location]) -> RenderableType:
-    """The files, and what they show."""
+    """Return lines of text about the plots: their files, and the figures of the exhibit."""
     rows = [("written", printable(str(file))) for file in files]
     rows.append(
         ("palette", f"{len(exhibit.palette)} of {exhibit.distinct_colors:,} distinct colours")
@@ -130,11 +130,11 @@ def show_plots(exhibit: Exhibit, files: Sequence[Location]) -> RenderableType:
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Matplotlib's defaults and ours, whatever the user's own settings are."""
+    """Set the style of the plots inside the block, whatever the settings of the user are."""
     from matplotlib import style
 
     with style.context(["default", _STYLE]), warnings.catch_warnings():
-        # a character that the font lacks is drawn as a box
+        # A character that the font lacks is drawn as a box, without a warning.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         yield
 
@@ -160,7 +160,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _at(figure: Figure, x: float, y: float) -> tuple[float, float]:
-    """A place in inches, from the lower left corner, as a part of the figure."""
+    """Return a position, in inches from the lower left corner, as fractions of the figure."""
     width, height = figure.get_size_inches()
     return x / width, y / height
 
@@ -175,13 +175,13 @@ def _caption(figure: Figure, x: float, y: float, title: str, said: str) -> None:
 
 
 def _axes(figure: Figure, box: tuple[float, float, float, float], **kind: Any) -> Any:
-    """Axes in a box of inches: left, bottom, width, height."""
+    """Return new axes in a box given in inches: left, bottom, width, height."""
     left, bottom, width, height = box
     return figure.add_axes((*_at(figure, left, bottom), *_at(figure, width, height)), **kind)
 
 
 def _space(figure: Figure, left: float) -> Any:
-    """Axes red, green and blue, seen as the report shows them."""
+    """Return new axes red, green and blue, seen from the same side as in the report."""
     axes = _axes(figure, (left, 0.12, _CLOUD, _CLOUD), projection="3d", zorder=-1)
     axes.view_init(elev=24, azim=35)
     axes.set_box_aspect((1, 1, 1), zoom=0.96)
@@ -203,7 +203,10 @@ def _space(figure: Figure, left: float) -> Any:
 
 
 def _scatter(axes: Any, colors: NDArray[np.uint8], pixels: NDArray[Any], *, edge: float) -> None:
-    """Points of their own colour, by volume as large as their shares; edge: in points."""
+    """Draw a point for each colour, in this colour, with a volume in proportion to its pixels.
+
+    edge: width of the edge, in points
+    """
     across = np.maximum(_LARGEST * np.cbrt(pixels / pixels.sum()), 2.5)
     axes.scatter(
         *colors.T,
@@ -218,7 +221,7 @@ def _scatter(axes: Any, colors: NDArray[np.uint8], pixels: NDArray[Any], *, edge
 def _image(
     figure: Figure, box: tuple[float, float, float, float], pixels: NDArray[np.uint8]
 ) -> None:
-    """The image over a chequerboard, which shows through where it is clear."""
+    """Draw an image over a chequerboard, which shows through where the image is transparent."""
     axes = _axes(figure, box)
     axes.set_axis_off()
     _, _, width, height = box
@@ -231,7 +234,7 @@ def _image(
 
 
 def _fit(picture: Picture, box: tuple[float, float]) -> tuple[float, float]:
-    """Width and height in inches at which an image is shown."""
+    """Return width and height in inches at which an image is shown in `box`."""
     scale = min(box[0] / picture.width, box[1] / picture.height)
     return max(picture.width * scale, _THIN), max(picture.height * scale, _THIN)
 
@@ -245,7 +248,7 @@ def _quality(psnr: float | None) -> str:
 
 
 def _shown(name: str) -> str:
-    """A name that fits."""
+    """Return `name` escaped, and shortened in the middle where it is long."""
     name = printable(name)
     half = _NAME // 2
     return name if len(name) <= _NAME else f"{name[:half]}…{name[-half + 1 :]}"

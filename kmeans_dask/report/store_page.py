@@ -1,4 +1,4 @@
-"""What a store holds, as one HTML page that needs nothing else."""
+"""Report of a store as one HTML page, which needs no other files."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from kmeans_dask.job.gallery import cloud_as_dict
 from kmeans_dask.report.html import clean, listings, palette_entries, render_page, visible_cloud
 from kmeans_dask.report.inventory import Inventory
 
-_FAILURES = 1000  # listed
-_ENTRIES = 1024  # of a palette that are shown
+_FAILURES = 1000  # failures that are listed, at most
+_ENTRIES = 1024  # entries of a palette that are shown, at most
 
 
 def write_store_report(path: Location, inventory: Inventory) -> None:
-    """Write the page to `path`."""
+    """Write the report of a store to `path`, as an HTML page."""
     write_file(path, render_store_report(inventory).encode())
 
 
 def render_store_report(inventory: Inventory) -> str:
-    """The page."""
+    """Return the report of a store as HTML."""
     info, fits = inventory.info, inventory.fits
     tally = info.tally
-    assert tally  # of a whole store
+    assert tally  # a complete store has one
     shown = fits[0] if fits else None
     cloud = cloud_as_dict(inventory.cloud)
     block = clean(
@@ -72,7 +72,7 @@ def render_store_report(inventory: Inventory) -> str:
 
 
 def _palette(fitted: FitResult) -> dict[str, Any]:
-    """Its figures, and the entries of most pixels, in their order."""
+    """Return the figures of a palette, and its entries of most pixels, in palette order."""
     pixels = fitted.palette.spread(fitted.weights)
     most = np.sort(np.argsort(-pixels, kind="stable")[:_ENTRIES])
     shares = {
@@ -88,7 +88,7 @@ def _palette(fitted: FitResult) -> dict[str, Any]:
 
 
 def _settings(inventory: Inventory) -> dict[str, dict[str, Any]]:
-    """Settings and versions, in groups."""
+    """Return the settings of a store and the versions of packages, in groups."""
     info = inventory.info
     store = {
         "path": info.path,

@@ -33,7 +33,7 @@ from kmeans_dask.settings import (
 from kmeans_dask.steps.collection import Collection, ingest_and_count, recreate
 from kmeans_dask.steps.encode import encode, write_tokens
 from kmeans_dask.steps.fit import drift_of, fit
-from kmeans_dask.steps.in_memory import compress_at_once
+from kmeans_dask.steps.in_memory import compress_in_memory
 from kmeans_dask.steps.per_group import (
     Group,
     Job,
@@ -72,7 +72,7 @@ def compress(
     keep_palette: take the palette that the store has
     """
     if collection is None and _is_held_here(plan, engine, settings):
-        encoded, fitted = compress_at_once(plan, work, engine, progress, settings)
+        encoded, fitted = compress_in_memory(plan, work, engine, progress, settings)
         return _conclude(encoded, work, fitted, progress, plan.skipped, one_palette=True)
     if settings.is_shared:
         held = collection or recreate(work.store_path, plan, settings.decode)

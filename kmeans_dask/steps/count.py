@@ -12,7 +12,7 @@ from kmeans_dask.engine import Engine
 from kmeans_dask.files import Location
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.kmeans.histogram import ColorCounter, ColorHistogram, merge_histograms
-from kmeans_dask.store import Store
+from kmeans_dask.store import PixelSource, Store
 from kmeans_dask.store.tally import Tally
 
 _TOGETHER = 8  # partitions that a task adds up, at least
@@ -126,15 +126,21 @@ def weigh_partitions(
     store_path: Location, weight: int, before: ColorHistogram | None, partition_ids: Sequence[str]
 ) -> ColorHistogram:
     """One task: the colours of partitions' images, each of which weighs `weight`, and of before."""
-    store, counter, total = Store.open(store_path), ColorCounter(), merge_histograms([])
+    store, total = Store.open(store_path), merge_histograms([before] if before else [])
     for partition_id in partition_ids:
-        tables = []
-        for _, pieces in store.partition(partition_id).read_images():
-            for pixels, alphas in pieces:
-                counter.add(pixels, alphas)
-            tables.append(weighed(counter.counts(), weight))
-        total = merge_histograms([total, *tables])
-    return merge_histograms([before, total]) if before else total
+        weights = image_weights(store.partition(partition_id), weight)
+        total = merge_histograms([total, weights])
+    return total
+
+
+def image_weights(partition: PixelSource, weight: int) -> ColorHistogram:
+    """Return the histogram of a partition in a fit where each of its images weighs `weight`."""
+    counter, tables = ColorCounter(), []
+    for _, pieces in partition.read_images():
+        for pixels, alphas in pieces:
+            counter.add(pixels, alphas)
+        tables.append(weighed(counter.counts(), weight))
+    return merge_histograms(tables)
 
 
 def store_weighed(store_path: Location, counts: ColorHistogram) -> None:

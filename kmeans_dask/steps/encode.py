@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from kmeans_dask.color.color_lookup import squared_error
 from kmeans_dask.color.remap import Remapper, nearest_entries
 from kmeans_dask.engine import Engine, local_threads
-from kmeans_dask.engine.memory_model import check_colors
 from kmeans_dask.errors import ImageError, StoreError
 from kmeans_dask.files import Location
+from kmeans_dask.interrupts import check_interrupted
 from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.fit_result import FitResult
 from kmeans_dask.job.gallery import CLOUD, Cloud, cloud_of
@@ -27,9 +27,9 @@ from kmeans_dask.plan.output_names import OUR_FILES
 from kmeans_dask.plan.plan import Failure, Plan, Source
 from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
 from kmeans_dask.steps.ingest import empty_counter
-from kmeans_dask.steps.quantize import LocalColors, quantize
+from kmeans_dask.steps.quantize import quantize_histogram
 from kmeans_dask.steps.write_image import RemappedImage, is_nine_patch, outputs_of, write_image
-from kmeans_dask.store import Partition, Piece, Store, join_pieces
+from kmeans_dask.store import Partition, Piece, PixelSource, Store, join_pieces
 from kmeans_dask.store.records import FailureRecord
 from kmeans_dask.store.tally import Tally
 
@@ -63,16 +63,28 @@ def encode(
         settings,
         private,
     )
-    total, failures = EncodeTotals(), list(_failures(store.plan["failures"]))
     progress.start("encode", Tally.read(store).images, "images")
-    for encoded in engine.map("encode", task, sorted(plan.partitions.items())):
-        failures += encoded.failures  # not in the sum: there may be very many
-        total += replace(encoded, failures=())
-        progress.advance(encoded.images)
+    total = sum_up(engine.map("encode", task, sorted(plan.partitions.items())), progress)
     progress.finish()
     cloud = engine.result(engine.submit("cloud", sample_cloud, store.path, fitted))
-    gallery = replace(total.gallery, cloud=cloud)
-    return replace(total, failures=in_order(failures), gallery=gallery)
+    failures = (*_failures(store.plan["failures"]), *total.failures)
+    return replace(total.with_cloud(cloud), failures=in_order(failures))
+
+
+def sum_up(
+    parts: Iterable[EncodeTotals], progress: Progress, *, failed: bool = False
+) -> EncodeTotals:
+    """Return the sum of `parts`, and advance the running step by their images.
+
+    failed: whether images that have failed count for the step too
+    """
+    total, failures = EncodeTotals(), list[Failure]()
+    for part in parts:
+        failures += part.failures  # not in the sum: there may be very many
+        total += replace(part, failures=())
+        n_failed = len(part.failures) if failed else 0
+        progress.advance(part.images + n_failed, n_failed)
+    return replace(total, failures=tuple(failures))
 
 
 def sample_cloud(store_path: Location, fitted: FitResult) -> Cloud:
@@ -104,7 +116,14 @@ def encode_partition(
         records / f"{partition_id}.json",
         output,
         partition.images,
-        lambda: _encode_partition(partition, output, fitted, settings, private),
+        lambda: encode_images(
+            partition,
+            Remapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither),
+            output,
+            settings,
+            min_psnr=fitted.settings.min_psnr,
+            private=private,
+        ),
     )
 
 
@@ -121,23 +140,32 @@ def _check_planned(partition: Partition, sources: Sequence[Source]) -> None:
             raise StoreError(f"the store is damaged: {image['path']!r} was never planned so")
 
 
-def _encode_partition(
-    partition: Partition,
+def encode_images(
+    partition: PixelSource,
+    mapper: Remapper,
     output: Location,
-    fitted: FitResult,
     settings: EncodeSettings,
-    private: FitSettings | None,
+    *,
+    min_psnr: float | None,
+    private: FitSettings | None = None,
+    is_own: bool = False,
 ) -> EncodeTotals:
+    """Remap the images of a partition to a palette, and write them below `output`.
+
+    min_psnr: least quality in dB of an image; one below it is kept as it is
+    private: settings of the fit of a palette to an image that does not reach `min_psnr`
+    is_own: whether the palette is that of a single image
+    """
+    palette = mapper.palette
     parts = [EncodeTotals(failures=_failures(partition.failures))]
-    mapper = Remapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither)
-    min_psnr = fitted.settings.min_psnr
     for record, pieces in partition.read_images():
+        check_interrupted()
         image = _Image(record, pieces)
         # its pixels are wanted twice only where they are not mapped one by one
         if settings.dither or private or is_nine_patch(record):
             pixels, alphas = image.whole()
             indices = mapper.map(pixels, alphas, record["width"])
-            mapped = RemappedImage.of(record, pixels, alphas, indices, fitted.palette)
+            mapped = RemappedImage.of(record, pixels, alphas, indices, palette, private=is_own)
             if private and not mapped.reaches(min_psnr):
                 try:
                     mapped = _map_privately(record, pixels, alphas, private)
@@ -145,7 +173,7 @@ def _encode_partition(
                     parts.append(EncodeTotals(failures=(Failure(record["path"], str(error)),)))
                     continue
         else:
-            mapped = _map_pieces(image, mapper)
+            mapped = replace(_map_pieces(image, mapper), private=is_own)
         parts.append(write_image(record, mapped, output, settings, min_psnr))
     return EncodeTotals.total(parts)
 
@@ -191,13 +219,13 @@ def _map_privately(
     counter = empty_counter()
     counter.add(pixels, alphas)
     counts = counter.counts()
-    check_colors(len(counts), opaque=counts.is_opaque)
     with local_threads(1) as thread:
-        colors = LocalColors(counts, settings, thread)
-        palette = quantize(colors, settings, transparent=record["transparent"]).palette
-    mapper = Remapper(counts, palette, settings.space, entries=colors.entries(palette))
+        found, entries = quantize_histogram(
+            counts, settings, thread, transparent=record["transparent"]
+        )
+    mapper = Remapper(counts, found.palette, settings.space, entries=entries)
     indices = mapper.map(pixels, alphas, record["width"])
-    return RemappedImage.of(record, pixels, alphas, indices, palette, private=True)
+    return RemappedImage.of(record, pixels, alphas, indices, found.palette, private=True)
 
 
 def write_tokens(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,20 +17,21 @@ from kmeans_dask.engine.memory_model import check_colors
 from kmeans_dask.errors import ImageError, JobError, StoreError, UsageError
 from kmeans_dask.estimator.lloyd_rounds import DistributedSums
 from kmeans_dask.files import Location
-from kmeans_dask.images.palette_files import hexes_of
 from kmeans_dask.job.checkpoint import Checkpoint, UnfinishedRun, most_bytes
 from kmeans_dask.job.fit_result import Drift, FitResult, name_of, plain_settings, read_fit
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.kmeans.assignment import Assignment
 from kmeans_dask.kmeans.histogram import ColorHistogram
-from kmeans_dask.kmeans.lloyd import Fit, Iteration
-from kmeans_dask.settings import CHUNK_COLORS, MAX_COLORS, FitSettings
+from kmeans_dask.kmeans.lloyd import Fit
+from kmeans_dask.settings import CHUNK_COLORS, FitSettings
 from kmeans_dask.steps.count import compute_image_weights, most_weight
 from kmeans_dask.steps.quantize import (
-    LocalColors,
     OnIteration,
     PaletteFit,
+    _opaque_hexes,
+    event_of,
     quantize,
+    quantize_histogram,
     run_lloyd,
     start_of,
 )
@@ -191,19 +191,17 @@ def fit_chunk(
         check_colors(store.n_colors, opaque=Tally.read(store).translucent == 0)
     except ImageError as error:
         raise JobError(str(error)) from error
-
-    def tell(iteration: Iteration) -> None:
-        emit(topic, event_of(iteration, colors.space))
-
     with local_threads(cores) as threads:
-        colors = LocalColors(store.read_colors(), settings, threads, _weights(store, settings))
-        return quantize(
-            colors,
+        found, _ = quantize_histogram(
+            store.read_colors(),
             settings,
+            threads,
             transparent=transparent,
-            on_iteration=tell,
+            weights=_weights(store, settings),
+            on_event=lambda event: emit(topic, event),
             checkpoint=_checkpoint(store, settings),
         )
+    return found
 
 
 def _checkpoint(store: Store, settings: FitSettings) -> Checkpoint:
@@ -216,24 +214,6 @@ def _checkpoint(store: Store, settings: FitSettings) -> Checkpoint:
     return Checkpoint(
         store.fit_file(name_of(settings)), identity, most_bytes(settings), space, resume=True
     )
-
-
-def event_of(iteration: Iteration, space: Space) -> dict[str, Any]:
-    """An iteration, and what the palette would be by now, for those who watch."""
-    centroids = iteration.centroids[:MAX_COLORS]
-    colors = space.colors(centroids, np.ones(len(centroids), np.bool_))
-    return {
-        "number": iteration.number,
-        "inertia": iteration.inertia,
-        "shift": iteration.shift,
-        "seconds": iteration.seconds,
-        "colors": _opaque_hexes(np.rint(colors.clip(0, 255)).astype(np.uint8)),
-    }
-
-
-def _opaque_hexes(colors: NDArray[np.uint8]) -> list[str]:
-    """As many as a page can show, without their alpha."""
-    return hexes_of(Palette.of_colors(colors[:MAX_COLORS, :3]).entries)
 
 
 def _weights(

@@ -13,13 +13,14 @@ from kmeans_dask.engine.memory_model import check_counting, check_decoding
 from kmeans_dask.errors import ImageError, StoreError
 from kmeans_dask.files import Location, parse_location
 from kmeans_dask.images.decode import DecodedImage, decode
+from kmeans_dask.interrupts import check_interrupted
 from kmeans_dask.job.previews import keep_preview
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.kmeans.histogram import ColorCounter, merge_histograms
 from kmeans_dask.plan.plan import Failure, Plan, Source
 from kmeans_dask.settings import DecodeSettings
 from kmeans_dask.steps.quarantine import WorkItem, quarantiner
-from kmeans_dask.store import PartitionWriter, Store
+from kmeans_dask.store import PixelSink, Store
 from kmeans_dask.store.records import ImageRecord
 from kmeans_dask.time_limit import time_limit
 
@@ -92,32 +93,44 @@ def _write_partition(
     Return the number of images that were decoded, and the failures. Raises ImageError where the
     table of all their colours takes too much memory.
     """
+    with store.writing_partition(portion.name, portion.n_pixels) as writer:
+        return decode_images(writer, portion, settings, previews)
+
+
+def decode_images(
+    sink: PixelSink, item: WorkItem[Any], settings: DecodeSettings, previews: Path | None
+) -> tuple[int, list[Failure]]:
+    """Decode the images of `item` into `sink`, and count their colours.
+
+    Return the number of images that were decoded, and the failures. Raises ImageError where the
+    histogram of all of them takes too much memory.
+    """
     counter = empty_counter()
     images: list[ImageRecord] = []
-    failures = list(portion.quarantined)
-    with store.writing_partition(portion.name, portion.n_pixels) as writer:
-        for source in portion.safe(portion.sources):
-            try:
-                images.append(_ingest_image(source, writer, counter, settings, previews))
-            except ImageError as error:
-                failures.append(Failure(source.path, str(error)))
-        check_counting(counter.count_distinct())
-        failed: Any = [asdict(failure) for failure in failures]
-        writer.describe(counter.counts(), images, failed)
+    failures = list(item.quarantined)
+    for source in item.safe(item.sources):
+        check_interrupted()
+        try:
+            images.append(_decode_image(source, sink, counter, settings, previews))
+        except ImageError as error:
+            failures.append(Failure(source.path, str(error)))
+    check_counting(counter.count_distinct())
+    failed: Any = [asdict(failure) for failure in failures]
+    sink.describe(counter.counts(), images, failed)
     return len(images), failures
 
 
-def _ingest_image(
+def _decode_image(
     source: Source,
-    writer: PartitionWriter,
+    sink: PixelSink,
     counter: ColorCounter,
     settings: DecodeSettings,
     previews: Path | None,
 ) -> ImageRecord:
     decoded = read_image(source, settings, previews)
-    offset = writer.n_pixels
+    offset = sink.n_pixels
     for band in decoded.bands():
-        writer.append(band.pixels, band.alphas)
+        sink.append(band.pixels, band.alphas)
         counter.add(band.pixels, band.alphas)
     return cast(ImageRecord, {**record_of(source, decoded, settings), "offset": offset})
 

@@ -10,25 +10,20 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from kmeans_dask.color.color_lookup import Indices
-from kmeans_dask.color.evaluation import Evaluation, evaluate
+from kmeans_dask.color.evaluation import evaluate
 from kmeans_dask.color.palette import Palette
-from kmeans_dask.color.remap import Remapper
+from kmeans_dask.color.remap import Remapper, nearest_entries
 from kmeans_dask.engine import Engine, local_threads
-from kmeans_dask.engine.memory_model import bytes_to_fit, check_colors, check_counting
+from kmeans_dask.engine.memory_model import bytes_to_fit
 from kmeans_dask.errors import ImageError
 from kmeans_dask.files import Location
 from kmeans_dask.job.encode_totals import EncodeTotals
-from kmeans_dask.job.gallery import cloud_of
+from kmeans_dask.job.gallery import Cloud, cloud_of
 from kmeans_dask.job.output_folder import write_palette
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.job.work_folder import recorded
-from kmeans_dask.kmeans.histogram import ColorHistogram, merge_histograms
 from kmeans_dask.plan.plan import Failure, Plan, Source
 from kmeans_dask.settings import (
     MAX_COLORS,
@@ -37,12 +32,14 @@ from kmeans_dask.settings import (
     EncodeSettings,
     FitSettings,
 )
-from kmeans_dask.steps.count import image_weight, weighed
-from kmeans_dask.steps.ingest import empty_counter, read_image, record_of
-from kmeans_dask.steps.quantize import LocalColors, quantize
+from kmeans_dask.steps.count import image_weight, image_weights
+from kmeans_dask.steps.encode import encode_images, sum_up
+from kmeans_dask.steps.ingest import decode_images
+from kmeans_dask.steps.quantize import quantize_histogram
 from kmeans_dask.steps.quarantine import WorkItem, quarantiner
-from kmeans_dask.steps.write_image import RemappedImage, keeps_frame, write_image
+from kmeans_dask.store import MemoryPartition
 from kmeans_dask.store.records import MAX_IMAGES
+from kmeans_dask.store.tally import Tally
 
 _TASKS = 32  # of a collection that is not large: enough to keep some workers busy
 _LEAST = 1 << 17  # pixels that are worth a task
@@ -104,7 +101,6 @@ def compress_groups(
     progress: Progress,
 ) -> EncodeTotals:
     """Compress the images of each group, many small groups in a task, unless that is done."""
-    total, failures = EncodeTotals(), list[Failure]()
     task_pixels = min(max(_pixels(groups) // _TASKS, _LEAST), PARTITION_PIXELS)
     # the largest first, so that no worker is left alone with one at the end
     batches = sorted(
@@ -116,13 +112,10 @@ def compress_groups(
     )
     progress.start("compress", sum(len(group.sources) for group in groups), "images")
     task = functools.partial(compress_batch, job)
-    for encoded in engine.map("compress", task, batches, quarantiner(engine, job.decode)):
-        failures += encoded.failures  # not in the sum: there may be very many
-        total += replace(encoded, failures=())
-        failed = len(encoded.failures)
-        progress.advance(encoded.images + failed, failed)
+    done = engine.map("compress", task, batches, quarantiner(engine, job.decode))
+    total = sum_up(done, progress, failed=True)
     progress.finish()
-    return replace(total, failures=tuple(failures))
+    return total
 
 
 def _pixels(groups: Sequence[Group]) -> int:
@@ -150,124 +143,79 @@ def compress_batch(job: Job, batch: WorkItem[Sequence[Group]]) -> EncodeTotals:
         parts = [EncodeTotals(failures=batch.quarantined)]
         for group in batch.work:
             safe = replace(group, sources=tuple(batch.safe(group.sources)))
-            parts += _compress_group(job, safe)
+            parts += _compress_group(job, batch.name, safe)
         return EncodeTotals.total(parts)
 
     return recorded(job.records / f"{batch.name}.json", job.output, batch.work, compress)
 
 
-class _Picture(NamedTuple):
-    """A decoded image: its record, pixels (n, 3), alphas (n,) or None, and colours."""
-
-    record: dict[str, Any]
-    pixels: NDArray[np.uint8]
-    alphas: NDArray[np.uint8] | None
-    counts: ColorHistogram
-
-
-def _compress_group(job: Job, group: Group) -> Iterator[EncodeTotals]:
-    pictures, failures = [], []
-    for source in group.sources:
-        try:
-            pictures.append(_read(source, job))
-        except ImageError as error:
-            failures.append(Failure(source.path, str(error)))
-    yield EncodeTotals(failures=tuple(failures))
-    if not pictures:
-        return
-    transparent = any(picture.record["transparent"] for picture in pictures)
-    if transparent and _is_full(job):
-        reason = f"transparent, and all {job.fit.colors} colours of the palette are taken"
-        yield EncodeTotals(failures=_failures(pictures, reason))
-        return
-    counts = merge_histograms([picture.counts for picture in pictures])
-    fitted = 0 if job.palette else len(counts)
-    yield EncodeTotals(colors_bytes=bytes_to_fit(fitted, opaque=counts.is_opaque))
+def _compress_group(job: Job, name: str, group: Group) -> Iterator[EncodeTotals]:
+    """Decode, count, fit, remap and write the images of a group; yield parts of the totals."""
+    partition = MemoryPartition()
     try:
-        check_colors(fitted, opaque=counts.is_opaque)
-    except ImageError as error:
-        yield EncodeTotals(failures=_failures(pictures, str(error)))
+        decode_images(partition, WorkItem(name, None, group.sources), job.decode, job.previews)
+    except ImageError as error:  # all images together have too many colours
+        yield EncodeTotals(failures=tuple(Failure(s.path, str(error)) for s in group.sources))
         return
-    known: _Known | None = None
-    if job.palette:
-        palette = job.palette.with_clear() if transparent else job.palette
-        mapper = Remapper(counts, palette, job.fit.space, job.encode.dither)
-    else:
-        with local_threads(1) as thread:
-            colors = LocalColors(counts, job.fit, thread, _weights(pictures, job.fit))
-            found = quantize(colors, job.fit, transparent=transparent)
-        palette, entries = found.palette, colors.entries(found.palette)
-        mapper = Remapper(counts, palette, job.fit.space, job.encode.dither, entries)
-        if group.folder is None:
-            known = _Known(entries, found.evaluation)
-        else:
-            try:
-                written = write_palette(job.output, palette, found.evaluation.weights, group.folder)
-                yield EncodeTotals(files=(written,))
-            except ImageError as error:  # no image of the folder can be written either
-                yield EncodeTotals(failures=_failures(pictures, str(error)))
-                return
-    for picture in pictures:
-        mapped = _map(picture, mapper, job, known)
-        yield write_image(picture.record, mapped, job.output, job.encode, job.fit.min_psnr)
-
-
-def _is_full(job: Job) -> bool:
-    """Return whether the palette of `job` has no room for a transparent entry."""
-    if job.palette:
-        return len(job.palette.with_clear()) > MAX_COLORS
-    return len(job.fit.fixed) >= job.fit.colors
-
-
-def _failures(pictures: Sequence[_Picture], reason: str) -> tuple[Failure, ...]:
-    return tuple(Failure(picture.record["path"], reason) for picture in pictures)
-
-
-class _Known(NamedTuple):
-    """Palette entry of each distinct colour of an image, and the errors that these entries make."""
-
-    entries: Indices
-    evaluation: Evaluation
-
-
-def _map(picture: _Picture, mapper: Remapper, job: Job, known: _Known | None) -> RemappedImage:
-    """Map an image to a palette; `known` where that is its own."""
-    record, pixels, alphas, counts = picture
-    palette, own = mapper.palette, known is not None
-    indices = mapper.map(pixels, alphas, record["width"])
-    if job.encode.dither:  # what a colour becomes hangs on where it is
-        return RemappedImage.of(record, pixels, alphas, indices, palette, private=own)
-    if known is None:
-        entries = mapper.map(counts.colors, counts.alphas, 1)
-        known = _Known(entries, evaluate(counts, entries, palette))
-    shaped = indices.reshape(record["height"], record["width"])
-    cloud = cloud_of(counts, known.entries, palette, job.cloud)
-    frame = keeps_frame(record, pixels, alphas, indices, palette)
-    evaluation = known.evaluation
-    return RemappedImage(
-        shaped,
-        palette,
-        counts.pixels,
-        evaluation.squared_error,
-        evaluation.largest_error,
-        own,
-        cloud,
-        frame,
+    if not partition.images:
+        yield EncodeTotals(failures=tuple(Failure(**failure) for failure in partition.failures))
+        return
+    try:
+        palette, entries = _palette_of(partition, job)
+        if group.folder is not None and entries is not None:
+            pixels = evaluate(partition.counts, entries, palette).weights
+            written = write_palette(job.output, palette, pixels, group.folder)
+            yield EncodeTotals(files=(written,))
+    except ImageError as error:  # no image of the group can be written
+        failures = [Failure(image["path"], str(error)) for image in partition.images]
+        failures += [Failure(**failure) for failure in partition.failures]
+        yield EncodeTotals(failures=tuple(failures))
+        return
+    n_colors = 0 if job.palette else len(partition.counts)
+    needed = bytes_to_fit(n_colors, opaque=partition.counts.is_opaque)
+    cloud: Cloud = ()
+    if entries is not None and not job.encode.dither:  # a dithered pixel depends on where it is
+        n = job.cloud * len(partition.images)
+        cloud = cloud_of(partition.counts, entries, palette, n)
+    yield EncodeTotals(colors_bytes=needed).with_cloud(cloud)
+    yield encode_images(
+        partition,
+        Remapper(partition.counts, palette, job.fit.space, job.encode.dither, entries),
+        job.output,
+        job.encode,
+        min_psnr=job.fit.min_psnr,
+        is_own=group.folder is None and job.palette is None,
     )
 
 
-def _read(source: Source, job: Job) -> _Picture:
-    decoded = read_image(source, job.decode, job.previews)
-    band = decoded.whole()
-    counter = empty_counter()
-    counter.add(band.pixels, band.alphas)
-    check_counting(counter.count_distinct())
-    record = record_of(source, decoded, job.decode)
-    return _Picture(record, band.pixels, band.alphas, counter.counts())
+def _palette_of(partition: MemoryPartition, job: Job) -> tuple[Palette, Indices | None]:
+    """Return the palette of a group, given or fitted, and the entry of each of its colours, (u,).
+
+    The entries are None for a given palette with dithering, which chooses by position as well.
+
+    Raises ImageError where the palette has no entry left for transparency, and where the fit needs
+    more memory than the calling task may take.
+    """
+    tally, counts = Tally.of(partition), partition.counts
+    transparent = tally.transparent > 0
+    if transparent and _is_full(job):
+        raise ImageError(f"transparent, and all {job.fit.colors} colours of the palette are taken")
+    if job.palette:
+        palette = job.palette.with_clear() if transparent else job.palette
+        dithers = job.encode.dither > 0
+        return palette, None if dithers else nearest_entries(counts, palette, job.fit.space)
+    weights = None
+    if job.fit.weight == "images" and tally.images > 1:
+        weights = image_weights(partition, image_weight(tally.images)).weights
+    with local_threads(1) as thread:
+        found, entries = quantize_histogram(
+            counts, job.fit, thread, transparent=transparent, weights=weights
+        )
+    return found.palette, entries
 
 
-def _weights(pictures: Sequence[_Picture], settings: FitSettings) -> NDArray[np.int64] | None:
-    if settings.weight == "pixels" or len(pictures) == 1:
-        return None
-    weight = image_weight(len(pictures))
-    return merge_histograms([weighed(picture.counts, weight) for picture in pictures]).weights
+def _is_full(job: Job) -> bool:
+    """Return whether the palette of `job` has no entry left for transparency."""
+    if job.palette:
+        return len(job.palette.with_clear()) > MAX_COLORS
+    return len(job.fit.fixed) >= job.fit.colors

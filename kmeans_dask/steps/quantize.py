@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from kmeans_dask.color.palette import Palette, palette_of
 from kmeans_dask.color.remap import _dtype_of, labels_of, nearest_entries, opaque_weights
 from kmeans_dask.color.spaces import Space
 from kmeans_dask.engine import Engine
+from kmeans_dask.engine.memory_model import check_colors
 from kmeans_dask.estimator.lloyd_rounds import threaded_sums
+from kmeans_dask.images.palette_files import hexes_of
 from kmeans_dask.job.checkpoint import Checkpoint, UnfinishedRun
 from kmeans_dask.kmeans import lloyd
 from kmeans_dask.kmeans.histogram import ColorHistogram
@@ -23,7 +25,7 @@ from kmeans_dask.kmeans.lloyd import Fit, Iteration, Measure
 from kmeans_dask.kmeans.lloyd_small import SmallLloyd
 from kmeans_dask.kmeans.points import Points
 from kmeans_dask.kmeans.seeding import SEEDINGS
-from kmeans_dask.settings import FitSettings
+from kmeans_dask.settings import MAX_COLORS, FitSettings
 
 OnIteration = Callable[[Iteration], None]
 
@@ -102,6 +104,38 @@ def quantize(
         else:
             too_few = k
     return enough
+
+
+def quantize_histogram(
+    counts: ColorHistogram,
+    settings: FitSettings,
+    engine: Engine,
+    *,
+    transparent: bool,
+    weights: NDArray[np.int64] | None = None,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[PaletteFit, Indices]:
+    """Fit a palette to a histogram in this process.
+
+    Return the fit, and the palette entry of each colour, (u,).
+
+    weights: (u,) int64, weights of the colours in the fit, where they are not their pixels
+    on_event: called with the event of each iteration, see `event_of`
+
+    Raises ImageError where the fit needs more memory than the calling task may take.
+    """
+    check_colors(len(counts), opaque=counts.is_opaque)
+    colors = LocalColors(counts, settings, engine, weights)
+
+    def tell(iteration: Iteration) -> None:
+        if on_event:
+            on_event(event_of(iteration, colors.space))
+
+    found = quantize(
+        colors, settings, transparent=transparent, on_iteration=tell, checkpoint=checkpoint
+    )
+    return found, colors.entries(found.palette)
 
 
 def _quantize(
@@ -269,3 +303,21 @@ class LocalColors:
             return nearest_entries(self._counts, palette, self.space.name)
         labels = labels_of(self._assignments, self.space, palette)  # from where the fit ended
         return palette.numbers[labels].astype(_dtype_of(palette))
+
+
+def event_of(iteration: Iteration, space: Space) -> dict[str, Any]:
+    """An iteration, and what the palette would be by now, for those who watch."""
+    centroids = iteration.centroids[:MAX_COLORS]
+    colors = space.colors(centroids, np.ones(len(centroids), np.bool_))
+    return {
+        "number": iteration.number,
+        "inertia": iteration.inertia,
+        "shift": iteration.shift,
+        "seconds": iteration.seconds,
+        "colors": _opaque_hexes(np.rint(colors.clip(0, 255)).astype(np.uint8)),
+    }
+
+
+def _opaque_hexes(colors: NDArray[np.uint8]) -> list[str]:
+    """As many as a page can show, without their alpha."""
+    return hexes_of(Palette.of_colors(colors[:MAX_COLORS, :3]).entries)

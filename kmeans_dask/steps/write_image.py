@@ -21,7 +21,7 @@ from kmeans_dask.images.encode import encode_image
 from kmeans_dask.images.inspector import read_size_safely
 from kmeans_dask.images.metadata import Metadata
 from kmeans_dask.job.encode_totals import EncodeTotals
-from kmeans_dask.job.gallery import Cloud, Gallery, ImageRow
+from kmeans_dask.job.gallery import Gallery, ImageRow
 from kmeans_dask.job.output_folder import check_below, write_below
 from kmeans_dask.plan.name_checks import may_be_kept
 from kmeans_dask.plan.output_names import output_name
@@ -36,7 +36,6 @@ class RemappedImage:
     indices: (h, w) uint8
     pixels, squared_error, largest_error: as in `EncodeTotals`
     private: whether the palette is the image's own
-    cloud: sample of its pixels, with their colours before and after; may be empty
     has_frame: False where the image is a nine-patch whose frame has changed, else True
     """
 
@@ -46,7 +45,6 @@ class RemappedImage:
     squared_error: int
     largest_error: int
     private: bool = False
-    cloud: Cloud = ()
     has_frame: bool = True
 
     @classmethod
@@ -214,7 +212,7 @@ def _write_compressed(
         squared_error=mapped.squared_error,
         largest_error=mapped.largest_error,
         largest_in=record["kept_as"] if mapped.largest_error else "",
-        gallery=Gallery.of([row], mapped.cloud),
+        gallery=Gallery.of([row]),
         files=(written,),
     )
 

@@ -1,4 +1,4 @@
-"""Arrays of a store with checked chunks: none is missing, and none is larger than it should be.
+"""Arrays of a store whose chunks are checked: none is missing, and none is too large.
 
 Only chunks that exist are looked at, so the cost of the check depends on the stored chunks, and not
 on the shape that the metadata of an array claim.

@@ -1,4 +1,4 @@
-"""A store's pixels, or their indices into a palette, as one Dask array."""
+"""Pixels of a store, or their indices into a palette, as one Dask array."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from kmeans_dask.store import Store
 
 
 def open_pixels(path: str | Location) -> da.Array:
-    """All pixels in the store at a path or URL, (n, 3) uint8; transparent ones are black.
+    """Return all pixels in the store at a path or URL, (n, 3) uint8; transparent ones are black.
 
-    Image after image, in the store's own chunks of about 4 million pixels; nothing is read until
-    it is computed. Raises StoreError where there is no finished store.
+    The pixels come image after image, in the store's own chunks of about 4 million pixels. Nothing
+    is read until it is computed. Raises StoreError where there is no finished store.
 
     >>> pixels = open_pixels("photos.zarr")  # doctest: +SKIP
     >>> pixels.mean(axis=0).compute()  # doctest: +SKIP
@@ -28,10 +28,12 @@ def open_pixels(path: str | Location) -> da.Array:
 
 
 def open_indices(path: str | Location, palette: str | None = None) -> da.Array:
-    """All pixels in the store at a path or URL as entries of a palette, (n,) uint8 or uint16.
+    """Return the palette index of each pixel in the store at a path or URL, (n,) uint8 or uint16.
 
-    In the order of `open_pixels`; of the palette fitted last, unless its name is given; written
-    by `--format tokens`. Raises StoreError where there are none.
+    palette: name of the palette; None for the palette fitted last
+
+    The pixels are in the order of `open_pixels`. The indices are written by `--format tokens`.
+    Raises StoreError where there are none.
 
     >>> tokens = open_indices("photos.zarr")  # doctest: +SKIP
     """

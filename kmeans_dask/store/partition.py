@@ -1,4 +1,4 @@
-"""The images of one partition: to be written, and to be read."""
+"""Partition of a store: a writer and a reader of its images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PartitionWriter:
-    """Appends pixels to a partition, a chunk at a time, and then what is known of them.
+    """Writer of a partition: of its pixels, chunk by chunk, and then of their description.
 
     A full chunk is compressed and written by a thread while the next one is filled.
     """
@@ -44,7 +44,7 @@ class PartitionWriter:
         self._thread.shutdown()
 
     def append(self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None = None) -> None:
-        """Pixels (n, 3) uint8; alphas (n,) uint8, None where all is opaque."""
+        """Append pixels (n, 3) uint8 with alphas (n,) uint8, or None where all are opaque."""
         if alphas is not None and self._alphas is None:
             chunk = len(self._over)
             self._alphas = create_array(
@@ -66,12 +66,12 @@ class PartitionWriter:
     def describe(
         self, counts: ColorHistogram, images: list[ImageRecord], failures: list[FailureRecord]
     ) -> None:
-        """The partition's colours, its images in order, and those that could not be read."""
+        """Write the histogram, the images in the order of their pixels, and the failures."""
         zarr_groups.write_counts(self._group, counts)
         describe(self._group, {"images": images, "failures": failures}, PARTITION)
 
     def finish(self) -> None:
-        """Write what is left, and cut off the room of images that were planned but failed."""
+        """Write the last chunk, and cut the arrays by the room of planned images that failed."""
         if self._filled:
             self._flush()
         self._wait()
@@ -102,13 +102,15 @@ class PartitionWriter:
             self._alphas[place] = alphas
 
 
-# pixels (n, 3) uint8, and alphas (n,) uint8, None where all is opaque
+# pixels (n, 3) uint8, and alphas (n,) uint8, or None where all are opaque
 Piece = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
 
 
 def join_pieces(pieces: Iterable[Piece]) -> Piece:
-    """All of an image at once."""
+    """Return all pixels of an image, and their alphas or None, from its pieces."""
     pixels, alphas = zip(*pieces, strict=True)
+    if len(pixels) == 1:
+        return pixels[0], alphas[0]
     masks = [piece for piece in alphas if piece is not None]
     return np.concatenate(pixels), np.concatenate(masks) if masks else None
 
@@ -135,18 +137,18 @@ class Partition:
 
     @property
     def counts(self) -> ColorHistogram:
-        """Colour counts of all pixels but fully transparent ones."""
+        """Return the histogram of all pixels, without fully transparent ones."""
         return zarr_groups.read_counts(self._group, self._n_pixels)
 
     @property
     def pixels(self) -> zarr.Array[Any]:
-        """All pixels, (n, 3) uint8, as a Zarr array."""
+        """Return all pixels, (n, 3) uint8, as a Zarr array."""
         return self._group.open("pixels")
 
     def read_images(self) -> Iterator[tuple[ImageRecord, Iterator[Piece]]]:
-        """Each image's record, and its pixels from first to last, a chunk at most at a time.
+        """Yield the record of each image, and its pixels in order, at most a chunk at once.
 
-        To be read in this order: each chunk is read once, and then forgotten.
+        Read the pixels in this order, as each chunk is read once and not kept.
         """
         pixels = _ChunkReader(self.pixels)
         alphas = _ChunkReader(self._group.open("alphas")) if "alphas" in self._group else None
@@ -161,7 +163,7 @@ class Partition:
 
 
 class _ChunkReader:
-    """Reads ascending ranges of an array, holding one chunk of it."""
+    """Reader of ascending ranges of an array, which holds one chunk of it in memory."""
 
     def __init__(self, array: zarr.Array[Any]) -> None:
         self._array = array

@@ -110,7 +110,7 @@ class TotalRecord(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class FitRecord:
-    """Settings and results of the fit of a palette: fields of `steps.fit.FitResult`.
+    """Settings and results of the fit of a palette: fields of `job.fit_result.FitResult`.
 
     number: the serial number of the palette in its store; the palette written last has the highest
     """

@@ -1,7 +1,7 @@
-"""What of a store is damaged, and how it is mended where that needs no images.
+"""Search for damage in a store, and repair of damage where that needs no images.
 
-Every byte of a store is covered: chunks by their checksums, metadata by seals, the plan by its
-own. The plan, the metadata of the whole and the palettes are there twice.
+Every byte of a store is checked: chunks by their checksums, metadata by seals, the plan by a seal
+of its own. The plan, the attributes of the store and the palettes are stored twice.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from kmeans_dask.store.store import MEMBERS, OURS, PLANS, Store, refuse_links
 
 
 def damaged_metadata(path: Location) -> dict[str, str]:
-    """What is wrong with the metadata of the whole store at `path`, and with its plan.
+    """Return what is wrong with the metadata of the store at `path` and its plan, by file name.
 
-    Raises StoreError where that is no store of ours, or of another version.
+    Raises StoreError where there is no store, or one of another version.
     """
     if zarr_groups.format_of(path) != OURS and not any(_is_of_ours(path / name) for name in PLANS):
-        Store.open(path)  # which says what it is
+        Store.open(path)  # raises StoreError
     found = {name: "is damaged" for name in PLANS if not _is_sealed(path / name)}
     if not found and read_sealed(path / PLANS[0], PLAN) != read_sealed(path / PLANS[1], PLAN):
         found[PLANS[1]] = f"is not what {PLANS[0]} is"
@@ -35,11 +35,14 @@ def damaged_metadata(path: Location) -> dict[str, str]:
 
 
 def mend_roots(path: Location) -> None:
-    """Mend these. Raises StoreError where both copies of what is needed are damaged."""
+    """Repair the metadata of the store at `path` and its plan, each from its copy.
+
+    Raises StoreError where both copies of what is needed are damaged.
+    """
     refuse_links(path)
     damaged = damaged_metadata(path)
     if all(name in damaged for name in PLANS):
-        raise StoreError(f"{path} cannot be mended: both copies of its plan are damaged")
+        raise StoreError(f"{path} cannot be repaired: both copies of its plan are damaged")
     for name, other in (PLANS, PLANS[::-1]):
         if name in damaged:
             zarr_groups.make_way(path / name)
@@ -47,7 +50,7 @@ def mend_roots(path: Location) -> None:
     if "zarr.json" in damaged:
         attrs = read_sealed(path / PLANS[0], PLAN).get("attrs")
         if attrs is None:
-            raise StoreError(f"{path} cannot be mended: its plan is none")
+            raise StoreError(f"{path} cannot be repaired: its plan has no copy of the attributes")
         zarr_groups.rewrite_metadata(path, attrs)
         for name in MEMBERS:
             zarr_groups.rewrite_metadata(path / name, {})
@@ -55,7 +58,7 @@ def mend_roots(path: Location) -> None:
 
 
 def places(store: Store) -> list[str]:
-    """All that a store has or should have, to be looked at one by one."""
+    """Return all parts that a store has or should have, as paths below it, to check in turn."""
     there = ["colors", *(["weighed"] if store.is_weighed else [])]
     partitions = {*store.partition_ids, *store.committed_partitions}
     there += [f"partitions/{name}" for name in sorted(partitions)]
@@ -69,7 +72,7 @@ def places(store: Store) -> list[str]:
 
 
 def damage_of(path: Location, place: str) -> str | None:
-    """What is wrong with a place of the store at `path`; None where nothing is. Reads all of it."""
+    """Read the part `place` of the store at `path`, and return what is wrong with it, or None."""
     folder = path / place
     if not zarr_groups.is_member(folder):
         return "is missing"
@@ -81,7 +84,10 @@ def damage_of(path: Location, place: str) -> str | None:
 
 
 def mend(store: Store, place: str) -> bool:
-    """Mend a place from a copy, or else remove it, to be made again; whether it is mended."""
+    """Repair the part `place` of a store, or else remove it, to be made again.
+
+    Return whether it is repaired: a palette from its copy, or metadata that are always the same.
+    """
     kind, _, name = place.partition("/")
     if kind in ("palettes", "copies"):
         other = store.path / {"palettes": "copies", "copies": "palettes"}[kind] / name
@@ -94,7 +100,7 @@ def mend(store: Store, place: str) -> bool:
         zarr_groups.rewrite_metadata(store.path / place, {})
         zarr_groups.seal(store.path / place, ())
         return True
-    if not (store.path / place).is_file():  # else a folder was in its place, and is mended already
+    if not (store.path / place).is_file():  # else a folder was in place of a file, and is repaired
         remove(store.path / place)
     return False
 
@@ -107,7 +113,7 @@ def _is_sealed(path: Location) -> bool:
 
 
 def _is_of_ours(plan: Location) -> bool:
-    """Whether a plan is whole, and says that it is of a store that we can read."""
+    """Return whether a plan is whole, and is that of a store in the format of this version."""
     with suppress(OSError, DamagedError, KeyError):
         attrs = read_sealed(plan, PLAN)["attrs"]
         return (attrs["format"], attrs["format_version"]) == OURS

@@ -6,10 +6,10 @@
       partitions/<id>/        attrs: images, failures (a partition exists only once it is whole)
         pixels                (n, 3) uint8, straight sRGB, image after image
         alphas                (n,) uint8; only where some pixel is not opaque
-        codes, weights        the partition's colour counts: (u,) uint32, (u,) int64
+        codes, weights        the partition's histogram: (u,) uint32, (u,) int64
       colors/                 attrs: sums over all images, the generation of the plan
-        codes, weights        the counts of all partitions together
-      weighed/                weights: (u,) int64, of these colours, if all images count the same
+        codes, weights        the histogram of all partitions together
+      weighed/                weights: (u,) int64, of these colours, where all images count the same
       palettes/<name>/        attrs: settings and results of the fit
         centroids             (k, 3) float64
         entries, weights      (k, 4) uint8, straight sRGB and alpha; (k,) int64
@@ -21,7 +21,7 @@ Colour codes are those of `kmeans_dask.kmeans.morton_codes`, ascending. One grou
 makes the unit of work the unit of commit: it is written to a temporary folder and renamed into
 place, or in an object store sealed last, so a partition that is there is whole. What is committed
 is sealed (`kmeans_dask.store.zarr_groups`). A plan that grows has a new generation; the totals in
-`colors` are out of date then, until the counts are added up again.
+`colors` are out of date then, until the histograms are merged again.
 
 A store may come from anyone, so all of it is checked when it is read. Another layout, or a symbolic
 link that leads elsewhere, raises StoreError with a message of one line.
@@ -83,16 +83,16 @@ PLANS = ("plan.json", "plan-copy.json")
 MEMBERS = ("partitions", "palettes", "copies", "indices")
 _LOCK = ".lock"
 _LOCKS = (_LOCK, f"{_LOCK}-shared")
-_BEGUN = ("zarr.json", zarr_groups.SEAL)  # what a store has of itself before it has a plan
+_BEGUN = ("zarr.json", zarr_groups.SEAL)  # metadata, which a store has before it has a plan
 _SEEN: dict[
     ObjectPath, tuple[str, StoreRecord]
-] = {}  # the tag of a store's seal, and its attributes
+] = {}  # the ETag of a store's seal, and its attributes
 
 
 def refuse_links(path: Location) -> None:
     """Raise StoreError where a folder of the store at `path` is a link.
 
-    To write there, or remove, would be elsewhere.
+    Writing or removing there would change files elsewhere.
     """
     for name in ("colors", "weighed", "fits", *MEMBERS):
         if (path / name).is_symlink():
@@ -116,7 +116,7 @@ class StoredPalette:
 
 
 class Store:
-    """A store at a path or URL. Make one with `create`, or `open` one that is there."""
+    """Store at a path or URL. Make a new one with `create`, or `open` an existing one."""
 
     def __init__(self, path: Location, attrs: StoreRecord) -> None:
         self.path, self.attrs = path, attrs
@@ -130,7 +130,7 @@ class Store:
         if path.exists() and not cls.is_free(path):
             raise StoreError(f"{path} exists already: choose another path or remove it first")
         path.mkdir(parents=True, exist_ok=True)
-        for name in names_in(path) - set(_LOCKS):  # of a run that was killed in this very method
+        for name in names_in(path) - set(_LOCKS):  # left by a run that was killed in this method
             remove(path / name)
         versions = {name: metadata.version(name) for name in _VERSIONS_OF}
         attrs = StoreRecord(
@@ -146,14 +146,14 @@ class Store:
 
     @classmethod
     def open(cls, path: Location) -> Store:
-        """Open the store at `path`. Raises StoreError where there is none that we can read."""
+        """Open the store at `path`. Raises StoreError where there is none that can be read."""
         return cls._open_again(path) if isinstance(path, ObjectPath) else cls._open(path)
 
     @classmethod
     def _open_again(cls, path: ObjectPath) -> Store:
-        """The same at the price of one request, where its seal is as this process has seen it.
+        """Open a store by one request where its seal is unchanged since this process opened it.
 
-        Every task opens its store, and all that opening looks at are a dozen objects.
+        Every task opens its store, and opening it anew looks at a dozen objects.
         """
         seal = path / zarr_groups.SEAL
         tag = seal.tagged().tag if path in _SEEN else None
@@ -179,17 +179,17 @@ class Store:
 
     @staticmethod
     def is_at(path: Location) -> bool:
-        """Whether there is something that may be a store, finished or not."""
+        """Return whether there may be a store at `path`, finished or not."""
         there = any((path / name).exists() for name in ("zarr.json", *PLANS))
         return there and not Store.is_free(path)
 
     @staticmethod
     def is_free(path: Location) -> bool:
-        """Whether there is nothing, or what is left of a run that was killed while it began."""
+        """Return whether `path` is free, or has only what a run killed at its start has left."""
         if not path.is_dir():
             return not path.exists()
         left = names_in(path) - set(_LOCKS)
-        if any(name in PLANS for name in left):  # the last that is written
+        if any(name in PLANS for name in left):  # which are written last
             return False
         for name in left:
             member = path / name
@@ -201,20 +201,20 @@ class Store:
 
     @staticmethod
     def lock_file(path: Location) -> Location:
-        """What a run holds that writes to the store at `path`."""
+        """Return the path of the lock that a run holds while it writes to the store at `path`."""
         return path / _LOCK
 
     # -- the plan -----------------------------------------------------------------------------
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
-        """Write the plan of the store, the fields of a `PlanRecord`, over the plan before."""
+        """Write the plan of the store, the fields of a `PlanRecord`, over the previous one."""
         for name in PLANS:
             write_sealed(self.path / name, {**plan, "attrs": self.attrs}, PLAN)
         self.__dict__.pop("plan", None)
 
     @cached_property
     def plan(self) -> PlanRecord:
-        """What was planned last. Raises StoreError where that cannot be read."""
+        """Return the latest plan. Raises StoreError where neither copy can be read."""
         reason = "its plan is lost"
         for name in PLANS:  # one may be damaged, or older: the first is written first
             try:
@@ -227,7 +227,7 @@ class Store:
 
     @property
     def is_planned_twice(self) -> bool:
-        """Whether both copies of the plan are there, and the same."""
+        """Return whether both copies of the plan can be read, and are equal."""
         try:
             first, second = (read_sealed(self.path / name, PLAN) for name in PLANS)
         except (DamagedError, OSError):
@@ -236,17 +236,17 @@ class Store:
 
     @property
     def missing_partitions(self) -> list[str]:
-        """Ids of what was planned and is not there, ascending."""
+        """Return the ids of partitions that are planned and not committed, ascending."""
         return sorted(set(self.plan["partitions"]) - set(self.committed_partitions))
 
     def remove_unplanned(self) -> None:
-        """Remove partitions that are not in the plan any more, and what killed tasks left."""
+        """Remove partitions that are no longer in the plan, and what killed tasks have left."""
         self.sweep()
         for name in set(self.committed_partitions) - set(self.plan["partitions"]):
             self.remove_partition(name)
 
     def sweep(self) -> None:
-        """Remove what killed runs and tasks have left. Nobody else may be writing."""
+        """Remove what killed runs and tasks have left. No other run may be writing meanwhile."""
         folders = ("fits", *MEMBERS, *(f"indices/{name}" for name in self._indexed))
         for folder in (self.path, *(self.path / name for name in folders)):
             zarr_groups.sweep(folder, keep=(*MEMBERS, "fits"))
@@ -255,20 +255,20 @@ class Store:
 
     @property
     def partition_ids(self) -> list[str]:
-        """Ids of the partitions that are planned, ascending."""
+        """Return the ids of the partitions that are planned, ascending."""
         return sorted(self.plan["partitions"])
 
     @property
     def committed_partitions(self) -> list[str]:
-        """Ids of the partitions that are there, ascending."""
+        """Return the ids of the partitions that are committed, ascending."""
         return zarr_groups.members(self.path / "partitions")
 
     def has_partition(self, partition_id: str) -> bool:
-        """Whether that partition is there."""
+        """Return whether a partition is committed."""
         return zarr_groups.is_member(self.path / "partitions" / partition_id)
 
     def remove_partition(self, partition_id: str) -> None:
-        """Remove a partition, and its indices."""
+        """Remove a partition, and its indices into all palettes."""
         indices = self.path / "indices"
         palettes = [indices / name for name in zarr_groups.members(indices)]
         for folder in (self.path / "partitions", *palettes):
@@ -276,12 +276,12 @@ class Store:
 
     @property
     def is_counted(self) -> bool:
-        """Whether all partitions have been added up: the last thing that ingestion does."""
+        """Return whether the histograms of all partitions are merged, which ingestion does last."""
         there = zarr_groups.is_member(self.path / "colors")
         return there and self.total["generation"] == self.plan["generation"]
 
     def require_whole(self) -> None:
-        """Raise StoreError unless ingestion is finished: all partitions, and their total."""
+        """Raise StoreError where ingestion is unfinished: a partition is missing, or the total."""
         missing, expected = len(self.missing_partitions), len(self.plan["partitions"])
         if missing:
             raise StoreError(
@@ -296,9 +296,9 @@ class Store:
 
     @contextmanager
     def writing_partition(self, partition_id: str, n_pixels: int) -> Iterator[PartitionWriter]:
-        """Write a partition of at most `n_pixels`; it is in the store when the block ends well.
+        """Yield a writer of a partition of at most `n_pixels`, committed when the block succeeds.
 
-        Where it got there first by another attempt, whose bytes are the same, that one stays.
+        Where another attempt has committed it first, with the same bytes, that one stays.
         """
         with (
             zarr_groups.aside(self.path / "partitions", partition_id) as group,
@@ -308,18 +308,18 @@ class Store:
             writer.finish()
 
     def partition(self, partition_id: str) -> Partition:
-        """A partition that is there."""
+        """Return a partition for reading. Raises StoreError where it is missing or damaged."""
         return Partition(zarr_groups.open_group(self.path / "partitions" / partition_id, PARTITION))
 
     def check_partition(self, partition_id: str) -> None:
-        """Read all of a partition. Raises StoreError where anything is damaged."""
+        """Read all of a partition, and raise StoreError where anything is damaged."""
         zarr_groups.check_group(self.path / "partitions" / partition_id, PARTITION)
 
     # -- colours ------------------------------------------------------------------------------
 
     def write_colors(self, counts: ColorHistogram, total: TotalRecord) -> None:
-        """Write the sum of all partitions' colour counts, and the other totals."""
-        remove(self.path / "weighed", zarr_groups.SEAL)  # of other colours, in any case
+        """Write the histogram of all partitions together, and the other totals."""
+        remove(self.path / "weighed", zarr_groups.SEAL)  # the weights of other colours
         with zarr_groups.aside(self.path, "colors", replace=True) as group:
             zarr_groups.write_counts(group, counts)
             zarr_groups.describe(group, total, TOTAL)
@@ -329,12 +329,12 @@ class Store:
         return zarr_groups.open_group(self.path / "colors", TOTAL)
 
     def read_colors(self, start: int = 0, stop: int | None = None) -> ColorHistogram:
-        """Colours `start` to `stop` of the total."""
+        """Return the colours `start` to `stop` of the histogram of all partitions together."""
         colors = self._colors
         return zarr_groups.read_counts(colors, colors.says["pixels"], start, stop)
 
     def check_colors(self) -> None:
-        """Raise StoreError where the colour counts add up to more pixels than the store has."""
+        """Raise StoreError where the histogram adds up to more pixels than the store has."""
         colors, weight = self._colors, 0
         for start in range(0, colors.shape("codes")[0], zarr_groups.CHUNK_COLORS):
             place = start, start + zarr_groups.CHUNK_COLORS
@@ -353,17 +353,17 @@ class Store:
         return self._colors.open("codes").shape[0]
 
     def write_weighed(self, weights: NDArray[np.int64]) -> None:
-        """Store what the total's colours weigh where every image counts the same."""
+        """Write the weights of all colours, (u,) int64, where every image counts the same."""
         with zarr_groups.aside(self.path, "weighed", replace=True) as group:
             zarr_groups.write(group, "weights", weights)
 
     @property
     def is_weighed(self) -> bool:
-        """Whether that is there."""
+        """Return whether the store has weights of colours where every image counts the same."""
         return zarr_groups.is_member(self.path / "weighed")
 
     def read_weighed(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
-        """What colours `start` to `stop` of the total weigh, (u,) int64."""
+        """Return the weights of `write_weighed`, (u,) int64, for the colours `start` to `stop`."""
         group = zarr_groups.open_group(self.path / "weighed", FORMS["weighed"])
         return group.read("weights", slice(start, stop))
 
@@ -371,12 +371,12 @@ class Store:
 
     @property
     def palette_names(self) -> list[str]:
-        """Names of the palettes that are there, the latest last."""
+        """Return the names of the palettes that are committed, the latest last."""
         return sorted(zarr_groups.members(self.path / "palettes"), key=self._palette_number)
 
     @property
     def palette_names_twice(self) -> list[str]:
-        """Names of palettes, of which one copy may be damaged, or missing."""
+        """Return the names of all palettes, ascending, also where one of two copies is missing."""
         folders = (self.path / "palettes", self.path / "copies")
         return sorted({name for folder in folders for name in zarr_groups.members(folder)})
 
@@ -387,10 +387,10 @@ class Store:
         return self._palette(name).says.number
 
     def write_palette(self, name: str, palette: StoredPalette) -> None:
-        """Store a palette in place of one of the same name, whose indices go with it."""
+        """Write a palette in place of one of the same name, whose indices are removed."""
         self._remove_indices(name)
         copy = self.path / "copies" / name
-        remove(copy, zarr_groups.SEAL)  # first: it is never one of another palette
+        remove(copy, zarr_groups.SEAL)  # first, so that a copy is never of another palette
         number = max(map(self._palette_number, self.palette_names), default=0) + 1
         with zarr_groups.aside(self.path / "palettes", name, replace=True) as group:
             zarr_groups.write(group, "centroids", palette.centroids)
@@ -400,14 +400,14 @@ class Store:
         self.settle_palette(name)
 
     def settle_palette(self, name: str) -> None:
-        """Do the last of `write_palette`, if a killed run has left that undone."""
+        """Copy the palette `name` and remove its checkpoint, if a killed run has not done that."""
         copy = self.path / "copies" / name
         if not zarr_groups.is_member(copy):
             copy_folder(self.path / "palettes" / name, copy, zarr_groups.SEAL)
         self.fit_file(name).unlink(missing_ok=True)
 
     def read_palette(self, name: str) -> StoredPalette:
-        """The palette `name`. Raises StoreError where there is none."""
+        """Return the palette `name`. Raises StoreError where it is missing or damaged."""
         if name not in self.palette_names:
             names = ", ".join(self.palette_names) or "none: run `kmeans-dask fit` first"
             raise StoreError(f"{self.path} has no palette {name}; it has {names}")
@@ -423,14 +423,14 @@ class Store:
         return StoredPalette(centroids, entries, weights, group.says)
 
     def fit_file(self, name: str) -> Location:
-        """Where it is kept how far the fit of the palette `name` is."""
+        """Return the path of the checkpoint of the fit of the palette `name`; make its folder."""
         (self.path / "fits").mkdir(exist_ok=True)
         return self.path / "fits" / f"{name}.json"
 
     # -- indices ------------------------------------------------------------------------------
 
     def start_indices(self, palette: str) -> None:
-        """Make room for indices into `palette`; what is there already stays."""
+        """Make the group of the indices into `palette`; indices that it has already stay."""
         folder = self.path / "indices" / palette
         if not (folder / zarr_groups.SEAL).is_file():
             remove(folder)
@@ -443,7 +443,7 @@ class Store:
         return zarr_groups.members(self.path / "indices")
 
     def has_indices(self, palette: str, partition_id: str) -> bool:
-        """Whether the indices of that partition are there."""
+        """Return whether the indices of a partition into `palette` are committed."""
         return zarr_groups.is_member(self.path / "indices" / palette / partition_id)
 
     def _remove_indices(self, palette: str) -> None:
@@ -453,7 +453,7 @@ class Store:
     def writing_indices(
         self, palette: str, partition_id: str, n_pixels: int, dtype: np.dtype[Any]
     ) -> Iterator[Callable[[NDArray[Any]], None]]:
-        """Append a partition's indices; they are in the store when the block ends well."""
+        """Yield a function to append a partition's indices, committed when the block succeeds."""
         folder = self.path / "indices" / palette
         with zarr_groups.aside(folder, partition_id, replace=True) as group:
             chunk = max(1, min(zarr_groups.CHUNK_PIXELS, n_pixels))
@@ -476,7 +476,7 @@ class Store:
                 array[done : done + filled] = buffer[:filled]
 
     def indices(self, palette: str) -> list[zarr.Array[Any]]:
-        """Each partition's indices into `palette`, (n,). Raises StoreError for missing ones."""
+        """Return each partition's indices into `palette`, (n,). Raises StoreError without them."""
         folder = self.path / "indices" / palette
         done = zarr_groups.members(folder)
         missing = len(set(self.partition_ids) - set(done))

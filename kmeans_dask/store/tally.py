@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from typing import Any, cast
 
-from kmeans_dask.store import Partition, Store
+from kmeans_dask.store import PixelSource, Store
 from kmeans_dask.store.records import TotalRecord
 
 
@@ -31,8 +31,8 @@ class Tally:
     failed: int
 
     @classmethod
-    def of(cls, partition: Partition) -> Tally:
-        """The tally of one partition."""
+    def of(cls, partition: PixelSource) -> Tally:
+        """Return the tally of one partition."""
         images = partition.images
         return cls(
             images=len(images),
@@ -46,12 +46,12 @@ class Tally:
 
     @classmethod
     def total(cls, tallies: Sequence[Tally]) -> Tally:
-        """The tallies of several, added up."""
+        """Return the sum of several tallies."""
         return cls(*map(sum, zip(*(astuple(tally) for tally in tallies), strict=True)))
 
     @classmethod
     def read(cls, store: Store) -> Tally:
-        """The tally of a whole store, as `count` left it."""
+        """Return the tally of a whole store, which the step `count` has stored."""
         total: dict[str, Any] = {**store.total}
         return cls(**{name: total[name] for name in cls.__dataclass_fields__})
 

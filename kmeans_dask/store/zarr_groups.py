@@ -1,7 +1,7 @@
 """Zarr groups that are committed whole, sealed, and checked wherever they are read.
 
-Each array's chunks carry a checksum of their own. The seal, a file beside them, holds those of
-the metadata: so no byte of a group can change and go unnoticed.
+Each chunk of an array carries a checksum. The seal, a file in the group, holds those of the
+metadata, so that no byte of a group can change unnoticed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from kmeans_dask.store.records import ARRAY, SEALS, STORE, ArrayDocument, Codec,
 if TYPE_CHECKING:
     import zarr
 
-# Zarr is imported where it is used: what needs no store need not wait for it.
+# Zarr is imported where it is used, as the import takes time and much needs no store.
 
 T = TypeVar("T")
 
@@ -117,11 +117,13 @@ class Group(Generic[T]):
 
 @contextmanager
 def aside(parent: Location, name: str, *, replace: bool = False) -> Iterator[zarr.Group]:
-    """A group that is in `parent` under `name`, sealed, when the block ends well.
+    """Yield a new group, which is sealed and committed as `name` when the block succeeds.
 
-    A folder is written under a passing name and renamed. Objects are written where they will be,
+    replace: whether to replace a group of this name that is committed already
+
+    A folder is written under a temporary name and renamed. Objects are written where they will be,
     and the seal, without which there is no group, after all others; what a run that was killed
-    has left is overwritten by the same bytes, or swept.
+    has left is overwritten by the same bytes, or removed by `sweep`.
     """
     if isinstance(parent, ObjectPath):
         if replace:
@@ -136,7 +138,7 @@ def aside(parent: Location, name: str, *, replace: bool = False) -> Iterator[zar
 
 @contextmanager
 def _renamed(parent: Path, name: str, *, replace: bool) -> Iterator[Path]:
-    """A passing name of what is renamed when the block ends well."""
+    """Yield a temporary path, which is renamed to `parent / name` when the block succeeds."""
     passing = parent / f".{name}-{secrets.token_hex(4)}"
     if (parent / name).is_symlink():
         (parent / name).unlink()
@@ -159,9 +161,9 @@ def _renamed(parent: Path, name: str, *, replace: bool) -> Iterator[Path]:
 
 
 def create_group(path: Location) -> zarr.Group:
-    """A new group. Over objects that another attempt has written it does not remove them.
+    """Return a new group at `path`, where objects that another attempt has written stay.
 
-    They are of the same bytes, and the other attempt may be done, or still be writing.
+    They have the same bytes, and the other attempt may be done, or still be writing.
     """
     if isinstance(path, ObjectPath):
         rewrite_metadata(path, {})
@@ -172,7 +174,7 @@ def create_group(path: Location) -> zarr.Group:
 
 
 def find_group(path: Location, mode: Literal["r", "r+"]) -> zarr.Group:
-    """The group at `path`, unsealed or not. Raises StoreError where there is none."""
+    """Return the group at `path`, sealed or not. Raises StoreError where there is none."""
     import zarr
 
     with reading(path):
@@ -180,20 +182,20 @@ def find_group(path: Location, mode: Literal["r", "r+"]) -> zarr.Group:
 
 
 def _zarr_store(place: Location) -> Any:
-    """What Zarr calls a store: a folder, or the bucket that an object is in."""
+    """Return the place as a store of Zarr: a local folder, or the bucket of an object."""
     from kmeans_dask.store.zarr_objects import Objects
 
     return Objects(place.bucket) if isinstance(place, ObjectPath) else place
 
 
 def _zarr_path(place: Location) -> str:
-    """The path in it."""
+    """Return the path of a place in its store of Zarr."""
     return place.key if isinstance(place, ObjectPath) else ""
 
 
 @contextmanager
 def reading(path: Location) -> Iterator[None]:
-    """What is not as it should be, of what is read inside the block, is a StoreError."""
+    """Turn errors in the block that malformed data cause into a StoreError about `path`."""
     try:
         yield
     except MALFORMED as error:
@@ -203,7 +205,7 @@ def reading(path: Location) -> Iterator[None]:
 def sweep(folder: Location, keep: Collection[str] = ()) -> None:
     """Remove what killed tasks have left in `folder`, if there is one.
 
-    keep: what is in the folder and has no seal of its own
+    keep: names in the folder that stay although they have no seal of their own
     """
     if isinstance(folder, ObjectPath):
         kept = {*members(folder), *keep}
@@ -220,12 +222,12 @@ def sweep(folder: Location, keep: Collection[str] = ()) -> None:
 
 
 def members(folder: Location) -> list[str]:
-    """Names of the groups that were committed in `folder`, ascending; no links to any."""
+    """Return the names of the groups committed in `folder`, ascending, without links."""
     return _with(folder, SEAL) if isinstance(folder, ObjectPath) else arrays(folder)
 
 
 def arrays(folder: Location) -> list[str]:
-    """Names of what is in a group that was committed, ascending; no links to any."""
+    """Return the names of the members of a group, ascending, without links."""
     if isinstance(folder, ObjectPath):
         return _with(folder, _METADATA)
     if not folder.is_dir():
@@ -238,13 +240,13 @@ def arrays(folder: Location) -> list[str]:
 
 
 def _with(folder: ObjectPath, name: str) -> list[str]:
-    """Names below `folder` of what has an object called `name`, ascending."""
+    """Return the names below `folder` that have an object called `name`, ascending."""
     found = (path.relative_to(folder).parts for path in folder.walk())
     return sorted(parts[0] for parts in found if len(parts) == 2 and parts[1] == name)
 
 
 def is_member(path: Location) -> bool:
-    """Whether a group was committed at `path`; a link to one is none."""
+    """Return whether a group is committed at `path`; a link to a group is none."""
     if isinstance(path, ObjectPath):
         return (path / SEAL).is_file()
     return path.is_dir() and not path.is_symlink()
@@ -255,7 +257,7 @@ class _Format(TypedDict):
     format_version: int
 
 
-_ANY = Form(GroupDocument[dict[str, Any]], STORE.at_most)  # also for other versions
+_ANY = Form(GroupDocument[dict[str, Any]], STORE.at_most)  # of any version
 
 
 def format_of(path: Location) -> tuple[str, int] | None:
@@ -287,13 +289,13 @@ def _read_document(path: Location, name: str, at_most: int) -> bytes:
 
 
 def make_way(path: Location) -> None:
-    """Remove what is in the place of a file and is none: nothing can be renamed over a folder."""
+    """Remove a folder in place of a file at `path`, as no file can be renamed over a folder."""
     if isinstance(path, Path) and path.is_dir():
         remove(path)
 
 
 def seal(folder: Location, inside: Iterable[str]) -> None:
-    """Note what the metadata of a group is, and of the members `inside` that have no own seal."""
+    """Write the seal of a group: digests of its metadata and of unsealed members `inside`."""
     make_way(folder / SEAL)
     names = [_METADATA, *(f"{name}/{_METADATA}" for name in inside)]
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
@@ -420,7 +422,7 @@ def check_seal(path: Location, form: Form[Any]) -> dict[str, bytes]:
 
 
 def folder_of(node: zarr.Group | zarr.Array[Any]) -> Location:
-    """Where a group or an array is."""
+    """Return the path or URL of a group or an array."""
     from kmeans_dask.store.chunks import CheckedStore
     from kmeans_dask.store.zarr_objects import Objects
 
@@ -433,7 +435,7 @@ def folder_of(node: zarr.Group | zarr.Array[Any]) -> Location:
 
 
 def read(array: zarr.Array[Any], place: slice = slice(None)) -> NDArray[Any]:
-    """Part of an array, whose checksums are looked at. Raises StoreError."""
+    """Return a part of an array. Raises StoreError where a checksum fails, or it is unreadable."""
     path = folder_of(array)
     try:
         return np.asarray(array[place])
@@ -442,7 +444,7 @@ def read(array: zarr.Array[Any], place: slice = slice(None)) -> NDArray[Any]:
 
 
 def check_group(path: Location, form: Form[GroupDocument[Any]]) -> None:
-    """Read all that a group holds, of arrays. Raises StoreError where anything is damaged."""
+    """Read all arrays of a group, and raise StoreError where anything is damaged."""
     group = open_group(path, form)
     for name in group.documents:
         array = group.open(name)
@@ -458,14 +460,14 @@ def create_array(
     chunks: tuple[int, ...],
     dtype: np.dtype[Any],
 ) -> zarr.Array[Any]:
-    """An array whose chunks are checksummed, and written even where they are all zero."""
+    """Return a new array, whose chunks have checksums and are written even if all zero."""
     import zarr
     from zarr.codecs import BloscCodec, Crc32cCodec
     from zarr.storage import MemoryStore
 
     blosc: Any = _codecs(dtype)[1]
     path, into, memory = folder_of(group), group, dict[str, Any]()
-    if isinstance(path, ObjectPath):  # as `create_group` has it
+    if isinstance(path, ObjectPath):  # existing objects stay, as in `create_group`
         into = zarr.create_group(MemoryStore(memory), zarr_format=3)
     array = into.create_array(
         name,
@@ -488,7 +490,7 @@ def create_array(
 
 
 def write(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
-    """A new array with `values`."""
+    """Write `values` as a new array."""
     length = max(1, min(CHUNK_COLORS, len(values)))
     array = create_array(group, name, values.shape, (length, *values.shape[1:]), values.dtype)
     if values.size:
@@ -496,7 +498,7 @@ def write(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
 
 
 def write_counts(group: zarr.Group, counts: ColorHistogram) -> None:
-    """Colour counts, as two arrays."""
+    """Write a histogram as two arrays, `codes` and `weights`."""
     write(group, "codes", counts.codes)
     write(group, "weights", counts.weights)
 
@@ -504,9 +506,9 @@ def write_counts(group: zarr.Group, counts: ColorHistogram) -> None:
 def read_counts(
     group: Group[Any], pixels: int, start: int = 0, stop: int | None = None
 ) -> ColorHistogram:
-    """Return the colour counts of a group, of the colours `start` to `stop`.
+    """Return the colours `start` to `stop` of the histogram of a group.
 
-    pixels: the number of pixels that the counts add up to at most
+    pixels: the most pixels that the histogram may add up to
 
     Raises StoreError where there are more pixels, negative counts, or codes that do not ascend.
     """

@@ -1,1 +1,1 @@
-"""What a command shows in a terminal: progress, and tables of results."""
+"""Output of commands in a terminal: progress, and tables of results."""

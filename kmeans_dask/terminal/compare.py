@@ -1,4 +1,4 @@
-"""Implementations beside each other."""
+"""Table that compares implementations of k-means."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kmeans_dask.terminal.text import decibels, printable, size
 
 
 def show_comparison(comparison: Comparison) -> RenderableType:
-    """A row for each implementation; what is different about some is said below."""
+    """Return a table with a row for each implementation, and notes on their differences below."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     for name in ("seconds", "times ours", "iterations", "inertia", "PSNR", "bytes", "centroids"):

@@ -1,4 +1,4 @@
-"""Predictions, in a few lines of text."""
+"""Prediction of a job in a few lines of text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kmeans_dask.terminal.text import size
 
 
 def show_estimate(found: Estimate) -> RenderableType:
-    """What a job would give, and what that may be off by."""
+    """Return lines with the predicted result of a job, and the errors of the prediction."""
     share = 100 * found.output_bytes / max(1, found.input_bytes)
     psnr = "nothing lost" if found.psnr is None else f"{found.psnr:.2f} ± {found.psnr_off:.2f} dB"
     rows = [

@@ -12,7 +12,7 @@ from kmeans_dask.terminal.text import printable
 
 
 def show_palette(palette: NamedPalette) -> RenderableType:
-    """A line for each entry: its index, colour, and share of the pixels."""
+    """Return a line for each entry of a palette: its index, colour, and share of the pixels."""
     lines = [Text(f"{printable(palette.name)}: {len(palette.entries):,} entries", style="bold")]
     total = 0 if palette.pixels is None else int(palette.pixels.sum())
     for index, (entry, digits) in enumerate(

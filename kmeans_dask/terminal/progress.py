@@ -1,4 +1,4 @@
-"""One bar per step on a terminal, with rate and time left."""
+"""Progress of a job in a terminal: a bar for each step, with rate and time left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kmeans_dask.job.progress import Progress
 
 
 class _Amount(ProgressColumn):
-    """What is done, of what, and how fast: `120/280 images, 41.3/s`."""
+    """Column of a bar with the units done, their total, and the rate: `120/280 images, 41.3/s`."""
 
     def render(self, task: Task) -> Text:
         if not task.fields["unit"]:
@@ -35,7 +35,7 @@ class _Amount(ProgressColumn):
 
 
 class TerminalProgress(Progress):
-    """Shows bars on `console` while its block runs; nothing where that is no terminal."""
+    """Progress that shows bars on `console` inside its `with` block, if stderr is a terminal."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a job did, in a few lines of text."""
+"""Summaries of jobs, steps and stores in a few lines of text."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kmeans_dask.steps.store_info import Info
 from kmeans_dask.store.tally import Tally
 from kmeans_dask.terminal.text import decibels, printable, size
 
-_NAMED = 20  # failures named here; the rest with --json, and in failures.jsonl
+_NAMED = 20  # failures that are named, at most; --json and failures.jsonl have all
 
 Row = tuple[str, str]
 
 
 def show_summary(summary: Summary) -> RenderableType:
-    """Of a whole job, or of `encode`."""
+    """Return the summary of a job, or of the command `encode`, in lines of text."""
     rows = [
         (
             "images",
@@ -73,7 +73,7 @@ def _quality(summary: Summary) -> list[Row]:
 
 
 def _changes(changes: Changes) -> list[Row]:
-    """Of the images since an earlier run, where there are any."""
+    """Return a row with the changes of the images since an earlier run; no row without changes."""
     if not changes:
         return []
     counts = (f"{len(paths):,} {kind}" for kind, paths in vars(changes).items())
@@ -81,7 +81,7 @@ def _changes(changes: Changes) -> list[Row]:
 
 
 def _of_fit(summary: Summary) -> list[Row]:
-    """Of the shared palette, where there is one."""
+    """Return rows about the pixels and, where all images share a fitted palette, about its fit."""
     if summary.inertia is None:
         return [("pixels", f"{summary.pixels:,}")]
     ended = "" if summary.converged else ", stopped before convergence"
@@ -95,7 +95,7 @@ def _of_fit(summary: Summary) -> list[Row]:
 
 
 def show_tokens(tokens: TokensSummary) -> RenderableType:
-    """Of a job that wrote tokens."""
+    """Return the summary of a job that wrote tokens in lines of text."""
     rows = [
         ("images", f"{tokens.images:,} of {tokens.pixels:,} pixels, {tokens.failed:,} failed"),
         ("indices", f"indices/{tokens.fitted.name}, {tokens.dtype}"),
@@ -105,7 +105,7 @@ def show_tokens(tokens: TokensSummary) -> RenderableType:
 
 
 def show_plan(plan: Plan) -> RenderableType:
-    """What would be done."""
+    """Return a plan in lines of text: the images, partitions, skipped files and failures."""
     rows = [
         ("images", f"{plan.n_images:,} of {plan.n_pixels:,} pixels, {size(plan.n_bytes)}"),
         ("partitions", f"{len(plan.partitions):,}"),
@@ -115,7 +115,7 @@ def show_plan(plan: Plan) -> RenderableType:
 
 
 def show_ingested(ingested: IngestSummary) -> RenderableType:
-    """Of `ingest`."""
+    """Return the summary of the command `ingest` in lines of text."""
     rows = _tally(ingested.tally, ingested.distinct_colors)
     rows.append(("failed", f"{ingested.failed:,}"))
     rows += _skipped(ingested.plan.skipped)
@@ -124,7 +124,7 @@ def show_ingested(ingested: IngestSummary) -> RenderableType:
 
 
 def show_fit(fitted: FitResult, seconds: Mapping[str, float]) -> RenderableType:
-    """Of `fit`."""
+    """Return the result of the command `fit` in lines of text."""
     return table(_fit(fitted), seconds)
 
 
@@ -145,7 +145,7 @@ def _fit(fitted: FitResult) -> list[Row]:
 
 
 def _drift(fitted: FitResult) -> list[Row]:
-    """How good the palette of fewer images still is, where there was one."""
+    """Return a row with the PSNR of the palette fitted before; no row where there was none."""
     if not fitted.drift:
         return []
     now, then = decibels(fitted.drift.now), decibels(fitted.drift.fitted)
@@ -153,7 +153,7 @@ def _drift(fitted: FitResult) -> list[Row]:
 
 
 def show_info(info: Info) -> RenderableType:
-    """What a store holds."""
+    """Return the contents of a store in lines of text."""
     rows = [
         ("store", f"{printable(info.path)}, {size(info.n_bytes)}"),
         ("partitions", f"{info.partitions:,} of {info.of_partitions:,}"),
@@ -186,7 +186,7 @@ def _tally(tally: Tally, distinct_colors: int) -> list[Row]:
 
 
 def table(rows: Sequence[Row], seconds: Mapping[str, float] | None = None) -> RenderableType:
-    """Names and values in two columns; last the seconds of each step."""
+    """Return names and values in two columns, and in the last row the seconds of each step."""
     if seconds:
         steps = ", ".join(f"{step} {spent:.2f}" for step, spent in seconds.items())
         rows = [*rows, ("seconds", steps)]
@@ -195,7 +195,7 @@ def table(rows: Sequence[Row], seconds: Mapping[str, float] | None = None) -> Re
 
 
 def name_failures(failures: Sequence[Failure]) -> list[Text]:
-    """A line for each of the first failures, and how many there are beyond."""
+    """Return a line for each of the first failures, and one with the number of the others."""
     lines = [
         Text(f"failed: {printable(failure.path)}: {printable(failure.reason)}", style="red")
         for failure in failures[:_NAMED]

@@ -1,4 +1,4 @@
-"""A rate-distortion curve as a table."""
+"""Table of a rate-distortion curve."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from kmeans_dask.steps.sweep import Sweep
 from kmeans_dask.terminal.summary import name_failures
 from kmeans_dask.terminal.text import decibels, size
 
-_WIDTH = 24  # of the longest bar
-_FULL = 70.0  # dB, beyond what is lossy: half of the pixels off by 1 in one channel are 56
+_WIDTH = 24  # characters of the longest bar
+_FULL = 70.0  # dB, above any loss: half of the pixels off by 1 in one channel give 56 dB
 
 
 def show_sweep(sweep: Sweep) -> RenderableType:
-    """A row for each number of colours, with a bar for its PSNR; the suggested one is marked."""
+    """Return a table with a row for each number of colours, and a bar for its PSNR.
+
+    The suggested number is marked with an asterisk.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("colours", "bytes", "of input", "kept", "PSNR", "palette PSNR", "Oklab"):
         table.add_column(name, justify="right")
     table.add_column("")
-    # no bar of a lossy palette is as long as that of one which loses nothing
+    # The bar of a palette that loses nothing is longer than any other bar.
     psnrs = [point.palette_psnr for point in sweep.points]
     best = max(_FULL if psnr is None else psnr for psnr in psnrs)
     for point in sweep.points:

@@ -1,15 +1,15 @@
-"""Values in words."""
+"""Values as text: escaped names, sizes and decibels."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    r"""`text` with what a terminal would act on, or could not show, escaped.
+    r"""Return `text` with every unprintable character escaped, such as those that steer a terminal.
 
     >>> print(printable("a\x1b[31m\nb.png"))
     a\x1b[31m\nb.png
     """
-    if text.isprintable():  # as nearly all are
+    if text.isprintable():  # quick for nearly all texts
         return text
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
@@ -17,7 +17,7 @@ def printable(text: str) -> str:
 
 
 def size(n_bytes: int) -> str:
-    """Bytes with a decimal prefix.
+    """Return a number of bytes with a decimal prefix.
 
     >>> size(95_566), size(12)
     ('95.6 kB', '12 B')
@@ -30,5 +30,5 @@ def size(n_bytes: int) -> str:
 
 
 def decibels(value: float | None) -> str:
-    """A PSNR; None means that nothing was lost."""
+    """Return a PSNR in words; None means that nothing was lost."""
     return "nothing lost" if value is None else f"{value:.2f} dB"

@@ -1,4 +1,4 @@
-"""What is wrong with a store, in a few lines of text."""
+"""Damages of a store in a few lines of text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _NAMED = 20
 
 
 def show_verified(verified: VerifyResult, *, repaired: bool) -> RenderableType:
-    """What was found; repaired: whether it was to be mended."""
+    """Return the damages of a store in lines of text.
+
+    repaired: whether a repair was tried
+    """
     damages = verified.damages
     if not damages:
         return Text(f"all {verified.places:,} parts are as they were written")
@@ -23,7 +26,9 @@ def show_verified(verified: VerifyResult, *, repaired: bool) -> RenderableType:
     if len(damages) > _NAMED:
         lines.append(Text(f"... and {len(damages) - _NAMED:,} more", style="red"))
     if repaired:
-        end = "all of it is mended" if verified.repaired else "not all of it can be mended"
+        end = "everything is repaired" if verified.repaired else "not everything can be repaired"
     else:
-        end = f"{len(damages):,} of {verified.places:,} parts are damaged: mend them with --repair"
+        end = (
+            f"{len(damages):,} of {verified.places:,} parts are damaged: repair them with --repair"
+        )
     return Group(*lines, Text(end))

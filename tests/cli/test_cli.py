@@ -96,7 +96,7 @@ def test_a_remote_scheduler_gives_the_same_bytes(photos: Path, tmp_path: Path) -
         n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0"
     ) as cluster:
         address = cluster.scheduler_address
-        script = Path(__file__).parents[1] / "jobs" / "compress.py"
+        script = Path(__file__).parents[2] / "jobs" / "compress.py"
         words = [photos, tmp_path / "there", "--colors", "8", "--scheduler", address]
         done = subprocess.run(
             [sys.executable, script, *words], capture_output=True, text=True, timeout=6000
@@ -106,7 +106,7 @@ def test_a_remote_scheduler_gives_the_same_bytes(photos: Path, tmp_path: Path) -
 
 
 def test_the_job_script_starts_no_cluster_of_its_own(photos: Path, tmp_path: Path) -> None:
-    script = Path(__file__).parents[1] / "jobs" / "compress.py"
+    script = Path(__file__).parents[2] / "jobs" / "compress.py"
     environment = {k: v for k, v in os.environ.items() if k != "DASK_SCHEDULER_ADDRESS"}
     done = subprocess.run(
         [sys.executable, script, photos, tmp_path / "out"],

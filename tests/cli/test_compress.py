@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from kmeans_dask import cluster, open_indices
+from kmeans_dask import engine, open_indices
 from kmeans_dask.errors import ClusterError
 from kmeans_dask.kmeans.plain import plain_labels
 from tests.command import all_below, chunks, palette_file, tree
@@ -1061,7 +1061,7 @@ def test_what_broke_off_before_anything_was_done_is_not_said_to_be_kept(
     def connect(**where: Any) -> None:
         raise ClusterError("the cluster went away")
 
-    monkeypatch.setattr(cluster, "connect", connect)
+    monkeypatch.setattr(engine, "connect", connect)
     words = {**TO_FOLDERS, "fit": ("fit", "s.zarr", "-k", "5")}[command]
     before = tree(here)
     done = run(*(word.format("new") for word in words), code=3)

@@ -81,7 +81,7 @@ def hold() -> Iterator[Hold]:
         holder.end(signal.SIGKILL)
 
 
-REFUSED = "another run is at work on photos: wait for its end, or stop it"
+REFUSED = "another run is using photos: wait for its end, or stop it"
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["alone", "shared"])

@@ -121,7 +121,7 @@ def test_a_report_decodes_no_large_image_again_and_is_the_same(
         words = ["compress", str(tmp_path / "in"), str(tmp_path / name), "--palette", palette]
         run_here(*words, "--workers", "0", "--colors", "8", "--always", "--overwrite")
         assert not (tmp_path / name / WORK_FOLDER / "previews").exists()
-        return (tmp_path / name / "job_page.html").read_text()
+        return (tmp_path / name / "report.html").read_text()
 
     monkeypatch.setattr(job_page, "make_thumbnail", noted)
     with_it = page("out")

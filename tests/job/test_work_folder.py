@@ -220,7 +220,7 @@ def test_a_damaged_record_does_not_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("finished", "says"),
-    [(False, r"is unfinished: add --resume to go on with it, or --overwrite"),
+    [(False, r"is unfinished: add --resume to continue it, or --overwrite"),
      (True, r"holds a finished job: add --resume to write what is new, or --overwrite")],
 )  # fmt: skip
 def test_a_job_of_before_is_neither_gone_on_with_nor_lost_unless_that_is_said(
@@ -435,7 +435,7 @@ def test_a_job_at_work_is_left_alone(how: dict[str, Any], tmp_path: Path) -> Non
     leave_job(tmp_path / "out")
     with held_elsewhere(tmp_path / "out" / WORK_FOLDER / "lock"):
         before = everything(tmp_path)
-        with pytest.raises(UsageError, match="another run is at work on"), open_(
+        with pytest.raises(UsageError, match="another run is using"), open_(
             tmp_path / "out", **how
         ):  # fmt: skip
             pytest.fail("two are at work")
@@ -459,7 +459,7 @@ def test_a_job_that_began_at_the_same_time_and_was_first_is_left_alone(
                 yield
 
     monkeypatch.setattr(locks, "locked", late)
-    with pytest.raises(UsageError, match="another run is at work on"), open_(output):
+    with pytest.raises(UsageError, match="another run is using"), open_(output):
         pytest.fail("two are at work")
     assert everything(tmp_path) == before[0]
 

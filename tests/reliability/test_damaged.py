@@ -236,7 +236,7 @@ def test_the_command_names_what_is_damaged_and_mends_it(store: Path, whole: Path
     seen = run_here("verify", store, "--workers", "0", code=1)
     assert "damaged: colors" in seen.stdout
     assert "--repair" in seen.stdout
-    assert "all of it is mended" in run("verify", store, "--repair", "--workers", "1").stdout
+    assert "everything is repaired" in run("verify", store, "--repair", "--workers", "1").stdout
     assert store_bytes(store) == store_bytes(whole)
 
 

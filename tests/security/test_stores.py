@@ -25,7 +25,7 @@ from kmeans_dask.errors import StoreError
 from kmeans_dask.files.atomic_files import remove
 from kmeans_dask.job.fit_result import plain_settings
 from kmeans_dask.settings import FitSettings
-from kmeans_dask.store import Store, groups
+from kmeans_dask.store import Store, zarr_groups
 from kmeans_dask.store.dask_arrays import open_indices
 from kmeans_dask.store.repair import damage_of, damaged_metadata, places
 from kmeans_dask.store.store import PLANS
@@ -69,7 +69,7 @@ def reseal(document: Path) -> None:
     parents = (document, *document.parents)
     folder = next(parent for parent in parents if (parent / "seal.json").exists())
     names = {name.rpartition("/")[0] for name in read_sealed(folder / "seal.json")}
-    groups.seal(folder, sorted(names - {""}))
+    zarr_groups.seal(folder, sorted(names - {""}))
 
 
 def edit_plan(store: Path, change: Callable[[dict[str, Any]], object]) -> None:

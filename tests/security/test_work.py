@@ -203,7 +203,7 @@ def test_a_hostile_plan_is_made_again_or_told_from_the_images(
     path = crafted / WORK_FOLDER / "plan.json"
     write_sealed(path, {**read_sealed(path), **fields})
     said = resume(done, crafted)
-    assert said == "" or "cannot be gone on with" in said
+    assert said == "" or "cannot be resumed" in said
     whole(crafted)
 
 

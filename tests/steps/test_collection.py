@@ -298,6 +298,6 @@ def test_a_store_that_another_run_began_at_the_same_time_is_left_alone(
                 yield
 
     monkeypatch.setattr(locks, "locked", late)
-    with pytest.raises(UsageError, match="another run is at work"), opened(tmp_path / "s", folder):
+    with pytest.raises(UsageError, match="another run is using"), opened(tmp_path / "s", folder):
         pytest.fail("two are at work")
     assert theirs.read_text() == "theirs"

@@ -22,8 +22,7 @@ from kmeans_dask.job.progress import Progress
 from kmeans_dask.plan.output_names import WORK_FOLDER
 from kmeans_dask.plan.plan import Failure, Plan, Source, make_plan, numbered
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
-from kmeans_dask.steps import compress, per_group
-from kmeans_dask.steps import encode as encoding
+from kmeans_dask.steps import compress, per_group, quantize
 from kmeans_dask.steps.per_group import (
     Group,
     Job,
@@ -424,10 +423,14 @@ def test_where_its_own_palette_takes_too_much_memory_it_alone_fails(
     save(tmp_path / "in" / "a.png", greys)
     odd = save(tmp_path / "in" / "b.png", noise(1, (6, 6), "both"))
 
-    def refuse(n_colors: int, *, opaque: bool) -> None:
-        raise ImageError(f"{n_colors} colours, opaque: {opaque}")
+    asked: list[int] = []
 
-    monkeypatch.setattr(encoding, "check_colors", refuse)
+    def refuse(n_colors: int, *, opaque: bool) -> None:
+        asked.append(n_colors)
+        if n_colors < max(asked):  # fewer than those of the shared palette: an image's own
+            raise ImageError(f"{n_colors} colours, opaque: {opaque}")
+
+    monkeypatch.setattr(quantize, "check_colors", refuse)
     fit = FitSettings(12, min_psnr=30)
     found = job([tmp_path / "in"], tmp_path / "out", fit, ALWAYS, "auto")
     [failure] = found.failures
