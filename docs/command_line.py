@@ -11,10 +11,12 @@ from typing import Any
 
 import typer
 
-from kmeans_dask.cli import app as command_line
+import kmeans_dask.cli  # noqa: F401 - it adds the commands
+from kmeans_dask.cli.app import app as command_line
 
 MARKER = "<!-- commands -->"
 SPECIAL = re.compile(r"([\\`*_<>\[\]|#])")
+OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]*")
 BRACES = re.compile(r"\{(.*?)\}(?:\.\.\.)?")  # around arguments
 EXAMPLE = re.compile(r"Example: (.+)")
 PANELS = ("Arguments", "Options")  # of parameters that name none
@@ -53,8 +55,8 @@ def describe(name: str, command: Any, parent: Any) -> Iterator[str]:
 
 
 def escape(text: str) -> str:
-    """Return text as Markdown that shows it as it is."""
-    return SPECIAL.sub(r"\\\1", text)
+    """Return text as Markdown that shows it as it is, with the names of options as code."""
+    return OPTION.sub(r"`\g<0>`", SPECIAL.sub(r"\\\1", text))
 
 
 def insert_commands(app: Any, docname: str, content: list[str]) -> None:

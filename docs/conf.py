@@ -21,11 +21,14 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "command_line"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 default_role = "code"  # `name` in a docstring is code
+highlight_language = "text"
+smartquotes_action = "D"  # dashes alone: quotes are part of what is typed
 add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {name: name for name in ("ArrayLike", "Init", "NDArray")}
 
 html_theme = "furo"
 html_title = "kmeans-dask"
@@ -73,7 +76,7 @@ def link_page(app: Any, docname: str, content: list[str]) -> None:
 
 def link_included(app: Any, path: Path, docname: str, content: list[str]) -> None:
     """Rewrite the links of a file that a page includes."""
-    folder = path.resolve().relative_to(FOLDER.parent).parent
+    folder = (FOLDER / path).resolve().relative_to(FOLDER.parent).parent
     content[0] = link_pages(content[0], folder.as_posix())
 
 
@@ -86,7 +89,7 @@ def list_fields(app: Any, what: str, name: str, obj: Any, options: Any, lines: l
         if line in SECTIONS:
             role = SECTIONS[line]
         elif role and field:
-            names = field[1].split(", ")
+            names = field[1].replace("_", r"\_").split(", ")
             listed += ["", *(f":{role} {each}: {field[2]}" for each in names)]
         elif not line.strip("-") and line:  # the underline of a section
             listed.append("")

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 
 class KMeansDaskError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose.
+
+    resumable: whether the work that was done is kept, so that the same call with `resume` continues
+    """
+
+    resumable: bool = False
 
 
 class UsageError(KMeansDaskError):

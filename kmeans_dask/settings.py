@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Literal, TypedDict
 
 import msgspec
@@ -17,7 +17,7 @@ INITS = ("k-means++", "random")
 SPACES = ("rgb", "oklab")
 WEIGHTS = ("pixels", "images")
 SCOPES = ("shared", "folder", "image", "auto")
-FORMATS = ("png", "webp", "gif", "tokens")
+FORMATS = ("png", "webp", "gif")
 MAX_EFFORT = 9
 MAX_PIXELS = 89_478_485  # of one image; Pillow's own limit: a quarter of a gibibyte as RGB
 PARTITION_PIXELS = 1 << 24  # takes about a second to decode: many for each worker, none too small
@@ -54,6 +54,7 @@ class FitSettings:
     """
 
     colors: int = MAX_COLORS
+    _: KW_ONLY
     seed: int = 0
     init: str = INITS[0]
     max_iter: int | None = None
@@ -127,6 +128,7 @@ class DecodeSettings:
     """
 
     max_pixels: int = MAX_PIXELS
+    _: KW_ONLY
     flat: bool = False
     keep_metadata: bool = False
     white: White = None
@@ -155,6 +157,7 @@ class EncodeSettings:
     """
 
     format: str = FORMATS[0]
+    _: KW_ONLY
     effort: int = 3
     dither: float = 0.0
     always: bool = False
@@ -166,10 +169,8 @@ class EncodeSettings:
             raise UsageError(f"--effort is {self.effort}: choose 0 to {MAX_EFFORT}")
         if not 0 <= self.dither <= 1:
             raise UsageError(f"--dither is {self.dither}: choose 0 (none) to 1")
-        if self.keep_metadata and self.format in ("gif", "tokens"):
+        if self.keep_metadata and self.format == "gif":
             raise UsageError(f"--keep-metadata: --format {self.format} holds none; choose another")
-        if self.dither and self.format == "tokens":
-            raise UsageError("--format tokens and --dither exclude each other: leave one out")
 
     @property
     def suffix(self) -> str:
@@ -184,13 +185,13 @@ class EncodeSettings:
 
 def check_together(fit: FitSettings, encode: EncodeSettings) -> None:
     """Raise UsageError where settings for the fit and for writing exclude each other."""
-    if fit.colors > MAX_COLORS and encode.format != "tokens":
+    if fit.colors > MAX_COLORS:
         raise UsageError(f"--colors is {fit.colors}: choose 2 to {MAX_COLORS}, {_BUT_TOKENS}")
     if fit.min_psnr is not None and encode.dither:
         raise UsageError("--min-psnr and --dither exclude each other: dithering adds error")
 
 
-_BUT_TOKENS = f"or up to {MAX_TOKENS} with --format tokens"
+_BUT_TOKENS = f"or up to {MAX_TOKENS} with the command tokenize"
 
 
 def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:

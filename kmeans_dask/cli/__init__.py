@@ -56,7 +56,7 @@ def main(words: Sequence[str] | None = None, obj: object = None) -> None:
 
 def _main(given: Sequence[str] | None = None, obj: object = None) -> int:
     words = list(sys.argv[1:] if given is None else given)
-    Session.leaves = False
+    Session.leaves_work = False
     try:
         code: int = app(words, prog_name="kmeans-dask", standalone_mode=False, obj=obj) or 0
         # typer turns a KeyboardInterrupt into this code
@@ -92,7 +92,7 @@ def _said(error: typer.TyperException, words: Sequence[str]) -> str:
 def _broken(message: str, code: int) -> int:
     """Of a job that broke off, with what to do next."""
     hint = "; what is done is kept: --resume goes on from there"
-    return _fail(message + hint * Session.leaves, code)
+    return _fail(message + hint * Session.leaves_work, code)
 
 
 def _fail(message: str, code: int) -> int:

@@ -1,106 +1,52 @@
-"""Where a command runs, as it is said: the same options for all commands that run somewhere."""
+"""Options of every command that runs somewhere: where it runs, and what it shows."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import json
 import os
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kmeans_dask.cli.options import RUNNING
+from kmeans_dask.cli.options import RUNNING, Json
+from kmeans_dask.cli.session import Session, open_session
 from kmeans_dask.errors import UsageError
-from kmeans_dask.interrupts import check_interrupted
-from kmeans_dask.settings import PROCESS_BYTES, WORKER_TIMEOUT
-from kmeans_dask.stopwatch import Stopwatch
+from kmeans_dask.settings import WORKER_TIMEOUT
 
 if TYPE_CHECKING:
     from kmeans_dask.engine.tls import Tls
 
-_PAUSE = 0.1  # seconds between looks for a file
-
-
-@dataclass(frozen=True)
-class ClusterOptions:
-    """A cluster that is there, or one of this machine.
-
-    workers: local processes, 0 for this one, None for one per core, or where that is sooner 0
-    scheduler: address of a cluster; scheduler_file: a file that a scheduler writes it to
-    timeout: seconds to wait; memory: bytes of a local worker
-    """
-
-    workers: int | None = None
-    scheduler: str | None = None
-    scheduler_file: Path | None = None
-    timeout: float = WORKER_TIMEOUT
-    memory: int | None = None
-    tls: Tls | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether nothing was said."""
-        return self == ClusterOptions(timeout=self.timeout)
-
-    def find_scheduler(self) -> str | None:
-        """The address of the scheduler, if one is meant. Waits for its file, if it is in one."""
-        if self.scheduler_file is None:
-            return self.scheduler
-        stopwatch, address = Stopwatch(), None
-        while address is None:
-            try:
-                address = json.loads(self.scheduler_file.read_text())["address"]
-            except (OSError, ValueError, KeyError, TypeError) as error:  # it may be half written
-                if stopwatch.read() > self.timeout:
-                    raise UsageError(
-                        f"{self.scheduler_file} names no scheduler within {self.timeout:g} s: "
-                        "start one with `dask scheduler --scheduler-file`"
-                    ) from error
-                check_interrupted()
-                time.sleep(_PAUSE)
-        return str(address)
-
-    def is_unsafe(self, scheduler: str) -> bool:
-        """Whether others on a network, which nobody said to be trusted, could listen or meddle."""
-        from dask import config
-
-        from kmeans_dask.engine.tls import is_exposed
-
-        return is_exposed(scheduler) and not config.get("kmeans.trusted-network", False)
+CLUSTER = "cluster"  # object of the context of a command that is submitted to a cluster
 
 
 def placed(command: Callable[..., int]) -> Callable[..., int]:
-    """`command` with options in place of its parameter `where`."""
+    """Return `command` with options for where it runs in place of its parameter `session`."""
     signature = inspect.signature(command, eval_str=True)
-    own = [each for each in signature.parameters.values() if each.name != "where"]
-    options = [
-        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for each in inspect.signature(_where, eval_str=True).parameters.values()
-    ]
-    names = {each.name for each in options}
+    own = [each for each in signature.parameters.values() if each.name != "session"]
+    options = list(inspect.signature(_session, eval_str=True).parameters.values())
+    names = {each.name for each in options} - {"context"}
     takes_context = any(each.name == "context" for each in own)
-    shown = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
-    # Before --json, which every command has last.
-    shown[-1:-1] = [each for each in options if each.name != "context" or not takes_context]
+    more = [each for each in options if each.name != "context" or not takes_context]
+    shown = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *more)]
 
     @functools.wraps(command)
     def with_options(context: typer.Context, **given: Any) -> int:
-        where = _where(context=context, **{name: given.pop(name) for name in names - {"context"}})
+        opened = _session(context=context, **{name: given.pop(name) for name in names})
         if takes_context:
             given["context"] = context
-        return command(where=where, **given)
+        with opened as session:
+            return command(session=session, **given)
 
     vars(with_options)["__signature__"] = signature.replace(parameters=shown)
     with_options.__annotations__ = {each.name: each.annotation for each in shown}
     return with_options
 
 
-def _where(
+def _session(
     context: typer.Context,
     workers: Annotated[
         int | None,
@@ -166,8 +112,18 @@ def _where(
             rich_help_panel=RUNNING,
         ),
     ] = None,
-) -> ClusterOptions:
-    """What was said. Raises UsageError where one excludes another, or only half is said."""
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show errors and warnings only.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log each step and iteration to stderr.")
+    ] = False,
+    as_json: Json = False,
+) -> AbstractContextManager[Session]:
+    """Return the session that the options ask for.
+
+    Raises UsageError where one option excludes another, or needs one that is missing.
+    """
     if workers is not None and (scheduler or scheduler_file):
         which = "--scheduler" if scheduler else "--scheduler-file"
         raise UsageError(f"--workers and {which} exclude each other: leave one out")
@@ -183,19 +139,27 @@ def _where(
         )
     if memory and is_elsewhere:
         raise UsageError("--memory-limit is for local workers: others have a limit of their own")
+
+    from kmeans_dask.api.running import parse_size
+    from kmeans_dask.engine.choice import EngineChoice
+
     files = [file for file in (tls_ca, tls_cert, tls_key) if file]
-    return ClusterOptions(
-        workers,
-        scheduler or None,
-        scheduler_file,
-        timeout,
-        _parse_size(memory) if memory else None,
-        _tls(files, is_elsewhere=is_elsewhere) if files else None,
+    choice = EngineChoice(
+        scheduler=scheduler or None,
+        scheduler_file=scheduler_file,
+        workers=workers,
+        timeout=timeout,
+        memory=parse_size(memory, "--memory-limit") if memory else None,
+        tls=_tls(files, is_elsewhere=is_elsewhere) if files else None,
     )
+    return open_session(choice, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
 def _tls(files: list[Path], *, is_elsewhere: bool) -> Tls:
-    """CA, certificate and key. Raises UsageError where one is missing, or no cluster is named."""
+    """Return the CA, the certificate and the key.
+
+    Raises UsageError where one of them is missing, or no cluster is named.
+    """
     from kmeans_dask.engine.tls import OPTIONS, Tls
 
     if not is_elsewhere:
@@ -203,22 +167,3 @@ def _tls(files: list[Path], *, is_elsewhere: bool) -> Tls:
     if len(files) < 3:
         raise UsageError(f"TLS needs all three of {OPTIONS}")
     return Tls(*files)
-
-
-CLUSTER = "cluster"  # what a command is given as its context's object where it is submitted
-
-
-def _parse_size(text: str) -> int:
-    """Bytes: `2GB` and `1500MiB`, say. Raises UsageError."""
-    from dask.utils import parse_bytes
-
-    try:
-        size = int(parse_bytes(text))
-    except ValueError:
-        raise UsageError(f"--memory-limit is {text!r}: write a size as 2GB") from None
-    if size <= PROCESS_BYTES:
-        least = PROCESS_BYTES / 1e6
-        raise UsageError(
-            f"--memory-limit is {text!r}: a worker takes {least:,.0f} MB before any image"
-        )
-    return size

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kmeans_dask.cli.app import app
-from kmeans_dask.cli.cluster_options import ClusterOptions, placed
+from kmeans_dask.cli.cluster_options import placed
 from kmeans_dask.cli.options import (
     Always,
     Colors,
@@ -37,19 +36,15 @@ from kmeans_dask.cli.options import (
     parse_white,
     refuse_given,
 )
-from kmeans_dask.cli.session import Session
+from kmeans_dask.cli.session import Session, show
 from kmeans_dask.errors import UsageError
 from kmeans_dask.files import parse_location
 from kmeans_dask.files.targets import beginning, check_file, check_folder
 from kmeans_dask.settings import (
     MAX_PIXELS,
-    PRIVATE_TOL,
     SCOPES,
-    TOL,
-    DecodeSettings,
     EncodeSettings,
     FitSettings,
-    check_together,
 )
 
 # Everything else is imported where it is used: --help and errors need no numba and no Dask.
@@ -60,7 +55,7 @@ _FIT, _ENCODE = FitSettings(), EncodeSettings()
 @app.command(epilog="Example: kmeans-dask sweep photos/ --colors 2,4,8,16,32,64,128,256")
 @placed
 def sweep(
-    where: ClusterOptions,
+    session: Session,
     inputs: Inputs,
     colors: Annotated[
         str, typer.Option("--colors", "-k", metavar="K,...", help="Numbers of colours to try.")
@@ -76,56 +71,40 @@ def sweep(
     white: White = None,
     include: Include = None,
     exclude: Exclude = None,
-    as_json: Json = False,
 ) -> int:
     """Show bytes and quality for several numbers of colours, from one counting pass.
 
     Bytes and PSNR are what compress gives, from a sample, where smaller images are kept as they
     are; palette PSNR and Oklab are exact, of all pixels. Writes nothing that stays.
     """
-    numbers = numbers_of(colors)
-    settings = FitSettings(seed=seed, space=color_space, weight=weight)
-    encode_settings = EncodeSettings(format_, effort, dither, always)
-    for number in numbers:
-        check_together(replace(settings, colors=number), encode_settings)
-    if encode_settings.format == "tokens":
-        raise UsageError("--format tokens has no bytes to compare: choose png, webp or gif")
-
-    from kmeans_dask.images.encode import check_effort
-    from kmeans_dask.plan.plan import Search, make_plan
-    from kmeans_dask.plan.sample_files import images_of
-    from kmeans_dask.steps.compress import temporary_folder
-    from kmeans_dask.steps.sweep import sweep as job
+    from kmeans_dask import api
     from kmeans_dask.terminal.sweep import show_sweep
 
-    check_effort(encode_settings)
-    decode_settings = DecodeSettings(max_pixels, encode_settings.flat, white=parse_white(white))
-    search = Search(tuple(include or ()), tuple(exclude or ()))
-    with Session(as_json, reads=True) as run:
-        plan = run.planned(partial(make_plan, inputs, max_pixels=max_pixels, search=search))
-        with (
-            temporary_folder() as folder,
-            run.engine(where, assigns=True) as engine,
-            engine.sharing([folder], images_of(plan)),
-        ):
-            found = job(
-                plan,
-                folder / "sweep.zarr",
-                engine,
-                run.progress,
-                numbers,
-                settings,
-                encode_settings,
-                decode_settings,
-            )
-        run.show(found.as_dict(), show_sweep(found))
+    found = api.sweep(
+        inputs,
+        colors=numbers_of(colors),
+        color_space=color_space,
+        weight=weight,
+        seed=seed,
+        format=format_,
+        effort=effort,
+        dither=dither,
+        always=always,
+        max_pixels=max_pixels,
+        white=parse_white(white),
+        include=include or (),
+        exclude=exclude or (),
+        client=session.choice,
+        progress=session.progress,
+    )
+    session.show(found.as_dict(), show_sweep(found))
     return int(bool(found.failures))
 
 
 @app.command(epilog="Example: kmeans-dask estimate photos/ --colors 64")
 @placed
 def estimate(
-    where: ClusterOptions,
+    session: Session,
     inputs: Inputs,
     colors: Colors = _FIT.colors,
     scope: Scope = SCOPES[0],
@@ -140,51 +119,30 @@ def estimate(
     white: White = None,
     include: Include = None,
     exclude: Exclude = None,
-    as_json: Json = False,
 ) -> int:
     """Predict size, quality, time and memory from a sample. Writes nothing that stays."""
-    tol = PRIVATE_TOL if scope in ("folder", "image") else TOL
-    fit_settings = FitSettings(colors, seed, space=color_space, min_psnr=min_psnr, tol=tol)
-    encode_settings = EncodeSettings(format_, effort, dither, always)
-    if encode_settings.format == "tokens":
-        raise UsageError("--format tokens has no bytes to predict: choose png, webp or gif")
-
-    from kmeans_dask.images.encode import check_effort
-    from kmeans_dask.job.job_settings import JobSettings
-    from kmeans_dask.job.work_folder import open_work_folder
-    from kmeans_dask.plan.plan import Search, make_plan
-    from kmeans_dask.plan.sample_files import images_of
-    from kmeans_dask.steps import compress as job
-    from kmeans_dask.steps.estimate import estimate as predict
-    from kmeans_dask.steps.estimate import sample_of
+    from kmeans_dask import api
     from kmeans_dask.terminal.estimate import show_estimate
 
-    check_effort(encode_settings)
-    settings = JobSettings(
-        fit_settings,
-        encode_settings,
-        DecodeSettings(max_pixels, encode_settings.flat, white=parse_white(white)),
-        scope,
+    found = api.estimate(
+        inputs,
+        colors=colors,
+        palette=scope,
+        min_psnr=min_psnr,
+        color_space=color_space,
+        seed=seed,
+        format=format_,
+        effort=effort,
+        dither=dither,
+        always=always,
+        max_pixels=max_pixels,
+        white=parse_white(white),
+        include=include or (),
+        exclude=exclude or (),
+        client=session.choice,
+        progress=session.progress,
     )
-    search = Search(tuple(include or ()), tuple(exclude or ()))
-    with Session(as_json, reads=True) as run:
-        plan = run.planned(partial(make_plan, inputs, max_pixels=max_pixels, search=search))
-        with (
-            job.temporary_folder() as folder,
-            open_work_folder(folder / "out", {}, resume=False, overwrite=False) as work,
-            run.engine(where, assigns=True) as engine,
-            engine.sharing([work.path], images_of(plan)),
-        ):
-            work.begin()
-            found = predict(
-                plan,
-                sample_of(plan),
-                work,
-                engine,
-                run.progress,
-                settings,
-            )
-        run.show(found.as_dict(), show_estimate(found))
+    session.show(found.as_dict(), show_estimate(found))
     return int(bool(found.failures))
 
 
@@ -207,7 +165,7 @@ def compare(
     if seed < 0:
         raise UsageError(f"--seed is {seed}: choose 0 or more")
     found = run_all(image, colors, seed=seed)
-    Session(as_json).show(found.as_dict(), show_comparison(found))
+    show(found.as_dict(), show_comparison(found), as_json=as_json)
     return 0
 
 
@@ -240,7 +198,7 @@ def palette(
         check_file(target, "FILE")
         with beginning(f"FILE {target}", "name another file"):
             convert_palette(found, target, overwrite=overwrite)
-    Session(as_json).show(found.as_dict(), show_palette(found))
+    show(found.as_dict(), show_palette(found), as_json=as_json)
     return 0
 
 
@@ -344,56 +302,40 @@ def plot(
         found = exhibit_store(source, name)
     else:
         refuse_given(context, "IMAGE", ("name",))
-        found = exhibit_image(source, FitSettings(colors, seed))
+        found = exhibit_image(source, FitSettings(colors, seed=seed))
     for file, png in zip(files, (draw_colors(found), draw_pictures(found)), strict=True):
         with beginning(f"DIR {output}"):
             write_file(file, png)
     data = {"files": list(map(str, files)), **found.as_dict()}
-    Session(as_json).show(data, show_plots(found, files))
+    show(data, show_plots(found, files), as_json=as_json)
     return 0
 
 
 @app.command(epilog="Example: kmeans-dask info photos.zarr")
 def info(store: StorePath, as_json: Json = False) -> int:
     """Show what a store holds: images, colours, palettes, versions."""
-    from kmeans_dask.steps.store_info import read_info
+    from kmeans_dask import api
     from kmeans_dask.terminal.summary import show_info
 
-    found = read_info(store.absolute())
-    Session(as_json).show(asdict(found), show_info(found))
+    found = api.info(store)
+    show(asdict(found), show_info(found), as_json=as_json)
     return 0
 
 
 @app.command(epilog="Example: kmeans-dask verify photos.zarr --repair")
 @placed
 def verify(
-    where: ClusterOptions,
+    session: Session,
     store: StorePath,
     repair: Annotated[
         bool,
         typer.Option("--repair", help="Mend what is damaged, from copies or from the images."),
     ] = False,
-    as_json: Json = False,
 ) -> int:
     """Read every byte of a store, and name what is not as it was written."""
-    from kmeans_dask.files.locks import locked
-    from kmeans_dask.plan.sample_files import documents_of
-    from kmeans_dask.steps import verify as job
-    from kmeans_dask.store import Store
+    from kmeans_dask import api
     from kmeans_dask.terminal.verify import show_verified
 
-    path = store.absolute()
-    if not Store.is_at(path):
-        raise UsageError(f"{store} is no store")
-    with Session(as_json) as run:
-        with (
-            locked(Store.lock_file(path), str(store), shared=not repair),
-            run.engine(where) as engine,
-            engine.sharing([path] * repair, documents_of(path)),
-        ):
-            if repair:
-                found = job.repair(path, engine, run.progress)
-            else:
-                found = job.verify(path, engine, run.progress)
-        run.show(found.as_dict(), show_verified(found, repaired=repair))
+    found = api.verify(store, repair=repair, client=session.choice, progress=session.progress)
+    session.show(found.as_dict(), show_verified(found, repaired=repair))
     return int(bool(found.damages) and not found.repaired)

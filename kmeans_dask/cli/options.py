@@ -36,7 +36,7 @@ Colors = Annotated[
     typer.Option(
         "--colors",
         "-k",
-        help="Palette entries, 2 to 256; to 65536 with --format tokens.",
+        help="Palette entries, 2 to 256.",
         rich_help_panel=PALETTE,
     ),
 ]
@@ -115,7 +115,7 @@ MinPsnr = Annotated[
 ]
 Format = Annotated[
     str,
-    typer.Option("--format", help="png, webp (lossless), gif or tokens.", rich_help_panel=WRITING),
+    typer.Option("--format", help="png, webp (lossless) or gif.", rich_help_panel=WRITING),
 ]
 Effort = Annotated[int, typer.Option(help="0 to 9: time for fewer bytes.", rich_help_panel=WRITING)]
 Dither = Annotated[
@@ -157,7 +157,7 @@ Resume = Annotated[
         rich_help_panel=WRITING,
     ),
 ]
-Hashed = Annotated[
+Checksum = Annotated[
     bool,
     typer.Option(
         "--checksum",

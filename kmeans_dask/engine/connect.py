@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from kmeans_dask.engine.dask_engine import scheduled
 from kmeans_dask.engine.engine import Engine
@@ -14,10 +15,14 @@ from kmeans_dask.engine.remote_cluster import remote_client
 from kmeans_dask.engine.tls import Tls
 from kmeans_dask.settings import WORKER_TIMEOUT
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 
 @contextmanager
 def connect(
     *,
+    client: Client | None = None,
     scheduler: str | None = None,
     workers: int | None = None,
     timeout: float = WORKER_TIMEOUT,
@@ -26,7 +31,8 @@ def connect(
 ) -> Iterator[Engine]:
     """Yield an engine that runs tasks on a cluster, in local worker processes, or in this process.
 
-    scheduler: address of the cluster's scheduler; None to run on this machine
+    client: Dask client of the cluster
+    scheduler: address of the cluster's scheduler; without it and `client` run on this machine
     workers: number of local worker processes; 0 for this process, None for one per core
     timeout: most seconds to wait for the scheduler, and to be without any worker
     memory: bytes for each local worker, by default its share of what the machine has; bytes for
@@ -36,11 +42,15 @@ def connect(
     Raises UsageError where the scheduler cannot be reached, has no worker within `timeout` seconds,
     or where versions differ.
     """
-    if scheduler:
+    if client:
+        place = "the cluster of the client"
+        with scheduled(client, place, timeout, is_ours=False) as engine:
+            yield engine
+    elif scheduler:
         place = f"the cluster at {scheduler}"
         with (
-            remote_client(scheduler, timeout, tls) as client,
-            scheduled(client, place, timeout, is_ours=False) as engine,
+            remote_client(scheduler, timeout, tls) as remote,
+            scheduled(remote, place, timeout, is_ours=False) as engine,
         ):
             yield engine
     elif workers == 0:
@@ -49,8 +59,8 @@ def connect(
     else:
         place = "local worker processes"
         with (
-            local_client(workers or count_cores(), timeout, memory) as client,
-            scheduled(client, place, timeout, count_cores()) as engine,
+            local_client(workers or count_cores(), timeout, memory) as local,
+            scheduled(local, place, timeout, count_cores()) as engine,
         ):
             yield engine
 

@@ -1,4 +1,4 @@
-"""Fit of arrays: counted first where that pays; in one task where that is enough, else in rounds."""
+"""Fit of arrays: counted first where that pays, in one task where that is enough, or in rounds."""
 
 from __future__ import annotations
 

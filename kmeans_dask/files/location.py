@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -16,16 +17,17 @@ def is_within(path: Location, folder: Location) -> bool:
     return path == folder or folder in path.parents
 
 
-def parse_location(text: str | Location) -> Location:
+def parse_location(text: str | os.PathLike[str] | Location) -> Location:
     """Return the path that `text` names. Raises UsageError for a URL that cannot be read here.
 
     >>> parse_location("photos/a.png"), parse_location("file:///photos/a.png")
     (PosixPath('photos/a.png'), PosixPath('/photos/a.png'))
     >>> parse_location("s3://bucket/photos/a.png").parent
-    Remote('s3://bucket/photos')
+    ObjectPath('s3://bucket/photos')
     """
     if isinstance(text, Path | ObjectPath):
         return text
+    text = os.fspath(text)
     scheme, there, _ = text.partition("://")
     if not there or "/" in scheme:
         return Path(text)

@@ -107,7 +107,7 @@ class ObjectPath:
         return f"{self._bucket}/{self._key}" if self._key else self._bucket
 
     def __repr__(self) -> str:
-        return f"Remote({str(self)!r})"
+        return f"ObjectPath({str(self)!r})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectPath) and str(self) == str(other)

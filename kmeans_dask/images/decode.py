@@ -595,7 +595,7 @@ def _deep_samples(opened: _Opened, profile: bytes | None, white: White) -> Sampl
     if opened.samples is None:
         return None
     mode = "L" if image.mode in ("L", "LA") else "RGB"
-    is_keyed = isinstance(image.info.get("transparency"), tuple)  # of RGB of 16 bits a sample
+    is_keyed = isinstance(image.info.get("transparency"), tuple)  # a colour key, of 16-bit RGB
     changes = profile is not None and image.mode != "CMYK" and not is_srgb(profile, mode)
     return opened.samples() if changes or is_keyed or white is not None else None
 

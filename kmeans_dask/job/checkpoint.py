@@ -129,9 +129,9 @@ class Checkpoint:
         return begun if run == f"{k} {seed}" else None
 
     def note(self, k: int, seed: int, iteration: Iteration) -> None:
-        """Note an iteration of the run of `k` and `seed`, and write the file after a pause.
+        """Note an iteration of the run of `k` and `seed`, and write the file if a pause is over.
 
-        A last iteration, which has converged, is not written, because `finish` follows.
+        An iteration that has converged is not written, because `finish` follows.
         """
         self._history.append(iteration.inertia)
         if iteration.converged or not self._path:

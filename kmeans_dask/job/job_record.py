@@ -107,6 +107,18 @@ def record_of_job(
     }
 
 
+def read_summary(output: Location) -> Summary:
+    """Return the summary of the finished job in `output`, without its gallery and its fit.
+
+    Raises UsageError where there is none, or it cannot be read.
+    """
+    figures = read_record(output)["summary"]
+    try:
+        return Summary.of_figures(figures)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise UsageError(f"{output / RECORD_FILE} is damaged: run the job again") from None
+
+
 def read_record(output: Location) -> dict[str, Any]:
     """Return the record of the job in `output`.
 

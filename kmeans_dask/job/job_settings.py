@@ -42,10 +42,6 @@ class JobSettings:
         check_choice("--palette", self.scope, SCOPES)
         if self.scope == "auto" and self.fit.min_psnr is None:
             raise UsageError("--palette auto needs a target: add --min-psnr")
-        if self.encode.format == "tokens" and self.palette:
-            raise UsageError("--format tokens and --palette-file exclude each other")
-        if self.encode.format == "tokens" and self.scope != "shared":
-            raise UsageError("--format tokens needs one palette: leave --palette at shared")
         if self.palette:
             check_palette(self.palette, self.encode)
 
@@ -68,10 +64,10 @@ class JobSettings:
 
 def check_palette(palette: Palette, settings: EncodeSettings) -> None:
     """Raise UsageError where the format of `settings` cannot hold the palette."""
-    if len(palette) > MAX_COLORS and settings.format != "tokens":
+    if len(palette) > MAX_COLORS:
         raise UsageError(
             f"the palette has {len(palette)} entries, an image holds {MAX_COLORS}: fit fewer "
-            "--colors, or choose --format tokens"
+            "--colors, or use the command tokenize"
         )
     if palette.alphas is not None and settings.flat:
         raise UsageError(

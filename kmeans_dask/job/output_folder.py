@@ -98,11 +98,11 @@ def write_palette(
     weights: NDArray[np.int64] | None = None,
     folder: str = "",
 ) -> Written:
-    """Write `palette.json` into `output`, or into `folder` below it; return it as `write_below`.
+    """Write `palette.json` into `output`, or into `folder` below it, as `write_below` does.
 
     weights: (k,) number of pixels of each colour; None where they are not known
 
-    Raises StoreError and ImageError as `write_below` does.
+    Returns name, size and CRC-32 of the file; raises the errors of `write_below`.
     """
     pixels = None if weights is None else palette.pixels_of_entries(weights)
     name = str(PurePosixPath(folder, PALETTE_FILE))

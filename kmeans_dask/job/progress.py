@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+
+_log = logging.getLogger("kmeans_dask")
 
 
 class Progress:
@@ -26,6 +29,7 @@ class Progress:
         self._step, self._since = step, time.perf_counter()
         self._done = self._failed = 0
         self.announce({"kind": "step", "step": step, "total": total, "unit": unit})
+        _log.info("%s begins%s", step, f": {total:,} {unit}" if total is not None else "")
 
     def advance(self, n: int, failed: int = 0) -> None:
         """Count `n` more units of the step as done, of which `failed` have failed."""
@@ -39,6 +43,7 @@ class Progress:
         event: number, inertia, shift and seconds of the iteration, and its colors as `#rrggbb`
         """
         self.tell(f"inertia {event['inertia']:.6g}")
+        _log.info("iteration %d: inertia %.6g", event["number"], event["inertia"])
         self.advance(1)
         figures = {name: value for name, value in event.items() if name != "colors"}
         self.announce({"kind": "iteration", **figures})
@@ -47,11 +52,17 @@ class Progress:
     def tell(self, text: str) -> None:
         """Show what the step is doing at the moment; here, nothing is shown."""
 
+    def note(self, message: str) -> None:
+        """Tell the user a line about the run, such as where it can be watched; here, log it."""
+        _log.info(message)
+
     def finish(self) -> None:
         """End the step, and add its time to `seconds`."""
         spent = time.perf_counter() - self._since
         self.seconds[self._step] = self.seconds.get(self._step, 0.0) + spent
         self.announce({"kind": "finish", "step": self._step, "seconds": spent})
+        failed = f", {self._failed:,} failed" if self._failed else ""
+        _log.info("%s: %s in %.1f s%s", self._step, f"{self._done:,} done", spent, failed)
 
 
 def _nobody(event: dict[str, Any]) -> None:

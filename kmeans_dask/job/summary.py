@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from kmeans_dask.color.psnr import error_of_pixel, psnr
@@ -17,7 +17,12 @@ from kmeans_dask.store import Store
 from kmeans_dask.store.tally import Tally
 
 _GIGABYTE = 10**9
-_LOOKED_AT = ("gallery", "fitted", "colors_bytes")  # fields that `as_dict` leaves out
+_LOOKED_AT = (
+    "gallery",
+    "fitted",
+    "colors_bytes",
+    "was_finished",
+)  # fields that `as_dict` leaves out
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Summary:
     gallery: images and figures for the report
     fitted: the shared palette and its fit; None where no palette was fitted for all images
     changes: changes of the images since an earlier run, where the store was kept
+    was_finished: whether an earlier run had finished the job, so that nothing was done
     """
 
     images: int
@@ -88,6 +94,27 @@ class Summary:
     gallery: Gallery
     fitted: FitResult | None
     changes: Changes = field(default_factory=Changes)
+    was_finished: bool = False
+
+    @classmethod
+    def of_figures(cls, figures: Mapping[str, Any]) -> Summary:
+        """Return the summary of a job that was finished before, from its figures (`as_dict`).
+
+        Raises LookupError or TypeError where they are not of this form.
+        """
+        given: dict[str, Any] = {each.name: figures.get(each.name) for each in fields(cls)}
+        return cls(
+            **given
+            | {
+                "skipped": figures["skipped_by_suffix"],
+                "failures": tuple(Failure(**failure) for failure in figures["failures"]),
+                "colors_bytes": 0,
+                "gallery": Gallery(),
+                "fitted": None,
+                "changes": Changes(),
+                "was_finished": True,
+            }
+        )
 
     @property
     def images_per_gb(self) -> tuple[float, float] | None:

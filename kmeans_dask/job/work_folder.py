@@ -274,7 +274,7 @@ def _goes_on(work: WorkFolder, asked: Mapping[str, Any], *, resume: bool, overwr
     if resume and job:
         for folder in (work.path, work.path / "done"):
             for name in names_in(folder) if folder.is_dir() else ():
-                if (folder / name).is_symlink():  # it would be written or removed elsewhere
+                if (folder / name).is_symlink():  # writing or removing would follow it
                     raise UsageError(f"{folder / name} is a link: remove it")
         differences = _differences(job, asked)
         if differences:

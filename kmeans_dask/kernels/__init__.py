@@ -1,1 +1,1 @@
-"""Compilation of kernels by numba: its configuration, and its cache, which reads own files only."""
+"""Compilation of kernels by numba: its settings, and a cache that reads only trusted files."""

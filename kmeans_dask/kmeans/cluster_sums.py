@@ -22,7 +22,7 @@ _EXACT_FLOAT = 2**53  # all integers up to here are exact in float64
 
 @dataclass(frozen=True, eq=False)
 class FarPoints:
-    """The distinct points farthest from their centroid, farthest first.
+    """Distinct points that are farthest from their centroids, the farthest first.
 
     points: (m, C), in the dtype of the data
     weights: (m,) integers, the weight of each point
@@ -108,9 +108,9 @@ class ClusterSums:
         return math.ldexp(mean, 2 * grid.weight_bits - bits)
 
     def inertia(self, centroids: NDArray[np.float64]) -> float:
-        """Return the sum of squared distances to `centroids` (k, C), the ones measured with.
+        """Return the sum of squared distances to `centroids`, (k, C), that these sums belong to.
 
-        This is Q - 2 c.S + W c.c, moved to the integers next to the centroids first: that part is
+        It is Q - 2 c.S + W c.c, moved to the integers next to the centroids first: that part is
         exact, and what is left to floating point is small, so nothing cancels.
         """
         grid = self.grid
@@ -132,7 +132,7 @@ class ClusterSums:
         return max(0.0, float(exact + ordered_sum(left.ravel().astype(np.float64))))
 
     def _inertia_on_grid(self, centroids: NDArray[np.float64]) -> float:
-        """Return the inertia of sums in fixed point; centroids are brought to the grid of points."""
+        """Return the inertia of sums in fixed point, with centroids cut to the grid of points."""
         grid = self.grid
         scaled = np.ldexp(centroids - grid.origin, grid.point_bits)
         near = np.array([int(x) for x in scaled.ravel()], object).reshape(scaled.shape)

@@ -37,7 +37,7 @@ def search_tile(x, start, width, centers, heights, ids, n, scores, best, second,
     for i in range(width):
         best[i], second[i], which[i] = PAD, PAD, np.int32(0)
     # Rows are one-dimensional views of the tile. In x[c, start + i], numba does not know that the
-    # index is not negative, and loads values lane by lane; and likewise in views of more dimensions.
+    # index is not negative, and loads values lane by lane; so it does in views of more dimensions.
     stop = start + width
     if scores is None:
         xs, ys, zs = x[0, start:stop], x[1, start:stop], x[2, start:stop]

@@ -46,7 +46,7 @@ class ColorHistogram:
 
     @property
     def pixels(self) -> int:
-        """Number of pixels counted."""
+        """Return the number of pixels that were counted."""
         return int(self.weights.sum())
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -184,7 +184,7 @@ class ColorCounter:
             return
         if self._table is None:
             self._table = np.zeros(N_CODES, np.uint32)
-        if self._n_table + self._n_few + len(pixels) >= 2**32:  # a cell could overflow: empty all
+        if self._n_table + self._n_few + len(pixels) >= 2**32:  # no cell may overflow
             self._drain_table()
         for codes in self._few:
             _count_codes(codes, self._table)

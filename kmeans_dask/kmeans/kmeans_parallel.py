@@ -122,7 +122,7 @@ class Sampler:
 
 
 def potential_bits(grid: FixedPoint) -> int:
-    """Return the fractional bits of potentials, which leave room for distances of any two points."""
+    """Return the fractional bits of potentials: room is left for distances of any two points."""
     return 0 if grid.exact else grid.square_bits - 10
 
 

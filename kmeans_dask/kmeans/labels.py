@@ -18,7 +18,7 @@ _AT_ONCE = 1 << 20
 
 
 def nearest_labels(values: NDArray[Any], centroids: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return the index of the centroid (k, C) nearest to each of `values` (n, C), (n,).
+    """Return the indices (n,) of the centroids (k, C) that are nearest to `values` (n, C).
 
     values: uint8, float32 or float64
 

@@ -21,7 +21,7 @@ _HISTORY = 1 << 14  # most iterations that are recorded: a fit of few points end
 class SmallLloyd:
     """Lloyd's algorithm on at most `FEW` points, which can be fitted from one start after another.
 
-    points: of a total weight for which `of` does not return None
+    It is made by `of`, which checks that the points are suited.
     """
 
     def __init__(self, points: Points) -> None:
@@ -35,7 +35,7 @@ class SmallLloyd:
 
     @classmethod
     def of(cls, points: Points) -> SmallLloyd | None:
-        """Return the fit of `points`, or None where these are unsuited.
+        """Return a `SmallLloyd` of `points`, or None where these are unsuited.
 
         Unsuited are points that are not on an exact grid, none or more than `FEW`, or too heavy
         for sums of 62 bits.

@@ -108,7 +108,7 @@ def _unpack(keys, low, bits, values):  # type: ignore[no-untyped-def]
 
 @jit
 def _sort_by_digit(source, target, shift):  # type: ignore[no-untyped-def]
-    """Sort `source` into `target` by the digit that starts at bit `shift`: a stable counting sort."""
+    """Sort `source` into `target`, stably, by the digit at bit `shift`: a pass of counting sort."""
     mask = (1 << _DIGIT) - 1
     places = np.zeros(mask + 2, np.int64)
     for key in source:

@@ -34,7 +34,7 @@ _LONGEST = 600.0
 
 @contextmanager
 def compiled_ahead() -> Iterator[None]:
-    """Compile kernels that are not on disk in another process while the block runs.
+    """Compile kernels in another process while the block runs, if they are not on disk yet.
 
     A thread of this process that needs Lloyd's step waits for it. When the block ends, the other
     process is killed, and what it has not compiled is left.

@@ -200,11 +200,11 @@ def _compress_folder(
 
 
 def compress_to_tokens(
-    collection: Collection, engine: Engine, progress: Progress, settings: JobSettings
+    collection: Collection, engine: Engine, progress: Progress, settings: FitSettings
 ) -> TokensSummary:
     """A palette for the images of a store, and every pixel as an index into it."""
     ingest_and_count(collection, engine, progress)
-    fitted = fit(collection.store, engine, progress, settings.fit, resume=True)
+    fitted = fit(collection.store, engine, progress, settings, resume=True)
     return tokenize(collection.store, fitted, engine, progress)
 
 

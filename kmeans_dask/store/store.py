@@ -482,8 +482,8 @@ class Store:
         missing = len(set(self.partition_ids) - set(done))
         if missing or not done:
             raise StoreError(
-                f"{self.path} lacks the indices of palette {palette}: run `kmeans-dask encode "
-                f"{self.path} --format tokens`"
+                f"{self.path} lacks the indices of palette {palette}: run "
+                f"`kmeans-dask tokenize {self.path}`"
             )
         return [
             zarr_groups.open_group(folder / name, FORMS["indices"]).open("indices")

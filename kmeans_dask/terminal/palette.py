@@ -1,4 +1,4 @@
-"""A palette as squares of its colours, where a terminal shows colours; else as text."""
+"""Palette in a terminal: squares of its colours, or only text where no colours are shown."""
 
 from __future__ import annotations
 

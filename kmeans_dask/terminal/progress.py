@@ -1,8 +1,10 @@
-"""Progress of a job in a terminal: a bar for each step, with rate and time left."""
+"""Progress of a job on stderr: bars in a terminal or a notebook, else a line every ten seconds."""
 
 from __future__ import annotations
 
-import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -19,7 +21,22 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
+from kmeans_dask.dashboard.html import duration
 from kmeans_dask.job.progress import Progress
+
+_PAUSE = 10.0  # seconds between lines that go to no terminal
+
+
+@contextmanager
+def open_progress() -> Iterator[Progress]:
+    """Yield a progress that is shown on stderr, or in the notebook that runs."""
+    notebook = Console(highlight=False)
+    console = notebook if notebook.is_jupyter else Console(stderr=True, highlight=False)
+    if console.is_terminal or console.is_jupyter:
+        with BarProgress(console) as bars:
+            yield bars
+    else:
+        yield LineProgress(console)
 
 
 class _Amount(ProgressColumn):
@@ -34,11 +51,12 @@ class _Amount(ProgressColumn):
         return Text(f"{task.completed:,.0f}{total} {task.fields['unit']}{speed}")
 
 
-class TerminalProgress(Progress):
-    """Progress that shows bars on `console` inside its `with` block, if stderr is a terminal."""
+class BarProgress(Progress):
+    """Progress that shows a bar for each step on `console`, inside its `with` block."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
+        self._console = console
         self._bars = Bars(
             SpinnerColumn(finished_text="✓"),
             TextColumn("{task.description:7}"),
@@ -48,11 +66,10 @@ class TerminalProgress(Progress):
             TimeRemainingColumn(elapsed_when_finished=False),
             TextColumn("{task.fields[note]}"),
             console=console,
-            disable=not sys.stderr.isatty(),
         )
         self._task = TaskID(0)
 
-    def __enter__(self) -> TerminalProgress:
+    def __enter__(self) -> BarProgress:
         self._bars.start()
         return self
 
@@ -71,8 +88,55 @@ class TerminalProgress(Progress):
         super().tell(text)
         self._bars.update(self._task, note=text)
 
+    def note(self, message: str) -> None:  # noqa: D102
+        super().note(message)
+        self._console.print(message, markup=False, soft_wrap=True)
+
     def finish(self) -> None:  # noqa: D102
         super().finish()
         task = next(task for task in self._bars.tasks if task.id == self._task)
         total = task.total if task.total is not None else max(task.completed, 1)
         self._bars.update(self._task, total=total, completed=total)
+
+
+class LineProgress(Progress):
+    """Progress for logs of batch jobs: a line every ten seconds of a step, with rate and time left.
+
+    A line reads `ingest 1,200 of 8,000 images, 310/s, 22 s left`.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self._total: int | None = None
+        self._unit = ""
+        self._began = self._shown = time.monotonic()
+
+    def start(self, step: str, total: int | None = None, unit: str = "") -> None:  # noqa: D102
+        super().start(step, total, unit)
+        self._total, self._unit = total, unit
+        self._began = self._shown = time.monotonic()
+
+    def advance(self, n: int, failed: int = 0) -> None:  # noqa: D102
+        super().advance(n, failed)
+        now = time.monotonic()
+        if now - self._shown >= _PAUSE:
+            self._shown = now
+            self._print(self._line(now - self._began))
+
+    def note(self, message: str) -> None:  # noqa: D102
+        super().note(message)
+        self._print(message)
+
+    def _line(self, spent: float) -> str:
+        rate = self._done / spent
+        of_all = f" of {self._total:,}" if self._total is not None else ""
+        line = f"{self._step} {self._done:,}{of_all} {self._unit}, {rate:,.3g}/s"
+        if self._failed:
+            line += f", {self._failed:,} failed"
+        if self._total is not None and rate:
+            line += f", {duration((self._total - self._done) / rate)} left"
+        return line
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)

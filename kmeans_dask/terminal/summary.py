@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from kmeans_dask.files import Location
 from kmeans_dask.job.fit_result import FitResult
 from kmeans_dask.job.summary import IngestSummary, Summary, TokensSummary
 from kmeans_dask.plan.changes import Changes
@@ -92,6 +93,11 @@ def _of_fit(summary: Summary) -> list[Row]:
         ("inertia", f"{summary.inertia:.6g}"),
         *(_drift(summary.fitted) if summary.fitted else []),
     ]
+
+
+def show_finished(output: Location) -> RenderableType:
+    """Return the text for a job in `output` that had been finished before."""
+    return Text(f"{printable(str(output))} is finished already: nothing to do")
 
 
 def show_tokens(tokens: TokensSummary) -> RenderableType:

@@ -380,7 +380,10 @@ def test_files_of_credentials_are_read(tmp_path: Path, server: Server) -> None:
         f"[me]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n"
     )
     (tmp_path / "config").write_text("[profile me]\nregion = us-east-1\n")
-    code = "from kmeans_dask.files import Remote; print(Remote('s3://of-a-profile/a').read_bytes())"
+    code = (
+        "from kmeans_dask.files import ObjectPath; "
+        "print(ObjectPath('s3://of-a-profile/a').read_bytes())"
+    )
     files = {
         "AWS_PROFILE": "me",
         "AWS_ENDPOINT_URL": server.url,

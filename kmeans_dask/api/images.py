@@ -1,0 +1,443 @@
+"""Quantisation of images: a palette for one or several, and images rewritten with it."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_dask.api import html, jobs
+from kmeans_dask.api.running import ShowProgress, chosen, engine_for, planned, showing
+from kmeans_dask.color import palette as palettes
+from kmeans_dask.color.color_lookup import squared_error
+from kmeans_dask.color.psnr import psnr
+from kmeans_dask.color.remap import Remapper, nearest_entries
+from kmeans_dask.engine import local_threads
+from kmeans_dask.errors import ImageError, UsageError
+from kmeans_dask.files import ObjectPath, parse_location
+from kmeans_dask.files.atomic_files import write_file
+from kmeans_dask.images.any_image import read_any_image, to_pillow
+from kmeans_dask.images.encode import check_effort, encode_image
+from kmeans_dask.images.palette_files import read_entries, write_entries
+from kmeans_dask.images.thumbnail import shrunk
+from kmeans_dask.job.job_settings import check_palette
+from kmeans_dask.kmeans.histogram import ColorCounter, ColorHistogram, merge_histograms
+from kmeans_dask.plan.sample_files import images_of
+from kmeans_dask.settings import (
+    FORMATS,
+    MAX_COLORS,
+    MAX_PIXELS,
+    PRIVATE_TOL,
+    TOL,
+    DecodeSettings,
+    EncodeSettings,
+    FitSettings,
+    White,
+)
+from kmeans_dask.steps.collection import ingest_and_count, open_or_create
+from kmeans_dask.steps.compress import temporary_folder
+from kmeans_dask.steps.fit import check_room
+from kmeans_dask.steps.fit import fit as fit_colors
+from kmeans_dask.steps.quantize import quantize_histogram
+
+if TYPE_CHECKING:
+    import dask.array as da
+    from distributed import Client
+    from PIL import Image
+
+    from kmeans_dask.engine.choice import EngineChoice
+    from kmeans_dask.images.decode import DecodedImage
+
+    AnyImage = str | os.PathLike[str] | ObjectPath | Image.Image | NDArray[Any] | da.Array
+
+_TOGETHER = 8  # histograms that one task merges
+_FIT = FitSettings()
+
+
+@dataclass(frozen=True)
+class Palette(palettes.Palette):
+    """Palette of images, with its entries in the order of their indices.
+
+    entries: (n, 4) uint8, sRGB and straight alpha; all four values of a clear entry are 0
+
+    >>> Palette.of([[0, 0, 0], [255, 255, 255]]).colors.tolist()
+    [[0, 0, 0], [255, 255, 255]]
+    """
+
+    @classmethod
+    def of(cls, colors: Any) -> Palette:
+        """Return the palette of colours (k, 3), or (k, 4) with straight alpha, 0 to 255."""
+        array = np.asarray(colors)
+        if array.ndim != 2 or array.shape[1] not in (3, 4) or not len(array):
+            raise UsageError(
+                f"colours of shape {array.shape} are no palette: give (k, 3) or (k, 4)"
+            )
+        if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
+            raise UsageError("colours of a palette are integers of 0 to 255")
+        entries = np.full((len(array), 4), 255, np.uint8)
+        entries[:, : array.shape[1]] = array
+        return cls(palettes.Palette.of_entries(entries).entries)
+
+    @classmethod
+    def load(cls, path: jobs.Path) -> Palette:
+        """Return the palette in a file: JSON, .gpl, .act, .pal, .hex or PNG.
+
+        The entries keep the order of the file. Raises UsageError where the file is no palette.
+        """
+        location = parse_location(path)
+        palette = cls(palettes.Palette.of_entries(read_entries(location)).entries)
+        if not palette.numbers.size:
+            raise UsageError(f"{location.name} has no colour that is not clear")
+        return palette
+
+    def save(self, path: jobs.Path, *, name: str = "kmeans-dask") -> None:
+        """Write the palette to a file, in the format of its suffix; an older file is replaced.
+
+        name: name of the palette, which only .gpl and JSON store
+
+        Raises UsageError where the suffix is that of no palette, or the format cannot hold it.
+        """
+        write_entries(parse_location(path), self.entries, None, name)
+
+    def map(self, image: AnyImage, *, dither: float = 0.0, color_space: str = "rgb") -> Quantized:
+        """Return `image` with each pixel as its nearest entry, exactly.
+
+        Fully transparent pixels get a clear entry, which is appended where there is none.
+
+        image: as in `quantize`
+        dither: strength of Floyd-Steinberg dithering, 0 (none) to 1
+        color_space: space in which distances are measured, "rgb" or "oklab"
+
+        Raises UsageError and ImageError.
+        """
+        decoded = _decoded(image)
+        FitSettings(space=color_space)  # raises where there is no such space
+        return _remap(decoded, _count(decoded), self, color_space, dither)
+
+    def _repr_html_(self) -> str:
+        return html.swatches(self.entries)
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """Image as indices into a palette.
+
+    indices: (h, w) uint8, or uint16 for a palette of more than 256 entries
+    palette: the palette, with the entries in the order of their indices
+    psnr: peak signal-to-noise ratio in dB, over pixels that are not clear; None if nothing was lost
+    """
+
+    indices: NDArray[np.unsignedinteger[Any]]
+    palette: Palette
+    psnr: float | None
+    _original: DecodedImage = field(repr=False, compare=False)
+
+    @property
+    def image(self) -> Image.Image:
+        """Return the image as Pillow's, in mode P. Raises UsageError for more than 256 entries."""
+        if len(self.palette) > MAX_COLORS:
+            raise UsageError(
+                f"an image of mode P holds {MAX_COLORS} entries, the palette has "
+                f"{len(self.palette)}: use `indices` and `palette`"
+            )
+        return to_pillow(self.indices.astype(np.uint8, copy=False), self.palette.entries)
+
+    def save(self, path: jobs.Path, *, effort: int = EncodeSettings().effort) -> None:
+        """Write the image to a PNG, WebP or GIF file, by its suffix; an older file is replaced.
+
+        effort: 0 to 9; more takes more time, for fewer bytes
+
+        Raises UsageError where the suffix is another, ImageError where the format cannot hold it.
+        """
+        location = parse_location(path)
+        format_ = location.suffix.lower().removeprefix(".")
+        if format_ not in FORMATS:
+            raise UsageError(
+                f"{location.name!r} ends with no suffix of an image: choose .png, .webp or .gif"
+            )
+        settings = EncodeSettings(format_, effort=effort)
+        check_effort(settings)
+        check_palette(self.palette, settings)
+        indices = self.indices.astype(np.uint8, copy=False)
+        write_file(location, encode_image(indices, self.palette, settings))
+
+    def _repr_html_(self) -> str:
+        lost = "nothing lost" if self.psnr is None else f"{self.psnr:.2f} dB"
+        pictures = [("before", _png(self._original.image))]
+        if len(self.palette) <= MAX_COLORS:
+            pictures.append((f"{len(self.palette)} colours, {lost}", _png(self.image)))
+        return html.pictures(pictures) + html.swatches(self.palette.entries)
+
+
+def quantize(
+    image: AnyImage,
+    colors: int = _FIT.colors,
+    *,
+    min_psnr: float | None = None,
+    fixed_colors: Sequence[jobs.Color] = (),
+    color_space: str = _FIT.space,
+    dither: float = 0.0,
+    n_init: int | None = None,
+    seed: int = _FIT.seed,
+    init: str = _FIT.init,
+    max_iter: int | None = None,
+    tol: float = PRIVATE_TOL,
+    white: White = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Quantized:
+    """Return an image with at most `colors` colours, those that lose the least.
+
+    image: path or URL of a file; Pillow image; or array (H, W), (H, W, 3) or (H, W, 4), NumPy's or
+        Dask's, of uint8, uint16 or bool
+    colors: palette entries, 2 to 65536, one of them clear where the image is transparent; `image`
+        and `save` of the result need 256 or fewer
+    min_psnr: quality in dB to reach with the fewest colours; None to use all `colors`
+    fixed_colors: colours (r, g, b), 0 to 255, that the palette has in any case
+    color_space: space in which distances are measured, "rgb" or "oklab"
+    dither: strength of Floyd-Steinberg dithering, 0 (none) to 1
+    n_init, seed, init, max_iter, tol: starts of k-means and its end, as in `KMeans`
+    white: the 16-bit sample of a file that becomes white, or "auto"; None for 65535
+    max_pixels: most pixels of a file
+
+    The fit is Lloyd's algorithm on the histogram of the colours (Lloyd 1982, "Least squares
+    quantization in PCM"), which gives what it gives on all pixels. Raises UsageError where a value
+    is out of range, ImageError where the image cannot be read.
+
+    >>> found = quantize(np.array([[[9, 9, 9], [200, 0, 0]]], np.uint8), 2)
+    >>> found.indices.tolist(), found.palette.colors.tolist(), found.psnr
+    ([[0, 1]], [[9, 9, 9], [200, 0, 0]], None)
+    """
+    settings = FitSettings(
+        colors,
+        seed=seed,
+        init=init,
+        max_iter=max_iter,
+        tol=tol,
+        n_init=n_init,
+        space=color_space,
+        fixed=tuple(fixed_colors),
+        min_psnr=min_psnr,
+    )
+    decoded = _decoded(image, white=white, max_pixels=max_pixels)
+    counts = _count(decoded)
+    check_room(settings, transparent=decoded.transparent)
+    with local_threads() as threads:
+        found, _ = quantize_histogram(counts, settings, threads, transparent=decoded.transparent)
+    return _remap(decoded, counts, found.palette, color_space, dither)
+
+
+def fit_palette(
+    images: Any,
+    colors: int = _FIT.colors,
+    *,
+    min_psnr: float | None = None,
+    fixed_colors: Sequence[jobs.Color] = (),
+    color_space: str = _FIT.space,
+    n_init: int | None = None,
+    seed: int = _FIT.seed,
+    init: str = _FIT.init,
+    max_iter: int | None = None,
+    tol: float = TOL,
+    white: White = None,
+    client: Client | EngineChoice | None = None,
+    workers: int | None = None,
+    memory_limit: str | int | None = None,
+    progress: ShowProgress = False,
+) -> Palette:
+    """Return the palette of at most `colors` colours that loses the least over several images.
+
+    images: paths, URLs or folders; Pillow images or arrays, one or a list; a stack of images
+        (N, H, W), (N, H, W, 3) or (N, H, W, 4) as a NumPy, Dask or Zarr array, of uint8; or a
+        `Store`. An array of three axes is one image where its last axis has 3 or 4 values
+
+    The other parameters are those of `quantize` and `compress`. A Dask array is never held whole.
+    Raises UsageError, and ImageError or JobError where an image cannot be read.
+    """
+    settings = FitSettings(
+        colors,
+        seed=seed,
+        init=init,
+        max_iter=max_iter,
+        tol=tol,
+        n_init=n_init,
+        space=color_space,
+        fixed=tuple(fixed_colors),
+        min_psnr=min_psnr,
+    )
+    choice = chosen(client, workers, memory_limit)
+    several = _several(images)
+    if several and all(isinstance(each, _PATHS) for each in several):
+        decode = DecodeSettings(white=white)
+        return _fit_files(several, settings, decode, choice, progress)
+    counts, transparent = _count_all(several, white)
+    check_room(settings, transparent=transparent)
+    with showing(progress) as shown, local_threads() as threads:
+        shown.start("fit", None, "iterations")
+        found, _ = quantize_histogram(
+            counts, settings, threads, transparent=transparent, on_event=shown.iterate
+        )
+        shown.finish()
+    return Palette(found.palette.entries)
+
+
+_PATHS = (str, PurePath, os.PathLike, ObjectPath)
+
+
+def _several(images: Any) -> list[Any]:
+    """Return images, one or several, as a list."""
+    if isinstance(images, list | tuple):
+        return list(images)
+    if isinstance(images, Iterator):
+        return list(images)
+    return [images]
+
+
+def _fit_files(
+    paths: list[Any],
+    settings: FitSettings,
+    decode: DecodeSettings,
+    choice: EngineChoice,
+    progress: ShowProgress,
+) -> Palette:
+    """Fit a palette to the images of files and folders, by way of a temporary store."""
+    source = jobs.images_at(paths, decode)
+    with showing(progress) as shown, source.reading():
+        plan = planned(shown, source.plan)
+        if plan.failures:
+            first = plan.failures[0]
+            raise ImageError(f"{first.path}: {first.reason}")
+        with (
+            temporary_folder() as folder,
+            engine_for(
+                choice, shown, is_small=jobs.is_small_job(plan, decode), assigns=True
+            ) as engine,
+            engine.sharing([folder], images_of(plan)),
+        ):
+            held = open_or_create(folder / "fit.zarr", plan, decode)
+            ingested = ingest_and_count(held, engine, shown)
+            if ingested.failures:
+                first = ingested.failures[0]
+                raise ImageError(f"{first.path}: {first.reason}")
+            return Palette(fit_colors(held.store, engine, shown, settings).palette.entries)
+
+
+def _decoded(image: AnyImage, *, white: White = None, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+    computed: Any = image
+    if hasattr(image, "dask"):
+        computed = computed.compute()
+    return read_any_image(computed, white=white, max_pixels=max_pixels)
+
+
+def _count(decoded: DecodedImage) -> ColorHistogram:
+    """Return the histogram of an image, without its fully transparent pixels."""
+    counter = ColorCounter()
+    for band in decoded.bands():
+        counter.add(band.pixels, band.alphas)
+    return counter.counts()
+
+
+def _count_all(images: list[Any], white: White) -> tuple[ColorHistogram, bool]:
+    """Return the histogram of images, and whether some pixel of them is fully transparent."""
+    found = []
+    for image in images:
+        if _is_stack(image):
+            found.append(_count_stack(image))
+        else:
+            decoded = _decoded(image, white=white)
+            found.append((_count(decoded), decoded.transparent))
+    if not found:
+        raise UsageError("no image is given: name some")
+    return merge_histograms([counts for counts, _ in found]), any(clear for _, clear in found)
+
+
+def _is_stack(image: Any) -> bool:
+    """Return whether `image` is an array of several images."""
+    shape: tuple[int, ...] = getattr(image, "shape", ())
+    return len(shape) == 4 or (len(shape) == 3 and shape[2] not in (1, 3, 4))
+
+
+def _count_stack(stack: Any) -> tuple[ColorHistogram, bool]:
+    """Return the histogram of a stack of images, and whether some pixel is fully transparent.
+
+    The blocks of a Dask or Zarr array are counted as tasks, where they are.
+    """
+    import dask.array as da
+    from dask.delayed import delayed
+
+    channels = stack.shape[3] if len(stack.shape) == 4 else 1
+    if stack.dtype != np.uint8 or channels not in (1, 3, 4):
+        raise UsageError(
+            f"an array of {stack.dtype} {tuple(stack.shape)} is no stack of images: give uint8 "
+            "(N, H, W), (N, H, W, 3) or (N, H, W, 4)"
+        )
+    lazy: Any = stack
+    if not hasattr(stack, "dask"):
+        chunks = "auto" if isinstance(stack, np.ndarray) else stack.chunks
+        lazy = da.from_array(stack, chunks=chunks)
+    if len(stack.shape) == 4:
+        lazy = lazy.rechunk({3: -1})
+    parts = [delayed(_count_block)(block) for block in lazy.to_delayed().ravel()]
+    while len(parts) > 1:
+        starts = range(0, len(parts), _TOGETHER)
+        parts = [delayed(_merge)(parts[start : start + _TOGETHER]) for start in starts]
+    counted: tuple[ColorHistogram, bool] = parts[0].compute()
+    return counted
+
+
+def _count_block(block: NDArray[np.uint8]) -> tuple[ColorHistogram, bool]:
+    """Return the histogram of a block of images, and whether some pixel is fully transparent."""
+    channels = block.shape[3] if block.ndim == 4 else 1
+    samples = np.ascontiguousarray(block).reshape(-1, channels)
+    counter = ColorCounter()
+    if channels == 4:
+        alphas = np.ascontiguousarray(samples[:, 3])
+        counter.add(np.ascontiguousarray(samples[:, :3]), alphas)
+        return counter.counts(), bool((alphas == 0).any())
+    counter.add(np.repeat(samples, 3, axis=1) if channels == 1 else samples)
+    return counter.counts(), False
+
+
+def _merge(parts: Iterable[tuple[ColorHistogram, bool]]) -> tuple[ColorHistogram, bool]:
+    parts = list(parts)
+    return merge_histograms([counts for counts, _ in parts]), any(clear for _, clear in parts)
+
+
+def _remap(
+    decoded: DecodedImage,
+    counts: ColorHistogram,
+    palette: palettes.Palette,
+    color_space: str,
+    dither: float,
+) -> Quantized:
+    """Return an image whose histogram is `counts` as indices into `palette`."""
+    if not 0 <= dither <= 1:
+        raise UsageError(f"dither is {dither}: choose 0 (none) to 1")
+    if decoded.transparent:
+        palette = palette.with_clear()
+    if dither and len(palette) > MAX_COLORS:
+        raise UsageError(f"dither is for {MAX_COLORS} palette entries or fewer: leave it out")
+    entries = None if dither else nearest_entries(counts, palette, color_space)
+    mapper = Remapper(counts, palette, color_space, dither, entries)
+    bands = decoded.bands() if not dither else [decoded.whole()]
+    found, error, pixels = [], 0, 0
+    for band in bands:
+        indices = mapper.map(band.pixels, band.alphas, decoded.width)
+        error += squared_error(band.pixels, band.alphas, indices, palette.entries).total
+        pixels += len(indices) if band.alphas is None else int(np.count_nonzero(band.alphas))
+        found.append(indices)
+    indices = np.concatenate(found).reshape(decoded.height, decoded.width)
+    return Quantized(indices, Palette(palette.entries), psnr(error, pixels), decoded)
+
+
+def _png(image: Image.Image) -> bytes:
+    """Return a small PNG of an image, for a notebook."""
+    file = io.BytesIO()
+    shown = image if image.mode != "P" or max(image.size) <= 420 else image.convert("RGBA")
+    shrunk(shown).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,206 @@
+"""Running of a step on an engine: where it runs, what is shown, and how its errors end it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kmeans_dask.engine.choice import EngineChoice, current_choice, open_engine
+from kmeans_dask.errors import JobError, StoreError, UsageError
+from kmeans_dask.job.progress import Progress
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from kmeans_dask.engine import Engine
+    from kmeans_dask.plan.plan import Plan
+
+_UNENCRYPTED = (
+    "kmeans-dask: warning: {} is used without TLS: whoever can reach it can run code as its user. "
+    "See docs/tls.md; where you trust the network, set DASK_KMEANS__TRUSTED_NETWORK=true"
+)
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """State of the running step, for a function that is given as `progress`.
+
+    step: name of the step: plan, ingest, count, fit, encode, ...
+    done: units of work that are done, failed ones included
+    failed: units that have failed
+    total: units of the whole step, or None where nobody knows
+    unit: name of the units, as "images"; may be empty
+    is_finished: whether the step has ended
+    """
+
+    step: str
+    done: int = 0
+    failed: int = 0
+    total: int | None = None
+    unit: str = ""
+    is_finished: bool = False
+
+
+ShowProgress = bool | Progress | Callable[[ProgressEvent], None]
+
+
+class _CallbackProgress(Progress):
+    """Progress that calls a function with each event."""
+
+    def __init__(self, call: Callable[[ProgressEvent], None]) -> None:
+        super().__init__()
+        self._call = call
+        self._event = ProgressEvent("")
+
+    def start(self, step: str, total: int | None = None, unit: str = "") -> None:
+        super().start(step, total, unit)
+        self._tell(ProgressEvent(step, total=total, unit=unit))
+
+    def advance(self, n: int, failed: int = 0) -> None:
+        super().advance(n, failed)
+        before = self._event
+        self._tell(
+            ProgressEvent(
+                before.step, before.done + n, before.failed + failed, before.total, before.unit
+            )
+        )
+
+    def finish(self) -> None:
+        super().finish()
+        before = self._event
+        self._tell(
+            ProgressEvent(
+                before.step, before.done, before.failed, before.total, before.unit, is_finished=True
+            )
+        )
+
+    def _tell(self, event: ProgressEvent) -> None:
+        self._event = event
+        self._call(event)
+
+
+@contextmanager
+def showing(progress: ShowProgress) -> Iterator[Progress]:
+    """Yield the progress of a call: bars for True, nothing for False, or calls of a function."""
+    if isinstance(progress, Progress):
+        yield progress
+    elif callable(progress):
+        yield _CallbackProgress(progress)
+    elif progress:
+        from kmeans_dask.terminal.progress import open_progress
+
+        with open_progress() as shown:
+            yield shown
+    else:
+        yield Progress()
+
+
+def chosen(
+    client: Client | EngineChoice | None, workers: int | None, memory_limit: str | int | None
+) -> EngineChoice:
+    """Return the choice of an engine that the arguments of a call make.
+
+    Raises UsageError where one of them excludes another, or the memory limit is no size.
+    """
+    if isinstance(client, EngineChoice):
+        return client
+    if client is not None:
+        if workers is not None or memory_limit is not None:
+            raise UsageError(
+                "a client has workers of its own: leave workers and memory_limit out, or client"
+            )
+        if getattr(client, "asynchronous", False):
+            raise UsageError(
+                "the client is asynchronous: make one with Client(..., asynchronous=False)"
+            )
+        return EngineChoice(client=client)
+    if workers is None and memory_limit is None:
+        return current_choice()
+    if workers is not None and workers < 0:
+        raise UsageError(f"workers is {workers}: choose 0 (this process) or more")
+    memory = None if memory_limit is None else parse_size(memory_limit, "memory_limit")
+    return EngineChoice(workers=workers, memory=memory)
+
+
+def parse_size(size: str | int, name: str) -> int:
+    """Return a size in bytes, from a number or from text as "2GB" or "1500MiB".
+
+    name: name of the option, for the message. Raises UsageError where the text is no size, or is
+    too small for a worker process.
+    """
+    from dask.utils import parse_bytes
+
+    from kmeans_dask.settings import PROCESS_BYTES
+
+    try:
+        n_bytes = int(parse_bytes(size))
+    except ValueError:
+        raise UsageError(f"{name} is {size!r}: write a size as 2GB") from None
+    if n_bytes <= PROCESS_BYTES:
+        least = PROCESS_BYTES / 1e6
+        raise UsageError(f"{name} is {size!r}: a worker takes {least:,.0f} MB before any image")
+    return n_bytes
+
+
+@contextmanager
+def engine_for(
+    choice: EngineChoice,
+    progress: Progress,
+    *,
+    is_small: Callable[[], bool] = lambda: False,
+    assigns: bool = False,
+) -> Iterator[Engine]:
+    """Yield the engine of a choice, and tell those who watch of the run and its end.
+
+    A StoreError inside becomes a JobError, as something has been written by then.
+    """
+    progress.start("start")
+    with open_engine(
+        choice,
+        is_small=is_small,
+        assigns=assigns,
+        warn=lambda scheduler: progress.note(_UNENCRYPTED.format(scheduler)),
+    ) as engine:
+        progress.finish()
+        if engine.dashboard:
+            progress.note(f"{engine.place}, dashboard: {engine.dashboard}")
+        progress.announce = engine.announce
+        # Others may look at a scheduler's page: no message, as it could name a file.
+        end: dict[str, Any] = {"kind": "end", "ok": False, "why": "failed"}
+        try:
+            yield engine
+            end = {"kind": "end", "ok": True}
+        except KeyboardInterrupt:
+            end["why"] = "interrupted"
+            raise
+        except StoreError as error:
+            raise JobError(str(error)) from error
+        finally:
+            engine.announce(end)
+
+
+class Kept:
+    """Whether the work of a run is kept, so that a later run can resume it.
+
+    is_kept: called with the error that ends the run; the error gets the answer as `resumable`
+    """
+
+    def __init__(self, is_kept: Callable[[BaseException], bool] = lambda error: False) -> None:
+        self.is_kept = is_kept
+
+    def __enter__(self) -> Kept:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            vars(error)["resumable"] = self.is_kept(error)
+
+
+def planned(progress: Progress, make_plan: Callable[..., Plan], **known: Any) -> Plan:
+    """Return the plan that `make_plan` makes; finding the images is a step of the job."""
+    progress.start("plan")
+    plan = make_plan(**known)
+    progress.finish()
+    return plan

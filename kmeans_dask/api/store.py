@@ -1,0 +1,167 @@
+"""Store of a collection, for people: its pixels as Dask arrays, its palettes, its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kmeans_dask.api import html, jobs
+from kmeans_dask.api.images import Palette
+from kmeans_dask.files import Location, parse_location
+from kmeans_dask.job.fit_result import read_fit
+from kmeans_dask.store import Store as ZarrStore
+from kmeans_dask.store.dask_arrays import open_indices, open_pixels
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+    from kmeans_dask.job.fit_result import FitResult
+    from kmeans_dask.job.summary import IngestSummary, Summary, TokensSummary
+    from kmeans_dask.steps.verify import VerifyResult
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """Image of a store.
+
+    path: path or URL of its input file
+    name: name of its output, without the suffix of a format
+    height, width: its size in pixels
+    offset: number of its first pixel among the pixels of the store
+    n_bytes: bytes of its input file
+    """
+
+    path: str
+    name: str
+    height: int
+    width: int
+    offset: int
+    n_bytes: int
+
+    @property
+    def pixels(self) -> slice:
+        """Return the slice of its pixels in `Store.pixels` and in `Store.tokens`."""
+        return slice(self.offset, self.offset + self.height * self.width)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Store of a collection: decoded pixels, their histogram, and palettes fitted to it.
+
+    path: path or URL of the store
+    summary: summary of the ingestion that made it; None for a store that was opened
+
+    >>> store = Store.open("photos.zarr")  # doctest: +SKIP
+    >>> store.pixels.mean(axis=0).compute()  # doctest: +SKIP
+    """
+
+    path: Location
+    summary: IngestSummary | None = field(default=None, repr=False)
+
+    @classmethod
+    def open(cls, path: jobs.Path) -> Store:
+        """Return the store at `path`. Raises StoreError where there is no whole store."""
+        location = parse_location(path).absolute()
+        ZarrStore.open(location).require_whole()
+        return cls(location)
+
+    @property
+    def pixels(self) -> da.Array:
+        """Return the pixels, (n, 3) uint8 sRGB, image after image; transparent ones are black."""
+        return open_pixels(self.path)
+
+    def tokens(self, palette_name: str | None = None) -> da.Array:
+        """Return the palette index of each pixel, (n,) uint8 or uint16, written by `tokenize`.
+
+        palette_name: name of the palette; None for the one fitted last
+
+        Raises StoreError where there are none.
+        """
+        return open_indices(self.path, palette_name)
+
+    @property
+    def images(self) -> tuple[StoredImage, ...]:
+        """Return the images, in the order of their pixels."""
+        store, found, offset = ZarrStore.open(self.path), list[StoredImage](), 0
+        for partition_id in store.partition_ids:
+            for image in store.partition(partition_id).images:
+                found.append(
+                    StoredImage(
+                        image["path"],
+                        image["stem"],
+                        image["height"],
+                        image["width"],
+                        offset,
+                        image["n_bytes"],
+                    )
+                )
+                offset += image["height"] * image["width"]
+        return tuple(found)
+
+    @property
+    def palettes(self) -> Mapping[str, Palette]:
+        """Return the palettes that were fitted, by their names, the latest last."""
+        store = ZarrStore.open(self.path)
+        return {
+            name: Palette(read_fit(store, name).palette.entries) for name in store.palette_names
+        }
+
+    def fit(self, colors: int = jobs.DEFAULT_COLORS, **options: Any) -> FitResult:
+        """Fit a palette to the colours of the store, and keep it under the name `k<colors>`.
+
+        options: those of `kmeans_dask.api.jobs.fit`
+        """
+        return jobs.fit(self.path, colors=colors, **options)
+
+    def encode(self, output: jobs.Path, **options: Any) -> Summary:
+        """Write the images with a palette that was fitted.
+
+        options: those of `kmeans_dask.api.jobs.encode`
+        """
+        return jobs.encode(self.path, output, **options)
+
+    def tokenize(self, **options: Any) -> TokensSummary:
+        """Write every pixel as the index of its entry in a palette that was fitted.
+
+        options: those of `kmeans_dask.api.jobs.tokenize_fitted`
+        """
+        return jobs.tokenize_fitted(self.path, **options)
+
+    def verify(self, **options: Any) -> VerifyResult:
+        """Read every byte, and name each part that is not as it was written.
+
+        options: those of `verify`
+        """
+        return jobs.verify(self.path, **options)
+
+    def _repr_html_(self) -> str:
+        found = jobs.info(self.path)
+        return html.table(
+            {
+                "store": self.path,
+                "images": f"{found.tally.images:,}" if found.tally else "not counted yet",
+                "pixels": f"{found.tally.pixels:,}" if found.tally else "not counted yet",
+                "palettes": ", ".join(self.palettes) or "none is fitted",
+            }
+        )
+
+
+def ingest(inputs: jobs.Paths, store: jobs.Path, **options: Any) -> Store:
+    """Decode images into a store, count their colours, and return the store.
+
+    Images that the store has already stay as they are.
+
+    inputs: images, or folders that are searched for images: paths or URLs, one or several
+    store: path or URL of the store
+    options: those of `kmeans_dask.api.jobs.ingest`, as `resume` and `progress`
+
+    Raises UsageError and JobError.
+
+    >>> store = ingest("photos", "photos.zarr")  # doctest: +SKIP
+    """
+    summary = jobs.ingest(inputs, store, **options)
+    return Store(parse_location(store).absolute(), summary)
+
+
+__all__: Sequence[str] = ("Store", "StoredImage", "ingest")
