@@ -79,5 +79,5 @@ def test_the_readme_has_an_example_of_every_choice() -> None:
     said = " ".join(COMMANDS)
     for option in ("--palette folder", "--palette image", "--palette auto", "--min-psnr",
                    "--weight", "--fixed-colors", "--palette-file", "--color-space", "--format webp",
-                   "--format tokens", "--effort", "--dither", "--keep-metadata"):  # fmt: skip
+                   "tokenize photos", "--effort", "--dither", "--keep-metadata"):  # fmt: skip
         assert option in said

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmeans_dask.engine.tls import Tls, is_exposed
+from kmeans_dask.engine.tls import Tls, is_unprotected
 from kmeans_dask.errors import UsageError
 from kmeans_dask.interrupts import check_interrupted
 from kmeans_dask.settings import WORKER_TIMEOUT
@@ -122,8 +122,6 @@ def open_engine(
     assigns: whether the job assigns colours to centroids, with a kernel that takes long to compile
     warn: called with the address of a scheduler that others on an untrusted network could reach
     """
-    from dask import config
-
     from kmeans_dask.engine.connect import connect
     from kmeans_dask.kmeans.precompile import compiled_ahead
 
@@ -150,6 +148,6 @@ def open_engine(
             tls=choice.tls,
         ) as engine,
     ):
-        if scheduler and is_exposed(scheduler) and not config.get("kmeans.trusted-network", False):
+        if scheduler and is_unprotected(scheduler):
             warn(scheduler)
         yield engine

@@ -33,6 +33,16 @@ def is_encrypted(address: str) -> bool:
     return urlsplit(address).scheme in ("tls", "wss")
 
 
+def is_unprotected(address: str) -> bool:
+    """Return whether messages to `address` leave this machine unencrypted on an untrusted network.
+
+    The network is trusted where Dask's configuration has `kmeans.trusted-network`.
+    """
+    from dask import config
+
+    return is_exposed(address) and not config.get("kmeans.trusted-network", False)
+
+
 def is_exposed(address: str) -> bool:
     """Return whether messages to `address` leave this machine unencrypted."""
     if is_encrypted(address):

@@ -32,7 +32,7 @@ def open_indices(path: str | Location, palette: str | None = None) -> da.Array:
 
     palette: name of the palette; None for the palette fitted last
 
-    The pixels are in the order of `open_pixels`. The indices are written by `--format tokens`.
+    The pixels are in the order of `open_pixels`. The command `tokenize` writes the indices.
     Raises StoreError where there are none.
 
     >>> tokens = open_indices("photos.zarr")  # doctest: +SKIP

@@ -755,12 +755,12 @@ def test_tokens_and_their_palette_give_back_the_pixels_of_the_images(
     pictures: Path, formats: dict[str, Done], tmp_path: Path
 ) -> None:
     made, stepwise = tmp_path / "made.zarr", tmp_path / "steps.zarr"
-    found = summary("compress", pictures, made, "--workers", "0", "-k", "16", "--format", "tokens")
+    found = summary("tokenize", pictures, made, "--workers", "0", "-k", "16")
     assert (found["images"], found["failed"], found["dtype"]) == (5, 0, "uint8")
     here = ("--workers", "0")
     run("ingest", pictures, stepwise, "--partition-pixels", "50000", *here)
     run("fit", stepwise, "-k", "16", *here)
-    run("encode", stepwise, "--format", "tokens", *here)
+    run("tokenize", stepwise, *here)
     written = [path for _, path in pairs(pictures, formats["png"].out)]
     expected = np.concatenate([rgba_of(path).reshape(-1, 4) for path in written])
     assert found["pixels"] == len(expected)
@@ -776,7 +776,7 @@ def test_tokens_of_more_colours_than_a_byte_holds_are_exact(
 ) -> None:
     run("fit", store, "-k", "300", "--workers", "0")
     words = ("--palette-name", "k300", "--workers", "0")
-    found = summary("encode", store, "--format", "tokens", *words)
+    found = summary("tokenize", store, *words)
     assert (found["colors"], found["dtype"]) == (300, "uint16")
     entries = entries_of(store, "k300")
     assert len(np.unique(entries, axis=0)) == 300
@@ -889,15 +889,13 @@ COMPRESS = ("compress", "photos", "out", "--workers", "0")
         (["--format", "gif", "--keep-metadata"], ["--format gif", "--keep-metadata"]),
         (["--effort", "10"], ["--effort is 10"]),
         (["--dither", "2"], ["--dither is 2"]),
-        (["--colors", "300"], ["--colors is 300", "--format tokens"]),
+        (["--colors", "300"], ["--colors is 300", "tokenize"]),
         (["--store", "s.zarr", "--palette", "image"], ["--store", "--palette"]),
-        (["--format", "tokens", "--palette", "image"], ["--format tokens", "--palette"]),
-        (
-            ["--format", "tokens", "--palette", "auto", "--min-psnr", "40"],
-            ["--format tokens", "--palette"],
-        ),
-        (["--format", "tokens", "--dither", "1"], ["--format tokens", "--dither"]),
-        (["compress", "photos", "full", "--format", "tokens"], ["full exists and is no store"]),
+        (["--format", "tokens"], ["--format is 'tokens'"]),
+        (["tokenize", "photos", "full"], ["full exists and is no store"]),
+        (["tokenize", "photos", "s.zarr", "--palette-name", "k4"], ["--palette-name", "INPUT"]),
+        (["tokenize", "photos", "s.zarr", "-k", "65537"], ["--colors is 65537"]),
+        (["tokenize", "s.zarr", "--colors", "4"], ["STORE alone", "--colors"]),
         (["palette", "missing.json"], ["missing", "does not exist"]),
         (["palette", "good.hex", "garbage.gpl"], ["garbage.gpl exists already", "--overwrite"]),
         (["palette", "good.hex", "new.txt"], ["new.txt", "choose .json"]),
@@ -932,7 +930,7 @@ WORKERS = ("--workers", "0")
 # Command lines by name, where `{}` is the target. No target folder may be called like an image.
 TO_FOLDERS = {
     "compress": ("compress", "photos", "{}"),
-    "tokens": ("compress", "photos", "{}", "--format", "tokens"),
+    "tokens": ("tokenize", "photos", "{}"),
     "--store": ("compress", "photos", "out", "--store", "{}"),
     "ingest": ("ingest", "photos", "{}"),
     "encode": ("encode", "s.zarr", "{}"),
@@ -1070,14 +1068,18 @@ def test_what_broke_off_before_anything_was_done_is_not_said_to_be_kept(
     assert (tree(here) == before) == (command != "ingest")
 
 
-@pytest.mark.parametrize("words", [["--store", "kept.zarr"], ["--format", "tokens"]])
+@pytest.mark.parametrize(
+    "words",
+    [["compress", "in", "out", "--store", "kept.zarr"], ["tokenize", "in", "out"]],
+    ids=["compress", "tokenize"],
+)
 def test_no_room_for_the_transparent_colour_leaves_no_store_behind(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save_rgba(hard_sprite(), tmp_path / "in" / "sprite.png")
     fix = ("--fixed-colors", "#f00,#0f0", "-k", "2")
-    done = run("compress", "in", "out", "--workers", "0", *fix, *words, code=2)
+    done = run(*words, "--workers", "0", *fix, code=2)
     assert "--colors 2 has no room" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 

@@ -80,10 +80,10 @@ def test_other_commands_look_as_well(
     for words in (
         ["fit", store],
         ["encode", store, place / "out"],
-        ["encode", store, "--format", "tokens"],
+        ["tokenize", store],
         ["verify", store],
         ["verify", store, "--repair"],
-        ["compress", place / "in", place / "tokens.zarr", "--format", "tokens"],
+        ["tokenize", place / "in", place / "tokens.zarr"],
         ["sweep", place / "in", "--colors", "4"],
         ["estimate", place / "in"],
     ):

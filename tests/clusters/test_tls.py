@@ -17,8 +17,7 @@ import pytest
 from dask import config
 from tornado.tcpclient import TCPClient
 
-from kmeans_dask.cli.cluster_options import ClusterOptions
-from kmeans_dask.engine.tls import is_exposed
+from kmeans_dask.engine.tls import is_exposed, is_unprotected
 from tests.clusters.processes import (
     PATIENCE,
     ROOT,
@@ -237,8 +236,8 @@ def test_a_cluster_on_a_network_that_nobody_trusts_is_warned_of(
 @pytest.mark.parametrize("value", [True, False])
 def test_dasks_configuration_says_that_a_network_is_trusted(value: bool) -> None:
     with config.set({"kmeans.trusted-network": value}):
-        assert ClusterOptions().is_unsafe("tcp://192.0.2.1:8786") is not value
-        assert not ClusterOptions().is_unsafe("tls://192.0.2.1:8786")
+        assert is_unprotected("tcp://192.0.2.1:8786") is not value
+        assert not is_unprotected("tls://192.0.2.1:8786")
 
 
 def test_keys_are_for_the_account_alone_and_the_certificate_is_the_authoritys(

@@ -81,7 +81,7 @@ def test_a_store_of_objects_goes_all_the_way(
     for images, store in ((pictures, tmp_path / "s.zarr"), (there, bucket.url("s.zarr"))):
         run_here("ingest", images, store, *PARTITIONS, "--workers", "0", code=1)
         run_here("fit", store, "-k", "8", "--workers", "0")
-        run_here("encode", store, "--format", "tokens", "--workers", "0", code=1)
+        run_here("tokenize", store, "--workers", "0", code=1)
         run_here("verify", store, "--workers", "0")
     made, expected = bucket.bytes_below("s.zarr"), bytes_below(tmp_path / "s.zarr")
     ours = {name for name in expected if name.split("/")[0] not in ("plan.json", "copies")}
@@ -204,7 +204,7 @@ def test_credentials_are_nowhere(pictures: Path, bucket: Bucket) -> None:
         run("compress", there, bucket.url("out"), "-k", "8", "--workers", "1", code=1),
         run_here("ingest", there, store, "--workers", "0", code=1),
         run_here("fit", store, "-k", "8", "--workers", "0"),
-        run_here("encode", store, "--format", "tokens", "--workers", "0", code=1),
+        run_here("tokenize", store, "--workers", "0", code=1),
         run_here("compress", "s3://nobody-has-made-it/a", bucket.url("x"), code=2),
     ]
     for each in said:

@@ -62,7 +62,7 @@ def test_a_small_job_is_done_here_unless_something_is_said_of_where(
         ("ingest", image, store),
         ("fit", store, "-k", "4"),
         ("encode", store, tmp_path / "out2"),
-        ("encode", store, "--format", "tokens"),
+        ("tokenize", store),
     ]
     for line in lines if place == HERE else lines[:1]:
         said = run_here(*line, *words).stderr

@@ -394,7 +394,7 @@ def small_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ["compress", "more", "out"],
         ["compress", "more", "out", "--palette", "image"],
         ["compress", "more", "out", "--store", "s.zarr"],
-        ["compress", "more", "s.zarr", "--format", "tokens"],
+        ["tokenize", "more", "s.zarr"],
         ["ingest", "more", "s.zarr"],
     ],
 )

@@ -40,8 +40,7 @@ def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_here("fit", store, "-k", "8", "--workers", "0")
     run_here("fit", store, "-k", "12", "--weight", "images", "--workers", "0")
     for name in ("k8", "k12"):
-        words = ("--palette-name", name, "--format", "tokens", "--workers", "0")
-        run_here("encode", store, *words)
+        run_here("tokenize", store, "--palette-name", name, "--workers", "0")
     assert sum(1 for _ in (store / "partitions").glob("0*")) > 3
     return store
 

@@ -43,6 +43,10 @@ def compress_with(*words: str) -> Callable[[Path, Path], list[str | Path]]:
     return lambda pictures, place: ["compress", pictures, place, *PARTITIONS, *words]
 
 
+def tokenize_with(*words: str) -> Callable[[Path, Path], list[str | Path]]:
+    return lambda pictures, place: ["tokenize", pictures, place, *PARTITIONS, *words]
+
+
 def ingest_half(pictures: Path, place: Path) -> None:
     """A store of some of the images, with a palette."""
     run_here("ingest", pictures / "birds", place, *PARTITIONS, "--workers", "0")
@@ -64,7 +68,7 @@ KINDS = {
     "auto": Kind(compress_with("-k", "16", "--palette", "auto", "--min-psnr", "30")),
     "folder": Kind(compress_with("-k", "16", "--palette", "folder")),
     "image": Kind(compress_with("-k", "16", "--palette", "image")),
-    "tokens": Kind(compress_with("-k", "300", "--format", "tokens"), is_store=True),
+    "tokens": Kind(tokenize_with("-k", "300"), is_store=True),
     "growth": Kind(
         lambda pictures, place: ["ingest", pictures, place, *PARTITIONS],
         is_store=True,

@@ -135,7 +135,7 @@ def test_open_files_are_no_more_with_many_images_and_iterations(
         while_ingesting = max(watching.files)
         store, watching = Store.open(tmp_path / "s.zarr"), Watching()
         for seed in range(100):
-            settings = FitSettings(64, seed, tol=0, n_init=1, chunk_colors=4000)
+            settings = FitSettings(64, seed=seed, tol=0, n_init=1, chunk_colors=4000)
             fit(store, engine, watching, settings)
             if watching.iterations >= iterations:
                 break

@@ -53,7 +53,7 @@ def test_nothing_that_a_job_leaves_is_or_holds_a_pickle(photos: Path, tmp_path: 
     words = ("-k", "4", "--workers", "1")
     run("compress", photos, out, "--store", store, "--keep-metadata", *words)
     run("fit", store, "-k", "8", "--weight", "images", "--chunk-colors", "5000", "--workers", "1")
-    run("encode", store, "--format", "tokens", "--workers", "1")
+    run("tokenize", store, "--workers", "1")
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} >= {".json", ".png", ".html"}
     assert len(files) > 30
@@ -68,7 +68,7 @@ def test_arrays_of_a_store_are_numbers_under_codecs_that_run_nothing(
 ) -> None:
     store = tmp_path / "s.zarr"
     run("compress", photos, tmp_path / "out", "--store", store, "-k", "4", "--workers", "0")
-    run("encode", store, "--format", "tokens", "--workers", "0")
+    run("tokenize", store, "--workers", "0")
     documents = [json.loads(path.read_text()) for path in store.rglob("zarr.json")]
     arrays = [each for each in documents if each["node_type"] == "array"]
     assert len(arrays) >= 8

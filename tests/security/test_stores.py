@@ -164,7 +164,7 @@ def test_a_folder_of_a_store_that_is_a_link_is_refused(name: str, crafted: Path)
     before = tree(precious.parent)
     for words in (
         ("fit", crafted, "-k", "4", *IN_PROCESS),
-        ("encode", crafted, "--format", "tokens", *IN_PROCESS),
+        ("tokenize", crafted, *IN_PROCESS),
         ("info", crafted),
     ):
         assert "is a link" in run(*words, code=2).stderr
@@ -179,7 +179,7 @@ def test_what_is_replaced_is_the_link_and_not_what_it_leads_to(folder: str, craf
     shutil.rmtree(crafted / folder / "k4", ignore_errors=True)
     (crafted / folder / "k4").symlink_to(precious)
     run("fit", crafted, "-k", "4", *IN_PROCESS)
-    run("encode", crafted, "--format", "tokens", *IN_PROCESS)
+    run("tokenize", crafted, *IN_PROCESS)
     assert tree(precious).keys() == {"mine.txt"}
     assert not (crafted / folder / "k4").is_symlink()
 
@@ -199,7 +199,7 @@ EVERYTHING: dict[str, Callable[[Path], tuple[str | Path, ...]]] = {
     "fit": lambda store: ("fit", store, "-k", "4", "--resume", *IN_PROCESS),
     "refit": lambda store: ("fit", store, "-k", "3", *IN_PROCESS),
     "encode": lambda store: ("encode", store, store.parent / "out", *IN_PROCESS),
-    "tokens": lambda store: ("encode", store, "--format", "tokens", *IN_PROCESS),
+    "tokens": lambda store: ("tokenize", store, *IN_PROCESS),
     "verify": lambda store: ("verify", store, *IN_PROCESS),
     "repair": lambda store: ("verify", store, "--repair", *IN_PROCESS),
     "ingest": lambda store: ("ingest", store.parent / "in", store, "--resume", *IN_PROCESS),
@@ -640,7 +640,7 @@ def damages(store: Path) -> str:
 @pytest.fixture
 def with_tokens(crafted: Path) -> Path:
     """Return a store to do harm to, which holds indices as well."""
-    run("encode", crafted, "--format", "tokens", *IN_PROCESS)
+    run("tokenize", crafted, *IN_PROCESS)
     return crafted
 
 

@@ -822,8 +822,7 @@ def assert_no_indices(store: Store, name: str) -> None:
     with pytest.raises(StoreError) as caught:
         store.indices(name)
     assert str(caught.value) == (
-        f"{store.path} lacks the indices of palette {name}: "
-        f"run `kmeans-dask encode {store.path} --format tokens`"
+        f"{store.path} lacks the indices of palette {name}: run `kmeans-dask tokenize {store.path}`"
     )
 
 

@@ -17,10 +17,11 @@ import pytest
 from distributed import LocalCluster
 from PIL import Image
 
-from kmeans_dask.cli.cluster_options import ClusterOptions
-from kmeans_dask.cli.session import Session
+from kmeans_dask.api.running import engine_for
 from kmeans_dask.dashboard import TOPIC, install
+from kmeans_dask.engine.choice import EngineChoice
 from kmeans_dask.errors import ClusterError, JobError, StoreError, UsageError
+from kmeans_dask.job.progress import Progress
 from tests.command import run
 
 TIMEOUT = 30.0
@@ -44,18 +45,19 @@ def board(scheduler: Any) -> Any:
     return scheduler.plugins[TOPIC]._board.state()
 
 
-def where(address: str) -> ClusterOptions:
-    return ClusterOptions(scheduler=address, timeout=TIMEOUT)
+def at(address: str) -> EngineChoice:
+    return EngineChoice(scheduler=address, timeout=TIMEOUT)
 
 
 def break_off(address: str, error: BaseException, between: Callable[[], object] = int) -> None:
     """A job that does a little and then raises `error`; half-way it calls `between`."""
-    with Session(as_json=True) as job, job.engine(where(address)) as engine:
-        job.progress.start("work", 1000)
+    progress = Progress()
+    with engine_for(at(address), progress) as engine:
+        progress.start("work", 1000)
         engine.result(engine.submit("work", str, 1))
         between()
         for _ in range(1000):
-            job.progress.advance(1)
+            progress.advance(1)
         raise error
 
 
@@ -83,11 +85,12 @@ def test_the_page_learns_that_a_job_broke_off_and_the_error_arrives_as_it_is(
 
 
 def test_the_page_learns_that_a_job_went_well(scheduler: Any) -> None:
-    with Session(as_json=True) as job, job.engine(where(scheduler.address)):
-        job.progress.start("work", 5000)
+    progress = Progress()
+    with engine_for(at(scheduler.address), progress):
+        progress.start("work", 5000)
         for _ in range(5000):
-            job.progress.advance(1)
-        job.progress.finish()
+            progress.advance(1)
+        progress.finish()
     state = board(scheduler)
     assert (state.finished, state.ok, state.why) == (True, True, "")
     assert [(step.name, step.done) for step in state.steps] == [("work", 5000)]
