@@ -23,9 +23,11 @@ from kmeans_dask.errors import JobError, KMeansDaskError
 # Objects that are made before Python looks for garbage among them, of which imports leave none:
 # with its own 700 they take a tenth of the time that one photograph takes.
 _YOUNG = 100_000
+_MISSING = ("Missing argument 'INPUT", "Missing argument 'OUTPUT")
 _LAST = {
     "compress": "INPUT or OUTPUT is missing: name images, and then the folder to write to, as in "
     "`kmeans-dask compress photos/ out/`",
+    "encode": "OUTPUT is missing: name a folder to write to",
     "ingest": "INPUT or STORE is missing: name images, and then the store, as in "
     "`kmeans-dask ingest photos/ photos.zarr`",
 }
@@ -86,7 +88,7 @@ def _said(error: typer.TyperException, words: Sequence[str]) -> str:
     """
     message = error.format_message()
     last = _LAST.get(words[0]) if words else None
-    return last if last and message.startswith("Missing argument 'INPUT") else message
+    return last if last and message.startswith(_MISSING) else message
 
 
 def _broken(message: str, code: int) -> int:

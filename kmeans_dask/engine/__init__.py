@@ -6,7 +6,7 @@ number in flight. Every wait has a time limit: where there is no worker for so l
 so.
 """
 
-from kmeans_dask.engine.connect import connect, current_engine
+from kmeans_dask.engine.connection import connect, current_engine
 from kmeans_dask.engine.engine import Engine
 from kmeans_dask.engine.local_engine import count_cores, local_threads
 from kmeans_dask.engine.task import emit, worker_memory

@@ -122,7 +122,7 @@ def open_engine(
     assigns: whether the job assigns colours to centroids, with a kernel that takes long to compile
     warn: called with the address of a scheduler that others on an untrusted network could reach
     """
-    from kmeans_dask.engine.connect import connect
+    from kmeans_dask.engine.connection import connect
     from kmeans_dask.kmeans.precompile import compiled_ahead
 
     scheduler = choice.find_scheduler()

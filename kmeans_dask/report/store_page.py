@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-import kmeans_dask
 from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import write_file
 from kmeans_dask.images.palette_files import hexes_of
@@ -51,7 +51,7 @@ def render_store_report(inventory: Inventory) -> str:
         "inputs": inventory.inputs,
         "output": info.path,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "version": kmeans_dask.__version__,
+        "version": metadata.version("kmeans-dask"),
         "store": {
             "images": tally.images,
             "failed": tally.failed,

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from kmeans_dask import engine, open_indices
+from kmeans_dask import open_indices
+from kmeans_dask.engine import connection
 from kmeans_dask.errors import ClusterError
 from kmeans_dask.kmeans.plain import plain_labels
 from tests.command import all_below, chunks, palette_file, tree
@@ -1059,7 +1060,7 @@ def test_what_broke_off_before_anything_was_done_is_not_said_to_be_kept(
     def connect(**where: Any) -> None:
         raise ClusterError("the cluster went away")
 
-    monkeypatch.setattr(engine, "connect", connect)
+    monkeypatch.setattr(connection, "connect", connect)
     words = {**TO_FOLDERS, "fit": ("fit", "s.zarr", "-k", "5")}[command]
     before = tree(here)
     done = run(*(word.format("new") for word in words), code=3)
