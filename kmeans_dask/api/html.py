@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from html import escape
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +39,3 @@ def pictures(named: Iterable[tuple[str, bytes]]) -> str:
         for caption, png in named
     )
     return f'<div style="{_STYLE}">{figures}</div>'
-
-
-def table(rows: Mapping[str, Any]) -> str:
-    """Return names and values as a table of two columns."""
-    cells = "".join(
-        f'<tr><th style="text-align:left;padding-right:1em">{escape(str(name))}</th>'
-        f'<td style="text-align:left">{escape(str(value))}</td></tr>'
-        for name, value in rows.items()
-    )
-    return f'<table style="{_STYLE}">{cells}</table>'

@@ -344,9 +344,13 @@ def _count(decoded: DecodedImage) -> ColorHistogram:
 
 def _count_all(images: list[Any], white: White) -> tuple[ColorHistogram, bool]:
     """Return the histogram of images, and whether some pixel of them is fully transparent."""
+    from kmeans_dask.api.store import Store
+
     found = []
     for image in images:
-        if _is_stack(image):
+        if isinstance(image, Store):
+            found.append(image.histogram())
+        elif _is_stack(image):
             found.append(_count_stack(image))
         else:
             decoded = _decoded(image, white=white)

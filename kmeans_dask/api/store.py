@@ -6,18 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kmeans_dask.api import html, jobs
+from kmeans_dask.api import jobs
 from kmeans_dask.api.images import Palette
 from kmeans_dask.files import Location, parse_location
 from kmeans_dask.job.fit_result import read_fit
+from kmeans_dask.job.notebook import table
 from kmeans_dask.store import Store as ZarrStore
 from kmeans_dask.store.dask_arrays import open_indices, open_pixels
+from kmeans_dask.store.tally import Tally
 
 if TYPE_CHECKING:
     import dask.array as da
 
     from kmeans_dask.job.fit_result import FitResult
     from kmeans_dask.job.summary import IngestSummary, Summary, TokensSummary
+    from kmeans_dask.kmeans.histogram import ColorHistogram
     from kmeans_dask.steps.verify import VerifyResult
 
 
@@ -80,6 +83,15 @@ class Store:
         """
         return open_indices(self.path, palette_name)
 
+    def histogram(self) -> tuple[ColorHistogram, bool]:
+        """Return the histogram of all pixels, and whether some pixel is fully transparent.
+
+        Fully transparent pixels are not in the histogram.
+        """
+        store = ZarrStore.open(self.path)
+        store.require_whole()
+        return store.read_colors(), Tally.read(store).transparent > 0
+
     @property
     def images(self) -> tuple[StoredImage, ...]:
         """Return the images, in the order of their pixels."""
@@ -137,7 +149,7 @@ class Store:
 
     def _repr_html_(self) -> str:
         found = jobs.info(self.path)
-        return html.table(
+        return table(
             {
                 "store": self.path,
                 "images": f"{found.tally.images:,}" if found.tally else "not counted yet",

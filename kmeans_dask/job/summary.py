@@ -10,6 +10,7 @@ from kmeans_dask.color.psnr import error_of_pixel, psnr
 from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.fit_result import FitResult
 from kmeans_dask.job.gallery import Gallery
+from kmeans_dask.job.notebook import ShownAsTable
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.plan.changes import Changes
 from kmeans_dask.plan.plan import Failure, Plan
@@ -26,7 +27,7 @@ _LOOKED_AT = (
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(ShownAsTable):
     """Summary of a job: numbers of images, sizes, quality and times.
 
     Sizes and quality are those of the images in the output, as written.
@@ -141,7 +142,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class IngestSummary:
+class IngestSummary(ShownAsTable):
     """Summary of an ingestion.
 
     tally: sums over all images that are in the store now
@@ -183,7 +184,7 @@ class IngestSummary:
 
 
 @dataclass(frozen=True)
-class TokensSummary:
+class TokensSummary(ShownAsTable):
     """Summary of a job that wrote tokens: each pixel as the index of a palette's colour.
 
     images: number of images that could be read
