@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.api import html, jobs
+from kmeans_dask.api import jobs
 from kmeans_dask.api.running import ShowProgress, chosen, engine_for, planned, showing
 from kmeans_dask.color import palette as palettes
 from kmeans_dask.color.color_lookup import squared_error
@@ -27,6 +27,7 @@ from kmeans_dask.images.encode import check_effort, encode_image
 from kmeans_dask.images.palette_files import read_entries, write_entries
 from kmeans_dask.images.thumbnail import shrunk
 from kmeans_dask.job.job_settings import check_palette
+from kmeans_dask.job.notebook import pictures, swatches
 from kmeans_dask.kmeans.histogram import ColorCounter, ColorHistogram, merge_histograms
 from kmeans_dask.plan.sample_files import images_of
 from kmeans_dask.settings import (
@@ -121,7 +122,7 @@ class Palette(palettes.Palette):
         return _remap(decoded, _count(decoded), self, color_space, dither)
 
     def _repr_html_(self) -> str:
-        return html.swatches(self.entries)
+        return swatches(self.entries)
 
 
 @dataclass(frozen=True)
@@ -169,10 +170,10 @@ class Quantized:
 
     def _repr_html_(self) -> str:
         lost = "nothing lost" if self.psnr is None else f"{self.psnr:.2f} dB"
-        pictures = [("before", _png(self._original.image))]
+        shown = [("before", _png(self._original.image))]
         if len(self.palette) <= MAX_COLORS:
-            pictures.append((f"{len(self.palette)} colours, {lost}", _png(self.image)))
-        return html.pictures(pictures) + html.swatches(self.palette.entries)
+            shown.append((f"{len(self.palette)} colours, {lost}", _png(self.image)))
+        return pictures(shown) + swatches(self.palette.entries)
 
 
 def quantize(

@@ -98,7 +98,7 @@ def _broken(message: str, code: int) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    from kmeans_dask.terminal.text import printable
+    from kmeans_dask.text import printable
 
     if message:
         sys.stderr.write(f"kmeans-dask: {printable(message)}\n")

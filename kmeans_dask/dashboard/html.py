@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from kmeans_dask.dashboard.state import State, Step
+from kmeans_dask.text import duration
 
 _NONE = "-"
 
@@ -126,19 +127,3 @@ def palette(state: State) -> str:
         return ""
     squares = (f"<i style='background: {color}' title='{color}'></i>" for color in state.palette)
     return f"<div class='squares'>{''.join(squares)}</div>"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as text, in units that suit its length.
-
-    >>> [duration(s) for s in (0.234, 9.96, 59.6, 61, 7260, 3e6)]
-    ['0.2 s', '10 s', '1 min 00 s', '1 min 01 s', '2 h 01 min', '833 h 20 min']
-    """
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60:02} min"

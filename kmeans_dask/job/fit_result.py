@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.psnr import psnr
-from kmeans_dask.job.notebook import ShownAsTable
+from kmeans_dask.job.notebook import ShownAsTable, swatches, table
 from kmeans_dask.settings import FitSettings
 from kmeans_dask.store import Store
 
@@ -68,6 +68,14 @@ class FitResult(ShownAsTable):
         Return None where nothing is lost.
         """
         return psnr(self.squared_error, int(self.weights.sum()))
+
+    def _repr_html_(self) -> str:
+        figures = {
+            name: value
+            for name, value in self.as_dict().items()
+            if name not in ("settings", "drift")
+        }
+        return table(figures) + swatches(self.palette.entries)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures of the fit, ready for JSON."""

@@ -1,12 +1,17 @@
-"""Results as HTML tables, which notebooks show."""
+"""Results as HTML, which notebooks show: tables, swatches of palettes, and pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 _ROWS = 20  # rows of a list, at most
+_SHOWN = 256  # entries of a palette, at most
 _STYLE = "font-family:system-ui,sans-serif;font-size:13px;border-collapse:collapse"
 _CELL = "text-align:left;padding:2px 1em 2px 0;vertical-align:top"
 
@@ -72,3 +77,31 @@ def _text(name: str, value: Any) -> str:
 
 def _words(name: str) -> str:
     return str(name).replace("_", " ").replace("psnr", "PSNR")
+
+
+def swatches(entries: NDArray[np.uint8]) -> str:
+    """Return a palette, (k, 4) uint8 with straight alpha, as a row of coloured squares."""
+    squares = "".join(
+        f'<span title="#{r:02x}{g:02x}{b:02x}{"" if a == 255 else f"{a:02x}"}" style="display:'
+        "inline-block;width:1.2em;height:1.2em;margin:1px;border:1px solid #8884;"
+        f'background:rgba({r},{g},{b},{a / 255:.3f})"></span>'
+        for r, g, b, a in entries[:_SHOWN].tolist()
+    )
+    more = len(entries) - _SHOWN
+    rest = f"<div>and {more:,} more</div>" if more > 0 else ""
+    return (
+        f'<div style="{_STYLE}"><div>{len(entries):,} colours</div>'
+        f'<div style="line-height:0;max-width:42em">{squares}</div>{rest}</div>'
+    )
+
+
+def pictures(named: Iterable[tuple[str, bytes]]) -> str:
+    """Return PNG images beside each other, each with its caption."""
+    figures = "".join(
+        '<figure style="display:inline-block;margin:0 1em 0 0">'
+        f'<img style="max-width:20em;image-rendering:auto" alt="{escape(caption)}" '
+        f'src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for caption, png in named
+    )
+    return f'<div style="{_STYLE}">{figures}</div>'

@@ -10,12 +10,13 @@ from kmeans_dask.color.psnr import error_of_pixel, psnr
 from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.fit_result import FitResult
 from kmeans_dask.job.gallery import Gallery
-from kmeans_dask.job.notebook import ShownAsTable
+from kmeans_dask.job.notebook import ShownAsTable, swatches, table
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.plan.changes import Changes
 from kmeans_dask.plan.plan import Failure, Plan
 from kmeans_dask.store import Store
 from kmeans_dask.store.tally import Tally
+from kmeans_dask.text import decibels, size
 
 _GIGABYTE = 10**9
 _LOOKED_AT = (
@@ -116,6 +117,24 @@ class Summary(ShownAsTable):
                 "was_finished": True,
             }
         )
+
+    def _repr_html_(self) -> str:
+        before, after = self.images_per_gb or (0.0, 0.0)
+        part = f"{100 * self.output_bytes / max(1, self.input_bytes):.1f} %"
+        figures = {
+            "images": self.images,
+            "compressed": self.compressed,
+            "kept as they were": self.kept or None,
+            "failed": self.failed or None,
+            "bytes": f"{size(self.input_bytes)} before, {size(self.output_bytes)} after: {part}",
+            "images per GB": f"{before:,.0f} before, {after:,.0f} after",
+            "PSNR": decibels(self.psnr),
+            "distinct colors": self.distinct_colors,
+            "time": f"{sum(self.seconds.values()):.1f} s",
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+        palette = swatches(self.fitted.palette.entries) if self.fitted else ""
+        return table(figures) + palette
 
     @property
     def images_per_gb(self) -> tuple[float, float] | None:

@@ -21,7 +21,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from kmeans_dask.terminal.text import decibels, printable, size
+from kmeans_dask.text import decibels, printable, size
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _INPUTS = 5  # inputs that the page names, at most

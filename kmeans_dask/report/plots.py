@@ -22,7 +22,7 @@ from kmeans_dask.errors import UsageError
 from kmeans_dask.files import Location
 from kmeans_dask.report.before_after import Exhibit, Picture
 from kmeans_dask.terminal.summary import table
-from kmeans_dask.terminal.text import decibels, printable, size
+from kmeans_dask.text import decibels, printable, size
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

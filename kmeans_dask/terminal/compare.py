@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kmeans_dask.steps.compare import Comparison
-from kmeans_dask.terminal.text import decibels, printable, size
+from kmeans_dask.text import decibels, printable, size
 
 
 def show_comparison(comparison: Comparison) -> RenderableType:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 
 from kmeans_dask.steps.estimate import Estimate
 from kmeans_dask.terminal.summary import name_failures, table
-from kmeans_dask.terminal.text import size
+from kmeans_dask.text import size
 
 
 def show_estimate(found: Estimate) -> RenderableType:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from kmeans_dask.images.palette_files import hexes_of
 from kmeans_dask.steps.palettes import NamedPalette
-from kmeans_dask.terminal.text import printable
+from kmeans_dask.text import printable
 
 
 def show_palette(palette: NamedPalette) -> RenderableType:

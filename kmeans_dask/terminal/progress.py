@@ -21,8 +21,8 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
-from kmeans_dask.dashboard.html import duration
 from kmeans_dask.job.progress import Progress
+from kmeans_dask.text import duration
 
 _PAUSE = 10.0  # seconds between lines that go to no terminal
 

@@ -14,7 +14,7 @@ from kmeans_dask.plan.changes import Changes
 from kmeans_dask.plan.plan import Failure, Plan, describe_skipped
 from kmeans_dask.steps.store_info import Info
 from kmeans_dask.store.tally import Tally
-from kmeans_dask.terminal.text import decibels, printable, size
+from kmeans_dask.text import decibels, printable, size
 
 _NAMED = 20  # failures that are named, at most; --json and failures.jsonl have all
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from kmeans_dask.steps.sweep import Sweep
 from kmeans_dask.terminal.summary import name_failures
-from kmeans_dask.terminal.text import decibels, size
+from kmeans_dask.text import decibels, size
 
 _WIDTH = 24  # characters of the longest bar
 _FULL = 70.0  # dB, above any loss: half of the pixels off by 1 in one channel give 56 dB

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from kmeans_dask.steps.verify import VerifyResult
-from kmeans_dask.terminal.text import printable
+from kmeans_dask.text import printable
 
 _NAMED = 20
 

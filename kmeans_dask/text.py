@@ -32,3 +32,19 @@ def size(n_bytes: int) -> str:
 def decibels(value: float | None) -> str:
     """Return a PSNR in words; None means that nothing was lost."""
     return "nothing lost" if value is None else f"{value:.2f} dB"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as text, in units that suit its length.
+
+    >>> [duration(s) for s in (0.234, 9.96, 59.6, 61, 7260, 3e6)]
+    ['0.2 s', '10 s', '1 min 00 s', '1 min 01 s', '2 h 01 min', '833 h 20 min']
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02} min"
