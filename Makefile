@@ -7,7 +7,7 @@ SOURCES := kmeans_dask jobs tests benchmarks docs docker examples
 # The versions to install: another file for the lowest ones, for example.
 CONSTRAINTS ?= constraints.txt
 
-.PHONY: demo test lint types chaos compose-test audit bench pictures docs clean
+.PHONY: demo test test-all lint types chaos compose-test audit bench pictures docs clean
 
 # The colour photographs that scikit-image installs.
 PHOTOGRAPHS = astronaut.png chelsea.png coffee.png hubble_deep_field.jpg motorcycle_left.png \
@@ -19,8 +19,15 @@ demo: $(VENV)/.demo
 	@echo "Look at demo/report.html, and at demo/: the same photographs in 64 colours."
 
 # Options of pytest, as PYTEST="--basetemp FOLDER": where tests make their files.
+TEST = $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+
+# All but the slow tests, in a few minutes.
 test: lint types
-	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(PYTEST)
+	$(TEST) -m "not slow" $(PYTEST)
+
+# All tests: the slow ones start clusters, servers, browsers and many commands.
+test-all: lint types
+	$(TEST) $(PYTEST)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check $(SOURCES)
@@ -30,7 +37,7 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(BIN)/mypy
 
-# The long form of what `make test` tries briefly: some minutes of kills, damages and strange files.
+# The long form of what `make test-all` tries briefly: some minutes of kills, damages and strange files.
 chaos: $(VENV)/.test
 	$(BIN)/pytest tests/reliability tests/images/test_inspector.py --chaos --timeout 3000
 

@@ -17,7 +17,7 @@ import dask.array as da
 import numpy as np
 from PIL import Image
 
-from kmeans_dask import KMeans, cli, clustering
+from kmeans_dask import KMeans, cli, color, kmeans
 from kmeans_dask.kernels.jit import Kernel
 
 # Arrays that came over a network are read-only, which to numba is another type: hence workers.
@@ -29,7 +29,7 @@ JOBS = (
     "compress {images}/some {out}/e --colors 16 --color-space oklab --dither 1",
     "compress {images}/some {out}/f --colors 16 --dither 1 --fixed-colors #ff00ff --workers 2",
     "compress {images}/opaque {out}/g --colors 16 --dither 0.5 --format gif",
-    "compress {images} {out}/h.zarr --colors 300 --format tokens --workers 2",
+    "tokenize {images} {out}/h.zarr --colors 300 --workers 2",
     "ingest {images} {out}/i.zarr --workers 2",
     "fit {out}/i.zarr --colors 256 --tol 0 --max-iter 30 --workers 2",
     "encode {out}/i.zarr {out}/i --workers 2",
@@ -56,11 +56,12 @@ def main() -> None:
 
 
 def kernels() -> Iterator[str]:
-    """All of the package, as numba names their files."""
-    for module in pkgutil.iter_modules(clustering.__path__, f"{clustering.__name__}."):
-        for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, Kernel) and value.py_func.__module__ == module.name:
-                yield f"{module.name.rpartition('.')[2]}.{value.py_func.__qualname__}"
+    """Yield the name of every kernel of the package, as numba names its file."""
+    for room in (kmeans, color):
+        for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+            for value in vars(importlib.import_module(module.name)).values():
+                if isinstance(value, Kernel) and value.py_func.__module__ == module.name:
+                    yield f"{module.name.rpartition('.')[2]}.{value.py_func.__qualname__}"
 
 
 def make_images(folder: Path) -> None:

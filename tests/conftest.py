@@ -17,6 +17,44 @@ Launch = Callable[[Sequence[str]], "Browser"]
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
+# Files and folders whose tests start clusters, servers, browsers or many commands: `make test`
+# leaves them out, `make test-all` and CI run them.
+SLOW = (
+    "clusters",
+    "compose",
+    "reliability",
+    "dashboard",
+    "cli/test_compress.py",
+    "engine/test_engine.py",
+    "files/test_faults.py",
+    "files/test_jobs_on_buckets.py",
+    "files/test_locks.py",
+    "files/test_retries.py",
+    "formats/test_matrix_browser.py",
+    "kmeans/test_precompile.py",
+    "report",
+    "security/test_bombs.py",
+    "security/test_current_folder.py",
+    "security/test_disk.py",
+    "security/test_sockets.py",
+    "security/test_stores.py",
+    "security/test_work.py",
+    "test_compose.py",
+    "test_examples.py",
+    "test_interrupts.py",
+    "test_readme.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests below `SLOW` as slow."""
+    here = Path(__file__).parent
+    slow = [here / name for name in SLOW]
+    for item in items:
+        if any(item.path == path or path in item.path.parents for path in slow):
+            item.add_marker("slow")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--chaos", action="store_true", help="Try in their long form what takes minutes."

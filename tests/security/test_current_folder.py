@@ -29,6 +29,7 @@ MORE = (
     "ingest in store.zarr --workers 0",
     "fit store.zarr --colors 4 --workers 0",
     "encode store.zarr decoded --workers 0",
+    "tokenize store.zarr --workers 0",
     "verify store.zarr --workers 0",
     "info store.zarr",
     "palette store.zarr colors.gpl",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from numba.core.caching import _CacheLocator
 
-from kmeans_dask import clustering
+from kmeans_dask import color, kmeans
 from kmeans_dask.kernels.jit import Kernel
 from tests.steps.strategies import noise, save
 
@@ -72,11 +72,12 @@ def says(told: Path, what: str) -> str:
 
 
 def kernels() -> Iterator[Kernel]:
-    """Yield every kernel of the package `kmeans_dask.kmeans`."""
-    for module in pkgutil.iter_modules(clustering.__path__, f"{clustering.__name__}."):
-        for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, Kernel) and value.py_func.__module__ == module.name:
-                yield value
+    """Yield every kernel of the rooms `kmeans` and `color`."""
+    for room in (kmeans, color):
+        for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+            for value in vars(importlib.import_module(module.name)).values():
+                if isinstance(value, Kernel) and value.py_func.__module__ == module.name:
+                    yield value
 
 
 def index_below(cache: Path, kernel: Kernel) -> Path:
