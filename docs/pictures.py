@@ -1,4 +1,4 @@
-"""Makes the README's pictures again: of a report, and of the dashboard's page during a job.
+"""Make the documentation's pictures again: of a report, and of the dashboard during a job.
 
     python docs/pictures.py IMAGE...
 

@@ -273,7 +273,7 @@ def test_of_processes_that_begin_at_once_one_brings_the_kernels(tmp_path: Path) 
 # What documents say
 
 
-@pytest.mark.parametrize("name", ["README.md", "jobs/README.md", "docs/compose.md"])
+@pytest.mark.parametrize("name", ["docs/guide.md", "jobs/README.md", "docs/compose.md"])
 def test_compose_commands_as_documents_have_them(name: str) -> None:
     text = (ROOT / name).read_text()
     found = [line for line in text.splitlines() if line.startswith("docker compose ")]

@@ -26,7 +26,7 @@ PROGRAMS = "kmeans-dask|dask|python|bash|openssl|umask|sbatch|kubectl|docker|exp
 
 def text_of(name: str) -> str:
     text = (ROOT / name).read_text()
-    if name == "README.md":
+    if name == "docs/guide.md":
         text = text[text.index("## On a cluster") :]
         return text[: text.index("\n## ")]
     return text
@@ -144,7 +144,7 @@ def test_the_yaml_of_the_document_on_tls_is_dasks_configuration(
 
 # Which test runs a command, of all that documents have.
 RUN: Mapping[str, Mapping[str, Callable[..., Any]]] = {
-    "README.md": dict.fromkeys(
+    "docs/guide.md": dict.fromkeys(
         [
             "dask scheduler --host 127.0.0.1 --port 0 --scheduler-file cluster.json &",
             "dask worker --scheduler-file cluster.json --nworkers 2 --nthreads 1 &",
@@ -152,7 +152,7 @@ RUN: Mapping[str, Mapping[str, Callable[..., Any]]] = {
             "dask kmeans compress photos/ out/ --scheduler-file cluster.json --resume",
             "python jobs/compress.py photos/ out/ --scheduler-file cluster.json --resume",
         ],
-        test_jobs.test_the_readmes_cluster_runs_as_it_stands,
+        test_jobs.test_the_cluster_of_the_guide_runs_as_it_stands,
     ),
     "jobs/README.md": {
         **dict.fromkeys(JOBS_README, test_the_jobs_readme_runs_as_it_stands),

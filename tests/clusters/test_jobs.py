@@ -158,13 +158,13 @@ def test_dask_kmeans_ends_as_the_command_does(
     assert command.name == "kmeans"
 
 
-README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "guide.md").read_text()
 
 
-def test_the_readmes_cluster_runs_as_it_stands(
+def test_the_cluster_of_the_guide_runs_as_it_stands(
     as_installed: dict[str, str], photos: Path, tmp_path: Path, local: dict[str, str]
 ) -> None:
-    section = README[README.index("## On a cluster") :]
+    section = GUIDE[GUIDE.index("## On a cluster") :]
     block, compose = re.findall(r"```\n(.*?)```", section[: section.index("\n## ")], re.DOTALL)
     assert compose.startswith("docker compose up ")  # `make compose-test` runs it
     shutil.copytree(photos, tmp_path / "photos")

@@ -43,7 +43,7 @@ def main() -> int:
         try:
             build(stack)
             try_first_fit(stack)
-            up, job, down = documented("README.md", "## On a cluster")
+            up, job, down = documented("docs/guide.md", "## On a cluster")
             start(stack, up)
             check_hardening(stack)
             check_dashboard(stack)
