@@ -13,7 +13,6 @@ app = typer.Typer(
     help="Compress collections of images by exact k-means colour quantisation, on Dask.",
     epilog="Example: kmeans-dask compress photos/ out/ --colors 64",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},

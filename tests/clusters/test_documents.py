@@ -136,7 +136,7 @@ def test_the_yaml_of_the_document_on_tls_is_dasks_configuration(
     [block] = blocks_of(text_of("docs/tls.md"), "yaml")
     if trusted:
         (tmp_path / "kmeans.yaml").write_text(block)
-    code = "from kmeans_dask.cli.cluster_options import Where; print(Where().is_unsafe('tcp://192.0.2.1:1'))"
+    code = "from kmeans_dask.engine.tls import is_unprotected; print(is_unprotected('tcp://192.0.2.1:1'))"
     words = ("bash", "-c", f'python -c "{code}"')
     done = run(*words, env=environment(DASK_CONFIG=str(tmp_path)))
     assert done.stdout == f"{not trusted}\n"

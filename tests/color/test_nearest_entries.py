@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kmeans_dask.color import remap
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.remap import nearest_entries
 from kmeans_dask.kmeans.histogram import ColorHistogram
-from kmeans_dask.steps import quantize
 from tests.steps.strategies import SPACES, palettes, plain_entries, tables
 
 
@@ -25,7 +25,7 @@ def test_any_number_at_a_time_gives_the_same_entries(
     space: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(quantize, "_SEARCHED", together)
+    monkeypatch.setattr(remap, "_SEARCHED", together)
     found = nearest_entries(counts, palette, space)
     expected = plain_entries(counts.colors, counts.alphas, palette, space)
     assert found.tolist() == expected.tolist()

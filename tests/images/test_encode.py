@@ -274,10 +274,10 @@ def test_more_effort_takes_fewer_bytes(photograph: NDArray[np.uint8], kind: str)
 
 def test_only_png_files_of_the_highest_effort_need_oxipng(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "oxipng", None)
-    for kind in (*KINDS, "tokens"):
+    for kind in KINDS:
         for effort in EFFORTS[:-1]:
             check_effort(EncodeSettings(format=kind, effort=effort))
-    for kind in ("webp", "gif", "tokens"):
+    for kind in ("webp", "gif"):
         check_effort(EncodeSettings(format=kind, effort=MAX_EFFORT))
     with pytest.raises(UsageError, match="needs oxipng"):
         check_effort(EncodeSettings(format="png", effort=MAX_EFFORT))

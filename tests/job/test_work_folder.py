@@ -277,7 +277,10 @@ def test_with_overwrite_a_job_begins_again_and_other_files_stay(
 @pytest.mark.parametrize(
     ("now", "says"),
     [
-        ({"fit": {"colors": 9, "seed": 0}}, "with, fit colors was 8 and is 9; ask for the same"),
+        (
+            {"fit": {"colors": 9, "seed": 0}},
+            "cannot be resumed, fit colors was 8 and is 9; ask for the same",
+        ),
         (
             {"fit": {"colors": 8, "seed": 5}, "command": "encode"},
             "command was compress and is encode, fit seed was 0 and is 5",
