@@ -12,7 +12,6 @@ from kmeans_dask.files import Location, parse_location
 from kmeans_dask.job.fit_result import read_fit
 from kmeans_dask.job.notebook import table
 from kmeans_dask.store import Store as ZarrStore
-from kmeans_dask.store.dask_arrays import open_indices, open_pixels
 from kmeans_dask.store.tally import Tally
 
 if TYPE_CHECKING:
@@ -72,6 +71,8 @@ class Store:
     @property
     def pixels(self) -> da.Array:
         """Return the pixels, (n, 3) uint8 sRGB, image after image; transparent ones are black."""
+        from kmeans_dask.store.dask_arrays import open_pixels  # Dask's arrays take long to import
+
         return open_pixels(self.path)
 
     def tokens(self, palette_name: str | None = None) -> da.Array:
@@ -81,6 +82,8 @@ class Store:
 
         Raises StoreError where there are none.
         """
+        from kmeans_dask.store.dask_arrays import open_indices
+
         return open_indices(self.path, palette_name)
 
     def histogram(self) -> tuple[ColorHistogram, bool]:

@@ -10,9 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kmeans_dask.color.color_lookup import Indices
-from kmeans_dask.color.evaluation import evaluate
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.remap import Remapper, nearest_entries
 from kmeans_dask.engine import Engine, local_threads
@@ -161,9 +164,8 @@ def _compress_group(job: Job, name: str, group: Group) -> Iterator[EncodeTotals]
         yield EncodeTotals(failures=tuple(Failure(**failure) for failure in partition.failures))
         return
     try:
-        palette, entries = _palette_of(partition, job)
-        if group.folder is not None and entries is not None:
-            pixels = evaluate(partition.counts, entries, palette).weights
+        palette, entries, pixels = _palette_of(partition, job)
+        if group.folder is not None:
             written = write_palette(job.output, palette, pixels, group.folder)
             yield EncodeTotals(files=(written,))
     except ImageError as error:  # no image of the group can be written
@@ -188,10 +190,21 @@ def _compress_group(job: Job, name: str, group: Group) -> Iterator[EncodeTotals]
     )
 
 
-def _palette_of(partition: MemoryPartition, job: Job) -> tuple[Palette, Indices | None]:
-    """Return the palette of a group, given or fitted, and the entry of each of its colours, (u,).
+class _GroupPalette(NamedTuple):
+    """Palette of a group, given or fitted.
 
-    The entries are None for a given palette with dithering, which chooses by position as well.
+    entries: (u,), palette index of each colour of the group; None for a given palette with
+        dithering, which chooses by position as well
+    pixels: (k,) int64, pixels of each colour of a fitted palette; None for a given one
+    """
+
+    palette: Palette
+    entries: Indices | None
+    pixels: NDArray[np.int64] | None
+
+
+def _palette_of(partition: MemoryPartition, job: Job) -> _GroupPalette:
+    """Return the palette of a group, given or fitted.
 
     Raises ImageError where the palette has no entry left for transparency, and where the fit needs
     more memory than the calling task may take.
@@ -203,7 +216,8 @@ def _palette_of(partition: MemoryPartition, job: Job) -> tuple[Palette, Indices 
     if job.palette:
         palette = job.palette.with_clear() if transparent else job.palette
         dithers = job.encode.dither > 0
-        return palette, None if dithers else nearest_entries(counts, palette, job.fit.space)
+        entries = None if dithers else nearest_entries(counts, palette, job.fit.space)
+        return _GroupPalette(palette, entries, None)
     weights = None
     if job.fit.weight == "images" and tally.images > 1:
         weights = image_weights(partition, image_weight(tally.images)).weights
@@ -211,7 +225,7 @@ def _palette_of(partition: MemoryPartition, job: Job) -> tuple[Palette, Indices 
         found, entries = quantize_histogram(
             counts, job.fit, thread, transparent=transparent, weights=weights
         )
-    return found.palette, entries
+    return _GroupPalette(found.palette, entries, found.evaluation.weights)
 
 
 def _is_full(job: Job) -> bool:
