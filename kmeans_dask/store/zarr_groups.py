@@ -140,7 +140,7 @@ def aside(parent: Location, name: str, *, replace: bool = False) -> Iterator[zar
 def _renamed(parent: Path, name: str, *, replace: bool) -> Iterator[Path]:
     """Yield a temporary path, which is renamed to `parent / name` when the block succeeds."""
     passing = parent / f".{name}-{secrets.token_hex(4)}"
-    if (parent / name).is_symlink():
+    if (parent / name).is_symlink() or (parent / name).is_file():  # no group is a file
         (parent / name).unlink()
     try:
         yield passing
@@ -309,6 +309,9 @@ def rewrite_metadata(folder: Location, attrs: Mapping[str, Any]) -> None:
 
     memory: dict[str, Any] = {}
     zarr.create_group(MemoryStore(memory), zarr_format=3, attributes=dict(attrs))
+    if isinstance(folder, Path) and folder.is_file():  # damage: no group is a file
+        folder.unlink()
+        folder.mkdir()
     make_way(folder / _METADATA)
     write_file(folder / _METADATA, memory[_METADATA].to_bytes())
 

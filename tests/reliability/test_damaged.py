@@ -230,6 +230,18 @@ def test_images_that_have_changed_since_are_named(
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["partitions/000000", "partitions", "colors", "palettes", "palettes/k8", "copies"],
+)
+def test_a_file_in_place_of_a_folder_is_repaired(name: str, store: Path, whole: Path) -> None:
+    shutil.rmtree(store / name)
+    (store / name).write_bytes(b"not a folder")
+    assert looked_at(store).damages
+    assert mended(store).repaired
+    assert store_bytes(store) == store_bytes(whole)
+
+
 def test_the_command_names_what_is_damaged_and_mends_it(store: Path, whole: Path) -> None:
     overwrite(store / "colors" / "weights" / "zarr.json", np.random.default_rng(10))
     seen = run_here("verify", store, "--workers", "0", code=1)
