@@ -182,7 +182,7 @@ def engine_for(
 
 
 class Kept:
-    """Whether the work of a run is kept, so that a later run can resume it.
+    """Context of a run that notes on its error whether the work is kept, to be resumed later.
 
     is_kept: called with the error that ends the run; the error gets the answer as `resumable`
     """

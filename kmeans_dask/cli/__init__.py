@@ -92,7 +92,7 @@ def _said(error: typer.TyperException, words: Sequence[str]) -> str:
 
 
 def _broken(message: str, code: int) -> int:
-    """Of a job that broke off, with what to do next."""
+    """Write the message of a job that broke off, with what to do next, and return `code`."""
     hint = "; what is done is kept: --resume goes on from there"
     return _fail(message + hint * Session.leaves_work, code)
 

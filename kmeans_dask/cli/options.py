@@ -1,4 +1,4 @@
-"""What can be said on the command line, said once for all commands."""
+"""Options and arguments of the command line, defined once for all commands."""
 
 from __future__ import annotations
 

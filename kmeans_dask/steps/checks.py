@@ -1,4 +1,4 @@
-"""What is looked at before a job starts, so that it harms nothing and does not end half-way."""
+"""Checks before a job starts, so that it harms nothing and does not end half-way."""
 
 from __future__ import annotations
 

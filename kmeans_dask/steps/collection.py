@@ -55,7 +55,7 @@ def open_collection(
                 before = Store.open(path)
                 _refuse_other_settings(before, settings)
                 if not (resume or is_whole(before)):
-                    raise UsageError(f"{path} is unfinished: add --resume to go on with it")
+                    raise UsageError(f"{path} is unfinished: add --resume to continue it")
                 known = {source.path: source for source in Plan.of_record(before.plan).sources}
             plan = make_plan(known)
             with beginning(str(path)) if is_new else nullcontext():
@@ -87,7 +87,7 @@ def open_or_create(path: Location, plan: Plan, settings: DecodeSettings) -> Coll
 
 
 def recreate(path: Location, plan: Plan, settings: DecodeSettings) -> Collection:
-    """The same of a passing store: one that cannot be opened, or is of other images, goes."""
+    """Open the temporary store at `path`, or replace one that is damaged or has other images."""
     try:
         if Store.is_at(path) and Plan.of_record(Store.open(path).plan) == plan:
             return open_or_create(path, plan, settings)
@@ -98,7 +98,7 @@ def recreate(path: Location, plan: Plan, settings: DecodeSettings) -> Collection
 
 
 def is_whole(store: Store) -> bool:
-    """Whether ingestion is finished."""
+    """Return whether the ingestion of a store is finished."""
     return not store.missing_partitions and store.is_counted
 
 

@@ -1,8 +1,8 @@
 """One image, one start, several implementations: the article's experiment, made fair.
 
 All start from the same random pixels of the same image and stop by the same rule, scikit-learn's,
-but for those that have rules of their own, which is said. Each has been run before on few pixels,
-so that nothing is loaded or compiled on the clock.
+except for those with rules of their own, which the result names. Each has run before on few
+pixels, so that nothing is loaded or compiled on the clock.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FEW = 2000  # pixels, to warm up with
 
 @dataclass(frozen=True)
 class Side:
-    """What one implementation did.
+    """Time and result of one implementation.
 
     seconds: from pixels to centroids and labels
     iterations: None where it does not say
@@ -71,11 +71,11 @@ class Comparison:
 
     @property
     def ratios(self) -> list[float]:
-        """How many times as long as ours each side took."""
+        """Return the time of each implementation as a multiple of ours."""
         return [side.seconds / self.sides[0].seconds for side in self.sides]
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return all figures, ready for JSON."""
         return asdict(self) | {"ratios": self.ratios}
 
 

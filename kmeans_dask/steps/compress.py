@@ -125,7 +125,7 @@ def _conclude(
 
 
 def _is_held_here(plan: Plan, engine: Engine, settings: JobSettings) -> bool:
-    """Whether this process does it all, and can hold all images at once."""
+    """Return whether this process does the whole job, with all images in memory at once."""
     if not (engine.is_here and settings.is_shared and settings.scope == "shared"):
         return False
     within = pixels_within(engine.memory)
@@ -135,7 +135,7 @@ def _is_held_here(plan: Plan, engine: Engine, settings: JobSettings) -> bool:
 def _compress_private(
     plan: Plan, work: WorkFolder, engine: Engine, progress: Progress, settings: JobSettings
 ) -> Summary:
-    """With a palette for each image or folder, or one that is given."""
+    """Compress with a palette for each image or folder, or with one that is given."""
     by_folder = settings.scope == "folder" and settings.palette is None
     groups = groups_by_folder(plan) if by_folder else groups_of_one(plan)
     within = pixels_within(engine.memory)

@@ -1,4 +1,4 @@
-"""What the partitions amount to, added up as a tree on the workers: colours above all."""
+"""Sums over all partitions, merged as a tree on the workers: the histogram above all."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def tree_reduce(
 def merge_partitions(
     store_path: Location, before: _Counted | None, partition_ids: Sequence[str]
 ) -> _Counted:
-    """One task: some partitions, read from the store and added to what there was before."""
+    """Merge partitions of the store with the sums before them, as one task."""
     store = Store.open(store_path)
     counts, tallies = merge_histograms([]), []
     for partition_id in partition_ids:
@@ -74,14 +74,14 @@ def merge_partitions(
 
 
 def merge(parts: Sequence[_Counted]) -> _Counted:
-    """One task: what other tasks have added up, added up."""
+    """Merge the sums of other tasks, as one task."""
     return merge_histograms([counts for counts, _ in parts]), Tally.total(
         [tally for _, tally in parts]
     )
 
 
 def store_total(store_path: Location, generation: int, counted: _Counted) -> Tally:
-    """The last task: store the total."""
+    """Store the histogram and the tally of all partitions, as the last task."""
     counts, tally = counted
     Store.open(store_path).write_colors(counts, tally.as_record(generation))
     return tally
@@ -98,7 +98,7 @@ def compute_image_weights(store: Store, engine: Engine, progress: Progress) -> N
 
 
 def image_weight(images: int) -> int:
-    """Of each of so many images, in a fit where all count the same."""
+    """Return the weight of each of `images` images in a fit where all of them weigh the same."""
     return _WEIGHT // max(1, images)
 
 
@@ -125,7 +125,10 @@ def weighed(counts: ColorHistogram, weight: int) -> ColorHistogram:
 def weigh_partitions(
     store_path: Location, weight: int, before: ColorHistogram | None, partition_ids: Sequence[str]
 ) -> ColorHistogram:
-    """One task: the colours of partitions' images, each of which weighs `weight`, and of before."""
+    """Merge the histogram before with those of partitions whose images each weigh `weight`.
+
+    This runs as one task.
+    """
     store, total = Store.open(store_path), merge_histograms([before] if before else [])
     for partition_id in partition_ids:
         weights = image_weights(store.partition(partition_id), weight)
@@ -144,5 +147,5 @@ def image_weights(partition: PixelSource, weight: int) -> ColorHistogram:
 
 
 def store_weighed(store_path: Location, counts: ColorHistogram) -> None:
-    """The last task: store the total."""
+    """Store the weights of all colours where each image weighs the same, as the last task."""
     Store.open(store_path).write_weighed(counts.weights)

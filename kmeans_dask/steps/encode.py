@@ -88,7 +88,7 @@ def sum_up(
 
 
 def sample_cloud(store_path: Location, fitted: FitResult) -> Cloud:
-    """One task: some of all pixels, and what they become, undithered."""
+    """Return a sample of all pixels with their palette entries, undithered, as one task."""
     counts = Store.open(store_path).read_colors()
     entries = nearest_entries(counts, fitted.palette, fitted.settings.space)
     return cloud_of(counts, entries, fitted.palette, CLOUD)
@@ -248,7 +248,10 @@ def write_tokens(
 def tokens_of_partition(
     store_path: Location, fitted: FitResult, dtype: np.dtype[Any], partition_id: str
 ) -> tuple[int, tuple[Failure, ...]]:
-    """One task: the indices of a partition's pixels; its images, and what failed."""
+    """Write the palette index of each pixel of a partition, as one task.
+
+    Return the number of its images, and its failures.
+    """
     store = Store.open(store_path)
     partition = store.partition(partition_id)
     if store.has_indices(fitted.name, partition_id):
@@ -267,5 +270,5 @@ def _failures(records: Sequence[FailureRecord]) -> tuple[Failure, ...]:
 
 
 def in_order(failures: Sequence[Failure]) -> tuple[Failure, ...]:
-    """By their paths."""
+    """Return the failures in the order of their paths."""
     return tuple(sorted(failures, key=lambda failure: failure.path))

@@ -1,4 +1,4 @@
-"""What a job would give, from a sample of its images: before the collection is touched."""
+"""Estimate of a job from a sample of its images."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Estimate(ShownAsTable):
     failures: tuple[Failure, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return all figures, ready for JSON."""
         return asdict(self)
 
 

@@ -111,7 +111,7 @@ def result_of(
     generation: int = 1,
     drift: Drift | None = None,
 ) -> FitResult:
-    """What was found of so many distinct colours."""
+    """Return the result of a fit to `n_colors` distinct colours."""
     return FitResult(
         name_of(settings),
         found.palette,
@@ -153,7 +153,7 @@ def check_sums(tally: Tally, settings: FitSettings) -> None:
 
 
 def drift_of(store: Store, fitted: FitResult, engine: Engine) -> Drift:
-    """What a palette of before makes of the images that there are now."""
+    """Return how well a palette that was fitted before fits the images that there are now."""
     settings = fitted.settings
     evaluation = evaluate_all(
         store,
@@ -185,7 +185,7 @@ def _write(store: Store, result: FitResult, centroids: NDArray[np.float64]) -> N
 def fit_chunk(
     store_path: Location, settings: FitSettings, transparent: bool, topic: str, cores: int
 ) -> PaletteFit:
-    """One task: the whole fit, where the colours are."""
+    """Fit a palette to the whole histogram, as one task on the worker that reads it."""
     store = Store.open(store_path)
     try:
         check_colors(store.n_colors, opaque=Tally.read(store).translucent == 0)
@@ -205,7 +205,7 @@ def fit_chunk(
 
 
 def _checkpoint(store: Store, settings: FitSettings) -> Checkpoint:
-    """What is there is of an earlier run that is gone on with: else it was removed."""
+    """Return the checkpoint of a fit, which an earlier run that is resumed may have left."""
     identity = {
         "settings": plain_settings(settings),
         "generation": store.total["generation"],
@@ -286,7 +286,7 @@ class _ColorsInRounds:
 def evaluate_all(
     store: Store, palette: Palette, space: str, engine: Engine, starts: range
 ) -> Evaluation:
-    """What `palette` makes of all colours, in chunks that begin at `starts`."""
+    """Evaluate `palette` on the whole histogram, in chunks that begin at `starts`."""
     parts = [
         engine.submit("judge", evaluate_chunk, store.path, start, starts.step, palette, space)
         for start in starts
@@ -296,7 +296,7 @@ def evaluate_all(
 
 
 def read_chunk(store_path: Location, space: Space, settings: FitSettings, start: int) -> Assignment:
-    """One task, whose result stays on its worker: a chunk of the colours, ready to be measured."""
+    """Read a chunk of the histogram as points; the result of the task stays on its worker."""
     store, stop = Store.open(store_path), start + settings.chunk_colors
     weights = _weights(store, settings, start, stop)
     return Assignment(space.points(store.read_colors(start, stop), weights))
@@ -305,7 +305,10 @@ def read_chunk(store_path: Location, space: Space, settings: FitSettings, start:
 def weigh_chunk(
     store_path: Location, start: int, chunk: Assignment, centroids: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """One task: pixels of a chunk's opaque colours, and of all, nearest to each of `centroids`."""
+    """Count the pixels of a chunk that are nearest to each of `centroids`, as one task.
+
+    Return two rows: the pixels of opaque colours, and those of all colours.
+    """
     counts = Store.open(store_path).read_colors(start, start + len(chunk.points))
     return opaque_weights(counts, [chunk], centroids)
 
@@ -313,13 +316,13 @@ def weigh_chunk(
 def evaluate_chunk(
     store_path: Location, start: int, size: int, palette: Palette, space: str
 ) -> Evaluation:
-    """One task: what `palette` makes of a chunk."""
+    """Evaluate `palette` on a chunk of the histogram, as one task."""
     counts = Store.open(store_path).read_colors(start, start + size)
     return evaluate(counts, nearest_entries(counts, palette, space), palette)
 
 
 def merge_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
-    """One task: what chunks were judged, added up."""
+    """Merge the evaluations of chunks, as one task."""
     weights = np.sum([part.weights for part in parts], axis=0)
     return Evaluation(
         weights,
@@ -331,7 +334,10 @@ def merge_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
 def seed_centroids(
     store_path: Location, space: Space, k: int, seed: int, settings: FitSettings
 ) -> NDArray[np.float64]:
-    """One task: where to start; the table of all colours fits one worker (at most 200 MB)."""
+    """Choose the first centroids, as one task.
+
+    The worker holds the whole histogram, which takes at most 200 MB.
+    """
     store = Store.open(store_path)
     points = space.points(store.read_colors(), _weights(store, settings))
     return start_of(points, space, k, seed, settings)

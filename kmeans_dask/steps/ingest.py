@@ -63,7 +63,10 @@ def ingest_partition(
     portion: WorkItem[None],
     previews: Path | None = None,
 ) -> tuple[int, list[Failure]]:
-    """One task: decode, count and store a partition's images; how many, and what cannot be read."""
+    """Decode, count and store the images of a partition, as one task.
+
+    Return the number of images, and the failures.
+    """
     partition_id = portion.name
     store = Store.open(store_path)
     if store.has_partition(partition_id):
@@ -156,7 +159,7 @@ def read_image(
 
 
 def record_of(source: Source, decoded: DecodedImage, settings: DecodeSettings) -> dict[str, Any]:
-    """What is kept of an image beside its pixels."""
+    """Return the record of an image, which is kept beside its pixels."""
     return {
         "path": source.path,
         "kept_as": source.kept_as,

@@ -60,13 +60,13 @@ class Group:
 
     @property
     def n_pixels(self) -> int:
-        """Of all images."""
+        """Return the number of pixels of all images."""
         return sum(source.n_pixels for source in self.sources)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to do with each group, and where.
+    """Settings of a job with a palette for each group of images, and the folders it writes to.
 
     records: a folder, where it is noted what came of each task
     palette: given, so that none is fitted
@@ -140,7 +140,7 @@ def _batches(groups: Sequence[Group], task_pixels: int) -> Iterator[tuple[Group,
 
 
 def compress_batch(job: Job, batch: WorkItem[Sequence[Group]]) -> EncodeTotals:
-    """One task: all steps for some groups, one after the other, unless that is done."""
+    """Compress some groups, one after the other, as one task, unless that is done."""
 
     def compress() -> EncodeTotals:
         parts = [EncodeTotals(failures=batch.quarantined)]

@@ -55,11 +55,11 @@ class Colors(Protocol):
         ...
 
     def opaque(self, centroids: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether most pixels nearest to each of `centroids` (k, C) are opaque, (k,)."""
+        """Return whether most pixels nearest to each of `centroids` (k, C) are opaque, (k,)."""
         ...
 
     def evaluate(self, palette: Palette) -> Evaluation:
-        """What `palette` makes of them."""
+        """Return the errors of `palette` on the colours, and the pixels of its entries."""
         ...
 
 
@@ -225,7 +225,7 @@ def run_lloyd(
 def start_of(
     points: Points, space: Space, k: int, seed: int, settings: FitSettings
 ) -> NDArray[np.float64]:
-    """Where to start: the fixed colours, and as many of `points` as there is room for."""
+    """Return the first k centroids: the fixed colours, and the others from `points`."""
     fixed = space.coordinates(_fixed(settings)).astype(np.float64)
     others = points.values
     for place in fixed:
@@ -261,11 +261,11 @@ class LocalColors:
         self._entries: tuple[Palette, Indices] | None = None  # of the palette last asked for
 
     def read(self) -> ColorHistogram:
-        """As `Colors` has it."""
+        """Return the whole histogram."""
         return self._counts
 
     def start(self, k: int, seed: int, settings: FitSettings) -> NDArray[np.float64]:
-        """As `Colors` has it."""
+        """Return up to k centroids (k, C) to start from, the fixed ones first."""
         return start_of(self._points, self.space, k, seed, settings)
 
     def fit(
@@ -275,25 +275,28 @@ class LocalColors:
         on_iteration: OnIteration | None,
         begun: UnfinishedRun | None,
     ) -> Fit:
-        """As `Colors` has it. Nobody watches the iterations of few colours."""
+        """Run Lloyd's algorithm from `start`, or from where an earlier run was left.
+
+        A fit of few colours reports no iterations.
+        """
         found = self._few and self._few.fit(
             start, max_iter=settings.most_iterations, tol=settings.tol, fixed=len(settings.fixed)
         )
         return found or run_lloyd(self._measure, start, settings, on_iteration, begun)
 
     def opaque(self, centroids: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """As `Colors` has it."""
+        """Return whether most pixels nearest to each of `centroids` (k, C) are opaque, (k,)."""
         if not self.space.alpha:
             return np.ones(len(centroids), np.bool_)
         opaque, total = opaque_weights(self._counts, self._assignments, centroids)
         return np.asarray(2 * opaque >= total)
 
     def evaluate(self, palette: Palette) -> Evaluation:
-        """As `Colors` has it."""
+        """Return the errors of `palette` on the colours, and the pixels of its entries."""
         return evaluate(self._counts, self.entries(palette), palette)
 
     def entries(self, palette: Palette) -> Indices:
-        """For each colour, (u,), that of `palette`."""
+        """Return the index of the entry of `palette` for each colour, (u,)."""
         if self._entries is None or self._entries[0] is not palette:
             self._entries = palette, self._find_entries(palette)
         return self._entries[1]
@@ -319,5 +322,5 @@ def event_of(iteration: Iteration, space: Space) -> dict[str, Any]:
 
 
 def _opaque_hexes(colors: NDArray[np.uint8]) -> list[str]:
-    """As many as a page can show, without their alpha."""
+    """Return as many colours as a page can show, as `#rrggbb`, without their alpha."""
     return hexes_of(Palette.of_colors(colors[:MAX_COLORS, :3]).entries)

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class WorkItem(Generic[Item]):
-    """What one task does: something with images.
+    """Work of one task on some images.
 
     quarantined: of the images, those that are known to end the process that decodes them
     """
@@ -29,11 +29,11 @@ class WorkItem(Generic[Item]):
 
     @property
     def n_pixels(self) -> int:
-        """Of its images."""
+        """Return the number of pixels of its images."""
         return sum(source.n_pixels for source in self.sources)
 
     def safe(self, sources: Sequence[Source]) -> list[Source]:
-        """Of `sources`, those that are not quarantined."""
+        """Return those of `sources` that are not quarantined."""
         known = {failure.path for failure in self.quarantined}
         return [source for source in sources if source.path not in known]
 
@@ -41,7 +41,7 @@ class WorkItem(Generic[Item]):
 def quarantiner(
     engine: Engine, settings: DecodeSettings
 ) -> Callable[[WorkItem[Item]], WorkItem[Item]]:
-    """What to do with a portion that killed its workers, or died with those that others killed."""
+    """Return a function that quarantines the images of a work item that kill their workers."""
 
     def rescue(portion: WorkItem[Item]) -> WorkItem[Item]:
         task = functools.partial(probe, settings)
@@ -53,6 +53,6 @@ def quarantiner(
 
 
 def probe(settings: DecodeSettings, sources: Sequence[Source]) -> list[Failure]:
-    """One task: the images among `sources` that end the process that decodes them."""
+    """Return the images among `sources` that end the process that decodes them, as one task."""
     found = find_killers([source.path for source in sources], settings, worker_memory())
     return [Failure(path, reason) for path, reason in found.items()]

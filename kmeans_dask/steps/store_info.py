@@ -1,4 +1,4 @@
-"""What a store holds."""
+"""Content of a store, in figures."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ def read_info(path: Location) -> Info:
 
 
 def _tally(store: Store) -> Tally:
-    """Of the partitions, and of the files that never got into one."""
+    """Return the tally of the partitions, and of the files that never got into one."""
     tally = Tally.read(store)
     return replace(tally, failed=tally.failed + len(store.plan["failures"]))

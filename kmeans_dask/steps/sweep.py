@@ -58,7 +58,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Sweep(ShownAsTable):
-    """What was found, few colours first.
+    """Result of a sweep, with the fewest colours first.
 
     sampled: images whose bytes were counted
     suggested: the number of colours at the curve's knee; None where there is none
@@ -73,7 +73,7 @@ class Sweep(ShownAsTable):
     failures: tuple[Failure, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return all figures, ready for JSON."""
         return asdict(self)
 
 
@@ -203,7 +203,7 @@ def _try(record: Mapping[str, Any], mapped: RemappedImage, settings: EncodeSetti
 
 
 def oklab_distance(store_path: Location, fitted: FitResult) -> float:
-    """One task: the mean distance of all pixels to their palette colours in Oklab."""
+    """Return the mean distance of all pixels to their palette entries in Oklab, as one task."""
     counts = Store.open(store_path).read_colors()
     if not len(counts):
         return 0.0

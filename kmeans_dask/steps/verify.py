@@ -1,4 +1,4 @@
-"""Whether a store is as it was written; and if not, making it so again."""
+"""Verification of a store, and repair of what is not as it was written."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ class Damage:
 
 @dataclass(frozen=True)
 class VerifyResult(ShownAsTable):
-    """What came of looking at a store.
+    """Result of verifying a store, and of repairing it.
 
-    places: that were looked at
-    damages: that were found; repaired: whether all of them are mended now
+    places: number of parts that were verified
+    damages: damages that were found
+    repaired: whether all of them are repaired now
     """
 
     places: int
@@ -45,7 +46,7 @@ class VerifyResult(ShownAsTable):
     repaired: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """Return all figures, ready for JSON."""
         return asdict(self)
 
 
@@ -57,7 +58,7 @@ def verify(path: Location, engine: Engine, progress: Progress) -> VerifyResult:
     except StoreError:
         if not roots:
             raise
-        return VerifyResult(len(roots), roots)  # the rest is out of reach until these are mended
+        return VerifyResult(len(roots), roots)  # the rest is out of reach until these are repaired
     return replace(found, damages=(*roots, *found.damages))
 
 
@@ -75,7 +76,7 @@ def _verify(store: Store, engine: Engine, progress: Progress) -> VerifyResult:
 
 
 def find_damage(store_path: Location, place: str) -> Damage | None:
-    """One task: what is wrong with a place."""
+    """Return the damage of a part of a store, or None, as one task."""
     reason = damage_of(store_path, place)
     return Damage(place, reason) if reason else None
 

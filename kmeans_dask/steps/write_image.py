@@ -58,7 +58,7 @@ class RemappedImage:
         *,
         private: bool = False,
     ) -> RemappedImage:
-        """With the error that `indices` (n,) make of pixels (n, 3) with alphas (n,)."""
+        """Return an image with the error of `indices` (n,) on pixels (n, 3) with alphas (n,)."""
         error = squared_error(pixels, alphas, indices, palette.entries)
         n = len(pixels) if alphas is None else int(np.count_nonzero(alphas))
         shaped = indices.reshape(record["height"], record["width"])
@@ -66,7 +66,7 @@ class RemappedImage:
         return cls(shaped, palette, n, error.total, error.largest, private, has_frame=frame)
 
     def reaches(self, min_psnr: float | None) -> bool:
-        """Whether the image is as good as asked for."""
+        """Return whether the image is as good as `min_psnr` asks for, in dB."""
         found = psnr(self.squared_error, self.pixels)
         return min_psnr is None or found is None or found >= min_psnr
 
