@@ -15,7 +15,7 @@ import pytest
 import typer
 from PIL import Image
 
-from kmeans_dask.cli import app
+from kmeans_dask.cli.app import app
 from tests.command import run_here
 from tests.conftest import photograph
 
