@@ -31,7 +31,6 @@ from kmeans_dask.cli.options import (
     StorePath,
     Weight,
     White,
-    named,
     numbers_of,
     parse_white,
     refuse_given,
@@ -39,7 +38,6 @@ from kmeans_dask.cli.options import (
 from kmeans_dask.cli.session import Session, show
 from kmeans_dask.errors import UsageError
 from kmeans_dask.files import parse_location
-from kmeans_dask.files.targets import beginning, check_file, check_folder
 from kmeans_dask.settings import (
     MAX_PIXELS,
     SCOPES,
@@ -190,14 +188,10 @@ def palette(
     as_json: Json = False,
 ) -> int:
     """Show a palette, or convert it: to and from GIMP, Adobe, JASC, hex lines, PNG and JSON."""
-    from kmeans_dask.steps.palettes import convert_palette, read_any_palette
+    from kmeans_dask.api import views
     from kmeans_dask.terminal.palette import show_palette
 
-    found = read_any_palette(source, name)
-    if target:
-        check_file(target, "FILE")
-        with beginning(f"FILE {target}", "name another file"):
-            convert_palette(found, target, overwrite=overwrite)
+    found = views.palette(source, target, palette_name=name, overwrite=overwrite)
     show(found.as_dict(), show_palette(found), as_json=as_json)
     return 0
 
@@ -226,27 +220,11 @@ def report(
     overwrite: OverwriteFile = False,
 ) -> int:
     """Make report.html again, from what a job left in its output; or write what a store holds."""
-    from kmeans_dask.files.atomic_files import check_new_file
-    from kmeans_dask.job.job_record import read_record
-    from kmeans_dask.report.before_after import plain_name
-    from kmeans_dask.report.inventory import take_inventory
-    from kmeans_dask.report.job_page import remake_report
-    from kmeans_dask.report.store_page import write_store_report
-    from kmeans_dask.store import Store
+    from kmeans_dask.api import views
 
-    if not Store.is_at(source):
+    if not views.is_store(source):
         refuse_given(context, "OUTPUT", ("name", "overwrite"))
-        if target:
-            raise UsageError("FILE is for the report of a store: an OUTPUT holds its own")
-        remake_report(source, read_record(source))
-        return 0
-    source = named(source.absolute())
-    target = target or Path(f"{plain_name(source)}-report.html")
-    check_file(target, "FILE")
-    check_new_file(target, overwrite=overwrite)
-    inventory = take_inventory(source, name)
-    with beginning(f"FILE {target}", "name another file"):
-        write_store_report(target, inventory)
+    views.report(source, target, palette_name=name, overwrite=overwrite)
     return 0
 
 
@@ -283,31 +261,21 @@ def plot(
     Writes two PNG files: NAME-colours.png, and NAME-compressed.png, of a store with up to four of
     its images. Needs Matplotlib.
     """
-    from kmeans_dask.report.plots import check_matplotlib, draw_colors, draw_pictures, show_plots
+    from kmeans_dask.api import views
+    from kmeans_dask.report.plots import show_plots
 
-    check_matplotlib()
-
-    from kmeans_dask.files.atomic_files import check_new_file, write_file
-    from kmeans_dask.report.before_after import exhibit_image, exhibit_store, plain_name
-
-    source = named(source)
-    check_folder(output, "DIR")
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"{output} is a file: name a folder to write to")
-    files = [output / f"{plain_name(source)}-{what}.png" for what in ("colours", "compressed")]
-    for file in files:
-        check_new_file(file, "name another folder with --output", overwrite=overwrite)
-    if source.is_dir():
-        refuse_given(context, "STORE", ("colors", "seed"))
-        found = exhibit_store(source, name)
-    else:
-        refuse_given(context, "IMAGE", ("name",))
-        found = exhibit_image(source, FitSettings(colors, seed=seed))
-    for file, png in zip(files, (draw_colors(found), draw_pictures(found)), strict=True):
-        with beginning(f"DIR {output}"):
-            write_file(file, png)
-    data = {"files": list(map(str, files)), **found.as_dict()}
-    show(data, show_plots(found, files), as_json=as_json)
+    is_store = source.is_dir()
+    refuse_given(context, *(("STORE", ("colors", "seed")) if is_store else ("IMAGE", ("name",))))
+    found = views.plot(
+        source,
+        colors=colors,
+        seed=seed,
+        palette_name=name,
+        output=output,
+        overwrite=overwrite,
+    )
+    data = {"files": list(map(str, found.files)), **found.exhibit.as_dict()}
+    show(data, show_plots(found.exhibit, found.files), as_json=as_json)
     return 0
 
 

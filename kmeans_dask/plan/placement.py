@@ -1,4 +1,4 @@
-"""Checks of whether this process can do a job itself, sooner than worker processes start."""
+"""Decisions of where a job runs: in this process or on workers, in memory or with a store."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from kmeans_dask.engine import Engine
+from kmeans_dask.engine.memory_model import pixels_within
 from kmeans_dask.images.inspector import find_killers
 from kmeans_dask.kmeans.histogram import count_colors
 from kmeans_dask.plan.plan import Plan
@@ -18,6 +20,12 @@ _MEMORY = 4 << 30  # bytes, several times as many as any image of so few pixels 
 def is_small(plan: Plan) -> bool:
     """Return whether the images of `plan` fit into one task, so that one process suffices."""
     return plan.n_pixels <= PARTITION_PIXELS and plan.n_images <= MAX_IMAGES
+
+
+def fits_in_memory(plan: Plan, engine: Engine) -> bool:
+    """Return whether `engine` is this process, and can hold all images of `plan` at once."""
+    within = pixels_within(engine.memory)
+    return engine.is_here and is_small(plan) and (within is None or plan.n_pixels <= within)
 
 
 def is_quick(encode: EncodeSettings) -> bool:

@@ -186,7 +186,7 @@ def _picture(
     height, width = shape
     palette = mapper.palette
     indices = mapper.map(pixels, alphas, width)
-    record = {"kept_as": name, "height": height, "width": width}
+    record: Any = {"kept_as": name, "height": height, "width": width}
     mapped = RemappedImage.of(record, pixels, alphas, indices, palette)
     opaque = np.full(len(pixels), 255, np.uint8)
     rgba = np.column_stack([pixels, opaque if alphas is None else alphas])

@@ -23,7 +23,7 @@ from kmeans_dask.job.previews import previews_for
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.job.summary import Summary, TokensSummary, summarize
 from kmeans_dask.job.work_folder import WorkFolder
-from kmeans_dask.plan.placement import is_small
+from kmeans_dask.plan.placement import fits_in_memory
 from kmeans_dask.plan.plan import Failure, Plan, cut, numbered
 from kmeans_dask.settings import (
     PARTITION_PIXELS,
@@ -71,7 +71,8 @@ def compress(
     collection: a store that is kept; else, where one is needed, it passes
     keep_palette: take the palette that the store has
     """
-    if collection is None and _is_held_here(plan, engine, settings):
+    is_plain = settings.is_shared and settings.scope == "shared"
+    if collection is None and is_plain and fits_in_memory(plan, engine):
         encoded, fitted = compress_in_memory(plan, work, engine, progress, settings)
         return _conclude(encoded, work, fitted, progress, plan.skipped, one_palette=True)
     if settings.is_shared:
@@ -122,14 +123,6 @@ def _conclude(
         write_palette(work.output, fitted.palette, fitted.weights)
     write_failures(work.output, encoded.failures)
     return summarize(encoded, progress, skipped, fitted, one_palette=one_palette)
-
-
-def _is_held_here(plan: Plan, engine: Engine, settings: JobSettings) -> bool:
-    """Return whether this process does the whole job, with all images in memory at once."""
-    if not (engine.is_here and settings.is_shared and settings.scope == "shared"):
-        return False
-    within = pixels_within(engine.memory)
-    return is_small(plan) and (within is None or plan.n_pixels <= within)
 
 
 def _compress_private(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +30,7 @@ from kmeans_dask.steps.ingest import empty_counter
 from kmeans_dask.steps.quantize import quantize_histogram
 from kmeans_dask.steps.write_image import RemappedImage, is_nine_patch, outputs_of, write_image
 from kmeans_dask.store import Partition, Piece, PixelSource, Store, join_pieces
-from kmeans_dask.store.records import FailureRecord
+from kmeans_dask.store.records import FailureRecord, ImageRecord
 from kmeans_dask.store.tally import Tally
 
 
@@ -182,7 +182,7 @@ def encode_images(
 class _Image:
     """An image of a store, to be read once."""
 
-    record: Mapping[str, Any]
+    record: ImageRecord
     pieces: Iterator[Piece]
 
     def whole(self) -> Piece:
@@ -207,7 +207,7 @@ def _map_pieces(image: _Image, mapper: Remapper) -> RemappedImage:
 
 
 def _map_privately(
-    record: Mapping[str, Any],
+    record: ImageRecord,
     pixels: NDArray[np.uint8],
     alphas: NDArray[np.uint8] | None,
     settings: FitSettings,

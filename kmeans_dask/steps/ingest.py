@@ -6,7 +6,7 @@ import functools
 import threading
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from kmeans_dask.engine import Engine
 from kmeans_dask.engine.memory_model import check_counting, check_decoding
@@ -135,7 +135,7 @@ def _decode_image(
     for band in decoded.bands():
         sink.append(band.pixels, band.alphas)
         counter.add(band.pixels, band.alphas)
-    return cast(ImageRecord, {**record_of(source, decoded, settings), "offset": offset})
+    return record_of(source, decoded, settings, offset)
 
 
 def read_image(
@@ -158,8 +158,14 @@ def read_image(
     return decoded
 
 
-def record_of(source: Source, decoded: DecodedImage, settings: DecodeSettings) -> dict[str, Any]:
-    """Return the record of an image, which is kept beside its pixels."""
+def record_of(
+    source: Source, decoded: DecodedImage, settings: DecodeSettings, offset: int
+) -> ImageRecord:
+    """Return the record of an image, which is kept beside its pixels.
+
+    offset: index of its first pixel in the partition
+    """
+    metadata: Any = decoded.metadata.as_dict() if decoded.metadata else None
     return {
         "path": source.path,
         "kept_as": source.kept_as,
@@ -174,12 +180,13 @@ def record_of(source: Source, decoded: DecodedImage, settings: DecodeSettings) -
         "composited": decoded.translucent and settings.flat,
         "brightest": decoded.brightest,
         "indexed": decoded.indexed,
-        "metadata": decoded.metadata.as_dict() if decoded.metadata else None,
+        "metadata": metadata,
+        "offset": offset,
     }
 
 
 def empty_counter() -> ColorCounter:
-    """The thread's own, without what a task that failed half-way may have left."""
+    """Return the counter of this thread, without what a failed task may have left in it."""
     if not hasattr(_thread, "counter"):
         _thread.counter = ColorCounter()
     counter: ColorCounter = _thread.counter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from kmeans_dask.steps.collection import ingest_and_count, open_or_create
 from kmeans_dask.steps.fit import fit
 from kmeans_dask.steps.write_image import RemappedImage, better_file
 from kmeans_dask.store import Store, join_pieces
+from kmeans_dask.store.records import ImageRecord
 from kmeans_dask.store.tally import Tally
 
 _SAMPLE_PIXELS = 1 << 23  # that are encoded to see how many bytes they take
@@ -194,7 +195,7 @@ def encode_sample(
     return Tried.total(parts)
 
 
-def _try(record: Mapping[str, Any], mapped: RemappedImage, settings: EncodeSettings) -> Tried:
+def _try(record: ImageRecord, mapped: RemappedImage, settings: EncodeSettings) -> Tried:
     before = record["n_bytes"]
     file = better_file(record, mapped, settings, None)
     if file is None:

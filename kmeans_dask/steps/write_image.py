@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from kmeans_dask.plan.name_checks import may_be_kept
 from kmeans_dask.plan.output_names import output_name
 from kmeans_dask.plan.plan import Failure, Source
 from kmeans_dask.settings import MAX_PIXELS, EncodeSettings
+from kmeans_dask.store.records import ImageRecord
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class RemappedImage:
     @classmethod
     def of(
         cls,
-        record: Mapping[str, Any],
+        record: ImageRecord,
         pixels: NDArray[np.uint8],
         alphas: NDArray[np.uint8] | None,
         indices: NDArray[np.uint8],
@@ -71,13 +71,13 @@ class RemappedImage:
         return min_psnr is None or found is None or found >= min_psnr
 
 
-def is_nine_patch(record: Mapping[str, Any]) -> bool:
+def is_nine_patch(record: ImageRecord) -> bool:
     """Return whether an image is an Android nine-patch, whose frame says how to stretch it."""
     return str(record["kept_as"]).lower().endswith(".9.png")
 
 
 def keeps_frame(
-    record: Mapping[str, Any],
+    record: ImageRecord,
     pixels: NDArray[np.uint8],
     alphas: NDArray[np.uint8] | None,
     indices: Indices,
@@ -94,7 +94,7 @@ def keeps_frame(
 
 
 def write_image(
-    record: Mapping[str, Any],
+    record: ImageRecord,
     mapped: RemappedImage,
     output: Location,
     settings: EncodeSettings,
@@ -113,7 +113,7 @@ def write_image(
 
 
 def better_file(
-    record: Mapping[str, Any],
+    record: ImageRecord,
     mapped: RemappedImage,
     settings: EncodeSettings,
     min_psnr: float | None,
@@ -129,14 +129,14 @@ def better_file(
     return file if settings.always or len(file) <= record["n_bytes"] else None
 
 
-def _encode(record: Mapping[str, Any], mapped: RemappedImage, settings: EncodeSettings) -> bytes:
+def _encode(record: ImageRecord, mapped: RemappedImage, settings: EncodeSettings) -> bytes:
     metadata = Metadata.from_dict(record["metadata"]) if record["metadata"] else None
     kept_metadata = metadata if settings.keep_metadata else None
     return encode_image(mapped.indices, mapped.palette, settings, kept_metadata)
 
 
 def _write_image(
-    record: Mapping[str, Any],
+    record: ImageRecord,
     mapped: RemappedImage,
     output: Location,
     settings: EncodeSettings,
@@ -162,7 +162,7 @@ def _write_image(
 
 
 def _write_original(
-    record: Mapping[str, Any],
+    record: ImageRecord,
     mapped: RemappedImage,
     output: Location,
     original: bytes,
@@ -185,7 +185,7 @@ def _write_original(
 
 
 def _write_compressed(
-    record: Mapping[str, Any], mapped: RemappedImage, output: Location, name: str, file: bytes
+    record: ImageRecord, mapped: RemappedImage, output: Location, name: str, file: bytes
 ) -> EncodeTotals:
     written = write_below(output, name, file)
     row = ImageRow(
@@ -223,7 +223,7 @@ def outputs_of(source: Source, settings: EncodeSettings) -> tuple[str, ...]:
     return (name, source.kept_as) if may_be_kept(source.kept_as, source.path) else (name,)
 
 
-def _original(record: Mapping[str, Any]) -> bytes | None:
+def _original(record: ImageRecord) -> bytes | None:
     """Return the content of the input file, or None where the file is gone or has changed.
 
     The file is compared by its digest where the record has one, else by size and time of change. A

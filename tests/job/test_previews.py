@@ -109,7 +109,7 @@ def test_a_report_decodes_no_large_image_again_and_is_the_same(
     large = save(tmp_path / "in" / "large.png", noise(1, LARGE))
     small = save(tmp_path / "in" / "small.png", noise(2, SMALL))
     if way == "by way of a store":
-        monkeypatch.setattr("kmeans_dask.steps.compress.is_small", lambda plan: False)
+        monkeypatch.setattr("kmeans_dask.steps.compress.fits_in_memory", lambda plan, engine: False)
     decoded = []
 
     def noted(path: str, size: tuple[int, int] | None = None) -> object:

@@ -573,7 +573,7 @@ def scope(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     if request.param == "large folders":
         monkeypatch.setattr(compressing, "PARTITION_PIXELS", 500)
     if request.param == "stored":  # else so few are held
-        monkeypatch.setattr(compressing, "is_small", lambda plan: False)
+        monkeypatch.setattr(compressing, "fits_in_memory", lambda plan, engine: False)
     assert isinstance(request.param, str)
     return request.param
 

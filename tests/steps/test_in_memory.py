@@ -51,7 +51,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def by_way_of_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compress, "is_small", lambda plan: False)
+    monkeypatch.setattr(compress, "fits_in_memory", lambda plan, engine: False)
 
 
 def in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

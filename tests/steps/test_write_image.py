@@ -36,7 +36,7 @@ KEPT = "kept/image.png"
 GONE = "and the input file is gone or has changed: run the job anew"
 
 
-def record_of(path: Path, pixels: NDArray[np.uint8], **more: Any) -> dict[str, Any]:
+def record_of(path: Path, pixels: NDArray[np.uint8], **more: Any) -> Any:
     height, width = pixels.shape[:2]
     return {
         "path": str(path),
@@ -57,7 +57,7 @@ def record_of(path: Path, pixels: NDArray[np.uint8], **more: Any) -> dict[str, A
     }
 
 
-def mapped_to(palette: Palette, record: dict[str, Any], pixels: NDArray[np.uint8]) -> RemappedImage:
+def mapped_to(palette: Palette, record: Any, pixels: NDArray[np.uint8]) -> RemappedImage:
     """Each pixel to the entry nearest to its red."""
     flat = pixels.reshape(-1, 3)
     reds = palette.entries[:, 0].astype(int)
@@ -66,7 +66,7 @@ def mapped_to(palette: Palette, record: dict[str, Any], pixels: NDArray[np.uint8
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> tuple[dict[str, Any], RemappedImage, bytes]:
+def photo(tmp_path: Path) -> tuple[Any, RemappedImage, bytes]:
     """An image of noise, its file, which is larger than 16 greys, and what they make of it."""
     pixels = noise(1)
     path = save(tmp_path / "in" / "image.png", pixels)
@@ -75,7 +75,7 @@ def photo(tmp_path: Path) -> tuple[dict[str, Any], RemappedImage, bytes]:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> tuple[dict[str, Any], RemappedImage, bytes]:
+def small(tmp_path: Path) -> tuple[Any, RemappedImage, bytes]:
     """A file that no palette makes smaller."""
     pixels = np.full((2, 2, 3), 34, np.uint8)
     path = save(tmp_path / "in" / "image.gif", pixels)
@@ -83,7 +83,7 @@ def small(tmp_path: Path) -> tuple[dict[str, Any], RemappedImage, bytes]:
     return record, mapped_to(GREYS, record, pixels), path.read_bytes()
 
 
-Sample = tuple[dict[str, Any], RemappedImage, bytes]
+Sample = tuple[Any, RemappedImage, bytes]
 
 
 def figures_of(found: EncodeTotals, output: Path) -> EncodeTotals:
@@ -115,7 +115,7 @@ def test_a_record_that_names_a_file_outside_writes_nothing(
 ) -> None:
     record, mapped, _ = photo if key == "stem" else small
     with pytest.raises(StoreError, match="outside the output folder"):
-        write_image({**record, key: "../escaped"}, mapped, tmp_path / "out", EncodeSettings(), None)
+        write_image(record | {key: "../escaped"}, mapped, tmp_path / "out", EncodeSettings(), None)
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob("escaped*"))
 
@@ -148,7 +148,7 @@ def test_an_image_is_written_and_counted_as_it_is(name: str, photo: Sample, tmp_
 
 def test_what_is_private_composited_or_reindexed_is_counted(photo: Sample, tmp_path: Path) -> None:
     record, mapped, _ = photo
-    own, said = replace(mapped, private=True), {**record, "composited": True, "indexed": True}
+    own, said = replace(mapped, private=True), record | {"composited": True, "indexed": True}
     found = write_image(said, own, tmp_path / "out", ALWAYS, None)
     assert (found.compressed, found.private, found.composited, found.reindexed) == (1, 1, 1, 1)
     kept = write_image(said, own, tmp_path / "kept", ALWAYS, 60)
@@ -162,7 +162,7 @@ def test_the_error_is_that_of_the_pixels_that_are_seen(tmp_path: Path) -> None:
         np.array([[11, 22, 33, 255], [40, 40, 40, 102]], np.uint8), transparent=True
     )
     indices = np.array([1, 0, 2], np.uint8)
-    record = {"kept_as": "a.png", "height": 1, "width": 3}
+    record: Any = {"kept_as": "a.png", "height": 1, "width": 3}
     found = RemappedImage.of(record, pixels, alphas, indices, palette)
     over = 3 * (40 * 51) ** 2 + (255 * 51) ** 2
     assert found.pixels == 2
@@ -185,7 +185,7 @@ def test_an_original_of_the_same_size_is_not_kept(small: Sample, tmp_path: Path)
     write_image(record, mapped, tmp_path / "a", ALWAYS, None)
     (file,) = files_in(tmp_path / "a").values()
     for n_bytes, is_kept in ((len(file), False), (len(file) - 1, True)):
-        same = {**record, "n_bytes": n_bytes}
+        same = record | {"n_bytes": n_bytes}
         found = better_file(same, mapped, EncodeSettings(), None)
         assert (found is None) is is_kept
 
@@ -474,7 +474,7 @@ def test_sums_of_encoded_are_field_by_field() -> None:
 
 def test_what_was_encoded_comes_back_from_its_record(photo: Sample, tmp_path: Path) -> None:
     record, mapped, _ = photo
-    found = write_image({**record, "kept_as": "\udcff\n.png"}, mapped, tmp_path, ALWAYS, None)
+    found = write_image(record | {"kept_as": "\udcff\n.png"}, mapped, tmp_path, ALWAYS, None)
     found = found.with_cloud(((1, 2, 3, 4, 5, 6), (7, 8, 9, 10, 11, 12)))
     total = found + EncodeTotals(squared_error=1 << 80, failures=(Failure("/a\udcff", "b"),))
     assert found.compressed == len(found.gallery.rows) == len(found.files) == 1
