@@ -108,6 +108,13 @@ def test_images_of_other_modes_are_taken(mode: str, kind: Any, photo: NDArray[np
         np.testing.assert_array_equal(again.palette.entries[again.indices], shown)
 
 
+def test_16_bits_are_rounded_to_8() -> None:
+    deep = np.arange(0, 1 << 16, 77).astype(np.uint16).reshape(-1, 4)
+    found = kd.quantize(deep, 256)
+    shown = found.palette.entries[found.indices][..., 0]
+    np.testing.assert_array_equal(shown, np.floor(deep / 257 + 0.5))
+
+
 def test_a_profile_of_pillows_image_is_applied(photo: NDArray[np.uint8]) -> None:
     image = Image.fromarray(photo)
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files.atomic_files import read_sealed, write_file, write_sealed
+from kmeans_dask.files.atomic_files import read_sealed, remove, write_file, write_sealed
 from kmeans_dask.files.documents import DamagedError, Form
 from tests.steps.strategies import files_in
 
@@ -161,3 +161,15 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"361 bytes, .* at most 356 .*: name fewer images"):
         write_sealed(path, [*value, 1000], form)
     assert files_in(tmp_path) == {"a.json": before}
+
+
+def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a").write_text("1")
+    for target in ("folder", "folder/a", "nowhere"):
+        (tmp_path / "link").symlink_to(tmp_path / target)
+        remove(tmp_path / "link")
+        assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "folder" / "a").read_text() == "1"
+    remove(tmp_path / "folder")
+    assert not list(tmp_path.iterdir())

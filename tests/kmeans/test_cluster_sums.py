@@ -272,3 +272,12 @@ def test_centroids_far_outside_are_measured_exactly() -> None:
 def test_the_mean_of_heavy_points_that_are_equal_is_the_point() -> None:
     points, weights = np.array([[121, 0, 255]]), np.array([34378354034267690])
     assert plain_cluster_sums(points, weights, np.zeros((1, 3))).means.tolist() == [[121, 0, 255]]
+
+
+def test_the_last_point_of_a_fixed_cluster_can_be_spared() -> None:
+    points = np.array([[100, 100, 100], [200, 200, 200], [201, 200, 200]])
+    centroids = np.array([[90.0, 90, 90], [200, 200, 200], [255, 255, 255]])
+    sums = plain_cluster_sums(points, np.array([5, 1, 1]), centroids, n_far=3)
+    assert sums.fill_empty(fixed=1).weights.tolist() == [0, 2, 5]
+    assert sums.fill_empty(fixed=0).weights.tolist() == [5, 1, 1]
+    assert sums.fill_empty(fixed=3).weights.tolist() == [5, 2, 0]
