@@ -306,12 +306,17 @@ def test_the_mouse_turns_a_cloud_and_the_other_follows(opened: Open) -> None:
         assert box
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         was = camera(page, name)
-        page.mouse.move(x, y)
-        page.mouse.down()
-        page.mouse.move(x + 60, y + 30, steps=4)
-        page.mouse.up()
-        until(page, partial(turned, page, name, was))
-        until(page, partial(together, page))
+
+        def turns(name: str = name, x: float = x, y: float = y, was: Any = was) -> bool:
+            """Drag, and return whether the cloud has turned: a busy page may miss a drag."""
+            page.mouse.move(x, y)
+            page.mouse.down()
+            page.mouse.move(x + 60, y + 30, steps=4)
+            page.mouse.up()
+            page.wait_for_timeout(500)
+            return turned(page, name, was) and together(page)
+
+        until(page, turns)
     assert not near(camera(page, "cloud-before"), start)
 
 
