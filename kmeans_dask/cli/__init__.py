@@ -1,4 +1,4 @@
-"""Words to calls.
+"""Command line: parses the words of a command, runs it, and ends with an exit code.
 
 Exit codes: 0 all done, 1 some images failed, 2 the request cannot be carried out (nothing was
 written), 3 the job broke off, 130 or 143 interrupted by Ctrl-C or SIGTERM.
@@ -20,8 +20,8 @@ from kmeans_dask.cli.app import app
 from kmeans_dask.cli.session import Session
 from kmeans_dask.errors import JobError, KMeansDaskError
 
-# Objects that are made before Python looks for garbage among them, of which imports leave none:
-# with its own 700 they take a tenth of the time that one photograph takes.
+# Objects that Python allocates before it collects garbage. Imports leave no garbage, and with
+# Python's own threshold of 700, collection takes a tenth of the time that one photograph takes.
 _YOUNG = 100_000
 _MISSING = ("Missing argument 'INPUT", "Missing argument 'OUTPUT")
 _LAST = {
@@ -34,24 +34,24 @@ _LAST = {
 
 
 def main(words: Sequence[str] | None = None, obj: object = None) -> None:
-    """Run the command line, this process's or `words`, and exit.
+    """Run the command line of this process, or `words` in its place, and exit.
 
-    obj: what the commands find in their context
+    obj: object that the commands find in their Typer context
     """
     gc.set_threshold(_YOUNG)
-    # Else Python files that lie in the current folder, among images that came from anywhere, would
-    # be imported by processes that we start.
+    # Without this, processes that we start would import Python files from the current folder, where
+    # they may lie among images that came from anywhere.
     os.environ["PYTHONSAFEPATH"] = "1"
     # Without a home folder, Dask and Zarr would read settings from a folder "~" in the current one.
     if not os.path.isabs(os.path.expanduser("~")):  # noqa: PTH111, PTH117 - Path's raises then
         os.environ["HOME"] = os.sep
-    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
+    for stream in (sys.stdout, sys.stderr):  # a terminal shows the code of a character it lacks
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         with interrupts.interruptible():
             code = _main(words, obj)
-    except KeyboardInterrupt:  # before the first word was read, or at the last one
+    except KeyboardInterrupt:  # before the words are parsed, or after the command
         code = interrupts.exit_code()
     sys.exit(code)
 

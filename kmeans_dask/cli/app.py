@@ -1,4 +1,4 @@
-"""The command line as a whole; its commands add themselves."""
+"""Typer app of the command line, to which the modules of commands add theirs."""
 
 from __future__ import annotations
 

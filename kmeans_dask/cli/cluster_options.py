@@ -1,4 +1,4 @@
-"""Options of every command that runs somewhere: where it runs, and what it shows."""
+"""Options of all commands that run on workers: where they run, and what they show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kmeans_dask.settings import WORKER_TIMEOUT
 if TYPE_CHECKING:
     from kmeans_dask.engine.tls import Tls
 
-CLUSTER = "cluster"  # object of the context of a command that is submitted to a cluster
+CLUSTER = "cluster"  # object in the Typer context of a command that is submitted to a cluster
 
 
 def placed(command: Callable[..., int]) -> Callable[..., int]:
@@ -52,16 +52,16 @@ def _session(
         int | None,
         typer.Option(
             min=0,
-            help="Local worker processes; 0: this process.",
-            show_default="one per core; for a small job 0",
+            help="Number of local worker processes; 0 to work in this process.",
+            show_default="one per core, or 0 for a small job",
             rich_help_panel=RUNNING,
         ),
     ] = None,
     scheduler: Annotated[
         str | None,
         typer.Option(
-            help="Run on the Dask cluster at this address; else DASK_SCHEDULER_ADDRESS, if it is "
-            "set.",
+            help="Address of the scheduler of a Dask cluster to run on; by default that in "
+            "DASK_SCHEDULER_ADDRESS, if it is set.",
             rich_help_panel=RUNNING,
         ),
     ] = None,
@@ -69,7 +69,7 @@ def _session(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The same, at the address that a scheduler has written to this file.",
+            help="File to which the scheduler of a Dask cluster to run on has written its address.",
             rich_help_panel=RUNNING,
         ),
     ] = None,
@@ -77,20 +77,21 @@ def _session(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="For a scheduler at tls://: who signs the cluster's certificates.",
+            help="Certificate of the authority that signs the cluster's certificates, for a "
+            "scheduler at tls://.",
             rich_help_panel=RUNNING,
         ),
     ] = None,
     tls_cert: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="With it: this client's certificate.", rich_help_panel=RUNNING
+            metavar="FILE", help="Certificate of this client for --tls-ca.", rich_help_panel=RUNNING
         ),
     ] = None,
     tls_key: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="With it: the certificate's key.", rich_help_panel=RUNNING
+            metavar="FILE", help="Private key of the certificate.", rich_help_panel=RUNNING
         ),
     ] = None,
     timeout: Annotated[
@@ -98,7 +99,7 @@ def _session(
         typer.Option(
             min=0.1,
             max=86400,
-            help="Seconds to wait for a scheduler, or without a worker that answers.",
+            help="Seconds that the job waits for a scheduler, or for any worker to answer.",
             rich_help_panel=RUNNING,
         ),
     ] = WORKER_TIMEOUT,
@@ -107,8 +108,9 @@ def _session(
         typer.Option(
             "--memory-limit",
             metavar="SIZE",
-            help="That a local worker may take, as 2GB; images that need more are refused by name.",
-            show_default="its share of the machine's",
+            help="Memory that each local worker may use, such as 2GB; images that need more are "
+            "refused and named.",
+            show_default="its share of the machine's memory",
             rich_help_panel=RUNNING,
         ),
     ] = None,

@@ -1,7 +1,7 @@
-"""Commands that make something: compress, ingest, fit, encode, tokenize.
+"""Commands that write images or stores: compress, ingest, fit, encode, tokenize.
 
-Each command parses words, calls the function of its name in `kmeans_dask.api`, and shows the
-summary that it returns.
+Each command parses its options, calls the function of the same name in `kmeans_dask.api`, and shows
+the summary that the function returns.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ from kmeans_dask.settings import (
 # Everything else is imported where it is used: --help and errors need no numba and no Dask.
 
 _FIT, _ENCODE = FitSettings(), EncodeSettings()
-# Parameters that make no sense with a palette that is given.
+# Parameters of `compress` that make no sense with a given palette.
 _FITTED = (
     *("colors", "scope", "fixed_colors", "weight", "n_init", "seed", "init", "max_iter", "tol"),
     "store",
@@ -94,7 +94,7 @@ def compress(
         typer.Option(
             parser=parse_location,
             metavar="FILE",
-            help="Take this palette, and fit none: JSON, .gpl, .act, .pal, .hex or PNG.",
+            help="Use the palette in this file, and fit none: JSON, .gpl, .act, .pal, .hex or PNG.",
             rich_help_panel=PALETTE,
         ),
     ] = None,
@@ -116,8 +116,8 @@ def compress(
         Location | None,
         typer.Option(
             parser=parse_location,
-            help="Keep the store, pixels and colours, at this path; to one that is there, images "
-            "that are new are added.",
+            help="Keep the store of pixels and colours at this path; new images are added to a "
+            "store that exists.",
             rich_help_panel=WRITING,
         ),
     ] = None,
@@ -125,7 +125,7 @@ def compress(
         bool,
         typer.Option(
             "--keep-palette",
-            help="Take the palette that --store has, so that none but new images are written.",
+            help="Use the palette that --store has, so that only new images are written.",
             rich_help_panel=PALETTE,
         ),
     ] = False,
@@ -137,14 +137,14 @@ def compress(
     image_timeout: ImageTimeout = IMAGE_SECONDS,
     checksum: Checksum = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be done, and write nothing.")
     ] = False,
 ) -> int:
-    """Compress images with one exact palette for all of them, or for each.
+    """Compress images with one exact palette for all of them, or for each image or folder.
 
-    Writes each image with at most that many colours, in the folders it came from, and
-    palette.json beside them. A file that cannot be read is named in the summary and in
-    failures.jsonl, and the rest is done.
+    Writes each image with at most --colors colours into OUTPUT, in the same folders as in INPUT,
+    and palette.json beside them. A file that cannot be read is named in the summary and in
+    failures.jsonl, and all others are compressed.
     """
     from kmeans_dask import api
     from kmeans_dask.terminal.summary import show_finished, show_plan, show_summary
@@ -220,9 +220,9 @@ def ingest(
     image_timeout: ImageTimeout = IMAGE_SECONDS,
     checksum: Checksum = False,
 ) -> int:
-    """Decode images into a store, and count their colours; what the store has already, stays.
+    """Decode images into a store, and count their colours; images that it has already stay.
 
-    The store can then be fitted with any number of colours without reading a pixel again.
+    Palettes of any number of colours can then be fitted without decoding the images again.
     """
     from kmeans_dask import api
     from kmeans_dask.terminal.summary import show_ingested
@@ -265,12 +265,12 @@ def fit(
     chunk_colors: Annotated[
         int,
         typer.Option(
-            help="With more distinct colours, iterations are tasks on all workers.",
+            help="Distinct colours that one task fits; with more, workers share each iteration.",
             rich_help_panel=RUNNING,
         ),
     ] = _FIT.chunk_colors,
 ) -> int:
-    """Fit a palette to the colours of a store; it stays there under the name kN, for N colours."""
+    """Fit a palette to the colours of a store, and keep it there as kN, for N colours."""
     from kmeans_dask import api
     from kmeans_dask.terminal.summary import show_fit
 
@@ -342,15 +342,15 @@ def tokenize(
         typer.Argument(
             parser=parse_location,
             metavar="[INPUT...] STORE",
-            help="Images, or folders searched for images, and the store; or a store alone, whose "
-            "palette is taken.",
+            help="Images, or folders to search for images, and the store; or a store alone, to use "
+            "a palette that it has.",
         ),
     ],
     palette_name: PaletteName = None,
     colors: Annotated[
         int,
         typer.Option(
-            "--colors", "-k", help="Palette entries, 2 to 65536.", rich_help_panel=PALETTE
+            "--colors", "-k", help="Number of palette entries, 2 to 65536.", rich_help_panel=PALETTE
         ),
     ] = _FIT.colors,
     min_psnr: MinPsnr = None,
@@ -373,7 +373,7 @@ def tokenize(
 ) -> int:
     """Write every pixel into a store as the index of its palette entry, for machine learning.
 
-    The tokens are read with open_indices in Python, and the palette with the command palette.
+    Read the tokens with open_indices in Python, and the palette with the command palette.
     """
     from kmeans_dask import api
     from kmeans_dask.terminal.summary import show_tokens

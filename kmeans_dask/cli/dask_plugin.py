@@ -1,4 +1,4 @@
-"""`dask kmeans ...`: the same command line, as a command of Dask's."""
+"""Plugin of the `dask` command: `dask kmeans ...` is the same as `kmeans-dask ...`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kmeans_dask.cli import main
 
 
 class _Passing(click.Command):
-    """Passes all words on as they are, --help too, and ends as `kmeans-dask` does."""
+    """Command that passes all words on, --help too, and ends as `kmeans-dask` does."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.args = list(args)

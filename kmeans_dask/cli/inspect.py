@@ -1,4 +1,4 @@
-"""Commands that look, before a job or after it; and one that mends."""
+"""Commands that show something before or after a job; one of them can repair a store."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def sweep(
     include: Include = None,
     exclude: Exclude = None,
 ) -> int:
-    """Show bytes and quality for several numbers of colours, from one counting pass.
+    """Show bytes and quality for several numbers of colours, which share one histogram.
 
-    Bytes and PSNR are what compress gives, from a sample, where smaller images are kept as they
-    are; palette PSNR and Oklab are exact, of all pixels. Writes nothing that stays.
+    Bytes and PSNR are those of compress, which keeps smaller input files, predicted from a sample;
+    palette PSNR and Oklab distance are exact, over all pixels. Leaves no files.
     """
     from kmeans_dask import api
     from kmeans_dask.terminal.sweep import show_sweep
@@ -118,7 +118,7 @@ def estimate(
     include: Include = None,
     exclude: Exclude = None,
 ) -> int:
-    """Predict size, quality, time and memory from a sample. Writes nothing that stays."""
+    """Predict the size, quality, time and memory of compress from a sample. Leaves no files."""
     from kmeans_dask import api
     from kmeans_dask.terminal.estimate import show_estimate
 
@@ -147,15 +147,18 @@ def estimate(
 @app.command(epilog="Example: kmeans-dask compare cathedral.jpg --colors 16")
 def compare(
     image: Annotated[
-        Location, typer.Argument(parser=parse_location, metavar="IMAGE", help="The image.")
+        Location, typer.Argument(parser=parse_location, metavar="IMAGE", help="The image file.")
     ],
-    colors: Annotated[int, typer.Option("--colors", "-k", min=2, max=256)] = 16,
+    colors: Annotated[
+        int, typer.Option("--colors", "-k", min=2, max=256, help="Number of centroids.")
+    ] = 16,
     seed: Seed = _FIT.seed,
     as_json: Json = False,
 ) -> int:
-    """Time this engine, a textbook's k-means, scikit-learn and others on the same pixels.
+    """Time kmeans-dask, a textbook k-means, scikit-learn and others on the same pixels.
 
-    From the same random pixels to the same stop; peers take part where they are installed.
+    All start from the same random pixels and stop by the same rule, except where a note is shown.
+    OpenCV, faiss and libimagequant take part where they are installed.
     """
     from kmeans_dask.steps.compare import compare as run_all
     from kmeans_dask.terminal.compare import show_comparison
@@ -180,14 +183,14 @@ def palette(
         typer.Argument(
             parser=parse_location,
             metavar="FILE",
-            help="Where to write it, as .json, .gpl, .act, .pal, .hex or .png.",
+            help="File to write the palette to: .json, .gpl, .act, .pal, .hex or .png.",
         ),
     ] = None,
     name: PaletteName = None,
     overwrite: OverwriteFile = False,
     as_json: Json = False,
 ) -> int:
-    """Show a palette, or convert it: to and from GIMP, Adobe, JASC, hex lines, PNG and JSON."""
+    """Show a palette, or convert it to or from GIMP, Adobe, JASC, hex lines, PNG and JSON."""
     from kmeans_dask.api import views
     from kmeans_dask.terminal.palette import show_palette
 
@@ -204,7 +207,7 @@ def report(
         typer.Argument(
             parser=parse_location,
             metavar="STORE-or-OUTPUT",
-            help="A store, or the output of a job.",
+            help="A store, or the output folder of a job.",
         ),
     ],
     target: Annotated[
@@ -212,14 +215,14 @@ def report(
         typer.Argument(
             parser=parse_location,
             metavar="FILE",
-            help="Where to write the report of a store.",
+            help="File to write the report of a store to.",
             show_default="NAME-report.html, in this folder",
         ),
     ] = None,
     name: PaletteName = None,
     overwrite: OverwriteFile = False,
 ) -> int:
-    """Make report.html again, from what a job left in its output; or write what a store holds."""
+    """Write report.html again into the output of a job, or write the report of a store."""
     from kmeans_dask.api import views
 
     if not views.is_store(source):
@@ -240,7 +243,7 @@ def plot(
         ),
     ],
     colors: Annotated[
-        int, typer.Option("--colors", "-k", min=2, max=256, help="Of the palette of an image.")
+        int, typer.Option("--colors", "-k", min=2, max=256, help="Palette entries for an image.")
     ] = 16,
     seed: Seed = _FIT.seed,
     name: PaletteName = None,
@@ -249,17 +252,17 @@ def plot(
         typer.Option(
             parser=parse_location,
             metavar="DIR",
-            help="The folder to write to.",
-            show_default="this one",
+            help="Folder to write to.",
+            show_default="this folder",
         ),
     ] = Path(),
     overwrite: OverwriteFile = False,
     as_json: Json = False,
 ) -> int:
-    """Draw the space of colours before and after, and images beside what becomes of them.
+    """Draw the colour space before and after, and images beside their compressed ones.
 
-    Writes two PNG files: NAME-colours.png, and NAME-compressed.png, of a store with up to four of
-    its images. Needs Matplotlib.
+    Writes two PNG files: NAME-colours.png, and NAME-compressed.png, which shows up to four images
+    of a store. Needs Matplotlib.
     """
     from kmeans_dask.api import views
     from kmeans_dask.report.plots import show_plots
@@ -297,7 +300,7 @@ def verify(
     store: StorePath,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Mend what is damaged, from copies or from the images."),
+        typer.Option("--repair", help="Repair what is damaged, from copies or the images."),
     ] = False,
 ) -> int:
     """Read every byte of a store, and name what is not as it was written."""

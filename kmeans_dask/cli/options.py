@@ -12,7 +12,7 @@ from kmeans_dask.settings import MAX_ITER, MAX_WHITE, PRIVATE_TOL, TOL
 
 if TYPE_CHECKING:
     from kmeans_dask.files import Location as Location
-else:  # typer takes no union, but what its parser returns
+else:  # Typer takes no union: any class will do, as `parser` reads the value
     from pathlib import Path as Location
 
 # Names of the panels in the help text.
@@ -21,55 +21,63 @@ READING, PALETTE, WRITING, RUNNING = "Input", "Palette", "Output", "Where and ho
 Inputs = Annotated[
     list[Location],
     typer.Argument(
-        parser=parse_location, metavar="INPUT...", help="Images, or folders searched for images."
+        parser=parse_location, metavar="INPUT...", help="Images, or folders to search for images."
     ),
 ]
 StorePath = Annotated[
-    Location, typer.Argument(parser=parse_location, metavar="STORE", help="The store, a folder.")
+    Location,
+    typer.Argument(parser=parse_location, metavar="STORE", help="Folder or URL of the store."),
 ]
 Output = Annotated[
     Location,
-    typer.Argument(parser=parse_location, metavar="OUTPUT", help="The folder to write to."),
+    typer.Argument(parser=parse_location, metavar="OUTPUT", help="Folder to write to."),
 ]
 Colors = Annotated[
     int,
     typer.Option(
         "--colors",
         "-k",
-        help="Palette entries, 2 to 256.",
+        help="Number of palette entries, 2 to 256.",
         rich_help_panel=PALETTE,
     ),
 ]
 Seed = Annotated[
-    int, typer.Option(help="Same seed, same images: same result.", rich_help_panel=PALETTE)
+    int,
+    typer.Option(
+        help="Seed of random choices; the same seed and images give the same result.",
+        rich_help_panel=PALETTE,
+    ),
 ]
 Init = Annotated[
     str,
-    typer.Option(help="Where to start: k-means++, or random (pixels).", rich_help_panel=PALETTE),
+    typer.Option(
+        help="How to choose the first centroids: k-means++, or random (pixels).",
+        rich_help_panel=PALETTE,
+    ),
 ]
 NInit = Annotated[
     int | None,
     typer.Option(
         "--n-init",
-        help="Starts, of which the best is kept.",
-        show_default="32 by --colors, and at least 1",
+        help="Number of starts of k-means, of which the best is kept.",
+        show_default="32 divided by --colors, and at least 1",
         rich_help_panel=PALETTE,
     ),
 ]
 MaxIter = Annotated[
     int | None,
     typer.Option(
-        help="Iterations of a start at most.",
-        show_default=f"{MAX_ITER}; with --tol 0 any number",
+        help="Most iterations from each start.",
+        show_default=f"{MAX_ITER}, or no limit with --tol 0",
         rich_help_panel=PALETTE,
     ),
 ]
 Tol = Annotated[
     float | None,
     typer.Option(
-        help="Stop when the centroids' squared shift is at most this part of the colours' "
-        "variance; 0: at the fixed point.",
-        show_default=f"{TOL}, or {PRIVATE_TOL} for a palette for each image or folder",
+        help="Stop when the squared shift of the centroids is at most this fraction of the "
+        "colours' variance; 0 to stop when no centroid moves.",
+        show_default=f"{TOL}, or {PRIVATE_TOL} with a palette for each image or folder",
         rich_help_panel=PALETTE,
     ),
 ]
@@ -77,8 +85,8 @@ Scope = Annotated[
     str,
     typer.Option(
         "--palette",
-        help="One for all (shared), for each folder, for each image, or auto: for images of "
-        "which the shared one is not good enough.",
+        help="One palette for all images (shared), for each folder, for each image, or auto: "
+        "shared, and one for each image that would miss --min-psnr.",
         rich_help_panel=PALETTE,
     ),
 ]
@@ -86,20 +94,22 @@ ColorSpace = Annotated[
     str,
     typer.Option(
         "--color-space",
-        help="In which colours are near: rgb, or oklab (as they look).",
+        help="Space in which distances of colours are measured: rgb, or oklab (as they look).",
         rich_help_panel=PALETTE,
     ),
 ]
 Weight = Annotated[
     str,
-    typer.Option(help="What counts the same: all pixels, or all images.", rich_help_panel=PALETTE),
+    typer.Option(
+        help="What counts the same in the fit: all pixels, or all images.", rich_help_panel=PALETTE
+    ),
 ]
 FixedColors = Annotated[
     str,
     typer.Option(
         "--fixed-colors",
         metavar="HEX,...",
-        help='Colours that the palette has in any case: "#ff0000,#fff".',
+        help='Colours that the palette always has, such as "#ff0000,#fff".',
         rich_help_panel=PALETTE,
     ),
 ]
@@ -108,20 +118,29 @@ MinPsnr = Annotated[
     typer.Option(
         "--min-psnr",
         metavar="DB",
-        help="Take the fewest colours, of --colors, that reach this quality; keep images that do "
-        "not as they are.",
+        help="Use the fewest colours, at most --colors, that reach this quality; images that "
+        "do not reach it are kept as they are.",
         rich_help_panel=PALETTE,
     ),
 ]
 Format = Annotated[
     str,
-    typer.Option("--format", help="png, webp (lossless) or gif.", rich_help_panel=WRITING),
+    typer.Option(
+        "--format", help="Format of images: png, webp (lossless) or gif.", rich_help_panel=WRITING
+    ),
 ]
-Effort = Annotated[int, typer.Option(help="0 to 9: time for fewer bytes.", rich_help_panel=WRITING)]
+Effort = Annotated[
+    int,
+    typer.Option(
+        help="Effort to make files smaller, from 0 (fastest) to 9 (smallest).",
+        rich_help_panel=WRITING,
+    ),
+]
 Dither = Annotated[
     float,
     typer.Option(
-        help="Floyd-Steinberg, 0 (none) to 1: how much of an error neighbours make up for.",
+        help="Floyd-Steinberg dithering: part of an error that neighbours make up for, 0 (none) "
+        "to 1.",
         rich_help_panel=WRITING,
     ),
 ]
@@ -129,7 +148,7 @@ KeepMetadata = Annotated[
     bool,
     typer.Option(
         "--keep-metadata",
-        help="Keep EXIF, pixel density and text.",
+        help="Keep EXIF, pixel density and text of images.",
         rich_help_panel=WRITING,
     ),
 ]
@@ -137,7 +156,7 @@ Always = Annotated[
     bool,
     typer.Option(
         "--always",
-        help="Write an image even where the input file is smaller.",
+        help="Write the compressed image even where the input file is smaller.",
         rich_help_panel=WRITING,
     ),
 ]
@@ -145,7 +164,7 @@ Overwrite = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="Write into OUTPUT though it is not empty; other files in it stay.",
+        help="Write into OUTPUT even if it is not empty; other files in it stay.",
         rich_help_panel=WRITING,
     ),
 ]
@@ -153,7 +172,7 @@ Resume = Annotated[
     bool,
     typer.Option(
         "--resume",
-        help="Go on where an earlier run was stopped or killed, or begin where there is none.",
+        help="Resume an earlier run that was stopped or killed, or begin where there is none.",
         rich_help_panel=WRITING,
     ),
 ]
@@ -161,17 +180,17 @@ Checksum = Annotated[
     bool,
     typer.Option(
         "--checksum",
-        help="Tell by their bytes whether images have changed, not by size and time.",
+        help="Find out whether images have changed by a checksum, not by size and time.",
         rich_help_panel=RUNNING,
     ),
 ]
-OverwriteFile = Annotated[
-    bool, typer.Option("--overwrite", help="Write a file though it is there already.")
-]
+OverwriteFile = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
 PaletteName = Annotated[
     str | None,
     typer.Option(
-        "--palette-name", help="Which palette of a store.", show_default="the one fitted last"
+        "--palette-name",
+        help="Name of the palette in the store.",
+        show_default="the one fitted last",
     ),
 ]
 ImageTimeout = Annotated[
@@ -179,7 +198,7 @@ ImageTimeout = Annotated[
     typer.Option(
         "--image-timeout",
         min=0.1,
-        help="Seconds that one image may take to decode; one that takes longer is quarantined.",
+        help="Time limit in seconds to decode an image; one that takes longer is quarantined.",
         rich_help_panel=RUNNING,
     ),
 ]
@@ -188,7 +207,8 @@ Include = Annotated[
     typer.Option(
         "--include",
         metavar="GLOB",
-        help="Take only files in folders that match this: *.png, or scans/*.tif. Can be repeated.",
+        help="Take only those files in folders that match this pattern, such as *.png or "
+        "scans/page?.tif. Can be repeated.",
         rich_help_panel=READING,
     ),
 ]
@@ -197,7 +217,7 @@ Exclude = Annotated[
     typer.Option(
         "--exclude",
         metavar="GLOB",
-        help="Pass over files, and folders, that match this. Can be repeated.",
+        help="Skip files and folders that match this pattern. Can be repeated.",
         rich_help_panel=READING,
     ),
 ]
@@ -206,21 +226,23 @@ White = Annotated[
     typer.Option(
         "--white",
         metavar="N|auto",
-        help="The 16-bit sample that becomes white; auto: what the file says, or the largest of "
-        "the bits that are used, as 4095.",
+        help="The 16-bit sample that becomes white; auto for the one that the file names, or "
+        "else the largest of as many bits as are used, such as 4095.",
         show_default="65535",
         rich_help_panel=READING,
     ),
 ]
 PartitionPixels = Annotated[
     int,
-    typer.Option(min=1, help="Pixels that one task decodes and encodes.", rich_help_panel=RUNNING),
+    typer.Option(
+        min=1, help="Number of pixels that one task decodes and encodes.", rich_help_panel=RUNNING
+    ),
 ]
 MaxPixels = Annotated[
     int,
-    typer.Option(min=1, help="Refuse images of more pixels than this.", rich_help_panel=READING),
+    typer.Option(min=1, help="Refuse images with more pixels than this.", rich_help_panel=READING),
 ]
-Json = Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")]
 
 
 def refuse_given(context: typer.Context, option: str, names: tuple[str, ...]) -> None:
@@ -232,7 +254,7 @@ def refuse_given(context: typer.Context, option: str, names: tuple[str, ...]) ->
 
 
 def parse_fixed_colors(hexes: str) -> tuple[tuple[int, int, int], ...]:
-    """The colours of --fixed-colors."""
+    """Return the colours of `--fixed-colors`, 0 to 255. Raises UsageError."""
     if not hexes:
         return ()
     from kmeans_dask.images.palette_files import parse_hexes
@@ -256,13 +278,8 @@ def parse_white(text: str | None) -> int | Literal["auto"] | None:
 
 
 def numbers_of(text: str) -> list[int]:
-    """The numbers of a list with commas. Raises UsageError."""
+    """Return the numbers of a list with commas. Raises UsageError."""
     try:
         return [int(number) for number in text.split(",")]
     except ValueError:
         raise UsageError(f"--colors is {text!r}: write numbers with commas, as 4,16,64") from None
-
-
-def named(path: Location) -> Location:
-    """`path`; where that has no name, as `..` has none, the path that it leads to."""
-    return path if path.name.strip(".") else path.resolve()

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from kmeans_dask.engine.choice import EngineChoice
     from kmeans_dask.job.progress import Progress
 
-_PIPED = 120  # columns of tables that go to no terminal
+_PIPED = 120  # columns of tables where stdout is no terminal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """Session of one command that runs somewhere.
+    """Session of one command: where it runs, and how it shows its progress and its summary.
 
     choice: where it runs
     progress: progress that it shows on stderr
     as_json: whether its summary is one JSON object, else text
-    quiet: whether it shows no summary as text
+    quiet: whether a summary as text is left out
 
     leaves_work: whether the last command broke off and left work that `--resume` continues
     """

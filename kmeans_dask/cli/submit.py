@@ -1,4 +1,4 @@
-"""Commands as scripts that are submitted to a cluster: see jobs/."""
+"""Entry of scripts that run a command on a cluster, to which they are submitted: see jobs/."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from kmeans_dask.cli.cluster_options import CLUSTER
 
 
 def submit(command: str) -> None:
-    """Run `command` with this process's words on a cluster that is there, and exit."""
+    """Run `command` with the words of this process on a running cluster, and exit."""
     main([command, *sys.argv[1:]], CLUSTER)

@@ -1,1 +1,1 @@
-"""The steps of a job: ingest, count, fit, encode; and what is done before and after them."""
+"""Steps of a job: ingest, count, fit and encode, and what is done before and after them."""

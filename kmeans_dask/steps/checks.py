@@ -1,4 +1,4 @@
-"""Checks before a job starts, so that it harms nothing and does not end half-way."""
+"""Checks made before a job starts, so that it harms no files and does not fail half-way."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from kmeans_dask.store import Store
 
 
 def check_store_path(inputs: Sequence[Location], path: Location) -> None:
-    """Raise UsageError where no store can be at `path`, nor be made there."""
+    """Raise UsageError where `path` is neither a store nor free for one, or overlaps an input."""
     check_outside(inputs, path, "the store")
     if not Store.is_free(path) and not Store.is_at(path):
         raise UsageError(f"{path} exists and is no store: choose another path, or remove it first")
 
 
 def check_encoding(store: Store, fitted: FitResult, settings: EncodeSettings) -> None:
-    """Raise UsageError where the images of `store` cannot be written so."""
+    """Raise UsageError where `settings` do not suit the fit, its palette or the store."""
     check_together(fitted.settings, settings)
     check_palette(fitted.palette, settings)
     decoded = DecodeSettings(**store.attrs["decode"])
@@ -32,16 +32,16 @@ def check_encoding(store: Store, fitted: FitResult, settings: EncodeSettings) ->
 def check_partitions(store: Store) -> None:
     """Raise StoreError where a partition of `store` is damaged or crafted.
 
-    The store may come from anyone. The documents of its partitions are read, not their pixels.
+    The store may come from anyone. Only the documents of its partitions are read, not the pixels.
     """
     for partition_id in store.partition_ids:
         store.partition(partition_id)
 
 
 def check_originals(plan: Plan, output: Location) -> None:
-    """Raise UsageError where an image of `plan` is, by a link, a file below `output`."""
+    """Raise UsageError where a link leads from an image of `plan` to a file below `output`."""
     resolved = output.resolve()
-    inside: dict[Location, bool] = {}  # folders: images that are no links are where these are
+    inside: dict[Location, bool] = {}  # by folder: all images in it that are no links
     for source in plan.sources:
         path = parse_location(source.path)
         if path.is_symlink():
@@ -58,7 +58,10 @@ def check_originals(plan: Plan, output: Location) -> None:
 
 
 def check_outside(inputs: Sequence[Location], path: Location, what: str) -> None:
-    """Raise UsageError where `path` and one of `inputs` are one inside the other."""
+    """Raise UsageError where `path` is one of `inputs`, is inside it or contains it.
+
+    what: name of `path` in the message
+    """
     resolved = real_place(path)
     for given in inputs:
         source = real_place(given)

@@ -1,4 +1,4 @@
-"""A store and the images it is to hold: new, unfinished, or finished and to be added to."""
+"""Collection: a store, new or not, and the plan of the images that it is to hold."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from kmeans_dask.store import Store
 
 @dataclass(frozen=True)
 class Collection:
-    """A store that this run holds.
+    """Store that only this run writes to, with the plan of its images.
 
-    plan: what is to be in it; settings: how its images are read
-    changes: of its images since an earlier run
+    plan: images that the store is to hold
+    settings: settings with which its images are decoded
+    changes: changes of its images since an earlier run
     """
 
     store: Store
@@ -41,10 +42,10 @@ class Collection:
 def open_collection(
     path: Location, make_plan: MakePlan, settings: DecodeSettings, *, resume: bool
 ) -> Iterator[Collection]:
-    """Hold the store at `path`, for the images of a plan.
+    """Yield the store at `path`, locked, for the images of a plan; make it where there is none.
 
-    What the store has already is kept. Raises UsageError where another run holds it, where it was
-    made with other settings, or where it is unfinished and `resume` is not said.
+    The store keeps the images that it has. Raises UsageError where another run has locked it,
+    where it was made with other settings, or where it is unfinished and `resume` is False.
     """
     lock = Store.lock_file(path).name
     with held(path, lock, str(path)):
@@ -61,20 +62,20 @@ def open_collection(
             with beginning(str(path)) if is_new else nullcontext():
                 collection = open_or_create(path, plan, settings)
             yield collection
-        except UsageError:  # whoever reads that expects that nothing was written
+        except UsageError:  # which promises that nothing was written
             if is_new:
                 clear(path, lock)
             raise
 
 
 def open_or_create(path: Location, plan: Plan, settings: DecodeSettings) -> Collection:
-    """The store at `path`, which is made where there is none, for the images of `plan`."""
+    """Return the store at `path` for the images of `plan`; make it where there is none."""
     path = path.absolute()  # workers run in other folders
     if not Store.is_at(path):
         store = Store.create(path, plan.as_record(), settings.of_result)
         return Collection(store, plan, settings, Changes())
     store = Store.open(path)
-    store.remove_unplanned()  # before there are new ones of the same names
+    store.remove_unplanned()  # before new partitions get the same names
     before = Plan.of_record(store.plan)
     if is_whole(store):
         before = replace(before, settled=before.first_free)
@@ -105,9 +106,9 @@ def is_whole(store: Store) -> bool:
 def ingest_and_count(
     collection: Collection, engine: Engine, progress: Progress, previews: Path | None = None
 ) -> IngestSummary:
-    """Decode into the store what is not there yet, and add up its colours.
+    """Decode the images that the store lacks, and merge the histograms of its partitions.
 
-    previews: as `ingest` has it
+    previews: folder for previews of large images, or None
     """
     store, plan, settings = collection.store, collection.plan, collection.settings
     failures = [*plan.failures, *ingest(plan, store, engine, progress, settings, previews)]

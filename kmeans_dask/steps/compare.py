@@ -1,8 +1,8 @@
-"""One image, one start, several implementations: the article's experiment, made fair.
+"""Comparison of k-means implementations on one image: the article's experiment, made fair.
 
-All start from the same random pixels of the same image and stop by the same rule, scikit-learn's,
-except for those with rules of their own, which the result names. Each has run before on few
-pixels, so that nothing is loaded or compiled on the clock.
+All implementations start from the same random pixels of the image and stop by the same rule,
+scikit-learn's, except those with rules of their own, which the result names. Each runs on a few
+pixels first, so that the time of loading and compiling is not measured.
 """
 
 from __future__ import annotations
@@ -30,19 +30,21 @@ from kmeans_dask.kmeans.seeding import random_points
 from kmeans_dask.kmeans.textbook import textbook_kmeans
 
 _MAX_ITER = 300
-_FEW = 2000  # pixels, to warm up with
+_FEW = 2000  # pixels, about, of the run before the measured one
 
 
 @dataclass(frozen=True)
 class Side:
     """Time and result of one implementation.
 
-    seconds: from pixels to centroids and labels
-    iterations: None where it does not say
-    inertia: of all pixels to its centroids, in squared 8-bit values
-    psnr, n_bytes: of the image with its centroids as an indexed PNG
-    difference: the largest of a coordinate of its centroids from ours, where it started alike
-    note: what is different about it
+    seconds: time from pixels to centroids and labels
+    iterations: number of iterations; None where the implementation does not report it
+    inertia: sum of the squared distances of all pixels to their centroids, in squared 8-bit values
+    psnr: PSNR in dB of the image with the centroids, rounded, as its palette; None without loss
+    n_bytes: bytes of that image as an indexed PNG
+    difference: largest difference between a coordinate of its centroids and ours; None where it
+        has another start, another rule or another number of centroids
+    note: start or rule of its own, if any
     """
 
     name: str
@@ -57,9 +59,12 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All sides, ours first.
+    """Results of all implementations on one image, ours first.
 
-    ratios: how many times as long as ours each took
+    path, width, height: the image
+    colors: number of centroids
+    input_bytes: size of the image file
+    sides: one result for each implementation
     """
 
     path: str
@@ -86,19 +91,19 @@ _Fit = Callable[[NDArray[np.uint8], NDArray[np.float64], float], _Found]
 def compare(path: Location, colors: int, *, seed: int = 0, tol: float = 1e-4) -> Comparison:
     """Fit `colors` to the image at `path` by each implementation that is installed.
 
-    Raises UsageError for what is no image, or has too few colours.
+    Raises UsageError where the file is no image, or has no more than `colors` colours.
     """
     try:
         decoded = decode(path)
     except ImageError as error:
         raise UsageError(f"{path}: {error}") from error
-    pixels = decoded.whole().pixels.copy()  # writeable as `few` is, which to numba is a type
+    pixels = decoded.whole().pixels.copy()  # writeable like `few`: numba compiles once
     table = count_colors(pixels)
     if len(table) <= colors:
         raise UsageError(f"{path} has {len(table)} colours: compare it with fewer")
     start = random_points(Space().points(table), colors, seed)
-    # Off the integers, by little: from them many pixels are exactly as far from two centroids,
-    # and which is taken then is no implementation's fault.
+    # The start is moved a little off the integers: from there, many pixels would be exactly as far
+    # from two centroids, and each implementation is free to choose either.
     start += np.random.default_rng(seed).uniform(0.1, 0.4, start.shape)
     few = np.ascontiguousarray(pixels[:: max(1, len(pixels) // _FEW)])
     shape = decoded.height, decoded.width
@@ -210,7 +215,7 @@ def _inertia(
 def _as_png(
     pixels: NDArray[np.uint8], centroids: NDArray[np.float64], shape: tuple[int, int]
 ) -> tuple[float | None, int]:
-    """PSNR and bytes of the image in these colours, each pixel in the nearest."""
+    """Return the PSNR and the PNG bytes of the image, with each pixel in its nearest colour."""
     from kmeans_dask.kmeans.labels import nearest_labels
 
     palette = palette_of(centroids)

@@ -1,4 +1,4 @@
-"""All the steps, one after the other."""
+"""Compression of a collection: all steps of a job, one after the other."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from kmeans_dask.store.tally import Tally
 
 @contextmanager
 def temporary_folder() -> Iterator[Location]:
-    """A folder that is removed, in the current one, which workers are likeliest to see as well."""
+    """Yield a temporary folder in the current one, which workers are likeliest to see as well."""
     folder = Path.cwd() / f".kmeans-dask-{secrets.token_hex(4)}"
     try:
         folder.mkdir()
@@ -66,10 +66,10 @@ def compress(
     *,
     keep_palette: bool = False,
 ) -> Summary:
-    """Compress the images of `plan` into the output of `work`, but for what is done already.
+    """Compress the images of `plan` into the output of `work`, except those that are done already.
 
-    collection: a store that is kept; else, where one is needed, it passes
-    keep_palette: take the palette that the store has
+    collection: store to keep; where None, a store is made only if it is needed, and is temporary
+    keep_palette: use the palette that the store has, and fit none
     """
     is_plain = settings.is_shared and settings.scope == "shared"
     if collection is None and is_plain and fits_in_memory(plan, engine):
@@ -100,7 +100,10 @@ def encode_and_summarize(
     settings: EncodeSettings,
     private: FitSettings | None = None,
 ) -> Summary:
-    """Encode, and put together what the steps reported. With `private` as `encode` has it."""
+    """Encode the images of `store`, and return the summary of the job.
+
+    private: settings of the fit of a palette to an image for which `fitted` is not good enough
+    """
     colors = hexes_of(fitted.palette.entries)
     records = work.stage("encode", store.path, colors, fitted.settings, settings, private)
     encoded = encode(store, work.output, records, fitted, engine, progress, settings, private)
@@ -118,7 +121,7 @@ def _conclude(
     *,
     one_palette: bool,
 ) -> Summary:
-    """Write what is beside the images."""
+    """Write the palette and the failures beside the images, and return the summary."""
     if encoded.images:
         write_palette(work.output, fitted.palette, fitted.weights)
     write_failures(work.output, encoded.failures)
@@ -128,7 +131,7 @@ def _conclude(
 def _compress_private(
     plan: Plan, work: WorkFolder, engine: Engine, progress: Progress, settings: JobSettings
 ) -> Summary:
-    """Compress with a palette for each image or folder, or with one that is given."""
+    """Compress the images of `plan`, with a palette for each image or folder, or a given one."""
     by_folder = settings.scope == "folder" and settings.palette is None
     groups = groups_by_folder(plan) if by_folder else groups_of_one(plan)
     within = pixels_within(engine.memory)
@@ -165,7 +168,7 @@ def _compress_folder(
     settings: JobSettings,
     previews: Path | None,
 ) -> EncodeTotals:
-    """The images of a folder that are too many for one task: by way of a store of their own."""
+    """Compress a folder with too many pixels for one task, by way of a temporary store."""
     assert group.folder is not None
     done = work.read_folder(group.folder)
     if done:
@@ -195,14 +198,14 @@ def _compress_folder(
 def compress_to_tokens(
     collection: Collection, engine: Engine, progress: Progress, settings: FitSettings
 ) -> TokensSummary:
-    """A palette for the images of a store, and every pixel as an index into it."""
+    """Fit a palette to the images of a collection, and write every pixel as its palette index."""
     ingest_and_count(collection, engine, progress)
     fitted = fit(collection.store, engine, progress, settings, resume=True)
     return tokenize(collection.store, fitted, engine, progress)
 
 
 def tokenize(store: Store, fitted: FitResult, engine: Engine, progress: Progress) -> TokensSummary:
-    """Write every pixel of `store` as an index into a palette that was fitted."""
+    """Write every pixel of `store` as its index into a fitted palette; return the summary."""
     dtype, failures = write_tokens(store, fitted, engine, progress)
     tally = Tally.read(store)
     return TokensSummary(

@@ -1,4 +1,4 @@
-"""Sums over all partitions, merged as a tree on the workers: the histogram above all."""
+"""Step that merges the histograms and tallies of all partitions, in a tree of tasks."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kmeans_dask.kmeans.histogram import ColorCounter, ColorHistogram, merge_his
 from kmeans_dask.store import PixelSource, Store
 from kmeans_dask.store.tally import Tally
 
-_TOGETHER = 8  # partitions that a task adds up, at least
-_TASKS = 1024  # about as many, at most
-_WEIGHT = 1 << 46  # of all images together: times any coordinate it stays below 2^63
+_TOGETHER = 8  # partitions that a task merges, at least
+_TASKS = 1024  # tasks that merge partitions, at most about
+_WEIGHT = 1 << 46  # weight of all images together: times any coordinate it stays below 2^63
 
 
 _Counted = tuple[ColorHistogram, Tally]
 
 
 def count(store: Store, engine: Engine, progress: Progress) -> Tally:
-    """Add up all partitions and store the total, unless that is done."""
+    """Return the tally of `store`; merge and store all histograms first, unless that is done."""
     if store.is_counted:
         return Tally.read(store)
     progress.start("count", None, "")
@@ -39,11 +39,14 @@ def count(store: Store, engine: Engine, progress: Progress) -> Tally:
 def tree_reduce(
     engine: Engine, ids: Sequence[str], add: Callable[..., Any], merge: Callable[..., Any]
 ) -> Any:
-    """A handle of what all partitions amount to.
+    """Return the handle of a task whose result is the total of all partitions.
 
-    As many lanes as there are threads each add some partitions to what they have, and some more:
-    so there are never more tables of colours than lanes, however many partitions there are. In
-    the end the lanes are merged, two by two: each may have all the colours that there are.
+    There are as many lanes as threads. Each lane is a chain of tasks that add a few partitions to
+    the total so far: so there are never more histograms than lanes, however many partitions there
+    are. The totals of the lanes are merged two by two, as each may have all colours there are.
+
+    add: returns the total of a lane so far (None at first) and of the partitions of some ids
+    merge: returns the total of a list of totals
     """
     size = max(_TOGETHER, len(ids) // _TASKS)
     pieces = [ids[start : start + size] for start in range(0, len(ids), size)]
@@ -62,7 +65,7 @@ def tree_reduce(
 def merge_partitions(
     store_path: Location, before: _Counted | None, partition_ids: Sequence[str]
 ) -> _Counted:
-    """Merge partitions of the store with the sums before them, as one task."""
+    """Return the total of `before`, if any, and of some partitions of a store, as one task."""
     store = Store.open(store_path)
     counts, tallies = merge_histograms([]), []
     for partition_id in partition_ids:
@@ -74,7 +77,7 @@ def merge_partitions(
 
 
 def merge(parts: Sequence[_Counted]) -> _Counted:
-    """Merge the sums of other tasks, as one task."""
+    """Return the total of the results of other tasks, as one task."""
     return merge_histograms([counts for counts, _ in parts]), Tally.total(
         [tally for _, tally in parts]
     )
@@ -88,7 +91,7 @@ def store_total(store_path: Location, generation: int, counted: _Counted) -> Tal
 
 
 def compute_image_weights(store: Store, engine: Engine, progress: Progress) -> None:
-    """Store what each colour weighs where every image counts the same. Reads all pixels again."""
+    """Store the weight of each colour where all images weigh the same. Reads all pixels again."""
     progress.start("weigh", None, "")
     weight = image_weight(Tally.read(store).images)
     add = partial(weigh_partitions, store.path, weight)
@@ -103,17 +106,17 @@ def image_weight(images: int) -> int:
 
 
 def most_weight(tally: Tally) -> int:
-    """Return the largest sum of weights of all colours where every image weighs the same.
+    """Return an upper bound of the sum of all weights where every image weighs the same.
 
-    No colour of an image weighs less than 1, so the sum may exceed the weight of the images.
+    Each colour of an image weighs at least 1, so the sum may exceed the weight of the images.
     """
     return _WEIGHT + tally.pixels
 
 
 def weighed(counts: ColorHistogram, weight: int) -> ColorHistogram:
-    """The colours of an image, `weight` spread over them as its pixels are.
+    """Return the histogram of an image, with `weight` shared out in proportion to the pixels.
 
-    None is lost: the lightest colour weighs 1.
+    Shares are rounded, but each is at least 1, so that no colour is lost.
     """
     pixels = max(1, counts.pixels)
     each, rest = divmod(weight, pixels)
@@ -125,9 +128,9 @@ def weighed(counts: ColorHistogram, weight: int) -> ColorHistogram:
 def weigh_partitions(
     store_path: Location, weight: int, before: ColorHistogram | None, partition_ids: Sequence[str]
 ) -> ColorHistogram:
-    """Merge the histogram before with those of partitions whose images each weigh `weight`.
+    """Return the merged histogram of partitions whose images each weigh `weight`, as one task.
 
-    This runs as one task.
+    before: histogram to merge with these, or None
     """
     store, total = Store.open(store_path), merge_histograms([before] if before else [])
     for partition_id in partition_ids:

@@ -1,4 +1,4 @@
-"""Pixels in the store to images in the output folder, or to tokens in the store."""
+"""Step that remaps the images of a store to a palette, and writes them as images or tokens."""
 
 from __future__ import annotations
 
@@ -44,10 +44,11 @@ def encode(
     settings: EncodeSettings,
     private: FitSettings | None = None,
 ) -> EncodeTotals:
-    """Write every image of `store` below `output`, but for what `records` say is there.
+    """Write every image of `store` below `output`, except those that are written already.
 
-    records: a folder, where it is noted what came of each partition
-    private: how to fit a palette to an image of which the shared one is not good enough
+    records: folder for the record of each finished partition
+    private: settings of the fit of a palette to an image for which the shared one is not good
+        enough; None for no such palettes
     """
     store.require_whole()
     check_palette(fitted.palette, settings)
@@ -76,11 +77,11 @@ def sum_up(
 ) -> EncodeTotals:
     """Return the sum of `parts`, and advance the running step by their images.
 
-    failed: whether images that have failed count for the step too
+    failed: whether failed images advance the step as well
     """
     total, failures = EncodeTotals(), list[Failure]()
     for part in parts:
-        failures += part.failures  # not in the sum: there may be very many
+        failures += part.failures  # kept out of the sum: there may be very many
         total += replace(part, failures=())
         n_failed = len(part.failures) if failed else 0
         progress.advance(part.images + n_failed, n_failed)
@@ -103,9 +104,9 @@ def encode_partition(
     private: FitSettings | None,
     planned: tuple[str, Sequence[Source]],
 ) -> EncodeTotals:
-    """Map, encode and write the images of a partition, as one task, unless that is done already.
+    """Remap, encode and write the images of a partition, as one task, unless that is done.
 
-    planned: the id of the partition, and the images that it was planned for
+    planned: id of the partition, and the images that are planned for it
 
     Raises StoreError where the partition has other images.
     """
@@ -152,16 +153,16 @@ def encode_images(
 ) -> EncodeTotals:
     """Remap the images of a partition to a palette, and write them below `output`.
 
-    min_psnr: least quality in dB of an image; one below it is kept as it is
+    min_psnr: least PSNR of an image in dB; of an image below it, the input file is kept
     private: settings of the fit of a palette to an image that does not reach `min_psnr`
-    is_own: whether the palette is that of a single image
+    is_own: whether the palette belongs to a single image
     """
     palette = mapper.palette
     parts = [EncodeTotals(failures=_failures(partition.failures))]
     for record, pieces in partition.read_images():
         check_interrupted()
         image = _Image(record, pieces)
-        # its pixels are wanted twice only where they are not mapped one by one
+        # All pixels are held at once only where they are needed together, or twice.
         if settings.dither or private or is_nine_patch(record):
             pixels, alphas = image.whole()
             indices = mapper.map(pixels, alphas, record["width"])
@@ -180,18 +181,18 @@ def encode_images(
 
 @dataclass(frozen=True)
 class _Image:
-    """An image of a store, to be read once."""
+    """Image of a store, with pixels that can be read once."""
 
     record: ImageRecord
     pieces: Iterator[Piece]
 
     def whole(self) -> Piece:
-        """All its pixels at once."""
+        """Return all pixels of the image at once."""
         return join_pieces(self.pieces)
 
 
 def _map_pieces(image: _Image, mapper: Remapper) -> RemappedImage:
-    """Piece by piece: an image's pixels are never held at once."""
+    """Return a remapped image, mapped piece by piece so that its pixels are never held at once."""
     height, width = image.record["height"], image.record["width"]
     indices = np.empty(height * width, np.uint8)
     entries = mapper.palette.entries
@@ -231,7 +232,10 @@ def _map_privately(
 def write_tokens(
     store: Store, fitted: FitResult, engine: Engine, progress: Progress
 ) -> tuple[np.dtype[Any], tuple[Failure, ...]]:
-    """Write every pixel's index into the palette into the store; their type, and what failed."""
+    """Write the palette index of every pixel into the store.
+
+    Return the data type of the indices, and the failures.
+    """
     store.require_whole()
     store.start_indices(fitted.name)
     dtype = np.dtype(np.uint8 if len(fitted.palette) <= MAX_COLORS else np.uint16)

@@ -21,20 +21,21 @@ from kmeans_dask.plan.plan import Failure, Plan, Source, cut, numbered
 from kmeans_dask.settings import PARTITION_PIXELS
 from kmeans_dask.steps.compress import compress
 
-_IMAGES = 120  # of a sample, at most
-_SURE = 1.96  # standard errors to either side: 95 of 100 times
+_IMAGES = 120  # images of a sample, at most about
+_SURE = 1.96  # standard errors on either side of a mean: holds 95 times of 100
 
 
 @dataclass(frozen=True)
 class Estimate(ShownAsTable):
-    """Prediction of the result of a job, with the limits of error that hold 95 times of 100.
+    """Prediction of the result of a job, with margins of error that hold 95 times of 100.
 
     images, pixels, input_bytes: of the whole collection
     sampled: number of images that were compressed for the prediction
-    output_bytes: predicted bytes of the whole output; bytes_off: its error, in bytes
+    output_bytes: predicted bytes of the whole output
+    bytes_off: margin of error of `output_bytes`
     psnr: predicted over the pixels of all compressed images, in dB, as in the summary of a job;
         None where nothing is lost
-    psnr_off: its error, in dB
+    psnr_off: margin of error of `psnr`, in dB
     seconds: predicted for the whole job, on as many workers as the sample had, start-up left out
     worker_bytes: bytes of memory that a worker takes at most, by the model of `--memory-limit`
     failures: images of the collection without a readable header, and images of the sample that
@@ -60,9 +61,9 @@ class Estimate(ShownAsTable):
 
 @dataclass(frozen=True)
 class Sample:
-    """Some images of a plan: all of the largest, and of the others with a chance by their bytes.
+    """Sample of the images of a plan: all of the largest, and others drawn by their bytes.
 
-    certain: names of those that were taken for sure
+    certain: names of the largest images, which are in any sample
     """
 
     plan: Plan
@@ -70,10 +71,11 @@ class Sample:
 
 
 def sample_of(plan: Plan, images: int = _IMAGES) -> Sample:
-    """At most about so many images of `plan`.
+    """Return a sample of at most about `images` images of `plan`.
 
-    By systematic sampling with probability proportional to size (Cochran 1977, "Sampling
-    Techniques", section 9A.5): one in each run of so many bytes, from small files to large.
+    Images are drawn by systematic sampling with probability proportional to size (Cochran 1977,
+    "Sampling Techniques", section 9A.5): one in each run of so many bytes, from small files to
+    large.
     """
     rest = sorted(plan.sources, key=lambda source: (source.n_bytes, source.path))
     some: list[Source] = []
@@ -81,7 +83,7 @@ def sample_of(plan: Plan, images: int = _IMAGES) -> Sample:
         step = sum(source.n_bytes for source in rest) / max(1, images - len(some))
         if images > len(some) and rest[-1].n_bytes < step:
             break
-        some.append(rest.pop())  # it could be drawn twice: it is taken for sure
+        some.append(rest.pop())  # it could be drawn twice: it is in any sample
     certain = frozenset(source.kept_as for source in some)
     until = step / 2 if rest else 0.0
     for source in rest:
@@ -103,15 +105,18 @@ def estimate(
     progress: Progress,
     settings: JobSettings,
 ) -> Estimate:
-    """Compress the images of `sample` into the output of `work`, which may go after; scale up."""
+    """Return the estimate of a job over `plan`, scaled up from the compression of `sample`.
+
+    The sample is compressed into the output of `work`, which may be removed afterwards.
+    """
     done = dict(progress.seconds)
     summary = compress(sample.plan, work, engine, progress, settings)
     spent = {step: s - done.get(step, 0.0) for step, s in progress.seconds.items()}
     rows = summary.gallery.rows
     n_bytes, off = _scaled(rows, sample.certain, plan.n_bytes)
     quality, quality_off = _quality(rows, sample.certain, plan.n_bytes)
-    # Fitting takes longer with more colours, of which a collection has more than a sample; all
-    # other steps go with the pixels.
+    # A fit takes longer with more distinct colours, which grow more slowly than the pixels; the
+    # time of all other steps is proportional to the pixels.
     share = plan.n_pixels / max(1, sample.plan.n_pixels)
     fixed = spent.get("fit", 0.0) * math.sqrt(share)
     moving = sum(s for step, s in spent.items() if step not in ("fit", "plan", "start"))
@@ -157,9 +162,10 @@ def _bytes_of_colors(summary: Summary, plan: Plan, share: float, settings: JobSe
 
 
 def _scaled(rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int) -> tuple[int, int]:
-    """Bytes of all images, and what that may be off.
+    """Return the predicted output bytes of all images, and the margin of error.
 
-    Those that were taken for sure are as they are; the others by their mean ratio.
+    Bytes are known of the certain images; those of the others are estimated from the mean ratio of
+    output to input.
     """
     known = [row for row in rows if row.name in certain]
     drawn = [row.ratio for row in rows if row.name not in certain]
@@ -172,11 +178,11 @@ def _scaled(rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int)
 def _quality(
     rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int
 ) -> tuple[float | None, float]:
-    """Return the PSNR over all compressed images and its error, in dB; None where nothing is lost.
+    """Return the PSNR over all compressed images and its margin of error, in dB.
 
-    Squared errors and pixels are known of the images that were taken for sure; those of the others
-    are estimated from their means per input byte. The error is that of a ratio estimator (Cochran
-    1977, section 6.4).
+    The PSNR is None where nothing is lost. Squared errors and pixels are known of the certain
+    images; those of the others are estimated from their means per input byte. The margin is that of
+    a ratio estimator (Cochran 1977, section 6.4).
     """
     errors = {row.name: squared_error_of(row.psnr, row.pixels) for row in rows}
     known = [row for row in rows if row.name in certain]
@@ -194,6 +200,7 @@ def _quality(
 
 
 def _mean(values: Sequence[float]) -> tuple[float | None, float]:
+    """Return the mean of `values`, or None where there are none, and its margin of error."""
     if not values:
         return None, 0.0
     mean = math.fsum(values) / len(values)

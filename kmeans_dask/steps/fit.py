@@ -1,4 +1,4 @@
-"""The colours of a store to a palette: in one task where they are one chunk, else in rounds."""
+"""Step that fits a palette to a store: as one task for one chunk of colours, else in rounds."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def fit(
 ) -> FitResult:
     """Fit a palette to the colours of `store`, and store it under the name `k<colors>`.
 
-    resume: go on from where an earlier fit with the same settings was left, or take what it found
+    resume: resume an earlier fit with the same settings from its checkpoint, or return its result
     """
     store.require_whole()
     store.sweep()
@@ -81,7 +81,7 @@ def fit(
             )
             found = engine.result(task)
     else:
-        store.check_colors()  # each task reads only a part of the colours
+        store.check_colors()  # here, since each task reads only some colours
         colors = _ColorsInRounds(store, settings, engine, opaque=tally.translucent == 0)
         found = quantize(
             colors,
@@ -90,7 +90,7 @@ def fit(
             on_iteration=lambda iteration: progress.iterate(event_of(iteration, colors.space)),
             checkpoint=_checkpoint(store, settings),
         )
-    # What was seen last is another start's, perhaps, and without what was fixed.
+    # The palette that was shown last may be that of a start that was not the best.
     progress.announce({"kind": "palette", "colors": _opaque_hexes(found.palette.colors)})
     progress.finish()
     drift = drift_of(store, before, engine) if before else None
@@ -129,7 +129,7 @@ def result_of(
 
 
 def check_room(settings: FitSettings, *, transparent: bool) -> None:
-    """Raise UsageError where a palette has no room for what it must have."""
+    """Raise UsageError where a palette has no room for its fixed colours and transparency."""
     if len(settings.fixed) + transparent > settings.colors:
         raise UsageError(
             f"--colors {settings.colors} has no room for {len(settings.fixed)} fixed colours and "
@@ -140,7 +140,7 @@ def check_room(settings: FitSettings, *, transparent: bool) -> None:
 def check_sums(tally: Tally, settings: FitSettings) -> None:
     """Raise JobError where sums over all pixels would not be exact in 64 bits.
 
-    Chunks of them could be, each by itself, and their sum would not.
+    The sum of each chunk could be exact although their total is not.
     """
     space = Space(settings.space, alpha=tally.translucent > 0)
     most = (2**63 - 1) // space.largest
@@ -153,7 +153,7 @@ def check_sums(tally: Tally, settings: FitSettings) -> None:
 
 
 def drift_of(store: Store, fitted: FitResult, engine: Engine) -> Drift:
-    """Return how well a palette that was fitted before fits the images that there are now."""
+    """Return how well a palette of an earlier fit suits the images that the store has now."""
     settings = fitted.settings
     evaluation = evaluate_all(
         store,
@@ -234,7 +234,7 @@ def _weights(
 
 
 class _ColorsInRounds:
-    """Colours in chunks, each held by a worker."""
+    """Colours of a store, in chunks that workers hold; see `steps.quantize.Colors`."""
 
     def __init__(
         self, store: Store, settings: FitSettings, engine: Engine, *, opaque: bool

@@ -1,6 +1,6 @@
 """Compression of a small collection in this process, with all its images in memory.
 
-A store is for what one task cannot hold; for a small collection it costs more than it saves.
+A store is for images that one task cannot hold; for a small collection it costs more than it saves.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from kmeans_dask.steps.quarantine import WorkItem
 from kmeans_dask.store import MemoryPartition
 from kmeans_dask.store.tally import Tally
 
-_PARTITIONS = 4  # for each core: so the last of them to end is short
-_LEAST = 1 << 16  # pixels that are worth a partition
+_PARTITIONS = 4  # for each core: short ones, so that all cores end at about the same time
+_LEAST = 1 << 16  # pixels, below which no partition is cut
 
 Partitions = Mapping[str, MemoryPartition]
 

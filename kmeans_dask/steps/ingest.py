@@ -1,4 +1,4 @@
-"""Files to pixels in the store, colours counted on the way."""
+"""Step that decodes images into partitions of a store, and counts their colours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kmeans_dask.store import PixelSink, Store
 from kmeans_dask.store.records import ImageRecord
 from kmeans_dask.time_limit import time_limit
 
-_thread = threading.local()  # a counter's dense table is big: one per thread, used again
+_thread = threading.local()  # a counter has a big dense table: each thread uses its own again
 
 
 def ingest(
@@ -35,12 +35,12 @@ def ingest(
     settings: DecodeSettings,
     previews: Path | None = None,
 ) -> list[Failure]:
-    """Decode the images of `plan` into partitions of `store`; returns those that cannot be read.
+    """Decode the images of `plan` into partitions of `store`, and return the failures.
 
-    Partitions that are settled are left alone. Others that an earlier run has left are read, and
-    made again where they are damaged.
+    Settled partitions are left alone. Other partitions of an earlier run are read, and made again
+    where they are damaged.
 
-    previews: a folder for those, if any
+    previews: folder for previews of large images, or None
     """
     task = functools.partial(ingest_partition, store.path, settings, previews=previews)
     portions = [WorkItem(name, None, sources) for name, sources in plan.unsettled.items()]
@@ -94,7 +94,7 @@ def _write_partition(
     """Decode the images of `portion`, count their colours, and store both as a partition.
 
     Return the number of images that were decoded, and the failures. Raises ImageError where the
-    table of all their colours takes too much memory.
+    histogram of all of them takes too much memory.
     """
     with store.writing_partition(portion.name, portion.n_pixels) as writer:
         return decode_images(writer, portion, settings, previews)
@@ -141,7 +141,10 @@ def _decode_image(
 def read_image(
     source: Source, settings: DecodeSettings, previews: Path | None = None
 ) -> DecodedImage:
-    """Decode an image that was planned, and keep a preview if wanted. Raises ImageError."""
+    """Return a planned image, decoded, and keep a preview of it if wanted.
+
+    Raises ImageError where the image needs too much memory or time, has changed, or cannot be read.
+    """
     check_decoding(source.n_pixels, source.pixel_bytes)
     with time_limit(settings.seconds):
         decoded = decode(
@@ -186,7 +189,7 @@ def record_of(
 
 
 def empty_counter() -> ColorCounter:
-    """Return the counter of this thread, without what a failed task may have left in it."""
+    """Return the colour counter of this thread, emptied of what a failed task may have left."""
     if not hasattr(_thread, "counter"):
         _thread.counter = ColorCounter()
     counter: ColorCounter = _thread.counter

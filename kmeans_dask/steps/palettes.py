@@ -1,4 +1,4 @@
-"""Palettes from stores and files, and into files."""
+"""Palettes, read from stores and files, and written to files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from kmeans_dask.store import Store
 
 @dataclass(frozen=True)
 class NamedPalette:
-    """A palette to look at.
+    """Palette with a name, to show or to write to a file.
 
     entries: (k, 4) uint8, straight sRGB and alpha, in index order
-    pixels: (k,) int64, of each entry, where that is known; the clear one has none
+    pixels: (k,) int64, number of pixels of each entry, 0 for the transparent one; None if unknown
     """
 
     name: str
@@ -31,15 +31,16 @@ class NamedPalette:
     pixels: NDArray[np.int64] | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Return the palette, ready for JSON."""
         pixels = None if self.pixels is None else self.pixels.tolist()
         return {"name": self.name, "colors": hexes_of(self.entries), "pixels": pixels}
 
 
 def read_any_palette(source: Location, name: str | None = None) -> NamedPalette:
-    """A palette of a store, the last one unless its `name` is given, or of a file.
+    """Return the palette of a file, or the palette `name` of a store, or its last one.
 
-    Raises UsageError or StoreError.
+    Raises UsageError where a file cannot be read or `name` is given for it, and StoreError where
+    the store or its palette cannot be read.
     """
     if source.is_dir():
         fitted = read_fit(Store.open(source.absolute()), name)
@@ -51,7 +52,7 @@ def read_any_palette(source: Location, name: str | None = None) -> NamedPalette:
 
 
 def convert_palette(palette: NamedPalette, target: Location, *, overwrite: bool) -> None:
-    """Write `palette` in the format that the suffix of `target` names. Raises UsageError."""
+    """Write `palette` to the file `target`, in the format of its suffix. Raises UsageError."""
     check_new_file(target, overwrite=overwrite)
     pixels = None if palette.pixels is None else palette.pixels.tolist()
     write_entries(target, palette.entries, pixels, palette.name)

@@ -1,6 +1,7 @@
-"""Images that share a palette with few others or none: all steps in one pass, in one task.
+"""Compression with a palette for each image or folder, or a given one: all steps in one task.
 
-What is decoded is counted, fitted, mapped and written at once; nothing else is stored.
+The images of a group are decoded, counted, fitted, remapped and written in one pass, without a
+store.
 """
 
 from __future__ import annotations
@@ -44,15 +45,15 @@ from kmeans_dask.store import MemoryPartition
 from kmeans_dask.store.records import MAX_IMAGES
 from kmeans_dask.store.tally import Tally
 
-_TASKS = 32  # of a collection that is not large: enough to keep some workers busy
-_LEAST = 1 << 17  # pixels that are worth a task
+_TASKS = 32  # of a small collection: enough to keep some workers busy
+_LEAST = 1 << 17  # pixels, below which groups are put together in a task
 
 
 @dataclass(frozen=True)
 class Group:
-    """Images with one palette.
+    """Group of images that share a palette.
 
-    folder: below the output, where the palette is written; None where it is the image's own
+    folder: folder below the output that the palette is written to; None to write no palette
     """
 
     sources: tuple[Source, ...]
@@ -68,10 +69,10 @@ class Group:
 class Job:
     """Settings of a job with a palette for each group of images, and the folders it writes to.
 
-    records: a folder, where it is noted what came of each task
-    palette: given, so that none is fitted
-    cloud: pixels of each image that are looked at
-    previews: a folder for those, if any
+    records: folder for the record of each finished task
+    palette: palette for all images; None to fit one for each group
+    cloud: number of pixels of each image to sample for the report
+    previews: folder for previews of large images, or None
     """
 
     output: Location
@@ -93,7 +94,7 @@ def groups_by_folder(plan: Plan) -> list[Group]:
 
 
 def groups_of_one(plan: Plan) -> list[Group]:
-    """Each image by itself."""
+    """Return one group for each image."""
     return [Group((source,)) for source in plan.sources]
 
 
@@ -126,7 +127,7 @@ def _pixels(groups: Sequence[Group]) -> int:
 
 
 def _batches(groups: Sequence[Group], task_pixels: int) -> Iterator[tuple[Group, ...]]:
-    """Runs of groups of at most so many pixels together, or of one group."""
+    """Yield runs of groups of at most `task_pixels` together, or of one larger group."""
     run: list[Group] = []
     images = pixels = 0
     for group in groups:

@@ -1,4 +1,4 @@
-"""A table of colours to a palette: starts, k-means, rounding, and how few colours will do."""
+"""Fit of a palette to colours: seeding, k-means, rounding, and search for the fewest colours."""
 
 from __future__ import annotations
 
@@ -31,17 +31,21 @@ OnIteration = Callable[[Iteration], None]
 
 
 class Colors(Protocol):
-    """All colours of a collection, wherever they are."""
+    """Histogram of a collection, in this process or in chunks on workers, to fit palettes to.
+
+    space: colour space of the fit
+    distinct: number of distinct colours
+    """
 
     space: Space
     distinct: int
 
     def read(self) -> ColorHistogram:
-        """The whole table, where it is short."""
+        """Return the whole histogram, for callers that know that it is short."""
         ...
 
     def start(self, k: int, seed: int, settings: FitSettings) -> NDArray[np.float64]:
-        """Centroids (k or fewer, C) to start from, the fixed ones first."""
+        """Return up to k centroids (k, C) to start from, the fixed ones first."""
         ...
 
     def fit(
@@ -51,7 +55,7 @@ class Colors(Protocol):
         on_iteration: OnIteration | None,
         begun: UnfinishedRun | None,
     ) -> Fit:
-        """Lloyd's loop, from `start`, or from where it was left."""
+        """Run Lloyd's algorithm from `start`, or resume the run `begun`."""
         ...
 
     def opaque(self, centroids: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -65,7 +69,7 @@ class Colors(Protocol):
 
 @dataclass(frozen=True)
 class PaletteFit:
-    """A palette, the fit it was rounded from, and what it makes of the colours."""
+    """Palette, the fit whose centroids it rounds, and its evaluation on the colours."""
 
     palette: Palette
     fit: Fit
@@ -80,10 +84,10 @@ def quantize(
     on_iteration: OnIteration | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> PaletteFit:
-    """The best palette of `settings.colors` entries, one of them clear where `transparent`.
+    """Return the best palette of `settings.colors` entries, one transparent where `transparent`.
 
-    With `settings.min_psnr` the smallest that reaches it, found by bisection: k colours do and
-    k - 1 do not. Where no number does, that of most colours.
+    With `settings.min_psnr`, return the smallest palette that reaches it, found by bisection: k
+    colours reach it and k - 1 do not. Where no number of colours does, return the largest palette.
     """
     most = settings.colors - transparent
     runs = checkpoint or Checkpoint()
@@ -154,7 +158,7 @@ def _quantize(
         found = runs.finished(k, seed) or _run(colors, k, seed, settings, on_iteration, runs)
         if best is None or found.inertia < best.inertia:
             best = found
-        if len(found.centroids) < k or found.inertia == 0:  # all colours there are
+        if len(found.centroids) < k or found.inertia == 0:  # no other start does better
             break
     assert best is not None
     palette = palette_of(
@@ -173,7 +177,7 @@ def _run(
     on_iteration: OnIteration | None,
     runs: Checkpoint,
 ) -> Fit:
-    """K-means from one start, or from where an earlier run was left."""
+    """Run k-means from one start, or resume it from the checkpoint of an earlier run."""
 
     def note(iteration: Iteration) -> None:
         runs.note(k, seed, iteration)
@@ -187,7 +191,7 @@ def _run(
 
 
 def _keep_all(colors: Colors, settings: FitSettings, transparent: bool) -> PaletteFit:
-    """A palette of all colours there are, and the fixed ones."""
+    """Return a palette of all distinct colours and the fixed ones, without a fit."""
     counts = colors.read()
     all_colors = np.column_stack([counts.colors, counts.alphas])[:, : colors.space.channels]
     palette = palette_of(
@@ -210,7 +214,7 @@ def run_lloyd(
     on_iteration: OnIteration | None,
     begun: UnfinishedRun | None,
 ) -> Fit:
-    """Lloyd's loop as `settings` want it."""
+    """Run Lloyd's algorithm with `settings` from `start`, or resume the run `begun`."""
     return lloyd.fit(
         begun.centroids if begun else start,
         measure,
@@ -240,9 +244,10 @@ def start_of(
 
 
 class LocalColors:
-    """Colours in this process.
+    """Histogram in this process, to fit palettes to; see `Colors`.
 
-    counts: the table; weights: (u,) that the fit goes by, if not its own
+    counts: the histogram
+    weights: (u,) int64, weights of the colours in the fit, where they are not their pixels
     """
 
     def __init__(
@@ -258,7 +263,7 @@ class LocalColors:
         self._points = self.space.points(counts, weights)
         self._few = SmallLloyd.of(self._points)
         self._assignments, self._measure = threaded_sums(self._points, engine)
-        self._entries: tuple[Palette, Indices] | None = None  # of the palette last asked for
+        self._entries: tuple[Palette, Indices] | None = None  # of the latest palette
 
     def read(self) -> ColorHistogram:
         """Return the whole histogram."""
@@ -275,7 +280,7 @@ class LocalColors:
         on_iteration: OnIteration | None,
         begun: UnfinishedRun | None,
     ) -> Fit:
-        """Run Lloyd's algorithm from `start`, or from where an earlier run was left.
+        """Run Lloyd's algorithm from `start`, or resume the run `begun`.
 
         A fit of few colours reports no iterations.
         """
@@ -304,12 +309,13 @@ class LocalColors:
     def _find_entries(self, palette: Palette) -> Indices:
         if self.space.alpha:
             return nearest_entries(self._counts, palette, self.space.name)
-        labels = labels_of(self._assignments, self.space, palette)  # from where the fit ended
+        # the assignments are as the fit has left them, which makes the search short
+        labels = labels_of(self._assignments, self.space, palette)
         return palette.numbers[labels].astype(_dtype_of(palette))
 
 
 def event_of(iteration: Iteration, space: Space) -> dict[str, Any]:
-    """An iteration, and what the palette would be by now, for those who watch."""
+    """Return the event of an iteration, with the palette so far, to show progress."""
     centroids = iteration.centroids[:MAX_COLORS]
     colors = space.colors(centroids, np.ones(len(centroids), np.bool_))
     return {

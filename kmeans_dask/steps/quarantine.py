@@ -1,4 +1,4 @@
-"""Work that killed its workers: its images are looked at one by one, and the culprits left out."""
+"""Quarantine of images that kill workers: they are found one by one, and left out of a task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ Item = TypeVar("Item")
 class WorkItem(Generic[Item]):
     """Work of one task on some images.
 
-    quarantined: of the images, those that are known to end the process that decodes them
+    name: id of the partition, or of the record, that the task writes
+    work: what the task is to do, besides its images
+    sources: images of the task
+    quarantined: those of the images that are known to kill the process that decodes them
     """
 
     name: str
@@ -29,7 +32,7 @@ class WorkItem(Generic[Item]):
 
     @property
     def n_pixels(self) -> int:
-        """Return the number of pixels of its images."""
+        """Return the number of pixels of all images."""
         return sum(source.n_pixels for source in self.sources)
 
     def safe(self, sources: Sequence[Source]) -> list[Source]:
@@ -45,7 +48,7 @@ def quarantiner(
 
     def rescue(portion: WorkItem[Item]) -> WorkItem[Item]:
         task = functools.partial(probe, settings)
-        # mapped, so that it is tried again where its worker dies by other work
+        # `map` tries it again where its worker is killed by other work
         [found] = engine.map("probe", task, [portion.safe(portion.sources)])
         return replace(portion, quarantined=(*portion.quarantined, *found))
 
@@ -53,6 +56,6 @@ def quarantiner(
 
 
 def probe(settings: DecodeSettings, sources: Sequence[Source]) -> list[Failure]:
-    """Return the images among `sources` that end the process that decodes them, as one task."""
+    """Return the images among `sources` that kill the process that decodes them, as one task."""
     found = find_killers([source.path for source in sources], settings, worker_memory())
     return [Failure(path, reason) for path, reason in found.items()]

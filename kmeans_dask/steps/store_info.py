@@ -1,4 +1,4 @@
-"""Content of a store, in figures."""
+"""Figures of a store: its images, colours, palettes and size."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from kmeans_dask.store.tally import Tally
 
 @dataclass(frozen=True)
 class Info:
-    """A store in figures.
+    """Figures of a store: its images, colours, palettes and size.
 
-    partitions, of_partitions: that are there, and that there will be
+    partitions, of_partitions: number of partitions that are written, and of those planned
     tally, distinct_colors: None while the store is unfinished
-    palettes: the figures of each fit, the latest last
+    palettes: figures of each fit, the latest last
+    n_bytes: bytes of all files of the store
     """
 
     path: str
@@ -33,7 +34,7 @@ class Info:
 
 
 def read_info(path: Location) -> Info:
-    """Look into the store at `path`. Raises StoreError where there is none."""
+    """Return the figures of the store at `path`. Raises StoreError where there is none."""
     store = Store.open(path)
     attrs = store.attrs
     counted = store.is_counted
@@ -51,6 +52,6 @@ def read_info(path: Location) -> Info:
 
 
 def _tally(store: Store) -> Tally:
-    """Return the tally of the partitions, and of the files that never got into one."""
+    """Return the tally of the partitions, with the files that failed before ingestion."""
     tally = Tally.read(store)
     return replace(tally, failed=tally.failed + len(store.plan["failures"]))

@@ -1,4 +1,4 @@
-"""Many numbers of colours, one counting pass: what each costs in bytes and loses in quality."""
+"""Sweep over numbers of colours: the bytes and the quality of each, from one histogram."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from kmeans_dask.store import Store, join_pieces
 from kmeans_dask.store.records import ImageRecord
 from kmeans_dask.store.tally import Tally
 
-_SAMPLE_PIXELS = 1 << 23  # that are encoded to see how many bytes they take
-_SAMPLE_IMAGES = 12  # at least, where there are so many
+_SAMPLE_PIXELS = 1 << 23  # pixels of the images that are encoded to predict bytes, about
+_SAMPLE_IMAGES = 12  # of these images, at least, where there are so many
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Point:
 
     colors: number of colours asked for
     entries: number of entries of the palette, a transparent one included
-    iterations: of the fit
+    iterations: number of iterations of the fit
     psnr: over the compressed images of a sample, in dB, as in the summary of a job; None where
         nothing is lost, or no image is compressed
     palette_psnr: over all pixels of all images, each with its nearest entry, in dB, exact; None
         where nothing is lost
-    oklab: mean distance of all pixels to their entries in Oklab, where white is 1 from black
+    oklab: mean distance of all pixels to their entries in Oklab, where black and white are 1 apart
     n_bytes: bytes of all images as a job would leave them, predicted from those of the sample
     kept: number of images of the sample that a job would keep as they are
     """
@@ -61,8 +61,9 @@ class Point:
 class Sweep(ShownAsTable):
     """Result of a sweep, with the fewest colours first.
 
-    sampled: images whose bytes were counted
-    suggested: the number of colours at the curve's knee; None where there is none
+    images, pixels, input_bytes: of the whole collection
+    sampled: number of images that were encoded to predict bytes
+    suggested: number of colours at the knee of the rate-distortion curve; None where there is none
     """
 
     images: int
@@ -88,7 +89,10 @@ def sweep(
     encode: EncodeSettings,
     decode: DecodeSettings,
 ) -> Sweep:
-    """Fit each number of `colors` to the images of `plan`, by way of a store that may go after."""
+    """Return the sweep of the numbers `colors` over the images of `plan`.
+
+    The images are decoded into a store at `store_path`, which may be removed afterwards.
+    """
     ingested = ingest_and_count(open_or_create(store_path, plan, decode), engine, progress)
     store, tally = ingested.store, ingested.tally
     chosen = _choose(store)
@@ -137,11 +141,11 @@ def _scaled(of_sample: int, of_all: int, part: int) -> int:
 
 @dataclass(frozen=True)
 class Tried:
-    """Sums over images that were encoded for a sample, and not written.
+    """Sums over the images of a sample, which were encoded but not written.
 
-    kept: images that a job would keep as they are
-    input_bytes, output_bytes: of all images
-    pixels, squared_error: of the images that are not kept, as in `steps.write_image.EncodeTotals`
+    kept: number of images that a job would keep as they are
+    input_bytes, output_bytes: bytes of all images, before and after
+    pixels, squared_error: of the images that are not kept, as in `EncodeTotals`
     """
 
     kept: int = 0
@@ -157,7 +161,7 @@ class Tried:
 
 
 def _choose(store: Store) -> list[tuple[str, tuple[int, ...]]]:
-    """Images to encode, evenly over the store: ids of partitions, and places in these."""
+    """Return a sample spread evenly over the store: ids of partitions, and places in each."""
     tally = Tally.read(store)
     wanted = max(_SAMPLE_IMAGES, tally.images * _SAMPLE_PIXELS // max(1, tally.pixels))
     step = max(1, tally.images // wanted)
@@ -184,7 +188,7 @@ def encode_sample(
     parts = []
     for number, (record, pieces) in enumerate(partition.read_images()):
         if number not in places:
-            continue  # what is not read costs nothing
+            continue  # its pixels are not read
         pixels, alphas = join_pieces(pieces)
         indices = mapper.map(pixels, alphas, record["width"])
         parts.append(
@@ -215,10 +219,14 @@ def oklab_distance(store_path: Location, fitted: FitResult) -> float:
 
 
 def knee(curve: Sequence[tuple[float, float | None]], names: Sequence[int]) -> int | None:
-    """The name of the point of a rate-distortion `curve` farthest above its chord.
+    """Return the name of the knee of a rate-distortion curve, or None where it has none.
 
-    Satopaa et al. 2011, "Finding a kneedle in a haystack", ICDCSW, section 3: where more bytes
-    begin to buy less quality. Points without loss, and curves of less than three points, have none.
+    The knee is the point farthest above the chord, where more bytes begin to buy less quality:
+    Satopaa et al. 2011, "Finding a kneedle in a haystack", ICDCSW, section 3. Points without loss
+    are left out; a curve of less than three other points has no knee.
+
+    curve: bytes and quality of each point; the quality is None where nothing is lost
+    names: name of each point
 
     >>> knee([(1, 20.0), (2, 30.0), (3, 32.0), (4, 33.0)], [2, 4, 8, 16])
     4

@@ -21,12 +21,12 @@ from kmeans_dask.steps.ingest import ingest
 from kmeans_dask.store import Store
 from kmeans_dask.store.repair import damage_of, damaged_metadata, mend, mend_roots, places
 
-_NAMED = 3  # images in a message
+_NAMED = 3  # images that a message names
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A place in a store, and what is wrong there."""
+    """Damaged part of a store: its place, and what is wrong with it."""
 
     place: str
     reason: str
@@ -51,7 +51,7 @@ class VerifyResult(ShownAsTable):
 
 
 def verify(path: Location, engine: Engine, progress: Progress) -> VerifyResult:
-    """Read every byte of the store at `path`, and name what is not as it was written."""
+    """Read every byte of the store at `path`, and return what is not as it was written."""
     roots = tuple(Damage(name, reason) for name, reason in damaged_metadata(path).items())
     try:
         found = _verify(Store.open(path), engine, progress)
@@ -82,9 +82,9 @@ def find_damage(store_path: Location, place: str) -> Damage | None:
 
 
 def repair(path: Location, engine: Engine, progress: Progress) -> VerifyResult:
-    """Mend what is damaged: from copies, from the images, or from what else is in the store.
+    """Repair what is damaged: from copies, from the images, or from other parts of the store.
 
-    Raises JobError where that is impossible, with what would help.
+    Raises JobError where that is impossible; the message says what would help.
     """
     roots = tuple(Damage(name, reason) for name, reason in damaged_metadata(path).items())
     mend_roots(path)

@@ -1,4 +1,4 @@
-"""One image, and its indices into a palette, to a file below the output folder."""
+"""Writing of an image below the output folder: remapped, or as a copy of its input file."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RemappedImage:
         *,
         private: bool = False,
     ) -> RemappedImage:
-        """Return an image with the error of `indices` (n,) on pixels (n, 3) with alphas (n,)."""
+        """Return an image, with the errors of `indices` (n,) on pixels (n, 3) with alphas (n,)."""
         error = squared_error(pixels, alphas, indices, palette.entries)
         n = len(pixels) if alphas is None else int(np.count_nonzero(alphas))
         shaped = indices.reshape(record["height"], record["width"])
@@ -66,7 +66,7 @@ class RemappedImage:
         return cls(shaped, palette, n, error.total, error.largest, private, has_frame=frame)
 
     def reaches(self, min_psnr: float | None) -> bool:
-        """Return whether the image is as good as `min_psnr` asks for, in dB."""
+        """Return whether the PSNR of the image is at least `min_psnr`, in dB; True for None."""
         found = psnr(self.squared_error, self.pixels)
         return min_psnr is None or found is None or found >= min_psnr
 
@@ -143,7 +143,7 @@ def _write_image(
     min_psnr: float | None,
 ) -> EncodeTotals:
     name = output_name(record["kept_as"], record["stem"], settings.suffix)
-    for each in {record["kept_as"], name}:  # whichever it will be
+    for each in {record["kept_as"], name}:  # the file gets one of these names
         check_below(output, each)
     file = better_file(record, mapped, settings, min_psnr)
     if file is not None:
