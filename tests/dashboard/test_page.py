@@ -471,6 +471,14 @@ CURVES = """Bokeh.documents[0].roots()[0].children
     .filter(child => child.renderers && child.visible).map(child => child.title.text)"""
 
 
+def wait_for_curves(page: Any, titles: list[str]) -> None:
+    """Wait until the page has the curves `titles`, which may come after the rest of an update."""
+    end = time.monotonic() + 120
+    while page.evaluate(CURVES) != titles:
+        assert time.monotonic() < end, page.evaluate(CURVES)
+        page.wait_for_timeout(50)
+
+
 def test_the_page_follows_a_job(cluster: LocalCluster, page: Any) -> None:
     with Client(cluster, set_as_default=False) as client:
 
@@ -492,13 +500,13 @@ def test_the_page_follows_a_job(cluster: LocalCluster, page: Any) -> None:
         page.locator(".squares i").nth(1).wait_for()
         assert colors(page) == ["rgb(255, 0, 0)", "rgb(0, 255, 0)"]
         page.get_by_text("2.5e+09").wait_for()
-        assert page.evaluate(CURVES) == ["Inertia"]
+        wait_for_curves(page, ["Inertia"])
         page.locator("canvas:visible").first.wait_for()
 
         log("iteration", number=2, inertia=1e8, shift=0.3, seconds=0.01)
         log("palette", colors=["#0000ff"])
         page.locator(".squares i[title='#0000ff']").wait_for()
-        assert page.evaluate(CURVES) == ["Inertia, logarithmic"]
+        wait_for_curves(page, ["Inertia, logarithmic"])
         assert colors(page) == ["rgb(0, 0, 255)"]
 
         log("end", ok=True)
