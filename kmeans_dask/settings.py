@@ -84,6 +84,10 @@ class FitSettings:
             raise UsageError(f"--min-psnr is {self.min_psnr}: choose more than 0 dB")
         if self.chunk_colors < 1:
             raise UsageError(f"chunk_colors is {self.chunk_colors}: choose 1 or more")
+        if any(len(color) != 3 or isinstance(color, str) for color in self.fixed):
+            raise UsageError(
+                f"fixed colours are {list(self.fixed)}: write each as (r, g, b), 0 to 255"
+            )
         if any(not 0 <= value <= 255 for color in self.fixed for value in color):
             raise UsageError("--fixed-colors names no colour of 8 bits: choose values of 0 to 255")
         if len(set(self.fixed)) < len(self.fixed):

@@ -1,4 +1,4 @@
-"""Values as text: escaped names, sizes and decibels."""
+"""Values as text: escaped names, sizes, decibels and durations."""
 
 from __future__ import annotations
 

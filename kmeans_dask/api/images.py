@@ -6,7 +6,6 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +45,8 @@ from kmeans_dask.steps.compress import temporary_folder
 from kmeans_dask.steps.fit import check_room
 from kmeans_dask.steps.fit import fit as fit_colors
 from kmeans_dask.steps.quantize import quantize_histogram
+from kmeans_dask.store import Store as ZarrStore
+from kmeans_dask.store.tally import Tally
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -273,7 +274,7 @@ def fit_palette(
     )
     choice = chosen(client, workers, memory_limit)
     several = _several(images)
-    if several and all(isinstance(each, _PATHS) for each in several):
+    if several and all(isinstance(each, str | os.PathLike | ObjectPath) for each in several):
         decode = DecodeSettings(white=white)
         return _fit_files(several, settings, decode, choice, progress)
     counts, transparent = _count_all(several, white)
@@ -287,16 +288,9 @@ def fit_palette(
     return Palette(found.palette.entries)
 
 
-_PATHS = (str, PurePath, os.PathLike, ObjectPath)
-
-
 def _several(images: Any) -> list[Any]:
     """Return images, one or several, as a list."""
-    if isinstance(images, list | tuple):
-        return list(images)
-    if isinstance(images, Iterator):
-        return list(images)
-    return [images]
+    return list(images) if isinstance(images, list | tuple | Iterator) else [images]
 
 
 def _fit_files(
@@ -345,12 +339,14 @@ def _count(decoded: DecodedImage) -> ColorHistogram:
 
 def _count_all(images: list[Any], white: White) -> tuple[ColorHistogram, bool]:
     """Return the histogram of images, and whether some pixel of them is fully transparent."""
-    from kmeans_dask.api.store import Store
+    from kmeans_dask.api.store import Store  # which imports this module
 
     found = []
     for image in images:
         if isinstance(image, Store):
-            found.append(image.histogram())
+            store = ZarrStore.open(image.path)
+            store.require_whole()
+            found.append((store.read_colors(), Tally.read(store).transparent > 0))
         elif _is_stack(image):
             found.append(_count_stack(image))
         else:

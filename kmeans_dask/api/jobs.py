@@ -772,8 +772,10 @@ def tol_of(scope: str) -> float:
 
 
 def locations(inputs: Paths) -> tuple[Location, ...]:
-    """Return `inputs`, one path or several, as locations."""
+    """Return `inputs`, one path or several, as locations. Raises UsageError where there is none."""
     several = [inputs] if isinstance(inputs, str | os.PathLike | ObjectPath) else list(inputs)
+    if not several:
+        raise UsageError("no input is given: name images, or folders of images")
     return tuple(parse_location(each) for each in several)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kmeans_dask.engine.choice import EngineChoice, current_choice, open_engine
@@ -61,20 +61,11 @@ class _CallbackProgress(Progress):
     def advance(self, n: int, failed: int = 0) -> None:
         super().advance(n, failed)
         before = self._event
-        self._tell(
-            ProgressEvent(
-                before.step, before.done + n, before.failed + failed, before.total, before.unit
-            )
-        )
+        self._tell(replace(before, done=before.done + n, failed=before.failed + failed))
 
     def finish(self) -> None:
         super().finish()
-        before = self._event
-        self._tell(
-            ProgressEvent(
-                before.step, before.done, before.failed, before.total, before.unit, is_finished=True
-            )
-        )
+        self._tell(replace(self._event, is_finished=True))
 
     def _tell(self, event: ProgressEvent) -> None:
         self._event = event

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,12 @@ from kmeans_dask.files import Location, parse_location
 from kmeans_dask.job.fit_result import read_fit
 from kmeans_dask.job.notebook import table
 from kmeans_dask.store import Store as ZarrStore
-from kmeans_dask.store.tally import Tally
 
 if TYPE_CHECKING:
     import dask.array as da
 
     from kmeans_dask.job.fit_result import FitResult
     from kmeans_dask.job.summary import IngestSummary, Summary, TokensSummary
-    from kmeans_dask.kmeans.histogram import ColorHistogram
     from kmeans_dask.steps.verify import VerifyResult
 
 
@@ -85,15 +83,6 @@ class Store:
         from kmeans_dask.store.dask_arrays import open_indices
 
         return open_indices(self.path, palette_name)
-
-    def histogram(self) -> tuple[ColorHistogram, bool]:
-        """Return the histogram of all pixels, and whether some pixel is fully transparent.
-
-        Fully transparent pixels are not in the histogram.
-        """
-        store = ZarrStore.open(self.path)
-        store.require_whole()
-        return store.read_colors(), Tally.read(store).transparent > 0
 
     @property
     def images(self) -> tuple[StoredImage, ...]:
@@ -177,6 +166,3 @@ def ingest(inputs: jobs.Paths, store: jobs.Path, **options: Any) -> Store:
     """
     summary = jobs.ingest(inputs, store, **options)
     return Store(parse_location(store).absolute(), summary)
-
-
-__all__: Sequence[str] = ("Store", "StoredImage", "ingest")

@@ -23,13 +23,15 @@ from kmeans_dask.errors import JobError, KMeansDaskError
 # Objects that Python allocates before it collects garbage. Imports leave no garbage, and with
 # Python's own threshold of 700, collection takes a tenth of the time that one photograph takes.
 _YOUNG = 100_000
-_MISSING = ("Missing argument 'INPUT", "Missing argument 'OUTPUT")
+_MISSING = ("Missing argument 'INPUT", "Missing argument '[INPUT", "Missing argument 'OUTPUT")
 _LAST = {
     "compress": "INPUT or OUTPUT is missing: name images, and then the folder to write to, as in "
     "`kmeans-dask compress photos/ out/`",
     "encode": "OUTPUT is missing: name a folder to write to",
     "ingest": "INPUT or STORE is missing: name images, and then the store, as in "
     "`kmeans-dask ingest photos/ photos.zarr`",
+    "tokenize": "STORE is missing: name images, and then the store, as in "
+    "`kmeans-dask tokenize photos/ tokens.zarr`, or a store alone",
 }
 
 

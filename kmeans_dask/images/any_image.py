@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kmeans_dask.errors import UsageError
-from kmeans_dask.files import ObjectPath, parse_location
+from kmeans_dask.errors import ImageError, UsageError
+from kmeans_dask.files import Location, ObjectPath, parse_location
 from kmeans_dask.formats.to_srgb import to_rgb
 from kmeans_dask.images.decode import DecodedImage, decode
 from kmeans_dask.settings import MAX_PIXELS, White
@@ -29,13 +29,20 @@ def read_any_image(
     white: the 16-bit sample of a file that becomes white, see `images.decode.decode`
     max_pixels: most pixels of a file
 
-    Raises ImageError where a file cannot be decoded, UsageError where an array is no image.
+    Raises ImageError where a file cannot be decoded; UsageError where there is no file, or `image`
+    is none of these.
     """
     if isinstance(image, str | os.PathLike | ObjectPath):
-        return decode(parse_location(image), max_pixels, white=white)
+        return _from_file(parse_location(image), white, max_pixels)
     if isinstance(image, Image.Image):
         return _described(_from_pillow(image))
-    return _described(Image.fromarray(_to_samples(np.asarray(image))))
+    array = np.asarray(image)
+    if array.dtype.kind not in "biuf":
+        raise UsageError(
+            f"an object of type {type(image).__name__} is no image: give a path, a Pillow image or "
+            "an array"
+        )
+    return _described(Image.fromarray(_to_samples(array)))
 
 
 def to_pillow(indices: NDArray[np.uint8], entries: NDArray[np.uint8]) -> Image.Image:
@@ -45,6 +52,18 @@ def to_pillow(indices: NDArray[np.uint8], entries: NDArray[np.uint8]) -> Image.I
     if (entries[:, 3] < 255).any():
         image.info["transparency"] = entries[:, 3].tobytes()
     return image
+
+
+def _from_file(path: Location, white: White, max_pixels: int) -> DecodedImage:
+    """Return the image in a file. Raises UsageError and ImageError, which name the file."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name an image")
+    if not path.exists():
+        raise UsageError(f"{path} does not exist: name an image")
+    try:
+        return decode(path, max_pixels, white=white)
+    except ImageError as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
 def _from_pillow(image: Image.Image) -> Image.Image:

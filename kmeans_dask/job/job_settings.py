@@ -39,6 +39,11 @@ class JobSettings:
 
     def __post_init__(self) -> None:
         check_together(self.fit, self.encode)
+        if "." in self.scope:  # as the name of a file has
+            raise UsageError(
+                f"--palette is {self.scope!r}, a file: name it with --palette-file, or in Python "
+                "give Palette.load(...)"
+            )
         check_choice("--palette", self.scope, SCOPES)
         if self.scope == "auto" and self.fit.min_psnr is None:
             raise UsageError("--palette auto needs a target: add --min-psnr")

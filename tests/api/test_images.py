@@ -232,6 +232,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "nothing": (np.zeros((0, 3, 3), np.uint8), "is no image"),
     "32 bits": (Image.fromarray(np.zeros((3, 3), np.int32)), "no agreed white"),
     "a URL": ("ftp://a/b.png", "cannot be read"),
+    "a file that is not there": ("nowhere/a.png", r"^nowhere/a\.png does not exist: name an image"),
+    "a folder": (Path(__file__).parent, r"tests/api is a folder: name an image"),
+    "bytes": (b"\x89PNG", "of type bytes is no image"),
+    "nothing at all": (None, "of type NoneType is no image"),
 }
 
 
@@ -245,7 +249,7 @@ def test_what_is_no_image_is_refused_in_one_line(name: str) -> None:
 
 def test_a_file_that_is_no_image_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nnonsense")
-    with pytest.raises(kd.ImageError):
+    with pytest.raises(kd.ImageError, match=r"/a\.png: a PNG that is damaged"):
         kd.quantize(tmp_path / "a.png")
     with pytest.raises(kd.UsageError, match=r"a\.png: a PNG that is damaged"):
         kd.fit_palette([tmp_path / "a.png"], 4)
@@ -259,6 +263,8 @@ def test_a_file_that_is_no_image_is_refused_by_name(tmp_path: Path) -> None:
     [
         lambda image: kd.quantize(image, 1),
         lambda image: kd.quantize(image, color_space="cmyk"),
+        lambda image: kd.quantize(image, fixed_colors=["#ff0000"]),  # type: ignore[list-item]
+        lambda image: kd.quantize(image, fixed_colors=[(1, 2)]),  # type: ignore[list-item]
         lambda image: kd.quantize(image, dither=2),
         lambda image: kd.quantize(image, 700, dither=1),
         lambda image: kd.Palette.of([[0, 0, 0]]).map(image, dither=-1),

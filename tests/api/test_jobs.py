@@ -129,6 +129,8 @@ def test_a_finished_job_is_not_done_again(photos: Path, tmp_path: Path) -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "the output": ({"output": ""}, "OUTPUT"),
+    "no input": ({"inputs": []}, "no input is given"),
+    "a palette's file": ({"palette": "brand.gpl"}, r"--palette-file, or in Python give Palette"),
     "the scope": ({"palette": "nonsense"}, "--palette is 'nonsense'"),
     "the colours": ({"colors": 1}, "--colors is 1"),
     "the format": ({"format": "tokens"}, "--format is 'tokens'"),
@@ -148,8 +150,9 @@ def test_a_wrong_request_is_refused_in_one_line_and_writes_nothing(
     output = words.pop("output", None) or tmp_path / "out"
     if name == "the output":
         output = photos
+    inputs = words.pop("inputs", photos)
     with pytest.raises(kd.UsageError, match=says) as caught:
-        kd.compress(photos, output, **words)
+        kd.compress(inputs, output, **words)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 

@@ -1021,6 +1021,7 @@ def test_a_report_is_written_to_no_file_that_is_called_as_if_it_were_none(here: 
         (["compress"], "OUTPUT is missing: name images, and then the folder"),
         (["ingest", "photos"], "STORE is missing: name images, and then the store"),
         (["encode", "s.zarr"], "OUTPUT is missing: name a folder to write to"),
+        (["tokenize"], "STORE is missing: name images, and then the store"),
     ],
 )
 def test_a_place_that_is_missing_is_named(words: list[str], says: str, here: Path) -> None:
