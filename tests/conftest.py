@@ -10,6 +10,8 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from kmeans_dask.engine import local_cluster
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -60,6 +62,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--chaos", action="store_true", help="Try in their long form what takes minutes."
     )
     parser.addoption("--figures", metavar="FILE", help="Write there, too, what that measures.")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _any_dashboard_port() -> Iterator[None]:
+    """Let local clusters of the tests' own processes take any port for their dashboard.
+
+    Where several processes want one port at the same moment, Dask leaves a socket open, which is a
+    ResourceWarning: an error here.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_cluster, "_DASHBOARD_PORT", 0)
+        yield
 
 
 @pytest.fixture(scope="session")

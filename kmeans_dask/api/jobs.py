@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from kmeans_dask.api.running import Kept, ShowProgress, chosen, engine_for, planned, showing
 from kmeans_dask.color.palette import Palette
-from kmeans_dask.errors import UnreachableError, UsageError
+from kmeans_dask.errors import StoreError, UnreachableError, UsageError
 from kmeans_dask.files import Location, ObjectPath, parse_location
 from kmeans_dask.files.locks import locked
 from kmeans_dask.files.retries import images_within
@@ -753,7 +753,7 @@ def verify(
     with (
         showing(progress) as shown,
         locked(Store.lock_file(path), str(store), shared=not repair),
-        engine_for(choice, shown) as engine,
+        engine_for(choice, shown, is_small=lambda: _is_small_store(path, decodes=repair)) as engine,
         engine.sharing([path] * repair, documents_of(path)),
     ):
         if repair:
@@ -798,6 +798,21 @@ def is_small_job(
         return is_little and (decode is None or is_safe(plan, decode))
 
     return is_for_this_process
+
+
+def _is_small_store(path: Location, *, decodes: bool) -> bool:
+    """Return whether this process verifies the store at `path` sooner than workers would.
+
+    decodes: whether images may be decoded again, to repair the store
+
+    Return False for a store that is too damaged to tell.
+    """
+    try:
+        store = Store.open(path)
+        settings = DecodeSettings(**store.attrs["decode"]) if decodes else None
+        return is_small_job(Plan.of_record(store.plan), settings)()
+    except StoreError:
+        return False
 
 
 def _can_ask(error: BaseException) -> bool:

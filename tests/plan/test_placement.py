@@ -63,6 +63,10 @@ def test_a_small_job_is_done_here_unless_something_is_said_of_where(
         ("fit", store, "-k", "4"),
         ("encode", store, tmp_path / "out2"),
         ("tokenize", store),
+        ("verify", store),
+        ("verify", store, "--repair"),
+        ("estimate", image),
+        ("sweep", image, "--colors", "2,4"),
     ]
     for line in lines if place == HERE else lines[:1]:
         said = run_here(*line, *words).stderr
