@@ -114,7 +114,8 @@ def test_the_script_runs_a_job_and_leaves_nothing_behind(
     done = run("bash", SBATCH, env=env, cwd=tmp_path)
     assert "warning" not in done.stderr
     assert tree(tmp_path / "out") == local
-    done = run("bash", SBATCH, env=env, cwd=tmp_path)
+    # Dask's worker writes a traceback where a job ends while it registers: here it has none.
+    done = run("bash", SBATCH, env=env | {"NO_WORKERS": "1"}, cwd=tmp_path)
     assert "finished already" in done.stdout
     assert not list(tmp_path.glob("kmeans-dask-7-*"))
     assert not (tmp_path / "scontrol").exists()
