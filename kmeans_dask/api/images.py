@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.api import jobs
-from kmeans_dask.api.running import ShowProgress, chosen, engine_for, planned, showing
+from kmeans_dask.api.running import (
+    ShowProgress,
+    choose_engine,
+    engine_for,
+    progress_for,
+    timed_plan,
+)
 from kmeans_dask.color import palette as palettes
 from kmeans_dask.color.color_lookup import squared_error
 from kmeans_dask.color.psnr import psnr
@@ -87,7 +93,7 @@ class Palette(palettes.Palette):
         return cls(palettes.Palette.of_entries(entries).entries)
 
     @classmethod
-    def load(cls, path: jobs.Path) -> Palette:
+    def load(cls, path: jobs.AnyPath) -> Palette:
         """Return the palette in a file: JSON, .gpl, .act, .pal, .hex or PNG.
 
         The entries keep the order of the file. Raises UsageError where the file is no palette.
@@ -98,7 +104,7 @@ class Palette(palettes.Palette):
             raise UsageError(f"{location.name} has no colour that is not clear")
         return palette
 
-    def save(self, path: jobs.Path, *, name: str = "kmeans-dask") -> None:
+    def save(self, path: jobs.AnyPath, *, name: str = "kmeans-dask") -> None:
         """Write the palette to a file, in the format of its suffix; an older file is replaced.
 
         name: name of the palette, which only .gpl and JSON store
@@ -150,7 +156,7 @@ class Quantized:
             )
         return to_pillow(self.indices.astype(np.uint8, copy=False), self.palette.entries)
 
-    def save(self, path: jobs.Path, *, effort: int = EncodeSettings().effort) -> None:
+    def save(self, path: jobs.AnyPath, *, effort: int = EncodeSettings().effort) -> None:
         """Write the image to a PNG, WebP or GIF file, by its suffix; an older file is replaced.
 
         effort: 0 to 9; more takes more time, for fewer bytes
@@ -272,14 +278,14 @@ def fit_palette(
         fixed=tuple(fixed_colors),
         min_psnr=min_psnr,
     )
-    choice = chosen(client, workers, memory_limit)
+    choice = choose_engine(client, workers, memory_limit)
     several = _several(images)
     if several and all(isinstance(each, str | os.PathLike | ObjectPath) for each in several):
         decode = DecodeSettings(white=white)
         return _fit_files(several, settings, decode, choice, progress)
     counts, transparent = _count_all(several, white)
     check_room(settings, transparent=transparent)
-    with showing(progress) as shown, local_threads() as threads:
+    with progress_for(progress) as shown, local_threads() as threads:
         shown.start("fit", None, "iterations")
         found, _ = quantize_histogram(
             counts, settings, threads, transparent=transparent, on_event=shown.iterate
@@ -302,8 +308,8 @@ def _fit_files(
 ) -> Palette:
     """Fit a palette to the images of files and folders, by way of a temporary store."""
     source = jobs.images_at(paths, decode)
-    with showing(progress) as shown, source.reading():
-        plan = planned(shown, source.plan)
+    with progress_for(progress) as shown, source.reading():
+        plan = timed_plan(shown, source.plan)
         if plan.failures:
             first = plan.failures[0]
             raise ImageError(f"{first.path}: {first.reason}")

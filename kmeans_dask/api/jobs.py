@@ -13,7 +13,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kmeans_dask.api.running import Kept, ShowProgress, chosen, engine_for, planned, showing
+from kmeans_dask.api.running import (
+    ResumeHint,
+    ShowProgress,
+    choose_engine,
+    engine_for,
+    progress_for,
+    timed_plan,
+)
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.errors import StoreError, UnreachableError, UsageError
 from kmeans_dask.files import Location, ObjectPath, parse_location
@@ -62,8 +69,8 @@ if TYPE_CHECKING:
 
     from kmeans_dask.engine.choice import EngineChoice
 
-Path = str | os.PathLike[str] | ObjectPath  # a local path, or the URL of an object store
-Paths = Path | Sequence[Path]
+AnyPath = str | os.PathLike[str] | ObjectPath  # a local path, or the URL of an object store
+AnyPaths = AnyPath | Sequence[AnyPath]
 Color = tuple[int, int, int]
 
 _FIT = FitSettings()
@@ -102,8 +109,8 @@ class Input:
 
 
 def compress(
-    inputs: Paths,
-    output: Path,
+    inputs: AnyPaths,
+    output: AnyPath,
     *,
     colors: int = _FIT.colors,
     palette: str | Palette = "shared",
@@ -123,7 +130,7 @@ def compress(
     always: bool = False,
     overwrite: bool = False,
     resume: bool = False,
-    store: Path | None = None,
+    store: AnyPath | None = None,
     keep_palette: bool = False,
     partition_pixels: int = PARTITION_PIXELS,
     max_pixels: int = MAX_PIXELS,
@@ -228,16 +235,16 @@ def compress(
         checks.check_store_path([*source.paths, target], kept_store)
     if keep_palette and not kept_store:
         raise UsageError("--keep-palette takes the palette of a store: name it with --store")
-    choice = chosen(client, workers, memory_limit)
+    choice = choose_engine(client, workers, memory_limit)
     with (
-        showing(progress) as shown,
+        progress_for(progress) as shown,
         source.reading(),
         open_work_folder(
             target, settings.as_asked(), resume=resume or keep_palette, overwrite=overwrite
         ) as work,
-        Kept(lambda error: work.is_kept) as kept,
+        ResumeHint(lambda error: work.is_kept) as kept,
     ):
-        find = partial(planned, shown, source.plan)
+        find = partial(timed_plan, shown, source.plan)
         if kept_store:
             with open_collection(
                 kept_store, lambda known: find(known=known), settings.decode, resume=resume
@@ -293,7 +300,7 @@ def _compress(
 
 
 def plan(
-    inputs: Paths,
+    inputs: AnyPaths,
     *,
     partition_pixels: int = PARTITION_PIXELS,
     max_pixels: int = MAX_PIXELS,
@@ -314,13 +321,13 @@ def plan(
         partition_pixels=partition_pixels,
         checksum=checksum,
     )
-    with showing(progress) as shown, source.reading():
-        return planned(shown, source.plan)
+    with progress_for(progress) as shown, source.reading():
+        return timed_plan(shown, source.plan)
 
 
 def ingest(
-    inputs: Paths,
-    store: Path,
+    inputs: AnyPaths,
+    store: AnyPath,
     *,
     keep_metadata: bool = False,
     resume: bool = False,
@@ -352,17 +359,17 @@ def ingest(
     target = parse_location(store)
     check_folder(target, "STORE")
     checks.check_store_path(source.paths, target)
-    choice = chosen(client, workers, memory_limit)
+    choice = choose_engine(client, workers, memory_limit)
     with (
-        showing(progress) as shown,
+        progress_for(progress) as shown,
         source.reading(),
         open_collection(
             target,
-            lambda known: planned(shown, source.plan, known=known),
+            lambda known: timed_plan(shown, source.plan, known=known),
             source.decode,
             resume=resume,
         ) as held,
-        Kept(lambda error: True),
+        ResumeHint(lambda error: True),
         engine_for(choice, shown, is_small=is_small_job(held.plan, source.decode)) as engine,
         engine.sharing([held.store.path], images_of(held.plan)),
     ):
@@ -370,7 +377,7 @@ def ingest(
 
 
 def fit(
-    store: Path,
+    store: AnyPath,
     *,
     colors: int = _FIT.colors,
     min_psnr: float | None = None,
@@ -410,10 +417,10 @@ def fit(
     )
     path = parse_location(store)
     opened = Store.open(path.absolute())
-    choice = chosen(client, workers, memory_limit)
+    choice = choose_engine(client, workers, memory_limit)
     with (
-        showing(progress) as shown,
-        Kept(lambda error: _can_ask(error) and has_checkpoint(opened, settings)),
+        progress_for(progress) as shown,
+        ResumeHint(lambda error: _can_ask(error) and has_checkpoint(opened, settings)),
         locked(Store.lock_file(opened.path), str(path)),
         engine_for(
             choice, shown, is_small=lambda: is_small(Plan.of_record(opened.plan)), assigns=True
@@ -424,8 +431,8 @@ def fit(
 
 
 def encode(
-    store: Path,
-    output: Path,
+    store: AnyPath,
+    output: AnyPath,
     *,
     palette_name: str | None = None,
     format: str = _ENCODE.format,  # noqa: A002 - Pillow's name for it
@@ -464,11 +471,11 @@ def encode(
     )
     checks.check_originals(what, target)
     checks.check_partitions(opened)
-    choice = chosen(client, workers, memory_limit)
+    choice = choose_engine(client, workers, memory_limit)
     with (
-        showing(progress) as shown,
+        progress_for(progress) as shown,
         open_work_folder(target, asked, resume=resume, overwrite=overwrite) as work,
-        Kept(lambda error: work.is_kept),
+        ResumeHint(lambda error: work.is_kept),
     ):
         with (
             locked(Store.lock_file(opened.path), str(path), shared=True),
@@ -495,8 +502,8 @@ def encode(
 
 
 def tokenize(
-    inputs: Paths,
-    store: Path,
+    inputs: AnyPaths,
+    store: AnyPath,
     *,
     colors: int = _FIT.colors,
     min_psnr: float | None = None,
@@ -551,17 +558,17 @@ def tokenize(
     check_folder(target, "OUTPUT")
     checks.check_outside(source.paths, target, "OUTPUT")
     checks.check_store_path(source.paths, target)
-    choice = chosen(client, workers, memory_limit)
+    choice = choose_engine(client, workers, memory_limit)
     with (
-        showing(progress) as shown,
+        progress_for(progress) as shown,
         source.reading(),
         open_collection(
             target,
-            lambda known: planned(shown, source.plan, known=known),
+            lambda known: timed_plan(shown, source.plan, known=known),
             decode,
             resume=resume,
         ) as held,
-        Kept(lambda error: True),
+        ResumeHint(lambda error: True),
     ):
         checks.check_originals(held.plan, target)
         with (
@@ -574,7 +581,7 @@ def tokenize(
 
 
 def tokenize_fitted(
-    store: Path,
+    store: AnyPath,
     *,
     palette_name: str | None = None,
     client: Client | EngineChoice | None = None,
@@ -592,15 +599,15 @@ def tokenize_fitted(
     opened = Store.open(path.absolute())
     opened.require_whole()
     fitted = read_fit(opened, palette_name)
-    choice = chosen(client, workers, memory_limit)
+    choice = choose_engine(client, workers, memory_limit)
 
     def has_tokens(error: BaseException) -> bool:
         names = opened.partition_ids if _can_ask(error) else ()
         return any(opened.has_indices(fitted.name, each) for each in names)
 
     with (
-        showing(progress) as shown,
-        Kept(has_tokens),
+        progress_for(progress) as shown,
+        ResumeHint(has_tokens),
         locked(Store.lock_file(opened.path), str(path)),
         engine_for(
             choice, shown, is_small=is_small_job(Plan.of_record(opened.plan)), assigns=True
@@ -611,7 +618,7 @@ def tokenize_fitted(
 
 
 def sweep(
-    inputs: Paths,
+    inputs: AnyPaths,
     *,
     colors: Sequence[int] = (2, 4, 8, 16, 32, 64, 128, 256),
     color_space: str = _FIT.space,
@@ -649,9 +656,9 @@ def sweep(
         search=Search(tuple(include), tuple(exclude)),
         decode=DecodeSettings(max_pixels, flat=writing.flat, white=white),
     )
-    choice = chosen(client, workers, memory_limit)
-    with showing(progress) as shown, source.reading():
-        what = planned(shown, source.plan)
+    choice = choose_engine(client, workers, memory_limit)
+    with progress_for(progress) as shown, source.reading():
+        what = timed_plan(shown, source.plan)
         with (
             compressing.temporary_folder() as folder,
             engine_for(
@@ -675,7 +682,7 @@ def sweep(
 
 
 def estimate(
-    inputs: Paths,
+    inputs: AnyPaths,
     *,
     colors: int = _FIT.colors,
     palette: str = "shared",
@@ -712,9 +719,9 @@ def estimate(
         search=Search(tuple(include), tuple(exclude)),
         decode=settings.decode,
     )
-    choice = chosen(client, workers, memory_limit)
-    with showing(progress) as shown, source.reading():
-        what = planned(shown, source.plan)
+    choice = choose_engine(client, workers, memory_limit)
+    with progress_for(progress) as shown, source.reading():
+        what = timed_plan(shown, source.plan)
         with (
             compressing.temporary_folder() as folder,
             open_work_folder(folder / "out", {}, resume=False, overwrite=False) as work,
@@ -732,7 +739,7 @@ def estimate(
 
 
 def verify(
-    store: Path,
+    store: AnyPath,
     *,
     repair: bool = False,
     client: Client | EngineChoice | None = None,
@@ -749,9 +756,9 @@ def verify(
     path = parse_location(store).absolute()
     if not Store.is_at(path):
         raise UsageError(f"{store} is no store")
-    choice = chosen(client, workers, memory_limit)
+    choice = choose_engine(client, workers, memory_limit)
     with (
-        showing(progress) as shown,
+        progress_for(progress) as shown,
         locked(Store.lock_file(path), str(store), shared=not repair),
         engine_for(choice, shown, is_small=lambda: _is_small_store(path, decodes=repair)) as engine,
         engine.sharing([path] * repair, documents_of(path)),
@@ -761,7 +768,7 @@ def verify(
         return verifying.verify(path, engine, shown)
 
 
-def info(store: Path) -> Info:
+def info(store: AnyPath) -> Info:
     """Return what a store holds: its images, colours, palettes and versions."""
     return read_info(parse_location(store).absolute())
 
@@ -771,7 +778,7 @@ def tol_of(scope: str) -> float:
     return PRIVATE_TOL if scope in ("folder", "image") else TOL
 
 
-def locations(inputs: Paths) -> tuple[Location, ...]:
+def locations(inputs: AnyPaths) -> tuple[Location, ...]:
     """Return `inputs`, one path or several, as locations. Raises UsageError where there is none."""
     several = [inputs] if isinstance(inputs, str | os.PathLike | ObjectPath) else list(inputs)
     if not several:
@@ -779,7 +786,7 @@ def locations(inputs: Paths) -> tuple[Location, ...]:
     return tuple(parse_location(each) for each in several)
 
 
-def images_at(paths: Sequence[Path], decode: DecodeSettings) -> Input:
+def images_at(paths: Sequence[AnyPath], decode: DecodeSettings) -> Input:
     """Return the input of a job over the images at `paths`, files or folders."""
     return Input(paths=locations(paths), search=Search((), ()), decode=decode)
 

@@ -73,7 +73,7 @@ class _CallbackProgress(Progress):
 
 
 @contextmanager
-def showing(progress: ShowProgress) -> Iterator[Progress]:
+def progress_for(progress: ShowProgress) -> Iterator[Progress]:
     """Yield the progress of a call: bars for True, nothing for False, or calls of a function."""
     if isinstance(progress, Progress):
         yield progress
@@ -88,7 +88,7 @@ def showing(progress: ShowProgress) -> Iterator[Progress]:
         yield Progress()
 
 
-def chosen(
+def choose_engine(
     client: Client | EngineChoice | None, workers: int | None, memory_limit: str | int | None
 ) -> EngineChoice:
     """Return the choice of an engine that the arguments of a call make.
@@ -172,7 +172,7 @@ def engine_for(
             engine.announce(end)
 
 
-class Kept:
+class ResumeHint:
     """Context of a run that notes on its error whether the work is kept, to be resumed later.
 
     is_kept: called with the error that ends the run; the error gets the answer as `resumable`
@@ -181,7 +181,7 @@ class Kept:
     def __init__(self, is_kept: Callable[[BaseException], bool] = lambda error: False) -> None:
         self.is_kept = is_kept
 
-    def __enter__(self) -> Kept:
+    def __enter__(self) -> ResumeHint:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -189,7 +189,7 @@ class Kept:
             vars(error)["resumable"] = self.is_kept(error)
 
 
-def planned(progress: Progress, make_plan: Callable[..., Plan], **known: Any) -> Plan:
+def timed_plan(progress: Progress, make_plan: Callable[..., Plan], **known: Any) -> Plan:
     """Return the plan that `make_plan` makes; finding the images is a step of the job."""
     progress.start("plan")
     plan = make_plan(**known)

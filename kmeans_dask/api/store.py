@@ -60,7 +60,7 @@ class Store:
     summary: IngestSummary | None = field(default=None, repr=False)
 
     @classmethod
-    def open(cls, path: jobs.Path) -> Store:
+    def open(cls, path: jobs.AnyPath) -> Store:
         """Return the store at `path`. Raises StoreError where there is no whole store."""
         location = parse_location(path).absolute()
         ZarrStore.open(location).require_whole()
@@ -118,7 +118,7 @@ class Store:
         """
         return jobs.fit(self.path, colors=colors, **options)
 
-    def encode(self, output: jobs.Path, **options: Any) -> Summary:
+    def encode(self, output: jobs.AnyPath, **options: Any) -> Summary:
         """Write the images with a palette that was fitted.
 
         options: those of `kmeans_dask.api.jobs.encode`
@@ -151,7 +151,7 @@ class Store:
         )
 
 
-def ingest(inputs: jobs.Paths, store: jobs.Path, **options: Any) -> Store:
+def ingest(inputs: jobs.AnyPaths, store: jobs.AnyPath, **options: Any) -> Store:
     """Decode images into a store, count their colours, and return the store.
 
     Images that the store has already stay as they are.

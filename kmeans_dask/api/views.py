@@ -27,14 +27,14 @@ class Plots:
     exhibit: Exhibit
 
 
-def is_store(path: jobs.Path) -> bool:
+def is_store(path: jobs.AnyPath) -> bool:
     """Return whether there is a store at `path`."""
     return Store.is_at(parse_location(path))
 
 
 def palette(
-    source: jobs.Path,
-    target: jobs.Path | None = None,
+    source: jobs.AnyPath,
+    target: jobs.AnyPath | None = None,
     *,
     palette_name: str | None = None,
     overwrite: bool = False,
@@ -56,8 +56,8 @@ def palette(
 
 
 def report(
-    source: jobs.Path,
-    target: jobs.Path | None = None,
+    source: jobs.AnyPath,
+    target: jobs.AnyPath | None = None,
     *,
     palette_name: str | None = None,
     overwrite: bool = False,
@@ -87,12 +87,12 @@ def report(
 
 
 def plot(
-    source: jobs.Path,
+    source: jobs.AnyPath,
     *,
     colors: int = 16,
     seed: int = 0,
     palette_name: str | None = None,
-    output: jobs.Path = ".",
+    output: jobs.AnyPath = ".",
     overwrite: bool = False,
 ) -> Plots:
     """Draw the colour space before and after, and images beside their compressed ones.

@@ -48,7 +48,7 @@ class EngineChoice:
     tls: Tls | None = None
 
     @property
-    def is_open(self) -> bool:
+    def is_default(self) -> bool:
         """Return whether nothing but the timeout was chosen."""
         return self == EngineChoice(timeout=self.timeout)
 
@@ -129,13 +129,13 @@ def open_engine(
     is_elsewhere = scheduler is not None or choice.client is not None
     workers = choice.workers
     if not is_elsewhere and workers != 0 and not _can_start_workers():
-        if not choice.is_open:
+        if not choice.is_default:
             raise UsageError(
                 "worker processes import the script that starts them: put its calls below "
                 "`if __name__ == '__main__':`, or choose workers=0"
             )
         workers = 0
-    if choice.is_open and is_small():
+    if choice.is_default and is_small():
         workers = 0
     with (
         compiled_ahead() if assigns and not is_elsewhere else nullcontext(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from distributed import Client, LocalCluster
 
 import kmeans_dask as kd
 from kmeans_dask.api.running import ProgressEvent
+from kmeans_dask.settings import PRIVATE_TOL, TOL
 from tests.command import run_here, tree
 
 
@@ -117,6 +119,17 @@ def test_steps_and_iterations_are_logged(
     said = [record.getMessage() for record in caplog.records]
     assert any(line.startswith("ingest begins: 4 images") for line in said)
     assert any(line.startswith("encode: 4 done") for line in said)
+
+
+@pytest.mark.parametrize(
+    ("scope", "tol"), [("shared", TOL), ("folder", PRIVATE_TOL), ("image", PRIVATE_TOL)]
+)
+def test_a_palette_of_few_images_stops_earlier(
+    scope: str, tol: float, photos: Path, tmp_path: Path
+) -> None:
+    kd.compress(photos, tmp_path / "out", colors=4, palette=scope, workers=0)
+    record = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert record["settings"]["fit"]["tol"] == tol
 
 
 def test_a_finished_job_is_not_done_again(photos: Path, tmp_path: Path) -> None:

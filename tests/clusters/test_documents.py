@@ -19,7 +19,7 @@ from tests.clusters.processes import ROOT, Cluster, environment, run
 from tests.clusters.test_jobs import JOBS
 from tests.clusters.test_slurm import slurm
 from tests.command import tree
-from tests.engine import test_memory_model
+from tests.steps import test_shards
 
 PROGRAMS = "kmeans-dask|dask|python|bash|openssl|umask|sbatch|kubectl|docker|export"
 
@@ -185,7 +185,7 @@ RUN: Mapping[str, Mapping[str, Callable[..., Any]]] = {
             "kmeans-dask compress photos/a out/a --palette-file palette.json",
             "kmeans-dask compress photos/b out/b --palette-file palette.json",
         ],
-        test_memory_model.test_the_documents_way_through_several_stores_gives_the_same_bytes,
+        test_shards.test_the_documents_way_through_several_stores_gives_the_same_bytes,
     ),
 }
 # Why no test of `make test` runs a command.
