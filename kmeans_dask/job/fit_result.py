@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.psnr import psnr
-from kmeans_dask.job.notebook import ShownAsTable, swatches, table
+from kmeans_dask.job.notebook import NotebookTable, swatches, table
 from kmeans_dask.settings import FitSettings
 from kmeans_dask.store import Store
 
@@ -30,7 +30,7 @@ class Drift:
 
 
 @dataclass(frozen=True)
-class FitResult(ShownAsTable):
+class FitResult(NotebookTable):
     """Result of a fit: a palette, its errors, and how it was found.
 
     Fully transparent pixels do not count.

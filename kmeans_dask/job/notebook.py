@@ -16,7 +16,7 @@ _STYLE = "font-family:system-ui,sans-serif;font-size:13px;border-collapse:collap
 _CELL = "text-align:left;padding:2px 1em 2px 0;vertical-align:top"
 
 
-class ShownAsTable:
+class NotebookTable:
     """Result that a notebook shows as a table of its figures, from `as_dict`."""
 
     def as_dict(self) -> dict[str, Any]:

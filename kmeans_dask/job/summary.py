@@ -10,7 +10,7 @@ from kmeans_dask.color.psnr import error_of_pixel, psnr
 from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.fit_result import FitResult
 from kmeans_dask.job.gallery import Gallery
-from kmeans_dask.job.notebook import ShownAsTable, swatches, table
+from kmeans_dask.job.notebook import NotebookTable, swatches, table
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.plan.changes import Changes
 from kmeans_dask.plan.plan import Failure, Plan
@@ -28,7 +28,7 @@ _LOOKED_AT = (
 
 
 @dataclass(frozen=True)
-class Summary(ShownAsTable):
+class Summary(NotebookTable):
     """Summary of a job: numbers of images, sizes, quality and times.
 
     Sizes and quality are those of the images in the output, as written.
@@ -161,7 +161,7 @@ class Summary(ShownAsTable):
 
 
 @dataclass(frozen=True)
-class IngestSummary(ShownAsTable):
+class IngestSummary(NotebookTable):
     """Summary of an ingestion.
 
     tally: sums over all images that are in the store now
@@ -203,7 +203,7 @@ class IngestSummary(ShownAsTable):
 
 
 @dataclass(frozen=True)
-class TokensSummary(ShownAsTable):
+class TokensSummary(NotebookTable):
     """Summary of a job that wrote tokens: each pixel as the index of a palette's colour.
 
     images: number of images that could be read

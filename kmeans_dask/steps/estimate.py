@@ -12,7 +12,7 @@ from kmeans_dask.engine import Engine
 from kmeans_dask.engine.memory_model import bytes_to_decode, bytes_to_fit
 from kmeans_dask.job.gallery import ImageRow
 from kmeans_dask.job.job_settings import JobSettings
-from kmeans_dask.job.notebook import ShownAsTable
+from kmeans_dask.job.notebook import NotebookTable
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.job.summary import Summary
 from kmeans_dask.job.work_folder import WorkFolder
@@ -26,7 +26,7 @@ _SURE = 1.96  # standard errors on either side of a mean: holds 95 times of 100
 
 
 @dataclass(frozen=True)
-class Estimate(ShownAsTable):
+class Estimate(NotebookTable):
     """Prediction of the result of a job, with margins of error that hold 95 times of 100.
 
     images, pixels, input_bytes: of the whole collection

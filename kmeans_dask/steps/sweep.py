@@ -16,7 +16,7 @@ from kmeans_dask.engine import Engine
 from kmeans_dask.files import Location
 from kmeans_dask.job.fit_result import FitResult
 from kmeans_dask.job.job_settings import check_palette
-from kmeans_dask.job.notebook import ShownAsTable
+from kmeans_dask.job.notebook import NotebookTable
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.plan.plan import Failure, Plan
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
@@ -58,7 +58,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Sweep(ShownAsTable):
+class Sweep(NotebookTable):
     """Result of a sweep, with the fewest colours first.
 
     images, pixels, input_bytes: of the whole collection

@@ -11,7 +11,7 @@ from kmeans_dask.engine import Engine
 from kmeans_dask.errors import JobError, StoreError
 from kmeans_dask.files import Location, parse_location
 from kmeans_dask.job.fit_result import read_fit
-from kmeans_dask.job.notebook import ShownAsTable
+from kmeans_dask.job.notebook import NotebookTable
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.plan.plan import Plan, Source
 from kmeans_dask.settings import DecodeSettings
@@ -33,7 +33,7 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class VerifyResult(ShownAsTable):
+class VerifyResult(NotebookTable):
     """Result of verifying a store, and of repairing it.
 
     places: number of parts that were verified
