@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from kmeans_dask.engine.tls import Tls, is_unprotected
 from kmeans_dask.errors import UsageError
+from kmeans_dask.files.notices import notice
 from kmeans_dask.interrupts import check_interrupted
 from kmeans_dask.settings import WORKER_TIMEOUT
 from kmeans_dask.stopwatch import Stopwatch
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from kmeans_dask.engine.engine import Engine
 
 _PAUSE = 0.1  # seconds between looks for a file
+_UNGUARDED = (
+    "worker processes import the script that starts them: put its calls below "
+    "`if __name__ == '__main__':`"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,14 +133,12 @@ def open_engine(
     scheduler = choice.find_scheduler()
     is_elsewhere = scheduler is not None or choice.client is not None
     workers = choice.workers
-    if not is_elsewhere and workers != 0 and not _can_start_workers():
-        if not choice.is_default:
-            raise UsageError(
-                "worker processes import the script that starts them: put its calls below "
-                "`if __name__ == '__main__':`, or choose workers=0"
-            )
-        workers = 0
     if choice.is_default and is_small():
+        workers = 0
+    elif not is_elsewhere and workers != 0 and not _can_start_workers():
+        if not choice.is_default:
+            raise UsageError(f"{_UNGUARDED}, or choose workers=0")
+        notice(f"{_UNGUARDED}; this job runs in one process meanwhile")
         workers = 0
     with (
         compiled_ahead() if assigns and not is_elsewhere else nullcontext(),

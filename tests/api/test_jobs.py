@@ -214,9 +214,9 @@ def test_a_script_without_a_guard_is_not_run_again_by_workers(
         timeout=600,
     )
     assert done.stdout == "ran\n"
-    if more:
-        assert "if __name__ == '__main__':" in done.stderr.splitlines()[-1]
-    else:
+    assert "if __name__ == '__main__':" in done.stderr.splitlines()[-1]
+    if not more:
+        assert done.stderr.count("\n") == 1
         assert (tmp_path / "out" / "report.html").is_file(), done.stderr
 
 
