@@ -37,7 +37,7 @@ class Ditherer:
         self._places = space.coordinates(colors, alphas).astype(np.int64)
         self._strength = round(strength * _STRENGTH)
         # where coordinates are 8-bit colours, a table is used; else all colours are compared
-        self._nearest = NearestColor(colors if space == Space() else colors[:0])
+        self._nearest = NearestColor.from_palette(colors if space == Space() else colors[:0])
         self._has_table = space == Space()
 
     def map(
@@ -55,20 +55,28 @@ class Ditherer:
         if self._space.name == "oklab":
             lower[1:3] = -self._space.largest
         indices = np.zeros(len(pixels), np.uint16)
-        near = self._nearest
+        bounds = lower, self._space.largest
         _diffuse(
-            values, clear, width, self._strength, lower, self._space.largest, self._places,
-            self._has_table, near.palette, near.found, near.candidates, near.n_candidates,
-            near.corners, indices,
+            values, clear, width, self._strength, bounds, self._places, self._has_table,
+            self._nearest, indices,
         )  # fmt: skip
         return indices
 
 
 @jit
 def _diffuse(  # type: ignore[no-untyped-def]
-    values, clear, width, strength, lower, upper, places,
-    has_table, palette, found, candidates, n_candidates, corners, indices,
-):  # fmt: skip
+    values, clear, width, strength, bounds, places, has_table, nearest, indices
+):
+    """Fill `indices` (n,) with the index of the colour that each pixel gets.
+
+    values: (n, C), coordinates of the pixels; clear: (n,), whether a pixel is fully transparent
+    strength: in steps of 1 / 256; bounds: least value of each channel, (C,), and largest of all
+    places: (k, C), coordinates of the palette's colours
+    nearest: `NearestColor`, which is used where `has_table` is set
+    """
+    lower, upper = bounds
+    palette, found, candidates = nearest.palette, nearest.found, nearest.candidates
+    n_candidates, corners = nearest.n_candidates, nearest.corners
     channels = values.shape[1]
     # errors of this row and the next, in sixteenths, with a column of padding on either side
     errors = np.zeros((2, width + 2, channels), np.int64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,30 +14,47 @@ _CELL_BITS = 9  # a cell is a cube of 8 x 8 x 8 colours: a run of 512 Morton cod
 _N_CELLS = N_CODES >> _CELL_BITS
 
 
-class NearestColor:
+class NearestColor(NamedTuple):
     """Table for `find_nearest`: the palette colour nearest to each 8-bit colour searched so far.
 
-    palette: (k, 3) uint8, k up to 65,535
+    palette: (k, 3) int32, k up to 65,535
+    found: (2^24,) uint16, by Morton code: the index of the nearest palette colour plus one, or 0
+        where it has not been searched for; of its 32 MiB only what is used takes memory
+    candidates: (cells, k) uint16, the palette colours that can be nearest inside a cell
+    n_candidates: (cells,) uint16, how many these are, or 0 where the cell has not been searched
+    corners: (cells, 3) int32, the lowest corner of each cell
 
     Each cell of the colour cube is searched once, on first use, for the palette colours that can
     be nearest inside it. Each colour is searched for once, among these candidates; after that it
-    is one look-up. The table `found` reserves 32 MiB of address space, of which it touches only
-    what is used.
+    is one look-up.
     """
 
-    def __init__(self, palette: NDArray[np.uint8]) -> None:
-        self.palette = np.ascontiguousarray(palette, np.int32)
-        self.found = np.zeros(N_CODES, np.uint16)  # index + 1; 0: not searched for yet
-        self.candidates = np.empty((_N_CELLS, len(palette)), np.uint16)
-        self.n_candidates = np.zeros(_N_CELLS, np.uint16)  # 0: cell not searched yet
-        self.corners = decode_colors(
-            np.arange(0, N_CODES, 1 << _CELL_BITS, dtype=np.uint32)
-        ).astype(np.int32)
+    palette: NDArray[np.int32]
+    found: NDArray[np.uint16]
+    candidates: NDArray[np.uint16]
+    n_candidates: NDArray[np.uint16]
+    corners: NDArray[np.int32]
+
+    @classmethod
+    def from_palette(cls, palette: NDArray[np.uint8]) -> NearestColor:
+        """Return an empty table for a palette, (k, 3) uint8."""
+        first_codes = np.arange(0, N_CODES, 1 << _CELL_BITS, dtype=np.uint32)
+        return cls(
+            np.ascontiguousarray(palette, np.int32),
+            np.zeros(N_CODES, np.uint16),
+            np.empty((_N_CELLS, len(palette)), np.uint16),
+            np.zeros(_N_CELLS, np.uint16),
+            decode_colors(first_codes).astype(np.int32),
+        )
 
 
 @jit
 def find_nearest(r, g, b, palette, found, candidates, n_candidates, corners):  # type: ignore[no-untyped-def]
-    """Return the index of the colour nearest to r, g, b (0 to 255); ties go to the lowest index."""
+    """Return the index of the colour nearest to r, g, b (0 to 255); ties go to the lowest index.
+
+    palette, found, candidates, n_candidates, corners: fields of `NearestColor`, one by one, because
+    numba counts a reference each time that an array is taken out of a tuple
+    """
     # Two threads may fill the same entry at once: they write the same value.
     code = (SPREAD[r] << np.uint32(2)) | (SPREAD[g] << np.uint32(1)) | SPREAD[b]
     entry = found[code]

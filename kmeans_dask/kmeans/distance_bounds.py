@@ -1,6 +1,6 @@
 """Bounds that tell which centroids can be nearest to a box of points, or to each point of a tile.
 
-Wherever the bounds do not decide, their callers compute distances as the plain loop does.
+Wherever the bounds do not decide, `search_plainly` compares distances as the plain loop does.
 
 Coordinates are those of a frame (see `points.Points`): moved and scaled so that they are about 1 at
 most, and exact enough in float32. There |x - c|^2 is |x|^2 + 2 (|c|^2 / 2 - x.c), and the part in
@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmeans_dask.kernels.jit import rough_jit
+from kmeans_dask.kernels.jit import jit, rough_jit
 
 TILE = 128  # points processed together: they fill a few SIMD registers
 AT_ONCE = 4  # centroids processed together; lists of centroids are padded to a multiple of this
 PAD = np.float32(3e38)  # score of a padding centroid
 PADDING = 8  # padding centroids that follow a list for `filter_box`
 FAR = 1e100  # coordinate of these padding centroids
+
+_FARTHEST = 1e15  # largest coordinate, for float32 to hold sums of squares of coordinates
+_TINY = 1e-30  # upper bound of what float32 loses where it runs out of exponents
 
 # How much a candidate must lose by at every corner of a box, relative to squares of coordinates.
 _MARGIN = 2.0**-34
@@ -215,3 +218,64 @@ def filter_box(low, high, ids, n, centers, kept, kept_centers, work):  # type: i
     for i in range(m):
         kept[i] = ids[np.uint64(kept[i])]
     return m
+
+
+@jit
+def list_candidates(n, centers, near, norms, heights):  # type: ignore[no-untyped-def]
+    """Lay out the first `n` centroids of `centers` (C, k) in the way that `search_tile` needs.
+
+    near: filled with coordinates; norms: with |c|; heights: with |c|^2 / 2
+    """
+    for m in range(n):
+        norm = 0.0
+        for c in range(centers.shape[0]):
+            # squares of larger coordinates overflow; centroids so far away are left to float64
+            coordinate = min(max(centers[c, m], -_FARTHEST), _FARTHEST)
+            near[m, c] = np.float32(coordinate)
+            norm += coordinate * coordinate
+        heights[m] = norm * 0.5
+        norms[m] = np.sqrt(norm)
+    for m in range(n, n + AT_ONCE):
+        for c in range(centers.shape[0]):
+            near[m, c] = np.float32(0.0)
+
+
+@jit
+def lower_heights(n, channels, reach, norms, heights, lowered, errors):  # type: ignore[no-untyped-def]
+    """Lower `heights` so that scores are lower bounds, whatever rounding has done to them.
+
+    reach: upper bound of the norm of the points
+    lowered: filled with the lowered heights
+    errors: (n,), filled with how much a score may then be too low
+
+    Return the largest of `errors`.
+    """
+    relative, largest = (channels + 6) * 2.0**-24, np.float32(0.0)
+    for m in range(n):
+        error = relative * norms[m] * (reach + norms[m]) + _TINY
+        # nothing is known of a centroid whose coordinates were clipped
+        errors[m] = np.float32(2.0 * error) if norms[m] < _FARTHEST else PAD
+        largest = max(largest, errors[m])
+        lowered[m] = np.float32(heights[m] - error)
+    for m in range(n, n + AT_ONCE):
+        lowered[m], errors[m] = PAD, np.float32(0.0)
+    return largest
+
+
+@jit
+def search_plainly(values, p, centroids, candidates, n):  # type: ignore[no-untyped-def]
+    """Return the nearest of `n` candidates, its squared distance, and that of the second nearest.
+
+    Distances of point `p` are computed as in the plain loop, to the last bit.
+    """
+    label, nearest, next_nearest = np.int32(0), np.inf, np.inf
+    for m in range(n):
+        distance = 0.0
+        for c in range(values.shape[1]):
+            difference = np.float64(values[p, c]) - centroids[candidates[m], c]
+            distance += difference * difference
+        if distance < nearest:
+            label, nearest, next_nearest = candidates[m], distance, nearest
+        elif distance < next_nearest:
+            next_nearest = distance
+    return label, nearest, next_nearest

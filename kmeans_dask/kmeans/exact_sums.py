@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,19 @@ LIMB = float(1 << LIMB_BITS)
 MAX_POINTS = 1 << (62 - LIMB_BITS)  # most points in one sum, so that a limb stays below 2^62
 
 Integers = NDArray[Any]  # of int64, or of Python's integers where int64 could overflow
+
+
+class Scales(NamedTuple):
+    """Fixed-point format, as kernels take it.
+
+    exact, origin: those of `FixedPoint`
+    of_points, of_weights: the powers of two that scale points and weights below 1
+    """
+
+    exact: bool
+    origin: NDArray[np.float64]
+    of_points: float
+    of_weights: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +74,11 @@ class FixedPoint:
         return 0 if self.exact else 2 * LIMB_BITS - self.heaviest
 
     @property
-    def scales(self) -> tuple[bool, NDArray[np.float64], float, float]:
-        """Return exact, origin, and the powers of two that scale points and weights below 1.
-
-        Kernels take these in place of this object.
-        """
-        return self.exact, self.origin, math.ldexp(1.0, -self.reach), math.ldexp(1, -self.heaviest)
+    def scales(self) -> Scales:
+        """Return this format in the form that kernels take."""
+        return Scales(
+            self.exact, self.origin, math.ldexp(1.0, -self.reach), math.ldexp(1, -self.heaviest)
+        )
 
     def integers(self, limbs: NDArray[np.int64]) -> Integers:
         """Return sums in two limbs, (2, ...), as one array of integers."""

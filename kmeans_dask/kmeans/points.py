@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -29,8 +29,7 @@ _CLOSE = 4  # with more channels, neighbours in Morton order are no longer near 
 _PADDING = 128  # columns after the last point, so that no tile ends outside the array
 
 
-@dataclass(frozen=True, eq=False)
-class Boxes:
+class Boxes(NamedTuple):
     """Tight boxes around groups of consecutive points, and around outer groups of such groups.
 
     size: points in a group; fan_out: groups in an outer group
@@ -51,6 +50,19 @@ class Boxes:
     tiles: NDArray[np.float32]
 
 
+class Frame(NamedTuple):
+    """Frame of coordinates in which distances are compared: points are moved, and then scaled.
+
+    In the frame, coordinates are about 1 at most, and points are near the origin.
+
+    center: (C,), float64 for points in float64, else float32, in which a difference is as good
+    scale: a power of two, in the same dtype
+    """
+
+    center: NDArray[Any]
+    scale: np.floating[Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Points:
     """Chunk of weighted points.
@@ -58,17 +70,14 @@ class Points:
     values: (n, C), uint8, float32 or float64
     weights: (n,), int64 where the grid is exact, else float64
     grid: fixed-point format in which the points are summed
-    center, scale: (C,) and a power of two, the frame in which distances are compared: there,
-        coordinates are about 1 at most, and points are near the origin. Both are float64 if the
-        values are, else float32, in which such a difference is as good.
+    frame: frame of coordinates in which distances are compared
     spatially_sorted: whether consecutive points are near each other
     """
 
     values: NDArray[Any]
     weights: NDArray[Any]
     grid: FixedPoint
-    center: NDArray[Any]
-    scale: np.floating[Any]
+    frame: Frame
     spatially_sorted: bool
 
     def __len__(self) -> int:
@@ -85,7 +94,7 @@ class Points:
         """
         if not self.spatially_sorted:
             return None
-        return _boxes(self.values, self.weights, self.center, self.scale)
+        return _boxes(self.values, self.weights, self.frame)
 
     @cached_property
     def square_sums(self) -> tuple[int, ...]:
@@ -147,8 +156,8 @@ def make_points(
         weights = as_strided(one, (len(values),), (0,))
     least, most, total = (bound.astype(np.float64) for bound in extent_of(values))
     dtype = np.dtype(np.float64 if values.dtype == np.float64 else np.float32)
-    center, scale = _frame(least, most, total / max(1, len(values)), dtype)
-    return Points(values, weights, grid, center, scale, spatially_sorted and len(values) > 0)
+    frame = _frame(least, most, total / max(1, len(values)), dtype)
+    return Points(values, weights, grid, frame, spatially_sorted and len(values) > 0)
 
 
 def _frame(
@@ -156,22 +165,17 @@ def _frame(
     most: NDArray[np.float64],
     mean: NDArray[np.float64],
     dtype: np.dtype[Any],
-) -> tuple[NDArray[Any], np.floating[Any]]:
+) -> Frame:
     # The center is the mean, and not the middle of the range: whatever lies far out, most points
     # are near the mean, and near the center float32 tells them apart best.
     center = np.clip(np.where(np.isfinite(mean), mean, least), least, most).astype(dtype)
     reach = float(np.max(np.maximum(most - center, center - least), initial=0.0))
     exponent = -math.frexp(reach)[1] if 0 < reach < math.inf else 0
     limit = np.finfo(dtype).maxexp - 2
-    return center, dtype.type(math.ldexp(1.0, max(-limit, min(exponent, limit))))
+    return Frame(center, dtype.type(math.ldexp(1.0, max(-limit, min(exponent, limit)))))
 
 
-def _boxes(
-    values: NDArray[Any],
-    weights: NDArray[np.int64],
-    center: NDArray[Any],
-    scale: np.floating[Any],
-) -> Boxes:
+def _boxes(values: NDArray[Any], weights: NDArray[np.int64], frame: Frame) -> Boxes:
     n, channels = values.shape
     n_groups = -(-n // _GROUP)
     low, high = np.empty((n_groups, channels)), np.empty((n_groups, channels))
@@ -180,7 +184,7 @@ def _boxes(
     tiles = np.zeros(
         (channels if channels == 3 else -(-channels // 4) * 4, n + _PADDING), np.float32
     )
-    _fill_boxes(values, weights, center, scale, _GROUP, low, high, group_weights, sums, tiles)
+    _fill_boxes(values, weights, frame, _GROUP, low, high, group_weights, sums, tiles)
     outer = np.arange(0, n_groups, _FAN_OUT)
     return Boxes(
         _GROUP,
@@ -217,8 +221,9 @@ def _summarise(values, least, most, total):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _fill_boxes(values, weights, center, scale, size, low, high, group_weights, sums, tiles):  # type: ignore[no-untyped-def]
+def _fill_boxes(values, weights, frame, size, low, high, group_weights, sums, tiles):  # type: ignore[no-untyped-def]
     n_points, channels = values.shape
+    center, scale = frame.center, frame.scale
     for group in range(low.shape[0]):
         start = group * size
         stop = min(start + size, n_points)

@@ -20,12 +20,13 @@ import numpy as np
 
 from kmeans_dask.kernels.jit import compiled_elsewhere
 from kmeans_dask.kernels.private_folders import is_own, kernel_folder
-from kmeans_dask.kmeans import assignment
+from kmeans_dask.kmeans import boxed_step
+from kmeans_dask.kmeans.assignment import Assignment
 from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.kmeans.points import color_points
 from kmeans_dask.kmeans.seeding import kmeans_plus_plus
 
-_STEP = "_step_boxed"
+_STEP = "step_boxed"
 # Time limit in seconds for the other process to compile the step; after it, this process does so.
 # Compiling takes half a minute, or minutes on a busy machine, where a second attempt would take as
 # long: so the limit is only for a process that hangs.
@@ -63,7 +64,7 @@ def compiled_ahead() -> Iterator[None]:
 
 def _is_worthwhile() -> bool:
     """Return whether the kernel of Lloyd's step is not on disk, and can be written there."""
-    source = Path(assignment.__file__)
+    source = Path(boxed_step.__file__)
     folder = kernel_folder(source)
     if not folder or not os.access(folder, os.W_OK):
         return False
@@ -76,7 +77,7 @@ def _is_worthwhile() -> bool:
 def _compile() -> None:
     codes = np.arange(0, 1 << 24, 4099, dtype=np.uint32)
     points = color_points(ColorHistogram(codes, np.ones(len(codes), np.int64)))
-    assignment.Assignment(points).labels(points.values[::64].astype(np.float64))
+    Assignment(points).labels(points.values[::64].astype(np.float64))
     sys.stdout.write(".")
     sys.stdout.flush()
     kmeans_plus_plus(points, 8, 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,14 +122,14 @@ def _seed_colors(
     distances = np.full(n, _FAR, np.int32)  # squared, from each colour to the nearest chosen one
     potentials = np.add.reduceat(weights, np.arange(0, n, BLOCK)) * _FAR  # one for each block
     farthest = np.full(len(potentials), _FAR, np.int32)
-    groups = (GROUP, *_boxes(colors, BLOCK * GROUP))
-    farthest_of_group = np.full(groups[1].shape[1], _FAR, np.int32)
+    groups = _runs(colors, GROUP, BLOCK * GROUP)
+    farthest_of_group = np.full(groups.low.shape[1], _FAR, np.int32)
     chosen: NDArray[np.int64] = _choose(
         colors,
         weights,
         groups,
-        (BLOCK, *_boxes(colors, BLOCK)),
-        (distances, potentials, farthest, farthest_of_group),
+        _runs(colors, BLOCK, BLOCK),
+        _Potential(distances, potentials, farthest, farthest_of_group),
         places.astype(np.float32),
         random.raw(2 * k * trials),
         k,
@@ -145,13 +145,37 @@ def _light(weights: NDArray[np.int64]) -> NDArray[np.int64]:
     return weights
 
 
-def _boxes(
-    colors: NDArray[np.float32], size: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the lowest and highest corners, (3, runs), of runs of `size` colours (3, n)."""
-    starts = np.arange(0, colors.shape[1], size)
+class _Runs(NamedTuple):
+    """Boxes around runs of consecutive colours.
+
+    size: length of a run: colours in a block, or blocks in a group
+    low, high: (3, runs) float32, the corners of the boxes
+    """
+
+    size: int
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+
+
+def _runs(colors: NDArray[np.float32], size: int, n_colors: int) -> _Runs:
+    """Return the boxes around runs of `n_colors` of the colours (3, n)."""
+    starts = np.arange(0, colors.shape[1], n_colors)
     low = np.minimum.reduceat(colors, starts, axis=1)
-    return low, np.maximum.reduceat(colors, starts, axis=1)
+    return _Runs(size, low, np.maximum.reduceat(colors, starts, axis=1))
+
+
+class _Potential(NamedTuple):
+    """Potential of colours: the weighted sum of squared distances to the nearest chosen one.
+
+    distances: (n,) int32, squared, from each colour to the nearest chosen one
+    of_blocks: (blocks,) int64, the potential of each block
+    farthest, farthest_of_group: (blocks,) and (groups,) int32, the largest distance in each
+    """
+
+    distances: NDArray[np.int32]
+    of_blocks: NDArray[np.int64]
+    farthest: NDArray[np.int32]
+    farthest_of_group: NDArray[np.int32]
 
 
 class _PointPotential:
@@ -224,50 +248,37 @@ SEEDINGS: dict[str, Seeding] = {"k-means++": kmeans_plus_plus, "random": random_
 
 
 @jit
-def _choose(points, weights, groups, blocks, state, given, raw, k, trials):  # type: ignore[no-untyped-def]
+def _choose(points, weights, groups, blocks, potential, given, raw, k, trials):  # type: ignore[no-untyped-def]
     """Return the indices of k colours, chosen one after the other by greedy k-means++.
 
-    groups, blocks: size, and lowest and highest corners of the boxes
-    state: distances, potentials, farthest and farthest_of_group, which `_offer` updates
+    groups, blocks: `_Runs`; sizes are in them, because a kernel cached on disk does not notice when
+        a constant of another file changes
+    potential: `_Potential`, which `_offer` updates
     given: (m, 3), colours that are chosen before
     raw: (2 k trials,) uint64, random bits, the most that can be needed
     """
-    distances, potentials, farthest, farthest_of_group = state
-    # Sizes are arguments, because a kernel cached on disk does not notice when a constant of
-    # another file changes.
-    group_size, group_low, group_high = groups
-    block_size, low, high = blocks
     # No literals: `_offer` would be compiled for each of them.
     take, try_only = np.bool_(True), np.bool_(False)
     for place in range(given.shape[0]):
         x, y, z = given[place, 0], given[place, 1], given[place, 2]
-        _offer(
-            points, weights, group_size, group_low, group_high, block_size, low, high,
-            x, y, z, take, distances, potentials, farthest, farthest_of_group,
-        )  # fmt: skip
+        _offer(points, weights, groups, blocks, potential, x, y, z, take)
     chosen = np.empty(k, np.int64)
     used = 0
     for number in range(k):
-        up_to = np.cumsum(potentials)
+        up_to = np.cumsum(potential.of_blocks)
         total = np.uint64(up_to[-1])
         best, most = -1, np.int64(-1)
         for _ in range(trials if number or given.shape[0] else 1):
             target = np.int64(_below(raw[used], raw[used + 1], total))
             used += 2
-            candidate = _pick(target, up_to, block_size, distances, weights)
+            candidate = _pick(target, up_to, blocks.size, potential.distances, weights)
             x, y, z = points[0, candidate], points[1, candidate], points[2, candidate]
-            gain = _offer(
-                points, weights, group_size, group_low, group_high, block_size, low, high,
-                x, y, z, try_only, distances, potentials, farthest, farthest_of_group,
-            )  # fmt: skip
+            gain = _offer(points, weights, groups, blocks, potential, x, y, z, try_only)
             if gain > most:
                 best, most = candidate, gain
         chosen[number] = best
         x, y, z = points[0, best], points[1, best], points[2, best]
-        _offer(
-            points, weights, group_size, group_low, group_high, block_size, low, high,
-            x, y, z, take, distances, potentials, farthest, farthest_of_group,
-        )  # fmt: skip
+        _offer(points, weights, groups, blocks, potential, x, y, z, take)
     return chosen
 
 
@@ -310,20 +321,19 @@ def _pick(target, up_to, block_size, distances, weights):  # type: ignore[no-unt
 
 
 @jit
-def _offer(  # type: ignore[no-untyped-def]
-    points, weights, group_size, group_low, group_high, block_size, low, high,
-    x, y, z, take, distances, potentials, farthest, farthest_of_group,
-):  # fmt: skip
+def _offer(points, weights, groups, blocks, potential, x, y, z, take):  # type: ignore[no-untyped-def]
     """Return how much the potential falls if the colour x, y, z is chosen; with `take`, choose it.
 
-    distances: (n,), squared, from each colour to the nearest chosen one
-    potentials, farthest: (blocks,), the potential and the largest distance in each block
-    farthest_of_group: (groups,), the largest distance in each group
+    groups, blocks: `_Runs`; potential: `_Potential`, updated in place with `take`
 
     A group or block has nothing to gain, and is skipped, where its largest distance is not larger
     than the distance of its box to x, y, z. The others are listed first, so that no branch depends
     on a comparison: it would be mispredicted.
     """
+    group_size, group_low, group_high = groups.size, groups.low, groups.high
+    block_size, low, high = blocks.size, blocks.low, blocks.high
+    distances, potentials = potential.distances, potential.of_blocks
+    farthest, farthest_of_group = potential.farthest, potential.farthest_of_group
     n_points, n_blocks, n_groups = points.shape[1], low.shape[1], group_low.shape[1]
     apart = np.empty(n_groups, np.float32)
     for g in range(n_groups):

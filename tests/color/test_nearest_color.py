@@ -18,14 +18,12 @@ CORNERS = [(0, 0, 0), (240, 240, 240), (120, 64, 200), (3, 250 - 11, 77)]
 
 def map_pixels(nearest: NearestColor, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
     # A loop in Python: a compiled one on disk would not see that `find_nearest` has changed.
-    near = nearest
-    tables = near.palette, near.found, near.candidates, near.n_candidates, near.corners
-    indices = [find_nearest(r, g, b, *tables) for r, g, b in pixels.tolist()]
+    indices = [find_nearest(r, g, b, *nearest) for r, g, b in pixels.tolist()]
     return np.array(indices, np.int64)
 
 
 def maps_as_plain(palette: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> bool:
-    nearest = NearestColor(palette)
+    nearest = NearestColor.from_palette(palette)
     indices = map_pixels(nearest, pixels)
     again = map_pixels(nearest, pixels)  # now every colour is looked up
     expected = plain_labels(pixels, palette.astype(np.float64))
@@ -59,7 +57,7 @@ def test_ties_go_to_the_lowest_index() -> None:
     odd = np.array(list(itertools.product([1, 5, 9, 13], repeat=3)), np.uint8)
     for palette in (odd, odd[::-1], np.random.default_rng(1).permutation(odd)):
         assert maps_as_plain(np.ascontiguousarray(palette), CUBE)
-    halfway = NearestColor(np.array([[4, 0, 0], [0, 0, 0], [0, 4, 0]], np.uint8))
+    halfway = NearestColor.from_palette(np.array([[4, 0, 0], [0, 0, 0], [0, 4, 0]], np.uint8))
     pixels = np.array([[2, 0, 0], [2, 2, 0], [0, 2, 0]], np.uint8)
     assert map_pixels(halfway, pixels).tolist() == [0, 0, 1]
 
@@ -69,7 +67,7 @@ def test_of_equal_palette_colours_the_first_is_used() -> None:
     palette = np.concatenate([few, few, few[::-1]])
     pixels = random_colors(3000, seed=3)
     assert maps_as_plain(palette, pixels)
-    assert map_pixels(NearestColor(palette), pixels).max() < 5
+    assert map_pixels(NearestColor.from_palette(palette), pixels).max() < 5
 
 
 @given(st.integers(1, 40), SEEDS, st.sampled_from([3, 20, 256]))
@@ -85,7 +83,7 @@ def test_any_palette_maps_as_plain(k: int, seed: int, spread: int) -> None:
 
 def test_a_cell_beside_one_palette_colour_of_many_looks_at_only_that_one() -> None:
     grid = np.array(list(itertools.product(range(20, 256, 48), repeat=3)), np.uint8)
-    nearest = NearestColor(grid)
+    nearest = NearestColor.from_palette(grid)
     map_pixels(nearest, grid)
     searched = nearest.n_candidates[nearest.n_candidates > 0]
     assert searched.tolist() == [1] * len(grid)
@@ -93,16 +91,18 @@ def test_a_cell_beside_one_palette_colour_of_many_looks_at_only_that_one() -> No
 
 def test_what_was_mapped_before_changes_nothing() -> None:
     palette = random_colors(64, seed=4)
-    used = NearestColor(palette)
+    used = NearestColor.from_palette(palette)
     map_pixels(used, random_colors(20_000, seed=5))
     pixels = random_colors(20_000, seed=6)
-    fresh = map_pixels(NearestColor(palette), pixels)
+    fresh = map_pixels(NearestColor.from_palette(palette), pixels)
     assert np.array_equal(map_pixels(used, pixels), fresh)
 
 
 def test_palette_colours_map_to_themselves() -> None:
     palette = np.unique(random_colors(256, seed=7), axis=0)
-    assert map_pixels(NearestColor(palette), palette).tolist() == list(range(len(palette)))
+    assert map_pixels(NearestColor.from_palette(palette), palette).tolist() == list(
+        range(len(palette))
+    )
 
 
 def test_palettes_of_any_strides_map_alike() -> None:
@@ -115,6 +115,6 @@ def test_the_largest_palette_has_an_index_for_each_colour() -> None:
     greens = np.arange(65_535)
     palette = np.stack([greens >> 8, greens & 255, 0 * greens], axis=1).astype(np.uint8)
     some = np.array([0, 1, 255, 256, 32_767, 32_768, 65_533, 65_534])
-    nearest = NearestColor(palette)
+    nearest = NearestColor.from_palette(palette)
     assert map_pixels(nearest, palette[some]).tolist() == some.tolist()
     assert map_pixels(nearest, palette[some]).tolist() == some.tolist()

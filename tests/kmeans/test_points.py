@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from kmeans_dask.kmeans import lloyd
-from kmeans_dask.kmeans.assignment import _LOOSE, Assignment
+from kmeans_dask.kmeans.assignment import Assignment
 from kmeans_dask.kmeans.cluster_sums import ClusterSums, merge_partials
 from kmeans_dask.kmeans.distance_bounds import TILE
 from kmeans_dask.kmeans.exact_sums import FixedPoint, float_grid, integer_grid
 from kmeans_dask.kmeans.histogram import DENSE_FROM
 from kmeans_dask.kmeans.labels import nearest_labels
 from kmeans_dask.kmeans.lloyd import Measure
+from kmeans_dask.kmeans.loose_step import LOOSE_GROUP
 from kmeans_dask.kmeans.morton_keys import Packing
 from kmeans_dask.kmeans.plain import plain_cluster_sums, plain_labels
 from kmeans_dask.kmeans.points import _FAN_OUT, _GROUP, Points, make_points
@@ -170,7 +171,7 @@ def test_every_step_is_that_of_the_plain_loop(channels: int, data: st.DataObject
 @settings(deadline=None, max_examples=40)
 def test_labels_of_many_points_are_those_of_the_plain_loop(data: st.DataObject) -> None:
     channels = data.draw(st.sampled_from(CHANNELS))
-    points = data.draw(float_points(channels, max_points=3 * _LOOSE))
+    points = data.draw(float_points(channels, max_points=3 * LOOSE_GROUP))
     moves = data.draw(st.lists(st.sampled_from(MOVES), min_size=5, max_size=12))
     rng = np.random.default_rng(data.draw(SEEDS))
     check_steps(points, rng, moves, data.draw(st.integers(1, 40)), sums=False)
@@ -187,7 +188,9 @@ def test_many_channels_are_measured_as_few_are(dtype: Any) -> None:
 
 
 @each_type
-@pytest.mark.parametrize("n", [1, TILE - 1, TILE, TILE + 1, _LOOSE - 1, _LOOSE, _LOOSE + 1])
+@pytest.mark.parametrize(
+    "n", [1, TILE - 1, TILE, TILE + 1, LOOSE_GROUP - 1, LOOSE_GROUP, LOOSE_GROUP + 1]
+)
 def test_tiles_and_groups_that_are_not_full_are_counted_whole(n: int, dtype: Any) -> None:
     rng = np.random.default_rng(n)
     for k in (1, 2, 9):
@@ -198,7 +201,7 @@ def test_tiles_and_groups_that_are_not_full_are_counted_whole(n: int, dtype: Any
 @each_type
 def test_a_run_of_small_moves_never_loses_a_point(dtype: Any) -> None:
     rng = np.random.default_rng(15)
-    values = float_values(rng, "blobs", 2 * _LOOSE, 4, dtype)
+    values = float_values(rng, "blobs", 2 * LOOSE_GROUP, 4, dtype)
     assignment = Assignment(make_points(values, None, grid_of(values)))
     centroids = rng.choice(values, 12, replace=False).astype(np.float64)
     for step in range(60):

@@ -11,10 +11,10 @@ import pytest
 
 from kmeans_dask.kernels.jit import compiled_elsewhere, jit
 from kmeans_dask.kernels.private_folders import kernel_folder
-from kmeans_dask.kmeans import assignment, precompile
+from kmeans_dask.kmeans import boxed_step, precompile
 from kmeans_dask.kmeans.precompile import compiled_ahead
 
-_STEP = "assignment._step_boxed"
+_STEP = "boxed_step.step_boxed"
 
 
 @pytest.fixture
@@ -44,7 +44,8 @@ def test_a_process_that_has_none_of_it_waits_and_takes_it_from_disk(cache: Path)
     """What it compiles itself numba counts as a miss of the cache, and what is there as a hit."""
     script = """
 import numpy as np
-from kmeans_dask.kmeans import assignment
+from kmeans_dask.kmeans.assignment import Assignment
+from kmeans_dask.kmeans.boxed_step import step_boxed
 from kmeans_dask.kmeans.precompile import compiled_ahead
 from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.kmeans.points import color_points
@@ -52,8 +53,8 @@ from kmeans_dask.kmeans.points import color_points
 codes = np.arange(0, 1 << 24, 50_000, dtype=np.uint32)
 points = color_points(ColorHistogram(codes, np.ones(len(codes), np.int64)))
 with compiled_ahead():
-    labels = assignment.Assignment(points).labels(points.values[::9].astype(float))
-stats = assignment._step_boxed.dispatcher.stats
+    labels = Assignment(points).labels(points.values[::9].astype(float))
+stats = step_boxed.dispatcher.stats
 print(len(stats.cache_hits), len(stats.cache_misses), labels.max())
 """
     said = subprocess.run(
@@ -67,13 +68,13 @@ print(len(stats.cache_hits), len(stats.cache_misses), labels.max())
 def test_it_is_worthwhile_where_the_step_is_not_on_disk_as_it_is_now(
     cache: Path, state: str
 ) -> None:
-    folder = kernel_folder(Path(assignment.__file__))
+    folder = kernel_folder(Path(boxed_step.__file__))
     assert folder
     assert folder.parent == cache
     if state != "none":
         index = folder / f"{_STEP}-1.py3.nbi"
         index.write_bytes(b"")
-        written = Path(assignment.__file__).stat().st_mtime + (
+        written = Path(boxed_step.__file__).stat().st_mtime + (
             -1 if state.startswith("older") else 1
         )
         os.utime(index, (written, written))
@@ -86,7 +87,7 @@ def test_it_is_not_where_nothing_can_be_kept(
 ) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", "relative")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    monkeypatch.setattr(assignment, "__file__", shutil.copy(assignment.__file__, tmp_path))
+    monkeypatch.setattr(boxed_step, "__file__", shutil.copy(boxed_step.__file__, tmp_path))
     (tmp_path / "__pycache__").touch()
     assert not precompile._is_worthwhile()
 
@@ -95,8 +96,8 @@ def test_without_a_cache_of_its_own_it_looks_beside_the_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    source = Path(shutil.copy(assignment.__file__, tmp_path))
-    monkeypatch.setattr(assignment, "__file__", str(source))
+    source = Path(shutil.copy(boxed_step.__file__, tmp_path))
+    monkeypatch.setattr(boxed_step, "__file__", str(source))
     assert precompile._is_worthwhile()
     (tmp_path / "__pycache__" / f"{_STEP}-165.py311.nbi").write_bytes(b"")
     assert not precompile._is_worthwhile()

@@ -19,9 +19,10 @@ from kmeans_dask.kmeans.seeding import (
     SEEDINGS,
     Seeding,
     _below,
-    _boxes,
     _offer,
     _pick,
+    _Potential,
+    _runs,
     kmeans_plus_plus,
     random_points,
 )
@@ -191,22 +192,26 @@ def test_as_many_seeds_as_colours_are_all_the_colours(seeding: Seeding, n: int) 
 
 
 class Offers:
-    """What `_offer` keeps of a table: distances, potentials, and the farthest of each box."""
+    """Colours of a table, their boxes, and the potential that `_offer` updates."""
 
     def __init__(self, table: ColorHistogram) -> None:
-        colors = np.ascontiguousarray(table.colors.T).astype(np.float32)
+        self.colors = np.ascontiguousarray(table.colors.T).astype(np.float32)
+        self.weights = table.weights
         self.starts = np.arange(0, len(table), BLOCK)
         self.group_starts = np.arange(0, len(table), BLOCK * GROUP)
-        groups, blocks = _boxes(colors, BLOCK * GROUP), _boxes(colors, BLOCK)
-        self.boxed = (colors, table.weights, GROUP, *groups, BLOCK, *blocks)
-        self.distances = np.full(len(table), FAR)
-        self.potentials = np.add.reduceat(table.weights, self.starts) * FAR
-        self.farthest = np.full(len(self.starts), FAR)
-        self.farthest_of_group = np.full(len(self.group_starts), FAR)
+        self.groups = _runs(self.colors, GROUP, BLOCK * GROUP)
+        self.blocks = _runs(self.colors, BLOCK, BLOCK)
+        self.potential = _Potential(
+            np.full(len(table), FAR, np.int32),
+            np.add.reduceat(table.weights, self.starts) * FAR,
+            np.full(len(self.starts), FAR, np.int32),
+            np.full(len(self.group_starts), FAR, np.int32),
+        )
 
     def offer(self, place: NDArray[np.int64], *, take: bool) -> int:
-        state = self.distances, self.potentials, self.farthest, self.farthest_of_group
-        return int(_offer(*self.boxed, *place.astype(np.float32), take, *state))
+        boxes = self.groups, self.blocks
+        place = place.astype(np.float32)
+        return int(_offer(self.colors, self.weights, *boxes, self.potential, *place, take))
 
 
 @given(st.data())
@@ -222,14 +227,18 @@ def test_an_offers_gain_is_what_brute_force_finds(data: st.DataObject) -> None:
         offered = np.minimum(expected, ((values - place) ** 2).sum(axis=1))
         gain = int((weights * (expected - offered)).sum())
         assert offers.offer(place, take=False) == gain
-        assert np.array_equal(offers.distances, expected)
+        assert np.array_equal(offers.potential.distances, expected)
         assert offers.offer(place, take=True) == gain
         expected = offered
-        assert np.array_equal(offers.distances, expected)
-        assert np.array_equal(offers.potentials, np.add.reduceat(weights * expected, offers.starts))
-        assert np.array_equal(offers.farthest, np.maximum.reduceat(expected, offers.starts))
+        assert np.array_equal(offers.potential.distances, expected)
         assert np.array_equal(
-            offers.farthest_of_group, np.maximum.reduceat(expected, offers.group_starts)
+            offers.potential.of_blocks, np.add.reduceat(weights * expected, offers.starts)
+        )
+        assert np.array_equal(
+            offers.potential.farthest, np.maximum.reduceat(expected, offers.starts)
+        )
+        assert np.array_equal(
+            offers.potential.farthest_of_group, np.maximum.reduceat(expected, offers.group_starts)
         )
 
 
