@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from kmeans_dask.engine.choice import EngineChoice
-    from kmeans_dask.images.decode import DecodedImage
+    from kmeans_dask.images.decoded_image import DecodedImage
 
     AnyImage = str | os.PathLike[str] | ObjectPath | Image.Image | NDArray[Any] | da.Array
 

@@ -21,7 +21,7 @@ _TRANSLUCENT_BYTES = 180  # per distinct colour there, where some are partly tra
 def bytes_to_decode(n_pixels: int, pixel_bytes: int) -> int:
     """Return the memory, in bytes, of a worker that decodes an image and makes its histogram.
 
-    pixel_bytes: bytes of memory per pixel, as `images.decode.Header` has them
+    pixel_bytes: bytes of memory per pixel, as `images.header.Header` has them
     """
     return PROCESS_BYTES + n_pixels * pixel_bytes
 

@@ -12,7 +12,8 @@ from PIL import Image
 from kmeans_dask.errors import ImageError, UsageError
 from kmeans_dask.files import Location, ObjectPath, parse_location
 from kmeans_dask.formats.to_srgb import to_rgb
-from kmeans_dask.images.decode import DecodedImage, decode
+from kmeans_dask.images.decode import decode
+from kmeans_dask.images.decoded_image import DecodedImage
 from kmeans_dask.settings import MAX_PIXELS, White
 
 _DEEP = (1 << 16) - 1

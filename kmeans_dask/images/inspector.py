@@ -350,7 +350,8 @@ def _answer(question: Question) -> dict[str, Any]:
 
 
 def _do(question: Question) -> dict[str, Any]:
-    from kmeans_dask.images.decode import decode, read_header
+    from kmeans_dask.images.decode import decode
+    from kmeans_dask.images.header import read_header
 
     path = parse_location(question.path)
     if question.head:

@@ -17,7 +17,8 @@ from kmeans_dask.errors import ImageError
 from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import read_regular, write_file
 from kmeans_dask.files.documents import DamagedError
-from kmeans_dask.images.decode import DecodedImage, read_header
+from kmeans_dask.images.decoded_image import DecodedImage
+from kmeans_dask.images.header import read_header
 from kmeans_dask.images.thumbnail import as_webp, shrunk
 from kmeans_dask.plan.output_names import WORK_FOLDER
 from kmeans_dask.plan.plan import Plan

@@ -12,7 +12,8 @@ from kmeans_dask.engine import Engine
 from kmeans_dask.engine.memory_model import check_counting, check_decoding
 from kmeans_dask.errors import ImageError, StoreError
 from kmeans_dask.files import Location, parse_location
-from kmeans_dask.images.decode import DecodedImage, decode
+from kmeans_dask.images.decode import decode
+from kmeans_dask.images.decoded_image import DecodedImage
 from kmeans_dask.interrupts import check_interrupted
 from kmeans_dask.job.previews import keep_preview
 from kmeans_dask.job.progress import Progress

@@ -84,7 +84,7 @@ def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             """
             import os, signal, sys
             if "kmeans_dask.images.inspector" in sys.orig_argv:
-                from kmeans_dask.images import decode
+                from kmeans_dask.images import decode, header
                 def patched(read):
                     def look(path, *args, **kwargs):
                         if "crash" in path.name:
@@ -100,11 +100,11 @@ def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                         return read(path, *args, **kwargs)
                     return look
                 decode.decode = patched(decode.decode)
-                decode.read_header = patched(decode.read_header)
+                header.read_header = patched(header.read_header)
             """
         )
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"), prepend=os.pathsep)
     return tmp_path
 
 
@@ -225,7 +225,7 @@ def test_this_process_reads_no_header_by_itself_when_it_plans(
 
     module._inspector.close()
     draw(killing, "a.png", "crash.png")
-    monkeypatch.setattr("kmeans_dask.images.decode.read_header", sys.exit)
+    monkeypatch.setattr("kmeans_dask.images.header.read_header", sys.exit)
     monkeypatch.setattr("kmeans_dask.images.decode.decode", decode)
     plan = make_plan([killing])
     module._inspector.close()

@@ -14,7 +14,9 @@ from PIL import Image
 
 from kmeans_dask.errors import ImageError
 from kmeans_dask.images import decode as decoding
-from kmeans_dask.images.decode import decode, read_header
+from kmeans_dask.images import image_file
+from kmeans_dask.images.decode import decode
+from kmeans_dask.images.header import read_header
 from tests.formats.bmp_files import Bmp
 from tests.security.memory import peak_of
 
@@ -25,7 +27,8 @@ READ = """
 import sys
 from pathlib import Path
 from kmeans_dask.errors import ImageError
-from kmeans_dask.images.decode import decode, read_header
+from kmeans_dask.images.decode import decode
+from kmeans_dask.images.header import read_header
 for read in (read_header, lambda path: decode(path, keep_metadata=True)):
     try:
         read(Path(sys.argv[1]))
@@ -182,10 +185,10 @@ def test_as_many_bytes_as_there_may_be_are_read(tmp_path: Path) -> None:
     path = tmp_path / "image"
     path.write_bytes(saved("PNG"))
     with path.open("r+b") as file:
-        file.truncate(decoding._BYTES_PER_PIXEL * 4 + decoding._BYTES_BESIDE)
+        file.truncate(image_file._BYTES_PER_PIXEL * 4 + image_file._BYTES_BESIDE)
     assert decode(path, max_pixels=4).width == 2
     with path.open("r+b") as file:
-        file.truncate(decoding._BYTES_PER_PIXEL * 4 + decoding._BYTES_BESIDE + 1)
+        file.truncate(image_file._BYTES_PER_PIXEL * 4 + image_file._BYTES_BESIDE + 1)
     with pytest.raises(ImageError, match="more than 4 pixels, the limit, can need"):
         decode(path, max_pixels=4)
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from kmeans_dask.errors import ImageError
-from kmeans_dask.images.decode import decode, read_header
+from kmeans_dask.images.decode import decode
+from kmeans_dask.images.header import read_header
 from tests.command import run, summary
 
 MARKER = "was-run"
