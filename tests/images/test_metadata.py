@@ -27,6 +27,7 @@ from kmeans_dask.images.metadata import (
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SLONG, SRATIONAL = 1, 2, 3, 4, 5, 7, 9, 10
 SIZES = {BYTE: 1, ASCII: 1, SHORT: 2, LONG: 4, RATIONAL: 8, UNDEFINED: 1, SLONG: 4, SRATIONAL: 8}
+SIZES |= {6: 1, 8: 2, 11: 4, 12: 8}  # signed bytes and shorts, floats: damaged files may name them
 CODES = {SHORT: "H", LONG: "L", RATIONAL: "L", SLONG: "l", SRATIONAL: "l"}
 MAKE, ORIENTATION, CAMERA, GPS, INTEROP, MAKER_NOTE = 0x010F, 0x0112, 0x8769, 0x8825, 0xA005, 0x927C
 MAX_DENSITY = 2**31 - 1
