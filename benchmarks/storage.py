@@ -20,7 +20,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from statistics import median
 
-from kmeans_dask.files.object_store import ObjectPath
+from kmeans_dask.files.object_path import ObjectPath
 from tests.files.server import started
 
 SMALL, LARGE, NAMES = bytes(1 << 10), bytes(8 << 20), 300

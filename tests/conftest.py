@@ -31,6 +31,7 @@ SLOW = (
     "files/test_faults.py",
     "files/test_jobs_on_buckets.py",
     "files/test_locks.py",
+    "files/test_object_requests.py",
     "files/test_retries.py",
     "formats/test_matrix_browser.py",
     "kmeans/test_precompile.py",

@@ -5,6 +5,6 @@ is used here. No other package uses `obstore`.
 """
 
 from kmeans_dask.files.location import Location, is_within, parse_location
-from kmeans_dask.files.object_store import ObjectPath
+from kmeans_dask.files.object_path import ObjectPath
 
 __all__ = ["Location", "ObjectPath", "is_within", "parse_location"]

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from kmeans_dask.errors import UsageError
 from kmeans_dask.files.documents import DamagedError, Form
 from kmeans_dask.files.location import Location
-from kmeans_dask.files.object_store import ObjectPath
+from kmeans_dask.files.object_path import ObjectPath
 
 T = TypeVar("T")
 

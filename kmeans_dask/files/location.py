@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from kmeans_dask.errors import UsageError
-from kmeans_dask.files.object_store import SCHEMES, ObjectPath
+from kmeans_dask.files.object_path import SCHEMES, ObjectPath
 
 Location = Path | ObjectPath
 

@@ -17,7 +17,7 @@ from kmeans_dask.errors import JobError, UsageError
 from kmeans_dask.files.atomic_files import names_in
 from kmeans_dask.files.location import Location
 from kmeans_dask.files.notices import notice
-from kmeans_dask.files.object_store import ObjectPath, Tagged
+from kmeans_dask.files.object_path import ObjectPath, Tagged
 from kmeans_dask.files.retries import Attempts, TransientError
 from kmeans_dask.files.targets import beginning, exists, in_the_way
 from kmeans_dask.stopwatch import Stopwatch

@@ -30,7 +30,9 @@ from typing import Any, Literal
 
 from kmeans_dask.errors import ImageError, NoImageError, UnreachableError
 from kmeans_dask.files import Location, ObjectPath, parse_location
-from kmeans_dask.files.object_store import Listed, Status, environment
+from kmeans_dask.files.object_client import environment
+from kmeans_dask.files.object_path import Listed
+from kmeans_dask.files.object_status import Status
 from kmeans_dask.settings import IMAGE_SECONDS, MAX_PIXELS, DecodeSettings
 from kmeans_dask.stopwatch import Stopwatch, pace_of
 from kmeans_dask.time_limit import EXIT_CODE, time_limit

@@ -15,7 +15,7 @@ from typing import Any
 
 from kmeans_dask.errors import ImageError, UsageError
 from kmeans_dask.files import Location, ObjectPath, is_within, parse_location
-from kmeans_dask.files.object_store import Listed
+from kmeans_dask.files.object_path import Listed
 from kmeans_dask.images import inspector
 from kmeans_dask.images.inspector import Answer, Question
 from kmeans_dask.plan.name_checks import check_name

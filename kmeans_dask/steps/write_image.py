@@ -15,7 +15,7 @@ from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.psnr import psnr
 from kmeans_dask.errors import ImageError
 from kmeans_dask.files import Location, ObjectPath, parse_location
-from kmeans_dask.files.object_store import Status
+from kmeans_dask.files.object_status import Status
 from kmeans_dask.images.encode import encode_image
 from kmeans_dask.images.inspector import read_size_safely
 from kmeans_dask.images.metadata import Metadata

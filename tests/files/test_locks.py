@@ -21,7 +21,7 @@ from obstore.store import MemoryStore
 
 from kmeans_dask import interrupts
 from kmeans_dask.errors import JobError, UsageError
-from kmeans_dask.files import ObjectPath, locks, object_store
+from kmeans_dask.files import ObjectPath, locks, object_client
 from kmeans_dask.files.locks import held, locked
 from tests.files.server import Bucket
 
@@ -324,7 +324,7 @@ def test_an_answer_that_is_lost_loses_no_lock(
 ) -> None:
     store = Forgetful()
     store.failures = failures
-    monkeypatch.setitem(object_store._opened, "s3://forgetful", store)
+    monkeypatch.setitem(object_client._clients, "s3://forgetful", store)
     path = ObjectPath("s3://forgetful/lock")
     with locked(path, "photos"):
         before = path.tagged()
@@ -349,7 +349,7 @@ class Fleeting(MemoryStore):
 
 
 def test_a_lock_that_is_given_back_meanwhile_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(object_store._opened, "s3://fleeting", Fleeting())
+    monkeypatch.setitem(object_client._clients, "s3://fleeting", Fleeting())
     path = ObjectPath("s3://fleeting/lock")
     path.write_bytes(b"another run's")
     with locked(path, "photos"):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,109 +14,30 @@ import pytest
 from PIL import Image
 
 from kmeans_dask import interrupts
-from kmeans_dask.errors import ImageError, StoreError, UnreachableError, UsageError
-from kmeans_dask.files import ObjectPath, locks, object_store, retries
-from kmeans_dask.files.locks import locked
+from kmeans_dask.errors import ImageError, StoreError, UnreachableError
+from kmeans_dask.files import ObjectPath, locks, object_path, retries
+from kmeans_dask.files.object_status import Status
 from kmeans_dask.images.decode import decode
 from kmeans_dask.store.records import FORMS
 from kmeans_dask.store.zarr_groups import aside, open_group, read, write
 from kmeans_dask.time_limit import time_limit
-from tests.files.server import (
-    SECRET,
-    Answer,
-    Between,
-    Bucket,
-    Change,
-    Cut,
-    Request,
-    Server,
-    page,
+from tests.files.changes import (
+    ASKS,
+    DATA,
+    FAILS,
+    SHORT,
+    SOON,
+    at_first,
+    cut,
+    gone,
+    list_names,
+    status,
 )
-
-FAILS = 9  # failures in a row: more than obstore itself retries
-SHORT = replace(
-    retries.RETRY_POLICY, outage=60.0, first=0.001, longest=0.01, quiet=1000.0, answer=60.0
-)
-SOON = replace(SHORT, outage=0.2)  # for tests of what never recovers
-
-
-@pytest.fixture
-def between(server: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Between]:
-    """Yield a proxy before the server, and make the pauses between attempts short."""
-    del bucket
-    monkeypatch.setattr(retries, "RETRY_POLICY", SHORT)
-    with Between(server).open() as opened:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", opened.url)
-        yield opened
-
-
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch, between: Between) -> None:
-    """Make attempts end soon, for tests of what never recovers."""
-    del between
-    monkeypatch.setattr(retries, "RETRY_POLICY", SOON)
-
-
-def cut(request: Request, answer: Answer) -> Answer:
-    """Cut the answer off after half of its body, or within its headers where it has none."""
-    return replace(answer, whole=False)
-
-
-def status(code: int) -> Change:
-    return lambda request, answer: Answer(code, {}, b"<Error><Code>SlowDown</Code></Error>")
-
-
-def gone(request: Request, answer: Answer) -> Answer:
-    """Cut the connection after the server has done what was asked."""
-    raise Cut
-
-
-def at_first(change: Change, seen: list[Request], fails: int = FAILS) -> Change:
-    """Return a change of the first `fails` answers, whose requests are appended to `seen`."""
-
-    def perhaps(request: Request, answer: Answer) -> Answer:
-        if len(seen) >= fails:
-            return answer
-        seen.append(request)
-        return change(request, answer)
-
-    return perhaps
-
+from tests.files.server import SECRET, Answer, Between, Bucket, Change, Cut, Request, Server
 
 # -- what passes --------------------------------------------------------------------------------
 
 
-def _pages(path: ObjectPath) -> list[str]:
-    return [each.name for each in path.walk()]
-
-
-def _read_ranges(path: ObjectPath) -> bytes:
-    with path.open() as file:
-        file.seek(70_000)
-        return file.read(10)
-
-
-def _hold(path: ObjectPath) -> bool:
-    with locked(path / "lock", "photos"):
-        return True
-
-
-DATA = bytes(range(256)) * 400
-ASKS: dict[str, tuple[Callable[[ObjectPath], object], object]] = {
-    "read": (lambda top: (top / "a").read_bytes(), DATA),
-    "read of at most": (lambda top: (top / "a").read_at_most(1 << 20), DATA),
-    "ranges": (lambda top: _read_ranges(top / "a"), DATA[70_000:70_010]),
-    "status": (lambda top: (top / "a").stat().st_size, len(DATA)),
-    "is there": (lambda top: top.is_dir(), True),
-    "list": (_pages, ["a", "b", "c", "d", "e"]),
-    "names": (lambda top: [each.name for each in top.iterdir()], ["a", "b", "c", "d", "e"]),
-    "write": (lambda top: (top / "new").write_bytes(DATA), len(DATA)),
-    "large write": (lambda top: (top / "new").write_bytes(DATA * 120), 120 * len(DATA)),
-    "delete": (lambda top: (top / "a").unlink(missing_ok=True), None),
-    "delete all": (lambda top: top.remove_all(), None),
-    "copy": (lambda top: (top / "a").copy_to(top / "z"), None),
-    "lock": (_hold, True),
-}
 AFTER = {  # new keys that are there afterwards
     "write": {"in/new"},
     "large write": {"in/new"},
@@ -135,7 +54,7 @@ AFTER = {  # new keys that are there afterwards
 def test_whatever_fails_for_a_while_is_done_in_the_end(
     name: str, change: Change, bucket: Bucket, between: Between, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_store, "_WHOLE", 1 << 20)
+    monkeypatch.setattr(object_path, "_MAX_PUT", 1 << 20)
     before = set()
     for key in "abcde":
         bucket.put(f"in/{key}", DATA)
@@ -155,7 +74,7 @@ def test_whatever_fails_for_a_while_is_done_in_the_end(
 def test_a_list_goes_on_behind_the_page_that_was_last(
     bucket: Bucket, between: Between, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_store, "_LISTED", 3)
+    monkeypatch.setattr(object_path, "_LIST_PAGE", 3)
     names = list("abcdefgh")
     for name in names:
         bucket.put(f"in/{name}", b"x")
@@ -168,7 +87,7 @@ def test_a_list_goes_on_behind_the_page_that_was_last(
         return answer if is_first else failing(request, answer)
 
     between.change = later
-    assert _pages(ObjectPath(bucket.url("in"))) == names
+    assert list_names(ObjectPath(bucket.url("in"))) == names
     assert len(seen) == FAILS
     assert len([each for each in between.seen if "start-after" in each.path]) >= FAILS - 1
     assert len([each for each in between.seen if "list-type" in each.path]) < FAILS + 8
@@ -261,13 +180,6 @@ def test_what_stays_as_it_is_is_asked_for_once(
     assert len(between.seen) <= (4 if code == 501 else 1)  # obstore retries three times
     assert SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_names_do_not_tell_what_failed(bucket: Bucket, soon: None, between: Between) -> None:
-    path = ObjectPath(bucket.url("certificate of a credential.png"))
-    between.change = gone
-    with pytest.raises(retries.TransientError, match=r"the object store does not answer$"):
-        path.read_bytes()
 
 
 def test_a_signal_ends_the_wait_for_an_answer(
@@ -445,7 +357,7 @@ def test_the_time_of_an_image_is_for_all_that_is_read_of_it(
     over.set()
 
 
-def as_listed(image: ObjectPath) -> object_store.Status:
+def as_listed(image: ObjectPath) -> Status:
     [listed] = image.parent.walk()
     return listed.stat()
 
@@ -488,141 +400,3 @@ def test_what_an_outage_takes_is_not_of_the_time_of_an_image(
     with time_limit(3.0):
         assert decode(image).width == 80
     assert len(seen) == 400
-
-
-# -- what comes is what was asked for -----------------------------------------------------------
-
-
-def flipped(request: Request, answer: Answer) -> Answer:
-    """Return the answer with another byte in its middle, and with its ETag unchanged."""
-    if request.method != "GET" or not answer.data:
-        return answer
-    middle = len(answer.data) // 2
-    data = bytearray(answer.data)
-    data[middle] ^= 1
-    return replace(answer, data=bytes(data))
-
-
-def test_a_byte_that_changes_on_its_way_is_asked_for_again(
-    bucket: Bucket, between: Between
-) -> None:
-    bucket.put("a", DATA)
-    seen = list[Request]()
-    between.change = at_first(flipped, seen)
-    path = ObjectPath(bucket.url("a"))
-    assert path.read_bytes() == DATA
-    assert len(seen) == FAILS
-
-
-def test_a_small_image_whose_header_is_read_is_looked_at_as_a_whole(
-    bucket: Bucket, between: Between
-) -> None:
-    bucket.put("in/a", DATA[:1000])
-    [listed] = ObjectPath(bucket.url("in")).walk()
-    seen = list[Request]()
-    between.change = at_first(flipped, seen)
-    with listed.with_head().open() as file:
-        assert file.read() == DATA[:1000]
-    assert len(seen) == FAILS
-
-
-@pytest.mark.usefixtures("soon")
-def test_bytes_that_always_change_on_their_way_are_refused(
-    bucket: Bucket, between: Between
-) -> None:
-    bucket.put("a", DATA)
-    between.change = flipped
-    with pytest.raises(UnreachableError, match="its ETag is of other bytes"):
-        ObjectPath(bucket.url("a")).read_bytes()
-
-
-@pytest.mark.parametrize(
-    "tag", ['"0123456789abcdef0123456789abcdef"', '"0123456789abcdef0123456789abcdef-2"', '"0x8D"']
-)
-def test_a_tag_that_is_no_digest_says_nothing(tag: str, bucket: Bucket, between: Between) -> None:
-    """Check ETags as of objects that the store has encrypted, or received in parts."""
-    bucket.put("a", DATA)
-    between.change = lambda request, answer: replace(
-        answer, headers={**answer.headers, "ETag": tag}
-    )
-    path = ObjectPath(bucket.url("a"))
-    assert path.read_bytes() == path.read_at_most(1 << 20) == DATA
-
-
-@pytest.mark.parametrize("data", [DATA[::-1], DATA + b"more", DATA[:80_000]])
-def test_an_image_that_changes_while_it_is_read_is_no_mixture(
-    data: bytes, bucket: Bucket, between: Between
-) -> None:
-    bucket.put("in/a", DATA)
-    [listed] = ObjectPath(bucket.url("in")).walk()
-    for path in (listed, listed.with_head(), ObjectPath(bucket.url("in/a"))):
-        bucket.put("in/a", DATA)
-        with path.open() as file:
-            assert file.read(10) == DATA[:10]
-            bucket.put("in/a", data)
-            file.seek(90_000)
-            with pytest.raises(OSError, match="it has changed while it was read") as caught:
-                file.read(10)
-            assert caught.value.errno == errno.ESTALE
-
-
-# -- web pages in the place of answers ----------------------------------------------------------
-
-
-def moved(request: Request, answer: Answer) -> Answer:
-    """Return a redirect to a login page, or the page where the redirect was followed."""
-    if "login" in request.path:
-        return page(request, answer)
-    return Answer(302, {"Location": "/login"}, b"")
-
-
-def tidy_page(request: Request, answer: Answer) -> Answer:
-    """Return a web page that is well-formed XML, lists no objects, and has an ETag."""
-    html = b"<html><body>Please log in</body></html>"
-    headers = {
-        "Content-Type": "text/html; charset=utf-8",
-        "Content-Length": str(len(html)),
-        "ETag": '"5e1"',
-    }
-    return Answer(200, headers, b"" if request.method == "HEAD" else html)
-
-
-def not_found_page(request: Request, answer: Answer) -> Answer:
-    return replace(page(request, answer), status=404)
-
-
-WEB_PAGE = "a web page answers, and no object store: log in to this network"
-
-
-@pytest.mark.parametrize("change", [page, moved, tidy_page], ids=["page", "redirect", "XHTML"])
-@pytest.mark.parametrize("name", ["read", "read of at most", "status", "ranges", "lock", "delete"])
-def test_a_web_page_is_no_object(
-    name: str, change: Change, bucket: Bucket, between: Between
-) -> None:
-    between.change = change
-    with pytest.raises(UnreachableError, match=WEB_PAGE):
-        ASKS[name][0](ObjectPath(bucket.url("in")))
-
-
-@pytest.mark.parametrize(
-    "change", [page, moved, tidy_page, not_found_page], ids=["page", "redirect", "XHTML", "404"]
-)
-def test_a_web_page_is_no_folder_and_no_file(
-    change: Change, bucket: Bucket, between: Between
-) -> None:
-    between.change = change
-    with pytest.raises(UnreachableError, match=WEB_PAGE):
-        ObjectPath(bucket.url("in")).exists()
-
-
-def test_an_object_that_is_a_page_is_one(bucket: Bucket, between: Between) -> None:
-    html = b"<html>mine</html>"
-    for name in ("a.html", "a.png"):
-        bucket.client.put_object(Bucket=bucket.name, Key=name, Body=html, ContentType="text/html")
-        assert ObjectPath(bucket.url(name)).read_bytes() == html
-        assert ObjectPath(bucket.url(name)).is_file()
-
-
-def test_a_bucket_that_is_not_there_is_said_to_be_so(bucket: Bucket, between: Between) -> None:
-    with pytest.raises(UsageError, match="make the bucket first"):
-        ObjectPath("s3://nobody-has-made-it/a").exists()
