@@ -19,9 +19,10 @@ _RETRYABLE_STATUS = re.compile("408|429|5(?!01|05)..")  # status codes of failur
 # Words in errors that no retry removes.
 _PERMANENT_FAILURES = ("credential", "certificate", "without location")
 # Words in errors about responses that no object store gives, unless a response was cut off.
-_FOREIGN_RESPONSES = ("invalid list response", "invalid DeleteObjects response",
-                      "non-partial response", "ETag Header missing",
-                      "Content-Range header not present")  # fmt: skip
+_FOREIGN_RESPONSES = (
+    *("invalid list response", "invalid DeleteObjects response", "non-partial response"),
+    *("ETag Header missing", "Last-Modified Header missing", "Content-Range header not present"),
+)
 _CREDENTIALS_URL = re.compile(r"https?://(169\.254\.|metadata\.google\.)\S*")
 _WEB_PAGE = re.compile("<!doctype html|<html", re.IGNORECASE)
 _STATUS = re.compile(r"status code: (\d{3}[ \w-]*)")

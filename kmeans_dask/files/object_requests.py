@@ -107,9 +107,15 @@ class ObjectRequests:
 
         A random name is asked for, at which an object store has no object.
         """
-        with suppress(FileNotFoundError, PermissionError), self._translated_errors():
+        with (
+            suppress(FileNotFoundError, PermissionError),
+            translated_errors(self._url, self._bucket_url, self._refuse_page),
+        ):
             self.client.head(f".kmeans-dask-{secrets.token_hex(8)}")
-            raise web_page_error(self._url)
+            self._refuse_page()
+
+    def _refuse_page(self) -> None:
+        raise web_page_error(self._url)
 
     def _is_reachable(self) -> bool:
         """Return True. Raises UnreachableError where the store does not answer."""

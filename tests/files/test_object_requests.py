@@ -6,9 +6,10 @@ import errno
 from dataclasses import replace
 
 import pytest
+from obstore import exceptions
 
 from kmeans_dask.errors import UnreachableError
-from kmeans_dask.files import ObjectPath
+from kmeans_dask.files import ObjectPath, object_requests
 from tests.files.changes import ASKS, DATA, FAILS, at_first
 from tests.files.server import Answer, Between, Bucket, Change, Request, page
 
@@ -135,6 +136,24 @@ def test_a_web_page_is_no_folder_and_no_file(
     between.change = change
     with pytest.raises(UnreachableError, match=WEB_PAGE):
         ObjectPath(bucket.url("in")).exists()
+
+
+@pytest.mark.parametrize("missing", ["ETag", "Last-Modified"])
+def test_a_response_that_no_store_gives_to_a_random_name_is_a_web_page(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ask as Azure's client does, which accepts no response without these headers."""
+
+    class Client:
+        def head(self, key: str) -> None:
+            raise exceptions.GenericError(f"{missing} Header missing from response")
+
+        def get(self, key: str, options: object) -> None:
+            self.head(key)
+
+    monkeypatch.setattr(object_requests, "open_client", lambda url: Client())
+    with pytest.raises(UnreachableError, match=WEB_PAGE):
+        ObjectPath("az://photos/a").stat()
 
 
 def test_an_object_that_is_a_page_is_one(bucket: Bucket, between: Between) -> None:
