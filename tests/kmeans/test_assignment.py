@@ -1,47 +1,66 @@
 from __future__ import annotations
 
-import itertools
+import pickle
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from kmeans_dask.kmeans.assignment import Assignment
 from kmeans_dask.kmeans.cluster_sums import merge_partials
-from kmeans_dask.kmeans.distance_bounds import FAR, PADDING, filter_box
-from kmeans_dask.kmeans.histogram import MAX_PIXELS, ColorHistogram
-from kmeans_dask.kmeans.plain import plain_cluster_sums, plain_labels
-from kmeans_dask.kmeans.points import _FAN_OUT, _GROUP, color_points
+from kmeans_dask.kmeans.exact_sums import integer_grid
+from kmeans_dask.kmeans.histogram import ColorHistogram
+from kmeans_dask.kmeans.morton_keys import Packing
+from kmeans_dask.kmeans.plain import plain_cluster_sums
+from kmeans_dask.kmeans.points import _FAN_OUT, _GROUP, color_points, make_points
 from tests.kmeans.strategies import (
+    CHANNELS,
+    MOVES,
+    SEEDS,
     centroids_for,
+    check_steps,
     color_tables,
     cuts_of,
+    each_type,
+    float_points,
+    float_values,
+    float_weights,
+    grid_of,
     make_table,
+    places,
     same_far,
+    same_finish,
     same_partial,
 )
 
-OUTER = _GROUP * _FAN_OUT
 
-
-def equals_plain(table: ColorHistogram, centroids: NDArray[np.float64], n_far: int = 0) -> bool:
-    blocks = Assignment(color_points(table))
-    labels = blocks.labels(centroids)
-    expected = plain_cluster_sums(table.colors, table.weights, centroids, n_far)
-    return (
-        labels.dtype == np.int32
-        and np.array_equal(labels, plain_labels(table.colors, centroids))
-        and same_partial(blocks.partial(centroids, n_far), expected)
-    )
-
-
-@given(st.data())
-@settings(deadline=None, max_examples=100)
-def test_labels_and_sums_are_those_of_the_plain_loop(data: st.DataObject) -> None:
-    table = data.draw(color_tables())
-    assert equals_plain(table, data.draw(centroids_for(table)))
+@pytest.mark.parametrize("channels", [1, 2, 4, 5])
+@pytest.mark.parametrize("spatially_sorted", [False, True], ids=["loose", "boxed"])
+@given(data=st.data())
+@settings(deadline=None, max_examples=12)
+def test_integer_points_are_assigned_as_the_plain_loop_does(
+    channels: int, spatially_sorted: bool, data: st.DataObject
+) -> None:
+    rng = np.random.default_rng(data.draw(SEEDS))
+    n = data.draw(st.integers(1, _GROUP * _FAN_OUT + 300))
+    top = data.draw(st.sampled_from([1, 5, 256]))
+    if data.draw(st.booleans()):
+        floats = rng.choice(rng.uniform(0, 256, (5, channels)), n) + rng.normal(0, 4, (n, channels))
+        values = floats.clip(0, 255).astype(np.uint8)
+    else:
+        values = rng.integers(0, top, (n, channels)).astype(np.uint8)
+    if spatially_sorted:
+        packing = Packing.between((0,) * channels, (255,) * channels)
+        assert packing is not None
+        values = np.ascontiguousarray(values[np.argsort(packing.pack(values))])
+    heaviest = data.draw(st.sampled_from([1, 1000, 10**10]))
+    weights = rng.integers(0, heaviest, n, endpoint=True)
+    points = make_points(values, weights, integer_grid(channels), spatially_sorted=spatially_sorted)
+    assert (points.boxes is not None) == spatially_sorted
+    moves = data.draw(st.lists(st.sampled_from(MOVES), min_size=3, max_size=8))
+    check_steps(points, rng, moves, data.draw(st.integers(1, 40)))
 
 
 @given(st.data())
@@ -56,7 +75,7 @@ def test_far_points_are_those_of_the_plain_loop(data: st.DataObject) -> None:
 
 @given(st.data())
 @settings(deadline=None, max_examples=50)
-def test_chunks_cut_anywhere_merge_to_the_whole(data: st.DataObject) -> None:
+def test_chunks_of_colours_cut_anywhere_merge_to_the_whole(data: st.DataObject) -> None:
     table = data.draw(color_tables(max_colors=2000))
     centroids = data.draw(centroids_for(table, max_k=80))
     chunks = [table.slice(cut.start, cut.stop) for cut in data.draw(cuts_of(len(table)))]
@@ -64,107 +83,72 @@ def test_chunks_cut_anywhere_merge_to_the_whole(data: st.DataObject) -> None:
     assert same_partial(merge_partials(parts), Assignment(color_points(table)).partial(centroids))
 
 
-@pytest.mark.parametrize("k", [1, 2, 16, 300])
-@pytest.mark.parametrize(
-    "n",
-    [1, _GROUP - 1, _GROUP, _GROUP + 1, OUTER - 1, OUTER, OUTER + 1, 3000],
-)
-def test_blocks_and_groups_that_are_not_full_are_counted_whole(n: int, k: int) -> None:
-    rng = np.random.default_rng(n * 1000 + k)
-    codes = np.sort(rng.choice(1 << 24, n, replace=False)).astype(np.uint32)
-    table = ColorHistogram(codes, rng.integers(1, 100, n))
-    assert equals_plain(table, rng.uniform(0, 255, (k, 3)), n_far=k)
+@given(st.data())
+@settings(deadline=None, max_examples=60)
+def test_chunks_of_points_cut_anywhere_in_any_order_merge_to_the_whole(data: st.DataObject) -> None:
+    channels = data.draw(st.sampled_from(CHANNELS))
+    points = data.draw(float_points(channels, max_points=250))
+    rng = np.random.default_rng(data.draw(SEEDS))
+    centroids = places(rng, points.values, data.draw(st.integers(1, 20)))
+    n_far = data.draw(st.sampled_from([0, 1, 7]))
+    whole = Assignment(points).partial(centroids, n_far)
+    order = rng.permutation(len(points))
+    if data.draw(st.booleans()):
+        order.sort()
+    values, weights = points.values[order], np.ascontiguousarray(points.weights[order])
+    chunks = [
+        make_points(values[cut], weights[cut], points.grid)
+        for cut in data.draw(cuts_of(len(points)))
+    ]
+    merged = merge_partials([Assignment(chunk).partial(centroids, n_far) for chunk in chunks])
+    assert same_finish(merged, whole, centroids)
 
 
-def test_every_colour_halfway_between_two_centroids_goes_to_the_lower_index() -> None:
-    cube = make_table(np.array(list(itertools.product(range(16), repeat=3))) + 100)
-    corners = np.array(list(itertools.product([100.0, 115.0], repeat=3)))
-    odd = np.array(list(itertools.product([101.0, 103, 105, 107, 109, 111, 113], repeat=3)))
-    for centroids in (corners, corners[::-1], odd, np.concatenate([corners, corners])):
-        assert equals_plain(cube, centroids)
-    labels = Assignment(color_points(cube)).labels(np.concatenate([corners, corners]))
-    assert labels.max() == 7
-
-
-@pytest.mark.parametrize("steps", [1, 2, 50])
-def test_centroids_an_ulp_apart_are_told_apart_as_the_plain_loop_does(steps: int) -> None:
-    rng = np.random.default_rng(steps)
-    cube = make_table(np.array(list(itertools.product(range(12), repeat=3))) + 60)
-    middle = np.array([65.5, 65.5, 65.5])
-    ulp = np.spacing(middle[0])
-    for _ in range(20):
-        centroids = middle + rng.integers(-steps, steps + 1, (9, 3)) * ulp
-        assert equals_plain(cube, centroids)
-
-
-def test_centroids_that_lose_by_about_the_margin_are_not_confused() -> None:
-    rng = np.random.default_rng(11)
-    cube = make_table(np.array(list(itertools.product(range(12), repeat=3))) + 60)
-    for exponent in range(-45, -10):
-        centroids = 65.5 + rng.choice([-1.0, 0.0, 1.0], (9, 3)) * 2.0**exponent
-        assert equals_plain(cube, centroids)
-
-
-def test_a_box_beside_one_centroid_of_many_keeps_only_that_one() -> None:
-    grid = np.array(list(itertools.product(range(16, 256, 32), repeat=3)), np.float64) / 128 - 1
-    k = len(grid)
-    centers = np.full((3, k + PADDING), FAR)
-    centers[:, :k] = grid.T
-    ids = np.arange(k + PADDING).astype(np.int32)
-    kept, kept_centers, work = ids.copy(), centers.copy(), np.empty(k + PADDING)
-    for j in (0, 77, k - 1):
-        box = grid[j] - 3 / 128, grid[j] + 4 / 128
-        n = filter_box(*box, ids, k, centers, kept, kept_centers, work)
-        assert kept[:n].tolist() == [j]
-        assert kept_centers[:, 0].tolist() == grid[j].tolist()
-
-
-def test_the_labels_of_a_real_fit_are_plain_all_the_way() -> None:
-    rng = np.random.default_rng(12)
-    middles = rng.integers(20, 236, (9, 3))
-    colors = (middles[rng.integers(0, 9, 6000)] + rng.normal(0, 6, (6000, 3))).clip(0, 255)
-    table = make_table(colors, rng.integers(1, 500, 6000))
-    centroids = rng.choice(table.colors, 12, replace=False).astype(np.float64)
-    for _ in range(8):
-        assert equals_plain(table, centroids)
-        partial = plain_cluster_sums(table.colors, table.weights, centroids)
-        centroids = partial.sums / partial.weights[:, None]
-
-
-def test_measuring_twice_gives_the_same_and_leaves_the_blocks_alone() -> None:
+def test_the_same_centroids_give_the_same_sums_whatever_came_between() -> None:
     rng = np.random.default_rng(13)
     table = make_table(rng.integers(0, 256, (2000, 3)), rng.integers(1, 9, 2000))
-    blocks = Assignment(color_points(table))
+    assignment = Assignment(color_points(table))
     some, others = rng.uniform(0, 255, (5, 3)), rng.uniform(0, 255, (50, 3))
-    first = blocks.partial(some, n_far=5)
-    blocks.partial(others, n_far=50)
-    assert same_partial(blocks.partial(some, n_far=5), first)
+    first = assignment.partial(some, n_far=5)
+    assignment.partial(others, n_far=50)
+    assert same_partial(assignment.partial(some, n_far=5), first)
 
 
-def test_centroids_in_any_memory_order_are_measured_alike() -> None:
+def test_centroids_in_any_memory_order_give_the_same_sums() -> None:
     rng = np.random.default_rng(14)
     table = make_table(rng.integers(0, 256, (700, 3)))
-    blocks = Assignment(color_points(table))
+    assignment = Assignment(color_points(table))
     centroids = rng.uniform(0, 255, (20, 3))
-    expected = blocks.partial(centroids)
-    assert same_partial(blocks.partial(np.asfortranarray(centroids)), expected)
-    assert same_partial(blocks.partial(np.repeat(centroids, 2, axis=0)[::2]), expected)
+    expected = assignment.partial(centroids)
+    assert same_partial(assignment.partial(np.asfortranarray(centroids)), expected)
+    assert same_partial(assignment.partial(np.repeat(centroids, 2, axis=0)[::2]), expected)
 
 
-def test_sums_of_as_many_pixels_as_can_be_counted_do_not_overflow() -> None:
-    colors = np.array([[255, 255, 255], [255, 0, 255], [0, 0, 1]])
-    table = make_table(colors, np.array([1, MAX_PIXELS - 3, 2]))
-    partial = Assignment(color_points(table)).partial(np.array([[0.0, 0, 0], [255, 128, 255]]))
-    rows = list(zip(table.colors.tolist(), table.weights.tolist(), strict=True))
-    squares = tuple(sum(w * c[i] ** 2 for c, w in rows) for i in range(3))
-    assert partial.square_sums == squares
-    bright = [sum(w * c[i] for c, w in rows if c[0] == 255) for i in range(3)]
-    assert partial.sums[1].tolist() == bright
-    assert int(partial.weights.sum()) == MAX_PIXELS
-
-
-def test_no_colours_at_all_are_measured_as_nothing() -> None:
+def test_no_colours_at_all_sum_to_nothing() -> None:
     table = ColorHistogram(np.empty(0, np.uint32), np.empty(0, np.int64))
     partial = Assignment(color_points(table)).partial(np.zeros((2, 3)))
     assert partial.weights.tolist() == [0, 0]
     assert partial.square_sums == (0, 0, 0)
+
+
+@each_type
+def test_a_pickled_assignment_goes_on_as_before(dtype: Any) -> None:
+    rng = np.random.default_rng(20)
+    values = float_values(rng, "blobs", 1500, 3, dtype)
+    weights = float_weights(rng, "floats", 1500)
+    for given_weights in (None, weights):
+        assignment = Assignment(make_points(values, given_weights, grid_of(values, weights)))
+        first, second = places(rng, values, 9), places(rng, values, 9)
+        assignment.partial(first)
+        copied = pickle.loads(pickle.dumps(assignment))
+        for centroids in (second, first):
+            assert same_partial(copied.partial(centroids, 4), assignment.partial(centroids, 4))
+
+
+def test_a_pickled_assignment_holds_points_only() -> None:
+    values = np.random.default_rng(21).normal(size=(1000, 3))
+    points = make_points(values, np.ones(1000), grid_of(values))
+    assignment = Assignment(points)
+    before = len(pickle.dumps(assignment))
+    assignment.labels(values[:50])
+    assert len(pickle.dumps(assignment)) == before

@@ -170,14 +170,14 @@ def test_every_empty_cluster_gets_a_point_and_none_is_emptied(data: st.DataObjec
     centroids = data.draw(centroids_for(table, max_k=min(30, len(table))))
     k = len(centroids)
     colors, weights = table.colors, table.weights
-    measured = plain_cluster_sums(colors, weights, centroids, n_far=k)
-    filled = measured.fill_empty()
+    partial = plain_cluster_sums(colors, weights, centroids, n_far=k)
+    filled = partial.fill_empty()
 
     assert (filled.weights > 0).all()
-    assert total(filled) == total(measured)
+    assert total(filled) == total(partial)
 
     by_color = {tuple(c): int(w) for c, w in zip(colors.tolist(), weights, strict=True)}
-    empty = measured.weights == 0
+    empty = partial.weights == 0
     given_away = [
         tuple((filled.sums[j] // filled.weights[j]).tolist()) for j in np.flatnonzero(empty)
     ]
@@ -229,26 +229,26 @@ def test_fixed_clusters_may_stay_empty_and_all_others_are_filled(data: st.DataOb
     centroids = data.draw(centroids_for(table, max_k=min(30, len(table))))
     k = len(centroids)
     fixed = data.draw(st.integers(0, k))
-    measured = plain_cluster_sums(table.colors, table.weights, centroids, n_far=k)
-    filled = measured.fill_empty(fixed)
-    empty = measured.weights == 0
+    partial = plain_cluster_sums(table.colors, table.weights, centroids, n_far=k)
+    filled = partial.fill_empty(fixed)
+    empty = partial.weights == 0
     assert (filled.weights[:fixed][empty[:fixed]] == 0).all()
     assert (filled.sums[:fixed][empty[:fixed]] == 0).all()
     assert (filled.weights[fixed:] > 0).all()
-    assert total(filled) == total(measured)
+    assert total(filled) == total(partial)
 
 
 def test_the_farthest_point_goes_past_an_empty_fixed_cluster_to_the_next() -> None:
     points = np.array([[0, 0, 0], [4, 0, 0], [6, 0, 0], [100, 0, 0]], np.uint8)
     weights = np.array([1, 2, 3, 9])
     centroids = np.array([[50.0, 90, 0], [0, 0, 0], [50, 90, 0], [90, 0, 0], [50, 90, 0]])
-    measured = plain_cluster_sums(points, weights, centroids, n_far=5)
+    partial = plain_cluster_sums(points, weights, centroids, n_far=5)
     # 100 is all that cluster 3 has; 6 and 4 go to the first empty ones that are not fixed
-    assert measured.fill_empty(0).weights.tolist() == [3, 1, 2, 9, 0]
-    assert measured.fill_empty(1).weights.tolist() == [0, 1, 3, 9, 2]
-    assert measured.fill_empty(3).weights.tolist() == [0, 3, 0, 9, 3]
-    assert measured.fill_empty(5).weights.tolist() == [0, 6, 0, 9, 0]
-    assert measured.fill_empty(3).sums[:, 0].tolist() == [0, 8, 0, 900, 18]
+    assert partial.fill_empty(0).weights.tolist() == [3, 1, 2, 9, 0]
+    assert partial.fill_empty(1).weights.tolist() == [0, 1, 3, 9, 2]
+    assert partial.fill_empty(3).weights.tolist() == [0, 3, 0, 9, 3]
+    assert partial.fill_empty(5).weights.tolist() == [0, 6, 0, 9, 0]
+    assert partial.fill_empty(3).sums[:, 0].tolist() == [0, 8, 0, 900, 18]
 
 
 def test_filling_with_nothing_empty_changes_nothing() -> None:
@@ -260,7 +260,7 @@ def test_filling_with_nothing_empty_changes_nothing() -> None:
     assert filled.sums.tolist() == partial.sums.tolist()
 
 
-def test_centroids_far_outside_are_measured_exactly() -> None:
+def test_the_inertia_of_centroids_far_outside_is_exact() -> None:
     points = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
     centroids = np.full((1, 3), 1e14)
     weights = np.array([10**6, 10**6])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from typing import Any
 
@@ -12,17 +13,27 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_sample_image
 
+from kmeans_dask.kmeans.assignment import Assignment
 from kmeans_dask.kmeans.cluster_sums import ClusterSums
 from kmeans_dask.kmeans.histogram import ColorHistogram, count_colors
 from kmeans_dask.kmeans.lloyd import Fit, Iteration, fit
 from kmeans_dask.kmeans.plain import plain_cluster_sums, plain_labels
+from kmeans_dask.kmeans.points import make_points
 from tests.kmeans.strategies import (
+    CHANNELS,
+    SEEDS,
+    blobs,
     centroids_for,
     color_tables,
     cuts_of,
+    each_type,
+    float_points,
+    grid_of,
     make_table,
     measure_chunks,
+    measure_parts,
     measure_plainly,
+    places,
     same_fit,
 )
 
@@ -47,7 +58,7 @@ def random_start(table: ColorHistogram, k: int, seed: int) -> NDArray[np.float64
 
 @given(st.data())
 @settings(deadline=None, max_examples=50)
-def test_blocks_fit_as_the_plain_loop_does_to_the_last_bit(data: st.DataObject) -> None:
+def test_colours_in_boxes_fit_as_the_plain_loop_does_to_the_last_bit(data: st.DataObject) -> None:
     table = data.draw(color_tables(max_colors=600))
     start = data.draw(centroids_for(table, max_k=min(24, len(table))))
     tol = data.draw(st.sampled_from([0.0, 1e-4]))
@@ -207,7 +218,7 @@ def test_fixed_fits_never_move_what_is_fixed_nor_get_worse_and_end_at_means(
     assert np.array_equal(result.centroids[fixed:][used], means[used])
 
 
-def test_blocks_with_fixed_centroids_fit_as_the_plain_loop_in_any_chunks() -> None:
+def test_colours_in_boxes_with_fixed_centroids_fit_as_the_plain_loop_in_any_chunks() -> None:
     table = make_table(np.random.default_rng(5).integers(0, 256, (400, 3)))
     start = np.concatenate([np.full((2, 3), 600.0), np.tile(table.colors[:1], (6, 1))])
     expected = fit(start, measure_plainly(table.colors, table.weights), tol=0, fixed=3)
@@ -304,3 +315,51 @@ def test_scikit_learn_stops_at_the_same_iteration(photo: NDArray[np.uint8], seed
     assert ours.converged
     assert 1 < ours.n_iter == theirs.n_iter_ < 300
     assert np.abs(ours.centroids - theirs.cluster_centers_).max() < 1e-6
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=40)
+def test_a_fit_of_points_is_the_same_for_any_chunks_and_its_inertia_never_rises(
+    data: st.DataObject,
+) -> None:
+    channels = data.draw(st.sampled_from(CHANNELS))
+    points = data.draw(float_points(channels, max_points=400))
+    rng = np.random.default_rng(data.draw(SEEDS))
+    start = places(rng, points.values, data.draw(st.integers(1, 12)))
+    whole = fit(start, measure_parts([points]), tol=0, max_iter=60)
+    for n in (2, 3, 4):
+        again = fit(start, measure_parts(points.split(n)), tol=0, max_iter=60)
+        assert same_fit(again, whole)
+    reach = np.abs(points.values - points.grid.origin).max()
+    noise = 2.0**-50 * float(points.weights.sum()) * float(reach) ** 2 * channels
+    for before, after in zip(whole.history, whole.history[1:], strict=False):
+        assert after <= before * (1 + 1e-12) + noise
+
+
+@each_type
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_a_fit_of_floats_is_that_of_scikit_learn(offset: float, weighted: bool, dtype: Any) -> None:
+    for channels in (2, 3, 8):
+        rng = np.random.default_rng(channels)
+        values = (offset + blobs(rng, 600, channels)).astype(dtype)
+        weights = rng.uniform(0.1, 3, 600) if weighted else None
+        start = rng.choice(values, 6, replace=False).astype(np.float64)
+        points = make_points(values, weights, grid_of(values, weights))
+        found = fit(start, Assignment(points).partial, tol=0, max_iter=300)
+        reference = KMeans(6, init=start, n_init=1, tol=0, max_iter=300, algorithm="lloyd")
+        reference.fit(values.astype(np.float64), sample_weight=weights)
+        width = float((values.max(axis=0) - values.min(axis=0)).max())
+        assert np.abs(found.centroids - reference.cluster_centers_).max() <= 1e-6 * width
+        assert found.inertia == pytest.approx(reference.inertia_, rel=1e-9)
+        assert found.converged
+
+
+def test_points_of_one_place_have_an_inertia_of_nothing() -> None:
+    for at in (0.0, 0.1, -1e150, 1e-300):
+        values = np.full((70, 3), at)
+        points = make_points(values, None, grid_of(values))
+        result = fit(values[:2].copy(), Assignment(points).partial, tol=0)
+        assert result.inertia == 0
+        assert np.array_equal(result.centroids[0], values[0])
+        assert math.isfinite(Assignment(points).partial(values[:1]).variance)

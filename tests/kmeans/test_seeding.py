@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kmeans_dask.color.spaces import Space
+from kmeans_dask.kmeans.exact_sums import integer_grid
 from kmeans_dask.kmeans.histogram import ColorHistogram, count_colors, merge_histograms
 from kmeans_dask.kmeans.morton_codes import encode_colors
-from kmeans_dask.kmeans.points import color_points
+from kmeans_dask.kmeans.points import color_points, make_points
 from kmeans_dask.kmeans.random_bits import Random
 from kmeans_dask.kmeans.seeding import (
     BLOCK,
@@ -21,25 +24,36 @@ from kmeans_dask.kmeans.seeding import (
     _below,
     _offer,
     _pick,
+    _PointPotential,
     _Potential,
     _runs,
     kmeans_plus_plus,
     random_points,
 )
-from tests.kmeans.strategies import SEEDS, color_tables, make_table
+from tests.kmeans.strategies import (
+    SEEDS,
+    any_points,
+    color_tables,
+    each_type,
+    make_float_points,
+    make_table,
+    rows_of,
+    seeding_points,
+)
 
 FAR = 3 * 255**2 + 1
+Floats = NDArray[np.float64]
 each_seeding = pytest.mark.parametrize("seeding", SEEDINGS.values(), ids=SEEDINGS.keys())
 
 
-def plain_plus_plus(
+def plain_plus_plus_of_colors(
     colors: NDArray[np.uint8],
     weights: NDArray[np.int64],
     k: int,
     seed: int,
     chosen_already: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.float64]:
-    """Greedy k-means++ that measures every candidate against every colour."""
+    """Greedy k-means++ that compares every candidate with every colour."""
     random = Random(seed)
     values = colors.astype(np.int64)
     distances = np.full(len(values), FAR)
@@ -77,7 +91,7 @@ def plain_pixels(counts: ColorHistogram, k: int, seed: int) -> NDArray[np.float6
 def test_greedy_plus_plus_is_that_of_the_quadratic_loop(data: st.DataObject) -> None:
     table = data.draw(color_tables(max_colors=600))
     k, seed = data.draw(st.integers(1, min(40, len(table)))), data.draw(SEEDS)
-    expected = plain_plus_plus(table.colors, table.weights, k, seed)
+    expected = plain_plus_plus_of_colors(table.colors, table.weights, k, seed)
     assert np.array_equal(kmeans_plus_plus(color_points(table), k, seed), expected)
 
 
@@ -95,7 +109,7 @@ def test_plus_plus_beside_given_colours_is_that_of_the_quadratic_loop(
     assume(left > 0 and len(places) > 0)
     k, seed = data.draw(st.integers(1, min(30, left))), data.draw(SEEDS)
     found = kmeans_plus_plus(color_points(table), k, seed, given=places.astype(np.float64))
-    expected = plain_plus_plus(table.colors, table.weights, k, seed, places)
+    expected = plain_plus_plus_of_colors(table.colors, table.weights, k, seed, places)
     assert np.array_equal(found, expected)
 
 
@@ -163,7 +177,7 @@ def test_seeds_are_distinct_colours_of_the_table(seeding: Seeding, data: st.Data
 
 
 @each_seeding
-def test_the_same_seed_gives_the_same_and_another_seed_another(seeding: Seeding) -> None:
+def test_the_same_seed_draws_the_same_colours_and_another_seed_others(seeding: Seeding) -> None:
     rng = np.random.default_rng(1)
     table = make_table(rng.integers(0, 256, (1000, 3)), rng.integers(1, 50, 1000))
     first = seeding(color_points(table), 16, 7)
@@ -326,7 +340,7 @@ def test_weights_too_large_for_64_bits_are_halved_and_nothing_else() -> None:
     assert halvings > 0
     light = table.weights >> halvings
     assert sum(light.tolist()) * FAR < 2**63
-    expected = plain_plus_plus(table.colors, light, 30, 2)
+    expected = plain_plus_plus_of_colors(table.colors, light, 30, 2)
     assert np.array_equal(kmeans_plus_plus(color_points(table), 30, 2), expected)
 
 
@@ -340,3 +354,213 @@ def test_many_light_colours_beside_a_heavy_one_do_not_overflow() -> None:
         centroids = kmeans_plus_plus(color_points(table), 4, seed)
         assert np.array_equal(centroids[0], table.colors[2000])
         assert len(np.unique(centroids, axis=0)) == 4
+
+
+def distances_to(values: Floats, place: Floats) -> Floats:
+    """Squared, channel after channel, to one place or to one for each."""
+    distances = np.zeros(len(values))
+    for channel in range(values.shape[1]):
+        distances += (values[:, channel] - place[..., channel]) ** 2
+    return distances
+
+
+def one_by_one(terms: Floats) -> float:
+    """The sum of these, added from first to last."""
+    return float(np.cumsum(terms)[-1])
+
+
+def plain_plus_plus(values: NDArray[Any], weights: NDArray[Any], k: int, seed: int) -> Floats:
+    """Greedy k-means++ that compares every candidate with every point."""
+    random = Random(seed)
+    places, heavy = values.astype(np.float64), weights.astype(np.float64)
+    distances = np.full(len(values), np.inf)
+    chosen: list[int] = []
+    while len(chosen) < k:
+        shares = heavy * distances if chosen else heavy
+        if not shares.any():
+            shares = heavy
+        up_to = np.cumsum(shares)
+        best, highest = -1, -1.0
+        for _ in range(2 + int(math.log(k)) if chosen else 1):
+            target = random.fraction() * up_to[-1]
+            beyond = np.flatnonzero(up_to > target)
+            candidate = int(beyond[0]) if len(beyond) else int(np.flatnonzero(shares)[-1])
+            gain = 0.0
+            if chosen:
+                falls = distances - distances_to(places, places[candidate])
+                gain = one_by_one(heavy * np.maximum(falls, 0.0))
+            if gain > highest:
+                best, highest = candidate, gain
+        chosen.append(best)
+        distances = np.minimum(distances, distances_to(places, places[best]))
+    return places[chosen]
+
+
+def plain_random(values: NDArray[Any], weights: list[int], k: int, seed: int) -> Floats:
+    """Draw from places that are counted out from the first to the last that is not drawn."""
+    random = Random(seed)
+    left = dict(enumerate(weights))
+    chosen: list[int] = []
+    while len(chosen) < k:
+        place = random.below(sum(left.values()))
+        for i, weight in left.items():
+            if place < weight:
+                chosen.append(i)
+                break
+            place -= weight
+        del left[chosen[-1]]
+    return values[chosen].astype(np.float64)
+
+
+@each_seeding
+@given(data=st.data())
+@settings(deadline=None, max_examples=100)
+def test_seeds_are_points_that_have_weight(seeding: Seeding, data: st.DataObject) -> None:
+    points = data.draw(any_points)
+    heavy = points.values[points.weights > 0]
+    most = min(30, len(heavy))
+    k = data.draw(st.just(most) | st.integers(1, most))
+    seeds = seeding(points, k, data.draw(SEEDS))
+    assert seeds.shape == (k, points.values.shape[1])
+    assert seeds.dtype == np.float64
+    assert rows_of(seeds) <= rows_of(heavy)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=60)
+def test_plus_plus_seeds_are_distinct_while_there_are_distinct_points(data: st.DataObject) -> None:
+    points = data.draw(seeding_points(kinds=("duplicates", "ties", "constant")))
+    distinct = rows_of(points.values[points.weights > 0])
+    k = data.draw(st.integers(1, 40))
+    seeds = kmeans_plus_plus(points, k, data.draw(SEEDS))
+    assert seeds.shape[0] == k
+    assert rows_of(seeds) <= distinct
+    assert len(rows_of(seeds)) == min(k, len(distinct))
+
+
+@each_seeding
+@each_type
+def test_the_same_seed_draws_the_same_points_and_another_seed_others(
+    seeding: Seeding, dtype: Any
+) -> None:
+    rng = np.random.default_rng(1)
+    values, weights = rng.normal(size=(2000, 4)).astype(dtype), rng.uniform(0, 2, 2000)
+    points = make_float_points(values, weights)
+    first = seeding(points, 12, 7)
+    copied, pickled = make_float_points(values.copy(), weights.copy()), pickle.dumps(points)
+    for again in (points, copied, pickle.loads(pickled)):
+        assert np.array_equal(seeding(again, 12, 7), first)
+    assert not np.array_equal(seeding(points, 12, 8), first)
+
+
+@each_seeding
+def test_points_of_one_weight_are_drawn_as_if_they_had_none(seeding: Seeding) -> None:
+    values = np.random.default_rng(2).normal(size=(500, 3))
+    expected = seeding(make_float_points(values), 9, 3)
+    assert np.array_equal(seeding(make_float_points(values, np.ones(500)), 9, 3), expected)
+    assert np.array_equal(seeding(make_float_points(values, np.full(500, 4.0)), 9, 3), expected)
+
+
+@each_seeding
+@pytest.mark.parametrize("light", [1e-3, 1e-7, 1e-12])
+def test_points_far_lighter_than_another_can_be_drawn_when_no_other_is_left(
+    seeding: Seeding, light: float
+) -> None:
+    values = np.arange(5.0)[:, None]
+    points = make_float_points(values, np.array([light, 1.0, light, 0.0, light]))
+    for seed in range(5):
+        assert rows_of(seeding(points, 4, seed)) == {(0.0,), (1.0,), (2.0,), (4.0,)}
+
+
+@each_seeding
+def test_first_seeds_come_as_often_as_their_point_weighs(seeding: Seeding) -> None:
+    points = make_float_points(np.array([[0.0], [1.0], [2.0]]), np.array([0.1, 0.3, 0.6]))
+    firsts = np.concatenate([seeding(points, 1, seed) for seed in range(1000)])
+    shares = [(firsts == value).mean() for value in (0.0, 1.0, 2.0)]
+    assert shares == pytest.approx([0.1, 0.3, 0.6], abs=0.06)
+
+
+def test_second_seeds_come_as_often_as_they_are_far() -> None:
+    potential = _PointPotential(make_float_points(np.array([[0.0], [1.0], [-2.0]])))
+    potential.take(np.zeros(1))
+
+    class Steps:
+        """Fractions 0, 0.001 and so on."""
+
+        step = -1
+
+        def fraction(self) -> float:
+            self.step += 1
+            return self.step / 1000
+
+    drawn = potential.draw(Steps(), 1000)  # type: ignore[arg-type]
+    assert [drawn.count(i) for i in range(3)] == [0, 200, 800]
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=120)
+def test_gains_and_distances_are_to_the_last_bit_those_of_skipping_nothing(
+    data: st.DataObject,
+) -> None:
+    points = data.draw(any_points)
+    rng = np.random.default_rng(data.draw(SEEDS))
+    potential = _PointPotential(points)
+    places, distances = points.values.astype(np.float64), np.full(len(points), np.inf)
+    assert potential.gains([0, 0]) == [0.0, 0.0]
+    chosen: list[int] = []
+    for candidate in rng.integers(0, len(points), 10).tolist():
+        apart = distances_to(places, places[candidate])
+        if chosen:
+            offers = [candidate, *rng.integers(0, len(points), 3).tolist()]
+            falls = [distances - distances_to(places, places[offer]) for offer in offers]
+            gains = [one_by_one(points.weights * np.maximum(fall, 0.0)) for fall in falls]
+            assert potential.gains(offers) == gains
+        potential.take(places[candidate])
+        chosen.append(candidate)
+        distances = np.minimum(distances, apart)
+        assert np.array_equal(potential._distances, distances)
+        assert np.array_equal(potential._chosen, places[chosen])
+        nearest = potential._chosen[potential._nearest]
+        assert np.array_equal(distances_to(places, nearest), distances)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=120)
+def test_greedy_plus_plus_on_points_is_that_of_the_quadratic_loop(data: st.DataObject) -> None:
+    points = data.draw(any_points)
+    k, seed = data.draw(st.integers(1, 30)), data.draw(SEEDS)
+    expected = plain_plus_plus(points.values, points.weights, k, seed)
+    assert np.array_equal(kmeans_plus_plus(points, k, seed), expected)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=60)
+def test_random_points_are_drawn_as_from_places_counted_out(data: st.DataObject) -> None:
+    points = data.draw(any_points)
+    weights = points.weights
+    k = data.draw(st.integers(1, min(30, int((weights > 0).sum()))))
+    if not points.grid.exact:  # in 2^20 steps of the heaviest
+        weights = np.array([max(round(w / weights.max() * 2**20), w > 0) for w in weights.tolist()])
+    seed = data.draw(SEEDS)
+    expected = plain_random(points.values, weights.tolist(), k, seed)
+    assert np.array_equal(random_points(points, k, seed), expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 60])
+def test_as_many_random_points_as_there_are_with_weight_are_all_of_them(n: int) -> None:
+    values = np.arange(2 * n, dtype=np.uint8)[:, None]
+    points = make_points(values, np.arange(2 * n) % 2, integer_grid(1))
+    for seed in range(20):
+        assert sorted(random_points(points, n, seed)[:, 0]) == list(range(1, 2 * n, 2))
+
+
+def test_slices_run_in_any_way_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    points = make_float_points(rng.normal(size=(1000, 3)), rng.uniform(0, 2, 1000))
+    monkeypatch.setattr("kmeans_dask.kmeans.seeding._SLICE", 130)
+    in_order = kmeans_plus_plus(points, 15, 5)
+
+    def backwards(work: Any, slices: Any) -> list[Any]:
+        return [work(some) for some in reversed(list(slices))][::-1]
+
+    assert np.array_equal(kmeans_plus_plus(points, 15, 5, run=backwards), in_order)
