@@ -158,12 +158,14 @@ def bound_gaps(width, squares, best, second, which, errors, gaps):  # type: igno
     """Bound from below how much farther the second nearest centroid is than the nearest.
 
     squares: (TILE,) float32, |x|^2 and its rounding; best, second, which: as `search_tile` found
-    them, with scores that are too low by at most twice `errors` (k,) float32
+    them, with scores that are too low by at most `errors` (k,) float32
     gaps: (TILE,) float32, filled with the bounds, and with -1 where it is unclear which is nearest
     """
     for i in range(width):
         highest = best[i] + errors[which[i]]
-        far = np.sqrt(max(np.float32(0.0), squares[i] + np.float32(2.0) * second[i]))
+        # where there is no second centroid, its score is PAD, and twice that is infinite
+        farther = min(squares[i] + np.float32(2.0) * second[i], PAD)
+        far = np.sqrt(max(np.float32(0.0), farther))
         near = np.sqrt(max(np.float32(0.0), squares[i] + np.float32(2.0) * highest))
         gap = max(far - near - far * np.float32(2.0**-21), np.float32(0.0))
         gaps[i] = gap if highest < second[i] else np.float32(-1.0)

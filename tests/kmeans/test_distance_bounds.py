@@ -242,6 +242,15 @@ def test_gaps_are_lower_bounds_and_known_where_the_nearest_is_clear(
             assert gaps[i] <= (second - distances[i, j]) + 2.0**-45 * second
 
 
+def test_the_gap_behind_a_single_centroid_is_large_and_finite() -> None:
+    """Check the case that a list has no second centroid but padding."""
+    which, errors = np.zeros(TILE, np.int32), np.zeros(1, np.float32)
+    zeros, gaps = np.zeros(TILE, np.float32), np.empty(TILE, np.float32)
+    bound_gaps(TILE, zeros, zeros, np.full(TILE, PAD), which, errors, gaps)
+    assert np.isfinite(gaps).all()
+    assert (gaps > 1e18).all()
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 @given(data=st.data())
 @settings(deadline=None, max_examples=60)
