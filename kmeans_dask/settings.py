@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -109,7 +109,7 @@ class FitSettings:
         return range(self.seed, self.seed + starts)
 
 
-class DecodeRecord(TypedDict):
+class DecodeRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Record in a store of those `DecodeSettings` on which the content of the store depends."""
 
     max_pixels: Positive
@@ -141,12 +141,17 @@ class DecodeSettings:
     @property
     def of_result(self) -> DecodeRecord:
         """Return the settings on which the decoded pixels and metadata depend."""
-        return {
-            "max_pixels": self.max_pixels,
-            "flat": self.flat,
-            "keep_metadata": self.keep_metadata,
-            "white": self.white,
-        }
+        return DecodeRecord(
+            max_pixels=self.max_pixels,
+            flat=self.flat,
+            keep_metadata=self.keep_metadata,
+            white=self.white,
+        )
+
+    @classmethod
+    def of_record(cls, record: DecodeRecord) -> DecodeSettings:
+        """Return the settings of a record, with the default time limit."""
+        return cls(**msgspec.structs.asdict(record))
 
 
 @dataclass(frozen=True)

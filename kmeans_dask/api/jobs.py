@@ -464,7 +464,7 @@ def encode(
     what = Plan.of_record(opened.plan)
     check_folder(target, "OUTPUT")
     checks.check_encoding(opened, fitted, settings)
-    inputs = [parse_location(given) for given in opened.plan["inputs"]]
+    inputs = [parse_location(given) for given in opened.plan.inputs]
     checks.check_outside([path, *inputs], target, "OUTPUT")
     asked = asked_for(
         "encode", store=str(opened.path), palette=hexes_of(fitted.palette.entries), encode=settings
@@ -816,7 +816,7 @@ def _is_small_store(path: Location, *, decodes: bool) -> bool:
     """
     try:
         store = Store.open(path)
-        settings = DecodeSettings(**store.attrs["decode"]) if decodes else None
+        settings = DecodeSettings.of_record(store.attrs.decode) if decodes else None
         return is_small_job(Plan.of_record(store.plan), settings)()
     except StoreError:
         return False

@@ -90,17 +90,11 @@ class Store:
         store, found, offset = ZarrStore.open(self.path), list[StoredImage](), 0
         for partition_id in store.partition_ids:
             for image in store.partition(partition_id).images:
+                height, width = image.height, image.width
                 found.append(
-                    StoredImage(
-                        image["path"],
-                        image["stem"],
-                        image["height"],
-                        image["width"],
-                        offset,
-                        image["n_bytes"],
-                    )
+                    StoredImage(image.path, image.stem, height, width, offset, image.n_bytes)
                 )
-                offset += image["height"] * image["width"]
+                offset += height * width
         return tuple(found)
 
     @property
