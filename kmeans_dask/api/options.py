@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
-from kmeans_dask.api.jobs import Color
 from kmeans_dask.api.running import ShowProgress
-from kmeans_dask.settings import White
+from kmeans_dask.settings import Color, White
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 from kmeans_dask.errors import ImageError, UsageError
 from kmeans_dask.files import Location, ObjectPath, is_within, parse_location
 from kmeans_dask.files.object_store import Listed
 from kmeans_dask.images import inspector
 from kmeans_dask.images.inspector import Answer, Question
+from kmeans_dask.option_checks import Limits, check_options
 from kmeans_dask.plan.name_checks import check_name
 from kmeans_dask.plan.output_names import assign_names, names_of
 from kmeans_dask.settings import IMAGE_SECONDS, MAX_PIXELS, PARTITION_PIXELS
@@ -27,6 +28,7 @@ MAX_DEPTH = 256  # levels of folders within folders
 _AT_ONCE = 32  # objects whose beginnings are fetched at the same time
 _SPECIAL = ("hidden", "links", "excluded")  # keys of `Plan.skipped` that are no suffixes
 _NAMED = 6  # suffixes that a message names, at most
+_PATTERNS = "patterns of names, such as ['*.png']"
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,14 @@ class Search:
     exclude: patterns that neither a file nor a folder on the way to the file may match
 
     A pattern without a slash is compared with the name of a file or folder; a pattern with a slash
-    is compared with the whole path below the input.
+    is compared with the whole path below the input. Raises UsageError where one is no text.
     """
 
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
+    include: Annotated[Sequence[str], Limits(_PATTERNS)] = ()
+    exclude: Annotated[Sequence[str], Limits(_PATTERNS)] = ()
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def wants(self, name: PurePosixPath) -> bool:
         """Return whether the patterns choose the file at path `name` below the input.
