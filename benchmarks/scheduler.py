@@ -25,8 +25,9 @@ import psutil
 
 from benchmarks.common import versions
 from kmeans_dask.engine import connect
-from kmeans_dask.plan.plan import Failure, Source
+from kmeans_dask.plan.plan import Source
 from kmeans_dask.steps.quarantine import WorkItem
+from kmeans_dask.store.records import Failure
 
 WORKERS = 2
 PATIENCE = 60.0  # seconds, for processes to start

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
 
 import msgspec
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.files.documents import Positive
+from kmeans_dask.option_checks import Flag, Limits, brief, check_options
 
 MAX_COLORS = 256  # an indexed image holds no more
 MAX_TOKENS = 1 << 16
@@ -34,6 +35,9 @@ _ENDLESS = 1 << 62
 # `tol` of a palette for one image, or some: the last 0.2 % of inertia cost half of the time.
 PRIVATE_TOL = 1e-3
 _STARTED_ONCE = 32  # colours; a fit of fewer has more starts, which take about as long
+Color = tuple[int, int, int]
+_COLORS = f"2 to {MAX_COLORS}, or up to {MAX_TOKENS} with the command tokenize"
+_FIXED = "colours (r, g, b), 0 to 255"
 
 
 @dataclass(frozen=True)
@@ -53,43 +57,24 @@ class FitSettings:
     chunk_colors: distinct colours of a chunk; with more, each iteration runs one task per chunk
     """
 
-    colors: int = MAX_COLORS
+    colors: Annotated[int, Limits(_COLORS, 2, MAX_TOKENS)] = MAX_COLORS
     _: KW_ONLY
-    seed: int = 0
+    seed: Annotated[int, Limits("0 or more", 0)] = 0
     init: str = INITS[0]
-    max_iter: int | None = None
-    tol: float = TOL
-    n_init: int | None = None
+    max_iter: Annotated[int | None, Limits("1 or more", 1)] = None
+    tol: Annotated[float, Limits("0 (to the fixed point) or more", 0)] = TOL
+    n_init: Annotated[int | None, Limits("1 or more", 1)] = None
     space: str = SPACES[0]
     weight: str = WEIGHTS[0]
-    fixed: tuple[tuple[int, int, int], ...] = ()
-    min_psnr: float | None = None
-    chunk_colors: int = CHUNK_COLORS
+    fixed: Annotated[Sequence[Color], Limits(_FIXED, 0, 255, option="--fixed-colors")] = ()
+    min_psnr: Annotated[float | None, Limits("more than 0 dB", above=0)] = None
+    chunk_colors: Annotated[int, Limits("1 or more", 1, option="chunk_colors")] = CHUNK_COLORS
 
     def __post_init__(self) -> None:
-        if not 2 <= self.colors <= MAX_TOKENS:
-            raise UsageError(f"--colors is {self.colors}: choose 2 to {MAX_COLORS}, {_BUT_TOKENS}")
-        if self.seed < 0:
-            raise UsageError(f"--seed is {self.seed}: choose 0 or more")
+        check_options(self)
         check_choice("--init", self.init, INITS)
         check_choice("--color-space", self.space, SPACES)
         check_choice("--weight", self.weight, WEIGHTS)
-        if self.max_iter is not None and self.max_iter < 1:
-            raise UsageError(f"--max-iter is {self.max_iter}: choose 1 or more")
-        if not 0 <= self.tol < math.inf:
-            raise UsageError(f"--tol is {self.tol}: choose 0 (to the fixed point) or more")
-        if self.n_init is not None and self.n_init < 1:
-            raise UsageError(f"--n-init is {self.n_init}: choose 1 or more")
-        if self.min_psnr is not None and not 0 < self.min_psnr < math.inf:
-            raise UsageError(f"--min-psnr is {self.min_psnr}: choose more than 0 dB")
-        if self.chunk_colors < 1:
-            raise UsageError(f"chunk_colors is {self.chunk_colors}: choose 1 or more")
-        if any(len(color) != 3 or isinstance(color, str) for color in self.fixed):
-            raise UsageError(
-                f"fixed colours are {list(self.fixed)}: write each as (r, g, b), 0 to 255"
-            )
-        if any(not 0 <= value <= 255 for color in self.fixed for value in color):
-            raise UsageError("--fixed-colors names no colour of 8 bits: choose values of 0 to 255")
         if len(set(self.fixed)) < len(self.fixed):
             raise UsageError("--fixed-colors names a colour twice: leave one out")
         if len(self.fixed) > self.colors:
@@ -109,7 +94,7 @@ class FitSettings:
         return range(self.seed, self.seed + starts)
 
 
-class DecodeRecord(TypedDict):
+class DecodeRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Record in a store of those `DecodeSettings` on which the content of the store depends."""
 
     max_pixels: Positive
@@ -120,7 +105,7 @@ class DecodeRecord(TypedDict):
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """Settings for reading images.
+    """Settings for reading images. Raises UsageError where a value is out of range.
 
     max_pixels: most pixels of one image; a larger image is refused
     flat: composite partly transparent pixels over white
@@ -131,22 +116,32 @@ class DecodeSettings:
     seconds: most seconds that one image may take
     """
 
-    max_pixels: int = MAX_PIXELS
+    max_pixels: Annotated[int, Limits("1 or more", 1)] = MAX_PIXELS
     _: KW_ONLY
     flat: bool = False
-    keep_metadata: bool = False
-    white: White = None
-    seconds: float = IMAGE_SECONDS
+    keep_metadata: Flag = False
+    white: Annotated[White, Limits(f"1 to {MAX_WHITE}, or 'auto'", 1, MAX_WHITE)] = None
+    seconds: Annotated[float, Limits("more than 0 seconds", above=0, option="--image-timeout")] = (
+        IMAGE_SECONDS
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     @property
     def of_result(self) -> DecodeRecord:
         """Return the settings on which the decoded pixels and metadata depend."""
-        return {
-            "max_pixels": self.max_pixels,
-            "flat": self.flat,
-            "keep_metadata": self.keep_metadata,
-            "white": self.white,
-        }
+        return DecodeRecord(
+            max_pixels=self.max_pixels,
+            flat=self.flat,
+            keep_metadata=self.keep_metadata,
+            white=self.white,
+        )
+
+    @classmethod
+    def of_record(cls, record: DecodeRecord) -> DecodeSettings:
+        """Return the settings of a record, with the default time limit."""
+        return cls(**msgspec.structs.asdict(record))
 
 
 @dataclass(frozen=True)
@@ -162,17 +157,14 @@ class EncodeSettings:
 
     format: str = FORMATS[0]
     _: KW_ONLY
-    effort: int = 3
-    dither: float = 0.0
-    always: bool = False
-    keep_metadata: bool = False
+    effort: Annotated[int, Limits(f"0 to {MAX_EFFORT}", 0, MAX_EFFORT)] = 3
+    dither: Annotated[float, Limits("0 (none) to 1", 0, 1)] = 0.0
+    always: Flag = False
+    keep_metadata: Flag = False
 
     def __post_init__(self) -> None:
+        check_options(self)
         check_choice("--format", self.format, FORMATS)
-        if not 0 <= self.effort <= MAX_EFFORT:
-            raise UsageError(f"--effort is {self.effort}: choose 0 to {MAX_EFFORT}")
-        if not 0 <= self.dither <= 1:
-            raise UsageError(f"--dither is {self.dither}: choose 0 (none) to 1")
         if self.keep_metadata and self.format == "gif":
             raise UsageError(f"--keep-metadata: --format {self.format} holds none; choose another")
 
@@ -190,17 +182,14 @@ class EncodeSettings:
 def check_together(fit: FitSettings, encode: EncodeSettings) -> None:
     """Raise UsageError where settings for the fit and for writing exclude each other."""
     if fit.colors > MAX_COLORS:
-        raise UsageError(f"--colors is {fit.colors}: choose 2 to {MAX_COLORS}, {_BUT_TOKENS}")
+        raise UsageError(f"--colors is {fit.colors}: choose {_COLORS}")
     if fit.min_psnr is not None and encode.dither:
         raise UsageError("--min-psnr and --dither exclude each other: dithering adds error")
 
 
-_BUT_TOKENS = f"or up to {MAX_TOKENS} with the command tokenize"
-
-
-def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise UsageError where `value` is none of `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise UsageError(
-            f"{option} is {value!r}: choose {', '.join(choices[:-1])} or {choices[-1]}"
+            f"{option} is {brief(value)}: choose {', '.join(choices[:-1])} or {choices[-1]}"
         )

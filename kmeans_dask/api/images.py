@@ -41,6 +41,7 @@ from kmeans_dask.settings import (
     MAX_PIXELS,
     PRIVATE_TOL,
     TOL,
+    Color,
     DecodeSettings,
     EncodeSettings,
     FitSettings,
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
     AnyImage = str | os.PathLike[str] | ObjectPath | Image.Image | NDArray[Any] | da.Array
 
 _TOGETHER = 8  # histograms that one task merges
-_FIT = FitSettings()
+_FIT, _DECODE = FitSettings(), DecodeSettings()
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,10 @@ class Palette(palettes.Palette):
 
         Raises UsageError and ImageError.
         """
-        decoded = _decoded(image)
         FitSettings(space=color_space)  # raises where there is no such space
-        return _remap(decoded, _count(decoded), self, color_space, dither)
+        part = EncodeSettings(dither=dither).dither
+        decoded = _decoded(image)
+        return _remap(decoded, _count(decoded), self, color_space, part)
 
     def _repr_html_(self) -> str:
         return swatches(self.entries)
@@ -188,7 +190,7 @@ def quantize(
     colors: int = _FIT.colors,
     *,
     min_psnr: float | None = None,
-    fixed_colors: Sequence[jobs.Color] = (),
+    fixed_colors: Sequence[Color] = (),
     color_space: str = _FIT.space,
     dither: float = 0.0,
     n_init: int | None = None,
@@ -229,15 +231,16 @@ def quantize(
         tol=tol,
         n_init=n_init,
         space=color_space,
-        fixed=tuple(fixed_colors),
+        fixed=fixed_colors,
         min_psnr=min_psnr,
     )
-    decoded = _decoded(image, white=white, max_pixels=max_pixels)
+    part = EncodeSettings(dither=dither).dither
+    decoded = _decoded(image, DecodeSettings(max_pixels, white=white))
     counts = _count(decoded)
     check_room(settings, transparent=decoded.transparent)
     with local_threads() as threads:
         found, _ = quantize_histogram(counts, settings, threads, transparent=decoded.transparent)
-    return _remap(decoded, counts, found.palette, color_space, dither)
+    return _remap(decoded, counts, found.palette, color_space, part)
 
 
 def fit_palette(
@@ -245,7 +248,7 @@ def fit_palette(
     colors: int = _FIT.colors,
     *,
     min_psnr: float | None = None,
-    fixed_colors: Sequence[jobs.Color] = (),
+    fixed_colors: Sequence[Color] = (),
     color_space: str = _FIT.space,
     n_init: int | None = None,
     seed: int = _FIT.seed,
@@ -275,15 +278,15 @@ def fit_palette(
         tol=tol,
         n_init=n_init,
         space=color_space,
-        fixed=tuple(fixed_colors),
+        fixed=fixed_colors,
         min_psnr=min_psnr,
     )
+    decode = DecodeSettings(white=white)
     choice = choose_engine(client, workers, memory_limit)
     several = _several(images)
     if several and all(isinstance(each, str | os.PathLike | ObjectPath) for each in several):
-        decode = DecodeSettings(white=white)
         return _fit_files(several, settings, decode, choice, progress)
-    counts, transparent = _count_all(several, white)
+    counts, transparent = _count_all(several, decode)
     check_room(settings, transparent=transparent)
     with progress_for(progress) as shown, local_threads() as threads:
         shown.start("fit", None, "iterations")
@@ -328,11 +331,11 @@ def _fit_files(
             return Palette(fit_colors(held.store, engine, shown, settings).palette.entries)
 
 
-def _decoded(image: AnyImage, *, white: White = None, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+def _decoded(image: AnyImage, settings: DecodeSettings = _DECODE) -> DecodedImage:
     computed: Any = image
     if hasattr(image, "dask"):
         computed = computed.compute()
-    return read_any_image(computed, white=white, max_pixels=max_pixels)
+    return read_any_image(computed, white=settings.white, max_pixels=settings.max_pixels)
 
 
 def _count(decoded: DecodedImage) -> ColorHistogram:
@@ -343,7 +346,7 @@ def _count(decoded: DecodedImage) -> ColorHistogram:
     return counter.counts()
 
 
-def _count_all(images: list[Any], white: White) -> tuple[ColorHistogram, bool]:
+def _count_all(images: list[Any], settings: DecodeSettings) -> tuple[ColorHistogram, bool]:
     """Return the histogram of images, and whether some pixel of them is fully transparent."""
     from kmeans_dask.api.store import Store  # which imports this module
 
@@ -356,7 +359,7 @@ def _count_all(images: list[Any], white: White) -> tuple[ColorHistogram, bool]:
         elif _is_stack(image):
             found.append(_count_stack(image))
         else:
-            decoded = _decoded(image, white=white)
+            decoded = _decoded(image, settings)
             found.append((_count(decoded), decoded.transparent))
     if not found:
         raise UsageError("no image is given: name some")
@@ -423,8 +426,6 @@ def _remap(
     dither: float,
 ) -> Quantized:
     """Return an image whose histogram is `counts` as indices into `palette`."""
-    if not 0 <= dither <= 1:
-        raise UsageError(f"dither is {dither}: choose 0 (none) to 1")
     if decoded.transparent:
         palette = palette.with_clear()
     if dither and len(palette) > MAX_COLORS:

@@ -7,11 +7,11 @@ report and returns a typed summary. The command line calls these functions, and 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 from kmeans_dask.api.running import (
     ResumeHint,
@@ -32,10 +32,11 @@ from kmeans_dask.images.encode import check_effort
 from kmeans_dask.images.palette_files import hexes_of
 from kmeans_dask.job.fit_result import FitResult, read_fit
 from kmeans_dask.job.job_record import read_summary, record_of_job
-from kmeans_dask.job.job_settings import JobSettings
+from kmeans_dask.job.job_settings import JobSettings, check_scope
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.job.summary import IngestSummary, Summary, TokensSummary
 from kmeans_dask.job.work_folder import WorkFolder, asked_for, open_work_folder
+from kmeans_dask.option_checks import Flag, Limits, check_flags, check_options, checked
 from kmeans_dask.plan.placement import is_quick, is_safe, is_small
 from kmeans_dask.plan.plan import Plan, Search, make_plan
 from kmeans_dask.plan.sample_files import documents_of, images_of
@@ -47,6 +48,7 @@ from kmeans_dask.settings import (
     PARTITION_PIXELS,
     PRIVATE_TOL,
     TOL,
+    Color,
     DecodeSettings,
     EncodeSettings,
     FitSettings,
@@ -71,22 +73,25 @@ if TYPE_CHECKING:
 
 AnyPath = str | os.PathLike[str] | ObjectPath  # a local path, or the URL of an object store
 AnyPaths = AnyPath | Sequence[AnyPath]
-Color = tuple[int, int, int]
 
 _FIT = FitSettings()
 DEFAULT_COLORS = _FIT.colors
 _ENCODE = EncodeSettings()
+_SWEPT = "several whole numbers, such as (4, 16, 64)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """Images to find and to decode, and how."""
+    """Images to find and to decode, and how. Raises UsageError where a value is out of range."""
 
     paths: tuple[Location, ...]
     search: Search
     decode: DecodeSettings
-    partition_pixels: int = PARTITION_PIXELS
-    checksum: bool = False
+    partition_pixels: Annotated[int, Limits("1 or more", 1)] = PARTITION_PIXELS
+    checksum: Flag = False
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def plan(self, **known: object) -> Plan:
         """Return the plan of the images that are found; raises UsageError where there are none."""
@@ -185,11 +190,12 @@ def compress(
     >>> summary = compress("photos", "out", colors=64)  # doctest: +SKIP
     >>> summary.output_bytes, summary.psnr  # doctest: +SKIP
     """
+    check_flags(overwrite=overwrite, resume=resume, keep_palette=keep_palette)
     scope, given = "shared", None
-    if isinstance(palette, str):
-        scope = palette
-    else:
+    if isinstance(palette, Palette):
         given = Palette(palette.entries)  # without what only a notebook shows of it
+    else:
+        scope = palette
     settings = JobSettings(
         FitSettings(
             colors,
@@ -200,7 +206,7 @@ def compress(
             n_init=n_init,
             space=color_space,
             weight=weight,
-            fixed=tuple(fixed_colors),
+            fixed=fixed_colors,
             min_psnr=min_psnr,
         ),
         EncodeSettings(
@@ -219,7 +225,7 @@ def compress(
     check_effort(settings.encode)
     source = Input(
         paths=locations(inputs),
-        search=Search(tuple(include), tuple(exclude)),
+        search=_search(include, exclude),
         decode=settings.decode,
         partition_pixels=partition_pixels,
         checksum=checksum,
@@ -316,7 +322,7 @@ def plan(
     """
     source = Input(
         paths=locations(inputs),
-        search=Search(tuple(include), tuple(exclude)),
+        search=_search(include, exclude),
         decode=DecodeSettings(max_pixels, seconds=image_timeout),
         partition_pixels=partition_pixels,
         checksum=checksum,
@@ -347,9 +353,10 @@ def ingest(
 
     The parameters are those of `compress`. Raises UsageError and JobError as `compress` does.
     """
+    check_flags(resume=resume)
     source = Input(
         paths=locations(inputs),
-        search=Search(tuple(include), tuple(exclude)),
+        search=_search(include, exclude),
         decode=DecodeSettings(
             max_pixels, keep_metadata=keep_metadata, white=white, seconds=image_timeout
         ),
@@ -402,6 +409,7 @@ def fit(
 
     The other parameters are those of `compress`. Raises UsageError, StoreError and JobError.
     """
+    check_flags(resume=resume)
     settings = FitSettings(
         colors,
         seed=seed,
@@ -411,7 +419,7 @@ def fit(
         n_init=n_init,
         space=color_space,
         weight=weight,
-        fixed=tuple(fixed_colors),
+        fixed=fixed_colors,
         min_psnr=min_psnr,
         chunk_colors=chunk_colors,
     )
@@ -453,6 +461,7 @@ def encode(
 
     The other parameters are those of `compress`. Raises UsageError, StoreError and JobError.
     """
+    check_flags(overwrite=overwrite, resume=resume)
     settings = EncodeSettings(
         format, effort=effort, dither=dither, always=always, keep_metadata=keep_metadata
     )
@@ -464,7 +473,7 @@ def encode(
     what = Plan.of_record(opened.plan)
     check_folder(target, "OUTPUT")
     checks.check_encoding(opened, fitted, settings)
-    inputs = [parse_location(given) for given in opened.plan["inputs"]]
+    inputs = [parse_location(given) for given in opened.plan.inputs]
     checks.check_outside([path, *inputs], target, "OUTPUT")
     asked = asked_for(
         "encode", store=str(opened.path), palette=hexes_of(fitted.palette.entries), encode=settings
@@ -534,6 +543,7 @@ def tokenize(
 
     The other parameters are those of `compress`. Raises UsageError, StoreError and JobError.
     """
+    check_flags(resume=resume)
     settings = FitSettings(
         colors,
         seed=seed,
@@ -543,13 +553,13 @@ def tokenize(
         n_init=n_init,
         space=color_space,
         weight=weight,
-        fixed=tuple(fixed_colors),
+        fixed=fixed_colors,
         min_psnr=min_psnr,
     )
     decode = DecodeSettings(max_pixels, white=white, seconds=image_timeout)
     source = Input(
         paths=locations(inputs),
-        search=Search(tuple(include), tuple(exclude)),
+        search=_search(include, exclude),
         decode=decode,
         partition_pixels=partition_pixels,
         checksum=checksum,
@@ -646,6 +656,7 @@ def sweep(
 
     The other parameters are those of `compress`. Raises UsageError and JobError.
     """
+    colors = checked("--colors", colors, Annotated[Sequence[int], Limits(_SWEPT)])
     settings = FitSettings(seed=seed, space=color_space, weight=weight)
     writing = EncodeSettings(format, effort=effort, dither=dither, always=always)
     for number in colors:
@@ -653,7 +664,7 @@ def sweep(
     check_effort(writing)
     source = Input(
         paths=locations(inputs),
-        search=Search(tuple(include), tuple(exclude)),
+        search=_search(include, exclude),
         decode=DecodeSettings(max_pixels, flat=writing.flat, white=white),
     )
     choice = choose_engine(client, workers, memory_limit)
@@ -716,7 +727,7 @@ def estimate(
     check_effort(settings.encode)
     source = Input(
         paths=locations(inputs),
-        search=Search(tuple(include), tuple(exclude)),
+        search=_search(include, exclude),
         decode=settings.decode,
     )
     choice = choose_engine(client, workers, memory_limit)
@@ -753,6 +764,7 @@ def verify(
 
     The other parameters are those of `compress`. Raises UsageError, StoreError and JobError.
     """
+    check_flags(repair=repair)
     path = parse_location(store).absolute()
     if not Store.is_at(path):
         raise UsageError(f"{store} is no store")
@@ -774,16 +786,27 @@ def info(store: AnyPath) -> Info:
 
 
 def tol_of(scope: str) -> float:
-    """Return the default `tol` of a fit whose palette is shared by the images of `scope`."""
+    """Return the default `tol` of a fit whose palette is shared by the images of `scope`.
+
+    Raises UsageError where there is no such scope.
+    """
+    check_scope(scope)
     return PRIVATE_TOL if scope in ("folder", "image") else TOL
 
 
 def locations(inputs: AnyPaths) -> tuple[Location, ...]:
     """Return `inputs`, one path or several, as locations. Raises UsageError where there is none."""
-    several = [inputs] if isinstance(inputs, str | os.PathLike | ObjectPath) else list(inputs)
+    given: Any = inputs
+    is_one = isinstance(given, str | os.PathLike) or not isinstance(given, Iterable)
+    several = tuple(map(parse_location, [given] if is_one else given))
     if not several:
         raise UsageError("no input is given: name images, or folders of images")
-    return tuple(parse_location(each) for each in several)
+    return several
+
+
+def _search(include: str | Sequence[str], exclude: str | Sequence[str]) -> Search:
+    """Return the search for files by patterns; a text is one pattern."""
+    return Search(*([each] if isinstance(each, str) else each for each in (include, exclude)))
 
 
 def images_at(paths: Sequence[AnyPath], decode: DecodeSettings) -> Input:
@@ -816,7 +839,7 @@ def _is_small_store(path: Location, *, decodes: bool) -> bool:
     """
     try:
         store = Store.open(path)
-        settings = DecodeSettings(**store.attrs["decode"]) if decodes else None
+        settings = DecodeSettings.of_record(store.attrs.decode) if decodes else None
         return is_small_job(Plan.of_record(store.plan), settings)()
     except StoreError:
         return False

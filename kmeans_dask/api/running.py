@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from kmeans_dask.engine.choice import EngineChoice, current_choice, open_engine
 from kmeans_dask.errors import JobError, StoreError, UsageError
 from kmeans_dask.job.progress import Progress
+from kmeans_dask.option_checks import Limits, brief, checked
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -43,6 +44,9 @@ class ProgressEvent:
     is_finished: bool = False
 
 
+_Shown = Annotated[bool, Limits("True, False or a function")]
+_Workers = Annotated[int | None, Limits("0 (this process) or more", 0)]
+_Size = Annotated[int | float | str, Limits("a size, such as '2GB'")]
 ShowProgress = bool | Progress | Callable[[ProgressEvent], None]
 
 
@@ -79,7 +83,7 @@ def progress_for(progress: ShowProgress) -> Iterator[Progress]:
         yield progress
     elif callable(progress):
         yield _CallbackProgress(progress)
-    elif progress:
+    elif checked("progress", progress, _Shown):
         from kmeans_dask.terminal.progress import open_progress
 
         with open_progress() as shown:
@@ -93,7 +97,7 @@ def choose_engine(
 ) -> EngineChoice:
     """Return the choice of an engine that the arguments of a call make.
 
-    Raises UsageError where one of them excludes another, or the memory limit is no size.
+    Raises UsageError where one of them excludes another, or is of another type or out of range.
     """
     if isinstance(client, EngineChoice):
         return client
@@ -102,17 +106,18 @@ def choose_engine(
             raise UsageError(
                 "a client has workers of its own: leave workers and memory_limit out, or client"
             )
-        if getattr(client, "asynchronous", False):
+        is_asynchronous = getattr(client, "asynchronous", None)
+        if is_asynchronous is None:
+            raise UsageError(f"client is {brief(client)}: give a Client of dask.distributed")
+        if is_asynchronous:
             raise UsageError(
                 "the client is asynchronous: make one with Client(..., asynchronous=False)"
             )
         return EngineChoice(client=client)
     if workers is None and memory_limit is None:
         return current_choice()
-    if workers is not None and workers < 0:
-        raise UsageError(f"workers is {workers}: choose 0 (this process) or more")
     memory = None if memory_limit is None else parse_size(memory_limit, "memory_limit")
-    return EngineChoice(workers=workers, memory=memory)
+    return EngineChoice(workers=checked("workers", workers, _Workers), memory=memory)
 
 
 def parse_size(size: str | int, name: str) -> int:
@@ -126,7 +131,7 @@ def parse_size(size: str | int, name: str) -> int:
     from kmeans_dask.settings import PROCESS_BYTES
 
     try:
-        n_bytes = int(parse_bytes(size))
+        n_bytes = int(parse_bytes(checked(name, size, _Size)))
     except ValueError:
         raise UsageError(f"{name} is {size!r}: write a size as 2GB") from None
     if n_bytes <= PROCESS_BYTES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from kmeans_dask.api import jobs
 from kmeans_dask.api.images import Palette
@@ -16,6 +16,13 @@ from kmeans_dask.store import Store as ZarrStore
 if TYPE_CHECKING:
     import dask.array as da
 
+    from kmeans_dask.api.options import (
+        EncodeOptions,
+        FitOptions,
+        IngestOptions,
+        TokenizeOptions,
+        VerifyOptions,
+    )
     from kmeans_dask.job.fit_result import FitResult
     from kmeans_dask.job.summary import IngestSummary, Summary, TokensSummary
     from kmeans_dask.steps.verify import VerifyResult
@@ -90,17 +97,11 @@ class Store:
         store, found, offset = ZarrStore.open(self.path), list[StoredImage](), 0
         for partition_id in store.partition_ids:
             for image in store.partition(partition_id).images:
+                height, width = image.height, image.width
                 found.append(
-                    StoredImage(
-                        image["path"],
-                        image["stem"],
-                        image["height"],
-                        image["width"],
-                        offset,
-                        image["n_bytes"],
-                    )
+                    StoredImage(image.path, image.stem, height, width, offset, image.n_bytes)
                 )
-                offset += image["height"] * image["width"]
+                offset += height * width
         return tuple(found)
 
     @property
@@ -111,28 +112,28 @@ class Store:
             name: Palette(read_fit(store, name).palette.entries) for name in store.palette_names
         }
 
-    def fit(self, colors: int = jobs.DEFAULT_COLORS, **options: Any) -> FitResult:
+    def fit(self, colors: int = jobs.DEFAULT_COLORS, **options: Unpack[FitOptions]) -> FitResult:
         """Fit a palette to the colours of the store, and keep it under the name `k<colors>`.
 
         options: those of `kmeans_dask.api.jobs.fit`
         """
         return jobs.fit(self.path, colors=colors, **options)
 
-    def encode(self, output: jobs.AnyPath, **options: Any) -> Summary:
+    def encode(self, output: jobs.AnyPath, **options: Unpack[EncodeOptions]) -> Summary:
         """Write the images with a palette that was fitted.
 
         options: those of `kmeans_dask.api.jobs.encode`
         """
         return jobs.encode(self.path, output, **options)
 
-    def tokenize(self, **options: Any) -> TokensSummary:
+    def tokenize(self, **options: Unpack[TokenizeOptions]) -> TokensSummary:
         """Write every pixel as the index of its entry in a palette that was fitted.
 
         options: those of `kmeans_dask.api.jobs.tokenize_fitted`
         """
         return jobs.tokenize_fitted(self.path, **options)
 
-    def verify(self, **options: Any) -> VerifyResult:
+    def verify(self, **options: Unpack[VerifyOptions]) -> VerifyResult:
         """Read every byte, and name each part that is not as it was written.
 
         options: those of `verify`
@@ -151,7 +152,7 @@ class Store:
         )
 
 
-def ingest(inputs: jobs.AnyPaths, store: jobs.AnyPath, **options: Any) -> Store:
+def ingest(inputs: jobs.AnyPaths, store: jobs.AnyPath, **options: Unpack[IngestOptions]) -> Store:
     """Decode images into a store, count their colours, and return the store.
 
     Images that the store has already stay as they are.

@@ -14,6 +14,8 @@ import stat
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from kmeans_dask.errors import UsageError
 from kmeans_dask.files.documents import DamagedError, Form
 from kmeans_dask.files.location import Location
@@ -125,9 +127,11 @@ def bytes_below(folder: Location) -> int:
 def sealed(value: Any, form: Form[Any]) -> bytes:
     """Return the bytes that `write_sealed` writes.
 
+    value: what JSON can hold, with records among it
+
     Raises UsageError where they are more than `form` allows to be read again.
     """
-    data = json.dumps(value, separators=(",", ":")).encode()
+    data = json.dumps(value, separators=(",", ":"), default=msgspec.to_builtins).encode()
     content = hashlib.sha256(data).hexdigest().encode() + b"\n" + data
     if len(content) > form.at_most:
         raise UsageError(
@@ -138,7 +142,7 @@ def sealed(value: Any, form: Form[Any]) -> bytes:
 
 
 def write_sealed(path: Location, value: Any, form: Form[Any]) -> None:
-    """Write `value`, which JSON can hold, as a sealed file. Raises what `sealed` raises."""
+    """Write `value` as a sealed file; see `sealed`, which may raise UsageError."""
     write_file(path, sealed(value, form))
 
 

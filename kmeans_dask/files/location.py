@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.files.object_path import SCHEMES, ObjectPath
+from kmeans_dask.option_checks import brief
 
 Location = Path | ObjectPath
 
@@ -18,7 +19,9 @@ def is_within(path: Location, folder: Location) -> bool:
 
 
 def parse_location(text: str | os.PathLike[str] | Location) -> Location:
-    """Return the path that `text` names. Raises UsageError for a URL that cannot be read here.
+    """Return the path that `text` names.
+
+    Raises UsageError where `text` names none, or is a URL that cannot be read here.
 
     >>> parse_location("photos/a.png"), parse_location("file:///photos/a.png")
     (PosixPath('photos/a.png'), PosixPath('/photos/a.png'))
@@ -27,6 +30,8 @@ def parse_location(text: str | os.PathLike[str] | Location) -> Location:
     """
     if isinstance(text, Path | ObjectPath):
         return text
+    if not isinstance(text, str | os.PathLike):
+        raise UsageError(f"{brief(text)} is no path: name a file or folder by its path or URL")
     text = os.fspath(text)
     scheme, there, _ = text.partition("://")
     if not there or "/" in scheme:

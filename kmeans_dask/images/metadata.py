@@ -12,7 +12,6 @@ PNG specification, third edition: 11.3.3 (tEXt, iTXt), 11.3.4.3 (pHYs), 11.3.4.5
 
 from __future__ import annotations
 
-import base64
 import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,8 +21,6 @@ from typing import Any, ParamSpec, TypeVar
 from PIL import Image, TiffTags
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
-
-from kmeans_dask.errors import StoreError
 
 MAX_EXIF = 1 << 16  # bytes
 MAX_TEXT = 1 << 16  # bytes of all keywords and texts, in UTF-8
@@ -74,30 +71,6 @@ class Metadata:
     exif: bytes = b""
     density: tuple[int, int] | None = None
     text: tuple[tuple[str, str], ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the metadata ready for JSON, with EXIF in base64, and tuples as lists."""
-        return {
-            "exif": base64.b64encode(self.exif).decode("ascii"),
-            "density": None if self.density is None else list(self.density),
-            "text": [list(pair) for pair in self.text],
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Metadata:
-        """Return the metadata that `as_dict` made `fields` of.
-
-        Raises StoreError where the fields are damaged.
-        """
-        try:
-            density = fields["density"]
-            return cls(
-                base64.b64decode(fields["exif"]),
-                None if density is None else (density[0], density[1]),
-                tuple((keyword, value) for keyword, value in fields["text"]),
-            )
-        except (TypeError, ValueError, LookupError) as error:
-            raise StoreError("the store is damaged: an image of it has no metadata") from error
 
 
 def read_metadata(image: Image.Image) -> Metadata:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kmeans_dask.files.documents import Count, Name
 from kmeans_dask.job.gallery import Cloud, Gallery
-from kmeans_dask.plan.plan import Failure
+from kmeans_dask.store.records import Failure
 
 _NOT_ADDED_UP = (
     "colors_bytes", "brightest", "largest_error", "largest_in", "failures", "gallery", "files",

@@ -11,12 +11,11 @@ from typing import Any, TypedDict
 from kmeans_dask.errors import UsageError
 from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import read_regular
-from kmeans_dask.files.documents import Count, DamagedError, Form
+from kmeans_dask.files.documents import Count, DamagedError, Form, Reason
 from kmeans_dask.images.palette_files import hexes_of
 from kmeans_dask.job.summary import Summary
 from kmeans_dask.plan.output_names import RECORD_FILE
 from kmeans_dask.settings import EncodeSettings, FitSettings
-from kmeans_dask.store.records import FailureRecord
 
 _MAX_FAILURES = 1000
 _VERSIONS_OF = ("numpy", "numba", "dask", "distributed", "zarr", "pillow")
@@ -24,7 +23,16 @@ _VERSIONS_OF = ("numpy", "numba", "dask", "distributed", "zarr", "pillow")
 
 _Value = None | bool | int | float | str
 _Setting = _Value | list[int | list[int]]
-_Figure = _Value | dict[str, _Value] | list[FailureRecord]
+
+
+class _Failure(TypedDict):
+    """Failure: the fields of `store.records.Failure`."""
+
+    path: Reason
+    reason: Reason
+
+
+_Figure = _Value | dict[str, _Value] | list[_Failure]
 
 
 class _Palette(TypedDict):

@@ -39,12 +39,7 @@ class JobSettings:
 
     def __post_init__(self) -> None:
         check_together(self.fit, self.encode)
-        if "." in self.scope:  # as the name of a file has
-            raise UsageError(
-                f"--palette is {self.scope!r}, a file: name it with --palette-file, or in Python "
-                "give Palette.load(...)"
-            )
-        check_choice("--palette", self.scope, SCOPES)
+        check_scope(self.scope)
         if self.scope == "auto" and self.fit.min_psnr is None:
             raise UsageError("--palette auto needs a target: add --min-psnr")
         if self.palette:
@@ -65,6 +60,16 @@ class JobSettings:
             encode=self.encode,
             decode=self.decode.of_result,
         )
+
+
+def check_scope(scope: object) -> None:
+    """Raise UsageError where `scope` is none of `settings.SCOPES`."""
+    if isinstance(scope, str) and "." in scope:  # as the name of a file has
+        raise UsageError(
+            f"--palette is {scope!r}, a file: name it with --palette-file, or in Python "
+            "give Palette.load(...)"
+        )
+    check_choice("--palette", scope, SCOPES)
 
 
 def check_palette(palette: Palette, settings: EncodeSettings) -> None:

@@ -21,7 +21,7 @@ from kmeans_dask.files.atomic_files import write_file
 from kmeans_dask.images.palette_files import entries_as
 from kmeans_dask.job.encode_totals import Written
 from kmeans_dask.plan.output_names import FAILURES_FILE, PALETTE_FILE, WORK_FOLDER
-from kmeans_dask.plan.plan import Failure
+from kmeans_dask.store.records import Failure
 
 # Errors about the name of one file, which stop no other file: the name is too long, has characters
 # that the file system does not allow, or a file or link is in its way.

@@ -13,8 +13,9 @@ from kmeans_dask.job.gallery import Gallery
 from kmeans_dask.job.notebook import NotebookTable, swatches, table
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.plan.changes import Changes
-from kmeans_dask.plan.plan import Failure, Plan
+from kmeans_dask.plan.plan import Plan
 from kmeans_dask.store import Store
+from kmeans_dask.store.records import Failure
 from kmeans_dask.store.tally import Tally
 from kmeans_dask.text import decibels, size
 

@@ -27,6 +27,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from kmeans_dask.errors import ImageError, StoreError, UsageError
 from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import (
@@ -362,6 +364,8 @@ def _digest(identity: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return msgspec.to_builtins(value)
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 

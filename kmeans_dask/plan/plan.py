@@ -7,26 +7,28 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 from kmeans_dask.errors import ImageError, UsageError
 from kmeans_dask.files import Location, ObjectPath, is_within, parse_location
 from kmeans_dask.files.object_path import Listed
 from kmeans_dask.images import inspector
 from kmeans_dask.images.inspector import Answer, Question
+from kmeans_dask.option_checks import Limits, check_options
 from kmeans_dask.plan.name_checks import check_name
 from kmeans_dask.plan.output_names import assign_names, names_of
 from kmeans_dask.settings import IMAGE_SECONDS, MAX_PIXELS, PARTITION_PIXELS
-from kmeans_dask.store.records import MAX_IMAGES, PlanRecord, SourceRecord
+from kmeans_dask.store.records import MAX_IMAGES, Failure, PlanRecord, SourceRecord
 
 MAX_DEPTH = 256  # levels of folders within folders
 _AT_ONCE = 32  # objects whose beginnings are fetched at the same time
 _SPECIAL = ("hidden", "links", "excluded")  # keys of `Plan.skipped` that are no suffixes
 _NAMED = 6  # suffixes that a message names, at most
+_PATTERNS = "patterns of names, such as ['*.png']"
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,14 @@ class Search:
     exclude: patterns that neither a file nor a folder on the way to the file may match
 
     A pattern without a slash is compared with the name of a file or folder; a pattern with a slash
-    is compared with the whole path below the input.
+    is compared with the whole path below the input. Raises UsageError where one is no text.
     """
 
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
+    include: Annotated[Sequence[str], Limits(_PATTERNS)] = ()
+    exclude: Annotated[Sequence[str], Limits(_PATTERNS)] = ()
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def wants(self, name: PurePosixPath) -> bool:
         """Return whether the patterns choose the file at path `name` below the input.
@@ -95,14 +100,6 @@ class Source:
         check_name(source.kept_as)
         check_name(source.stem)
         return source
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Failure: a file or folder of the input that is left out, and the reason in one line."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -170,34 +167,23 @@ class Plan:
             "failures": [asdict(failure) for failure in self.failures],
         }
 
-    def as_record(self) -> dict[str, Any]:
-        """Return the whole plan, ready for JSON; `of_record` is the reverse."""
-        partitions = {
-            name: [tuple(vars(source).values()) for source in sources]
+    def as_record(self) -> PlanRecord:
+        """Return the record of the plan, which is kept in files; `of_record` is the reverse."""
+        partitions: dict[str, Any] = {
+            name: tuple(tuple(vars(source).values()) for source in sources)
             for name, sources in self.partitions.items()
         }
-        return vars(self) | {
-            "partitions": partitions,
-            "failures": [asdict(failure) for failure in self.failures],
-        }
+        return PlanRecord(**vars(self) | {"partitions": partitions})
 
     @classmethod
     def of_record(cls, record: PlanRecord) -> Plan:
         """Return the plan of a record. Raises StoreError where `check_name` refuses a name."""
         partitions = {
             name: tuple(map(Source.of_record, sources))
-            for name, sources in record["partitions"].items()
+            for name, sources in record.partitions.items()
         }
-        return cls(
-            record["inputs"],
-            partitions,
-            tuple(Failure(**failure) for failure in record["failures"]),
-            record["skipped"],
-            record["generation"],
-            record["settled"],
-            record["first_free"],
-            record["partition_pixels"],
-        )
+        kept = {each.name: getattr(record, each.name) for each in fields(cls)}
+        return cls(**kept | {"partitions": partitions})
 
 
 MakePlan = Callable[[Mapping[str, Source]], Plan]  # takes the images that are known, by their paths

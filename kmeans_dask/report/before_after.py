@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_dask.color.color_lookup import squared_error
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.psnr import psnr
 from kmeans_dask.color.remap import Remapper
@@ -27,7 +28,6 @@ from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
 from kmeans_dask.steps.encode import sample_cloud
 from kmeans_dask.steps.ingest import empty_counter
 from kmeans_dask.steps.quantize import LocalColors, quantize
-from kmeans_dask.steps.write_image import RemappedImage
 from kmeans_dask.store import Piece, Store, join_pieces
 from kmeans_dask.store.records import ImageRecord
 from kmeans_dask.store.tally import Tally
@@ -144,9 +144,9 @@ def exhibit_store(path: Location, name: str | None = None) -> Exhibit:
     pictures = []
     for record, piece in _some_images(store):
         mapper = Remapper(_count(*piece), fitted.palette, fitted.settings.space)
-        shape = record["height"], record["width"]
-        named = Path(record["kept_as"]).name
-        pictures.append(_picture(named, record["n_bytes"], shape, piece, mapper))
+        shape = record.height, record.width
+        named = Path(record.kept_as).name
+        pictures.append(_picture(named, record.n_bytes, shape, piece, mapper))
     return Exhibit(
         name=path.name,
         points=_points(path, sample_cloud(path, fitted)),
@@ -186,8 +186,9 @@ def _picture(
     height, width = shape
     palette = mapper.palette
     indices = mapper.map(pixels, alphas, width)
-    record: Any = {"kept_as": name, "height": height, "width": width}
-    mapped = RemappedImage.of(record, pixels, alphas, indices, palette)
+    error = squared_error(pixels, alphas, indices, palette.entries).total
+    seen = len(pixels) if alphas is None else int(np.count_nonzero(alphas))
+    shaped = indices.reshape(height, width)
     opaque = np.full(len(pixels), 255, np.uint8)
     rgba = np.column_stack([pixels, opaque if alphas is None else alphas])
     return Picture(
@@ -195,10 +196,10 @@ def _picture(
         width=width,
         height=height,
         before=thumbnail(rgba.reshape(height, width, 4), _SIDE),
-        after=thumbnail(palette.entries[mapped.indices], _SIDE),
-        psnr=psnr(mapped.squared_error, mapped.pixels),
+        after=thumbnail(palette.entries[shaped], _SIDE),
+        psnr=psnr(error, seen),
         input_bytes=n_bytes,
-        output_bytes=len(encode_image(mapped.indices, palette, EncodeSettings())),
+        output_bytes=len(encode_image(shaped, palette, EncodeSettings())),
     )
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from kmeans_dask.files import Location
 from kmeans_dask.job.fit_result import FitResult, read_fit
 from kmeans_dask.job.gallery import Cloud
-from kmeans_dask.plan.plan import Failure
-from kmeans_dask.settings import DecodeSettings
-from kmeans_dask.steps.encode import sample_cloud
+from kmeans_dask.steps.encode import in_order, sample_cloud
 from kmeans_dask.steps.store_info import Info, read_info
 from kmeans_dask.store import Store
+from kmeans_dask.store.records import Failure
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,15 @@ def take_inventory(path: Location, name: str | None = None) -> Inventory:
     first = [read_fit(store, name)] if names or name else []
     others = [read_fit(store, each) for each in names if each != first[0].name]
     plan = store.plan
-    failures = [*plan["failures"]]
+    failures = [*plan.failures]
     for partition_id in store.partition_ids:
         failures += store.partition(partition_id).failures
     return Inventory(
         info=read_info(path),
-        inputs=tuple(plan["inputs"]),
-        skipped=sum(plan["skipped"].values()),
-        keep_metadata=DecodeSettings(**store.attrs["decode"]).keep_metadata,
-        failures=tuple(sorted((Failure(**each) for each in failures), key=lambda each: each.path)),
+        inputs=plan.inputs,
+        skipped=sum(plan.skipped.values()),
+        keep_metadata=store.attrs.decode.keep_metadata,
+        failures=in_order(failures),
         fits=(*first, *others),
         cloud=sample_cloud(path, first[0]) if first else (),
     )

@@ -9,7 +9,7 @@ from kmeans_dask.files import Location, is_within, parse_location
 from kmeans_dask.job.fit_result import FitResult
 from kmeans_dask.job.job_settings import check_palette
 from kmeans_dask.plan.plan import Plan, real_place
-from kmeans_dask.settings import DecodeSettings, EncodeSettings, check_together
+from kmeans_dask.settings import EncodeSettings, check_together
 from kmeans_dask.store import Store
 
 
@@ -24,8 +24,7 @@ def check_encoding(store: Store, fitted: FitResult, settings: EncodeSettings) ->
     """Raise UsageError where `settings` do not suit the fit, its palette or the store."""
     check_together(fitted.settings, settings)
     check_palette(fitted.palette, settings)
-    decoded = DecodeSettings(**store.attrs["decode"])
-    if settings.keep_metadata and not decoded.keep_metadata:
+    if settings.keep_metadata and not store.attrs.decode.keep_metadata:
         raise UsageError(f"{store.path} was ingested without --keep-metadata: ingest it again")
 
 

@@ -125,10 +125,11 @@ def ingest_and_count(
 
 
 def _refuse_other_settings(store: Store, settings: DecodeSettings) -> None:
-    now = vars(settings)
-    for name, before in store.attrs["decode"].items():
-        if before != now[name]:
+    then, now = store.attrs.decode, settings.of_result
+    for name in then.__struct_fields__:
+        before, after = getattr(then, name), getattr(now, name)
+        if before != after:
             raise UsageError(
                 f"{store.path} was ingested with {name.replace('_', ' ')} {before}, now it is "
-                f"{now[name]}: ask for the same, or make another store"
+                f"{after}: ask for the same, or make another store"
             )

@@ -24,7 +24,7 @@ from kmeans_dask.job.progress import Progress
 from kmeans_dask.job.summary import Summary, TokensSummary, summarize
 from kmeans_dask.job.work_folder import WorkFolder
 from kmeans_dask.plan.placement import fits_in_memory
-from kmeans_dask.plan.plan import Failure, Plan, cut, numbered
+from kmeans_dask.plan.plan import Plan, cut, numbered
 from kmeans_dask.settings import (
     PARTITION_PIXELS,
     EncodeSettings,
@@ -42,6 +42,7 @@ from kmeans_dask.steps.per_group import (
     groups_of_one,
 )
 from kmeans_dask.store import Store
+from kmeans_dask.store.records import Failure
 from kmeans_dask.store.tally import Tally
 
 
@@ -108,7 +109,7 @@ def encode_and_summarize(
     records = work.stage("encode", store.path, colors, fitted.settings, settings, private)
     encoded = encode(store, work.output, records, fitted, engine, progress, settings, private)
     return _conclude(
-        encoded, work, fitted, progress, store.plan["skipped"], one_palette=private is None
+        encoded, work, fitted, progress, store.plan.skipped, one_palette=private is None
     )
 
 
@@ -211,7 +212,7 @@ def tokenize(store: Store, fitted: FitResult, engine: Engine, progress: Progress
     return TokensSummary(
         images=tally.images,
         failed=len(failures),
-        skipped=store.plan["skipped"],
+        skipped=store.plan.skipped,
         pixels=tally.pixels,
         dtype=dtype.name,
         fitted=fitted,

@@ -29,7 +29,7 @@ def count(store: Store, engine: Engine, progress: Progress) -> Tally:
         return Tally.read(store)
     progress.start("count", None, "")
     merged = tree_reduce(engine, store.partition_ids, partial(merge_partitions, store.path), merge)
-    generation = store.plan["generation"]
+    generation = store.plan.generation
     total = engine.submit("merge-counts", store_total, store.path, generation, merged)
     tally: Tally = engine.result(total)
     progress.finish()

@@ -24,13 +24,13 @@ from kmeans_dask.job.progress import Progress
 from kmeans_dask.job.work_folder import recorded
 from kmeans_dask.plan.name_checks import check_distinct
 from kmeans_dask.plan.output_names import OUR_FILES
-from kmeans_dask.plan.plan import Failure, Plan, Source
+from kmeans_dask.plan.plan import Plan, Source
 from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
 from kmeans_dask.steps.ingest import empty_counter
 from kmeans_dask.steps.quantize import quantize_histogram
 from kmeans_dask.steps.write_image import RemappedImage, is_nine_patch, outputs_of, write_image
 from kmeans_dask.store import Partition, Piece, PixelSource, Store, join_pieces
-from kmeans_dask.store.records import FailureRecord, ImageRecord
+from kmeans_dask.store.records import Failure, ImageRecord
 from kmeans_dask.store.tally import Tally
 
 
@@ -68,7 +68,7 @@ def encode(
     total = sum_up(engine.map("encode", task, sorted(plan.partitions.items())), progress)
     progress.finish()
     cloud = engine.result(engine.submit("cloud", sample_cloud, store.path, fitted))
-    failures = (*_failures(store.plan["failures"]), *total.failures)
+    failures = (*store.plan.failures, *total.failures)
     return replace(total.with_cloud(cloud), failures=in_order(failures))
 
 
@@ -132,13 +132,13 @@ def _check_planned(partition: Partition, sources: Sequence[Source]) -> None:
     """Raise StoreError unless all images of `partition` are among `sources`, in the same order."""
     expected = iter(sources)
     for image in partition.images:
-        source = next((each for each in expected if each.path == image["path"]), None)
+        source = next((each for each in expected if each.path == image.path), None)
         is_same = source and (source.kept_as, source.stem, source.n_bytes, source.n_pixels) == (
-            *(image["kept_as"], image["stem"], image["n_bytes"]),
-            image["height"] * image["width"],
+            *(image.kept_as, image.stem, image.n_bytes),
+            image.height * image.width,
         )
         if not is_same:
-            raise StoreError(f"the store is damaged: {image['path']!r} was never planned so")
+            raise StoreError(f"the store is damaged: {image.path!r} was never planned so")
 
 
 def encode_images(
@@ -158,20 +158,20 @@ def encode_images(
     is_own: whether the palette belongs to a single image
     """
     palette = mapper.palette
-    parts = [EncodeTotals(failures=_failures(partition.failures))]
+    parts = [EncodeTotals(failures=tuple(partition.failures))]
     for record, pieces in partition.read_images():
         check_interrupted()
         image = _Image(record, pieces)
         # All pixels are held at once only where they are needed together, or twice.
         if settings.dither or private or is_nine_patch(record):
             pixels, alphas = image.whole()
-            indices = mapper.map(pixels, alphas, record["width"])
+            indices = mapper.map(pixels, alphas, record.width)
             mapped = RemappedImage.of(record, pixels, alphas, indices, palette, private=is_own)
             if private and not mapped.reaches(min_psnr):
                 try:
                     mapped = _map_privately(record, pixels, alphas, private)
                 except ImageError as error:
-                    parts.append(EncodeTotals(failures=(Failure(record["path"], str(error)),)))
+                    parts.append(EncodeTotals(failures=(Failure(record.path, str(error)),)))
                     continue
         else:
             mapped = replace(_map_pieces(image, mapper), private=is_own)
@@ -193,7 +193,7 @@ class _Image:
 
 def _map_pieces(image: _Image, mapper: Remapper) -> RemappedImage:
     """Return a remapped image, mapped piece by piece so that its pixels are never held at once."""
-    height, width = image.record["height"], image.record["width"]
+    height, width = image.record.height, image.record.width
     indices = np.empty(height * width, np.uint8)
     entries = mapper.palette.entries
     start = n = error = largest = 0
@@ -222,10 +222,10 @@ def _map_privately(
     counts = counter.counts()
     with local_threads(1) as thread:
         found, entries = quantize_histogram(
-            counts, settings, thread, transparent=record["transparent"]
+            counts, settings, thread, transparent=record.transparent
         )
     mapper = Remapper(counts, found.palette, settings.space, entries=entries)
-    indices = mapper.map(pixels, alphas, record["width"])
+    indices = mapper.map(pixels, alphas, record.width)
     return RemappedImage.of(record, pixels, alphas, indices, found.palette, private=True)
 
 
@@ -239,7 +239,7 @@ def write_tokens(
     store.require_whole()
     store.start_indices(fitted.name)
     dtype = np.dtype(np.uint8 if len(fitted.palette) <= MAX_COLORS else np.uint16)
-    failures = _failures(store.plan["failures"])
+    failures = store.plan.failures
     progress.start("tokens", Tally.read(store).images, "images")
     task = functools.partial(tokens_of_partition, store.path, fitted, dtype)
     for n_images, failed in engine.map("tokens", task, store.partition_ids):
@@ -259,18 +259,14 @@ def tokens_of_partition(
     store = Store.open(store_path)
     partition = store.partition(partition_id)
     if store.has_indices(fitted.name, partition_id):
-        return len(partition.images), _failures(partition.failures)
+        return len(partition.images), tuple(partition.failures)
     mapper = Remapper(partition.counts, fitted.palette, fitted.settings.space)
     n_pixels = partition.pixels.shape[0]
     with store.writing_indices(fitted.name, partition_id, n_pixels, dtype) as append:
         for record, pieces in partition.read_images():
             for pixels, alphas in pieces:
-                append(mapper.map(pixels, alphas, record["width"]))
-    return len(partition.images), _failures(partition.failures)
-
-
-def _failures(records: Sequence[FailureRecord]) -> tuple[Failure, ...]:
-    return tuple(Failure(**record) for record in records)
+                append(mapper.map(pixels, alphas, record.width))
+    return len(partition.images), tuple(partition.failures)
 
 
 def in_order(failures: Sequence[Failure]) -> tuple[Failure, ...]:

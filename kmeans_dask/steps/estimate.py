@@ -17,9 +17,10 @@ from kmeans_dask.job.progress import Progress
 from kmeans_dask.job.summary import Summary
 from kmeans_dask.job.work_folder import WorkFolder
 from kmeans_dask.kmeans.morton_codes import N_CODES
-from kmeans_dask.plan.plan import Failure, Plan, Source, cut, numbered
+from kmeans_dask.plan.plan import Plan, Source, cut, numbered
 from kmeans_dask.settings import PARTITION_PIXELS
 from kmeans_dask.steps.compress import compress
+from kmeans_dask.store.records import Failure
 
 _IMAGES = 120  # images of a sample, at most about
 _SURE = 1.96  # standard errors on either side of a mean: holds 95 times of 100

@@ -56,7 +56,7 @@ def fit(
     store.require_whole()
     store.sweep()
     name = name_of(settings)
-    generation = store.plan["generation"]
+    generation = store.plan.generation
     before = read_fit(store, name) if name in store.palette_names else None
     if before and before.generation == generation:
         if resume and plain_settings(before.settings) == plain_settings(settings):
@@ -208,7 +208,7 @@ def _checkpoint(store: Store, settings: FitSettings) -> Checkpoint:
     """Return the checkpoint of a fit, which an earlier run that is resumed may have left."""
     identity = {
         "settings": plain_settings(settings),
-        "generation": store.total["generation"],
+        "generation": store.total.generation,
     }
     space = Space(settings.space, alpha=Tally.read(store).translucent > 0)
     return Checkpoint(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import threading
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ from kmeans_dask.interrupts import check_interrupted
 from kmeans_dask.job.previews import keep_preview
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.kmeans.histogram import ColorCounter, merge_histograms
-from kmeans_dask.plan.plan import Failure, Plan, Source
+from kmeans_dask.plan.plan import Plan, Source
 from kmeans_dask.settings import DecodeSettings
 from kmeans_dask.steps.quarantine import WorkItem, quarantiner
 from kmeans_dask.store import PixelSink, Store
-from kmeans_dask.store.records import ImageRecord
+from kmeans_dask.store.records import Failure, ImageRecord, MetadataRecord
 from kmeans_dask.time_limit import time_limit
 
 _thread = threading.local()  # a counter has a big dense table: each thread uses its own again
@@ -77,15 +76,14 @@ def ingest_partition(
         except StoreError:
             store.remove_partition(partition_id)
         else:
-            return len(done.images), [Failure(**failure) for failure in done.failures]
+            return len(done.images), done.failures
     try:
         return _write_partition(store, settings, portion, previews)
     except ImageError as error:  # all images together have too many colours
         sources = portion.safe(portion.sources)
         failures = [*portion.quarantined, *(Failure(s.path, str(error)) for s in sources)]
         with store.writing_partition(partition_id, 0) as writer:
-            failed: Any = [asdict(failure) for failure in failures]
-            writer.describe(merge_histograms([]), [], failed)
+            writer.describe(merge_histograms([]), [], failures)
         return 0, failures
 
 
@@ -119,8 +117,7 @@ def decode_images(
         except ImageError as error:
             failures.append(Failure(source.path, str(error)))
     check_counting(counter.count_distinct())
-    failed: Any = [asdict(failure) for failure in failures]
-    sink.describe(counter.counts(), images, failed)
+    sink.describe(counter.counts(), images, failures)
     return len(images), failures
 
 
@@ -169,24 +166,24 @@ def record_of(
 
     offset: index of its first pixel in the partition
     """
-    metadata: Any = decoded.metadata.as_dict() if decoded.metadata else None
-    return {
-        "path": source.path,
-        "kept_as": source.kept_as,
-        "stem": source.stem,
-        "n_bytes": source.n_bytes,
-        "modified": source.modified,
-        "digest": source.digest,
-        "height": decoded.height,
-        "width": decoded.width,
-        "transparent": decoded.transparent,
-        "translucent": decoded.translucent and not settings.flat,
-        "composited": decoded.translucent and settings.flat,
-        "brightest": decoded.brightest,
-        "indexed": decoded.indexed,
-        "metadata": metadata,
-        "offset": offset,
-    }
+    found = decoded.metadata
+    return ImageRecord(
+        path=source.path,
+        kept_as=source.kept_as,
+        stem=source.stem,
+        n_bytes=source.n_bytes,
+        modified=source.modified,
+        digest=source.digest,
+        height=decoded.height,
+        width=decoded.width,
+        transparent=decoded.transparent,
+        translucent=decoded.translucent and not settings.flat,
+        composited=decoded.translucent and settings.flat,
+        brightest=decoded.brightest,
+        indexed=decoded.indexed,
+        metadata=MetadataRecord(**vars(found)) if found else None,
+        offset=offset,
+    )
 
 
 def empty_counter() -> ColorCounter:

@@ -28,7 +28,7 @@ from kmeans_dask.job.gallery import Cloud, cloud_of
 from kmeans_dask.job.output_folder import write_palette
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.job.work_folder import recorded
-from kmeans_dask.plan.plan import Failure, Plan, Source
+from kmeans_dask.plan.plan import Plan, Source
 from kmeans_dask.settings import (
     MAX_COLORS,
     PARTITION_PIXELS,
@@ -42,7 +42,7 @@ from kmeans_dask.steps.ingest import decode_images
 from kmeans_dask.steps.quantize import quantize_histogram
 from kmeans_dask.steps.quarantine import WorkItem, quarantiner
 from kmeans_dask.store import MemoryPartition
-from kmeans_dask.store.records import MAX_IMAGES
+from kmeans_dask.store.records import MAX_IMAGES, Failure
 from kmeans_dask.store.tally import Tally
 
 _TASKS = 32  # of a small collection: enough to keep some workers busy
@@ -162,7 +162,7 @@ def _compress_group(job: Job, name: str, group: Group) -> Iterator[EncodeTotals]
         yield EncodeTotals(failures=tuple(Failure(s.path, str(error)) for s in group.sources))
         return
     if not partition.images:
-        yield EncodeTotals(failures=tuple(Failure(**failure) for failure in partition.failures))
+        yield EncodeTotals(failures=tuple(partition.failures))
         return
     try:
         palette, entries, pixels = _palette_of(partition, job)
@@ -170,9 +170,8 @@ def _compress_group(job: Job, name: str, group: Group) -> Iterator[EncodeTotals]
             written = write_palette(job.output, palette, pixels, group.folder)
             yield EncodeTotals(files=(written,))
     except ImageError as error:  # no image of the group can be written
-        failures = [Failure(image["path"], str(error)) for image in partition.images]
-        failures += [Failure(**failure) for failure in partition.failures]
-        yield EncodeTotals(failures=tuple(failures))
+        failures = (Failure(image.path, str(error)) for image in partition.images)
+        yield EncodeTotals(failures=(*failures, *partition.failures))
         return
     n_colors = 0 if job.palette else len(partition.counts)
     needed = bytes_to_fit(n_colors, opaque=partition.counts.is_opaque)

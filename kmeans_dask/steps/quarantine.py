@@ -9,8 +9,9 @@ from typing import Generic, TypeVar
 
 from kmeans_dask.engine import Engine, worker_memory
 from kmeans_dask.images.inspector import find_killers
-from kmeans_dask.plan.plan import Failure, Source
+from kmeans_dask.plan.plan import Source
 from kmeans_dask.settings import DecodeSettings
+from kmeans_dask.store.records import Failure
 
 Item = TypeVar("Item")
 

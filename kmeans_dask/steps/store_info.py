@@ -40,8 +40,8 @@ def read_info(path: Location) -> Info:
     counted = store.is_counted
     return Info(
         path=str(path),
-        format_version=attrs["format_version"],
-        versions=attrs["versions"],
+        format_version=attrs.format_version,
+        versions=attrs.versions,
         partitions=len(store.committed_partitions),
         of_partitions=len(store.partition_ids),
         tally=_tally(store) if counted else None,
@@ -54,4 +54,4 @@ def read_info(path: Location) -> Info:
 def _tally(store: Store) -> Tally:
     """Return the tally of the partitions, with the files that failed before ingestion."""
     tally = Tally.read(store)
-    return replace(tally, failed=tally.failed + len(store.plan["failures"]))
+    return replace(tally, failed=tally.failed + len(store.plan.failures))

@@ -18,13 +18,13 @@ from kmeans_dask.job.fit_result import FitResult
 from kmeans_dask.job.job_settings import check_palette
 from kmeans_dask.job.notebook import NotebookTable
 from kmeans_dask.job.progress import Progress
-from kmeans_dask.plan.plan import Failure, Plan
+from kmeans_dask.plan.plan import Plan
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
 from kmeans_dask.steps.collection import ingest_and_count, open_or_create
 from kmeans_dask.steps.fit import fit
 from kmeans_dask.steps.write_image import RemappedImage, better_file
 from kmeans_dask.store import Store, join_pieces
-from kmeans_dask.store.records import ImageRecord
+from kmeans_dask.store.records import Failure, ImageRecord
 from kmeans_dask.store.tally import Tally
 
 _SAMPLE_PIXELS = 1 << 23  # pixels of the images that are encoded to predict bytes, about
@@ -190,7 +190,7 @@ def encode_sample(
         if number not in places:
             continue  # its pixels are not read
         pixels, alphas = join_pieces(pieces)
-        indices = mapper.map(pixels, alphas, record["width"])
+        indices = mapper.map(pixels, alphas, record.width)
         parts.append(
             _try(
                 record, RemappedImage.of(record, pixels, alphas, indices, fitted.palette), settings
@@ -200,7 +200,7 @@ def encode_sample(
 
 
 def _try(record: ImageRecord, mapped: RemappedImage, settings: EncodeSettings) -> Tried:
-    before = record["n_bytes"]
+    before = record.n_bytes
     file = better_file(record, mapped, settings, None)
     if file is None:
         return Tried(1, before, before)

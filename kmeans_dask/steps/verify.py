@@ -97,7 +97,7 @@ def repair(path: Location, engine: Engine, progress: Progress) -> VerifyResult:
     plan = Plan.of_record(store.plan)
     missing = {name: plan.partitions[name] for name in store.missing_partitions}
     _refuse_changed(path, [source for sources in missing.values() for source in sources])
-    decode = DecodeSettings(**store.attrs["decode"])
+    decode = DecodeSettings.of_record(store.attrs.decode)
     ingest(replace(plan, partitions=missing, settled=0), store, engine, progress, decode)
     store.remove_unplanned()
     count(store, engine, progress)

@@ -24,9 +24,9 @@ from kmeans_dask.job.gallery import Gallery, ImageRow
 from kmeans_dask.job.output_folder import check_below, write_below
 from kmeans_dask.plan.name_checks import may_be_kept
 from kmeans_dask.plan.output_names import output_name
-from kmeans_dask.plan.plan import Failure, Source
+from kmeans_dask.plan.plan import Source
 from kmeans_dask.settings import MAX_PIXELS, EncodeSettings
-from kmeans_dask.store.records import ImageRecord
+from kmeans_dask.store.records import Failure, ImageRecord
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class RemappedImage:
         """Return an image, with the errors of `indices` (n,) on pixels (n, 3) with alphas (n,)."""
         error = squared_error(pixels, alphas, indices, palette.entries)
         n = len(pixels) if alphas is None else int(np.count_nonzero(alphas))
-        shaped = indices.reshape(record["height"], record["width"])
+        shaped = indices.reshape(record.height, record.width)
         frame = keeps_frame(record, pixels, alphas, indices, palette)
         return cls(shaped, palette, n, error.total, error.largest, private, has_frame=frame)
 
@@ -73,7 +73,7 @@ class RemappedImage:
 
 def is_nine_patch(record: ImageRecord) -> bool:
     """Return whether an image is an Android nine-patch, whose frame says how to stretch it."""
-    return str(record["kept_as"]).lower().endswith(".9.png")
+    return record.kept_as.lower().endswith(".9.png")
 
 
 def keeps_frame(
@@ -86,7 +86,7 @@ def keeps_frame(
     """Return whether the outermost pixels of a nine-patch stay the same; True for other images."""
     if not is_nine_patch(record):
         return True
-    frame = np.ones((record["height"], record["width"]), np.bool_)
+    frame = np.ones((record.height, record.width), np.bool_)
     frame[1:-1, 1:-1] = False
     some = frame.ravel()
     of_some = None if alphas is None else alphas[some]
@@ -109,7 +109,7 @@ def write_image(
     try:
         return _write_image(record, mapped, output, settings, min_psnr)
     except ImageError as error:
-        return EncodeTotals(failures=(Failure(record["path"], str(error)),))
+        return EncodeTotals(failures=(Failure(record.path, str(error)),))
 
 
 def better_file(
@@ -126,13 +126,13 @@ def better_file(
     if not mapped.reaches(min_psnr) or not mapped.has_frame:
         return None
     file = _encode(record, mapped, settings)
-    return file if settings.always or len(file) <= record["n_bytes"] else None
+    return file if settings.always or len(file) <= record.n_bytes else None
 
 
 def _encode(record: ImageRecord, mapped: RemappedImage, settings: EncodeSettings) -> bytes:
-    metadata = Metadata.from_dict(record["metadata"]) if record["metadata"] else None
-    kept_metadata = metadata if settings.keep_metadata else None
-    return encode_image(mapped.indices, mapped.palette, settings, kept_metadata)
+    found = record.metadata if settings.keep_metadata else None
+    metadata = Metadata(found.exif, found.density, found.text) if found else None
+    return encode_image(mapped.indices, mapped.palette, settings, metadata)
 
 
 def _write_image(
@@ -142,8 +142,8 @@ def _write_image(
     settings: EncodeSettings,
     min_psnr: float | None,
 ) -> EncodeTotals:
-    name = output_name(record["kept_as"], record["stem"], settings.suffix)
-    for each in {record["kept_as"], name}:  # the file gets one of these names
+    name = output_name(record.kept_as, record.stem, settings.suffix)
+    for each in {record.kept_as, name}:  # the file gets one of these names
         check_below(output, each)
     file = better_file(record, mapped, settings, min_psnr)
     if file is not None:
@@ -168,10 +168,10 @@ def _write_original(
     original: bytes,
     min_psnr: float | None,
 ) -> EncodeTotals:
-    written = write_below(output, record["kept_as"], original)
+    written = write_below(output, record.kept_as, original)
     size, good = len(original), mapped.reaches(min_psnr)
     status: Literal["kept", "below target"] = "kept" if good else "below target"
-    row = ImageRow(record["kept_as"], record["kept_as"], record["path"], status, size, size, None)
+    row = ImageRow(record.kept_as, record.kept_as, record.path, status, size, size, None)
     return EncodeTotals(
         kept=1,
         below_target=not good,
@@ -189,11 +189,11 @@ def _write_compressed(
 ) -> EncodeTotals:
     written = write_below(output, name, file)
     row = ImageRow(
-        record["kept_as"],
+        record.kept_as,
         name,
-        record["path"],
+        record.path,
         "compressed",
-        record["n_bytes"],
+        record.n_bytes,
         len(file),
         psnr(mapped.squared_error, mapped.pixels),
         mapped.pixels,
@@ -201,17 +201,17 @@ def _write_compressed(
     return EncodeTotals(
         compressed=1,
         private=mapped.private,
-        composited=record["composited"],
-        reindexed=record.get("indexed", False),
-        dim=record["brightest"] is not None,
-        brightest=record["brightest"] or 0,
-        input_bytes=record["n_bytes"],
+        composited=record.composited,
+        reindexed=record.indexed,
+        dim=record.brightest is not None,
+        brightest=record.brightest or 0,
+        input_bytes=record.n_bytes,
         output_bytes=len(file),
         all_pixels=mapped.indices.size,
         pixels=mapped.pixels,
         squared_error=mapped.squared_error,
         largest_error=mapped.largest_error,
-        largest_in=record["kept_as"] if mapped.largest_error else "",
+        largest_in=record.kept_as if mapped.largest_error else "",
         gallery=Gallery.of([row]),
         files=(written,),
     )
@@ -229,20 +229,19 @@ def _original(record: ImageRecord) -> bytes | None:
     The file is compared by its digest where the record has one, else by size and time of change. A
     store may come from elsewhere and name any file of this machine, so only images are ever copied.
     """
-    path, n_pixels = parse_location(record["path"]), record["height"] * record["width"]
-    if not may_be_kept(record["kept_as"], record["path"]):
+    path, n_pixels = parse_location(record.path), record.height * record.width
+    if not may_be_kept(record.kept_as, record.path):
         return None
     try:
         width, height = read_size_safely(path, max(n_pixels, MAX_PIXELS))
-        data, status = _read_with_status(path, record["n_bytes"])
+        data, status = _read_with_status(path, record.n_bytes)
     except (ImageError, OSError):
         return None
-    if data is None or len(data) != record["n_bytes"] or width * height != n_pixels:
+    if data is None or len(data) != record.n_bytes or width * height != n_pixels:
         return None
-    digest = record.get("digest")
-    if digest:
-        return data if hashlib.sha256(data).hexdigest() == digest else None
-    return data if status.st_mtime_ns == record["modified"] else None
+    if record.digest:
+        return data if hashlib.sha256(data).hexdigest() == record.digest else None
+    return data if status.st_mtime_ns == record.modified else None
 
 
 def _read_with_status(path: Location, size: int) -> tuple[bytes | None, os.stat_result | Status]:

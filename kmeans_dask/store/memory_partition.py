@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kmeans_dask.kmeans.histogram import ColorHistogram, merge_histograms
 from kmeans_dask.store.partition import Piece
-from kmeans_dask.store.records import FailureRecord, ImageRecord
+from kmeans_dask.store.records import Failure, ImageRecord
 
 
 class PixelSink(Protocol):
@@ -28,7 +28,7 @@ class PixelSink(Protocol):
         ...
 
     def describe(
-        self, counts: ColorHistogram, images: list[ImageRecord], failures: list[FailureRecord]
+        self, counts: ColorHistogram, images: list[ImageRecord], failures: list[Failure]
     ) -> None:
         """Set the histogram, the images in the order of their pixels, and the failures."""
         ...
@@ -43,7 +43,7 @@ class PixelSource(Protocol):
         ...
 
     @property
-    def failures(self) -> Sequence[FailureRecord]:
+    def failures(self) -> Sequence[Failure]:
         """Return the records of the files that could not be read."""
         ...
 
@@ -62,7 +62,7 @@ class MemoryPartition:
     """Partition in memory: a `PixelSink` while images are decoded, then a `PixelSource`."""
 
     images: list[ImageRecord] = field(default_factory=list)
-    failures: list[FailureRecord] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     counts: ColorHistogram = field(default_factory=lambda: merge_histograms([]))
     n_pixels: int = 0
     _pieces: list[Piece] = field(default_factory=list)
@@ -73,7 +73,7 @@ class MemoryPartition:
         self.n_pixels += len(pixels)
 
     def describe(
-        self, counts: ColorHistogram, images: list[ImageRecord], failures: list[FailureRecord]
+        self, counts: ColorHistogram, images: list[ImageRecord], failures: list[Failure]
     ) -> None:
         """Set the histogram, the images in the order of their pixels, and the failures."""
         self.counts, self.images, self.failures = counts, images, failures
@@ -82,7 +82,7 @@ class MemoryPartition:
         """Yield the record of each image, and its pixels from first to last."""
         pieces = iter(self._pieces)
         for image in self.images:
-            left = image["height"] * image["width"]
+            left = image.height * image.width
             of_image = []
             while left:
                 of_image.append(next(pieces))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kmeans_dask.errors import StoreError
 from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.store import zarr_groups
-from kmeans_dask.store.records import PARTITION, FailureRecord, ImageRecord, PartitionRecord
+from kmeans_dask.store.records import PARTITION, Failure, ImageRecord, PartitionRecord
 from kmeans_dask.store.zarr_groups import Group, create_array, describe, read
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ class PartitionWriter:
                 self._flush()
 
     def describe(
-        self, counts: ColorHistogram, images: list[ImageRecord], failures: list[FailureRecord]
+        self, counts: ColorHistogram, images: list[ImageRecord], failures: list[Failure]
     ) -> None:
         """Write the histogram, the images in the order of their pixels, and the failures."""
         zarr_groups.write_counts(self._group, counts)
-        describe(self._group, {"images": images, "failures": failures}, PARTITION)
+        describe(self._group, PartitionRecord(images=images, failures=failures), PARTITION)
 
     def finish(self) -> None:
         """Write the last chunk, and cut the arrays by the room of planned images that failed."""
@@ -123,12 +123,12 @@ class Partition:
 
     def __init__(self, group: Group[PartitionRecord]) -> None:
         self._group = group
-        self.images, self.failures = group.says["images"], group.says["failures"]
+        self.images, self.failures = group.says.images, group.says.failures
         self._n_pixels = 0
         for image in self.images:
-            if image["offset"] != self._n_pixels:
+            if image.offset != self._n_pixels:
                 raise StoreError(f"{group.path} is damaged: its images do not follow each other")
-            self._n_pixels += image["height"] * image["width"]
+            self._n_pixels += image.height * image.width
         has_alphas = "alphas" in group
         if {group.shape(name)[0] for name in ("pixels", "alphas")[: 1 + has_alphas]} != {
             self._n_pixels
@@ -153,10 +153,10 @@ class Partition:
         pixels = _ChunkReader(self.pixels)
         alphas = _ChunkReader(self._group.open("alphas")) if "alphas" in self._group else None
         for image in self.images:
-            start = image["offset"]
-            stop = start + image["height"] * image["width"]
+            start = image.offset
+            stop = start + image.height * image.width
             of_image = pixels.read(start, stop)
-            if alphas and (image["transparent"] or image["translucent"]):
+            if alphas and (image.transparent or image.translucent):
                 yield image, zip(of_image, alphas.read(start, stop), strict=True)
             else:
                 yield image, ((piece, None) for piece in of_image)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 MAX_IMAGES = 4096  # of one partition
 
 _SMALL = 1 << 16  # bytes
-_EXIF = (1 << 16) * 4 // 3 + 4  # characters: 64 KiB in base64
+_EXIF = 1 << 16  # bytes
 _Density = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 _Digits = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,60}\Z")]
 _Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
@@ -29,15 +29,18 @@ _Document = Annotated[str, msgspec.Meta(pattern=r"\A([a-z]+/)?zarr\.json\Z")]
 SourceRecord = tuple[Name, Name, Name, Count, int, Count, Count, _Sha256 | None]
 _Sources = Annotated[tuple[SourceRecord, ...], msgspec.Meta(max_length=MAX_IMAGES)]
 
+# Fields of a record are written in the order that they have here.
 
-class FailureRecord(TypedDict):
-    """File that could not be read, and the reason."""
+
+@dataclass(frozen=True)
+class Failure:
+    """Failure: a file or folder of the input that is left out, and the reason in one line."""
 
     path: Reason  # a path that is too long to be read is no Name
     reason: Reason
 
 
-class StoreRecord(TypedDict):
+class StoreRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Attributes of a store's root group."""
 
     format: str
@@ -46,29 +49,29 @@ class StoreRecord(TypedDict):
     decode: DecodeRecord
 
 
-class PlanRecord(TypedDict):
+class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of `plan.plan.Plan` and, in a store's plan, a copy of the store's attributes."""
 
     inputs: tuple[Name, ...]
     partitions: dict[_PartitionId, _Sources]
-    failures: tuple[FailureRecord, ...]
+    failures: tuple[Failure, ...]
     skipped: dict[str, Count]
     generation: Count
     settled: Count
     first_free: Count
     partition_pixels: Positive
-    attrs: NotRequired[StoreRecord]
+    attrs: StoreRecord | msgspec.UnsetType = msgspec.UNSET
 
 
-class MetadataRecord(TypedDict):
-    """Metadata of an image, in the form that `images.metadata` gives them."""
+class MetadataRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Fields of `images.metadata.Metadata`; EXIF is in base64, as msgspec writes bytes."""
 
-    exif: Annotated[str, msgspec.Meta(max_length=_EXIF)]
+    exif: Annotated[bytes, msgspec.Meta(max_length=_EXIF)]
     density: tuple[_Density, _Density] | None
-    text: list[tuple[str, str]]
+    text: tuple[tuple[str, str], ...]
 
 
-class ImageRecord(TypedDict):
+class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Image of a partition; `offset` is the index of its first pixel in the partition."""
 
     path: Name
@@ -76,26 +79,26 @@ class ImageRecord(TypedDict):
     stem: Name
     n_bytes: Count
     modified: int
+    digest: _Sha256 | None
     height: Positive
     width: Positive
     transparent: bool
     translucent: bool
     composited: bool
-    indexed: bool
     brightest: Count | None
-    digest: _Sha256 | None
+    indexed: bool
     metadata: MetadataRecord | None
     offset: Count
 
 
-class PartitionRecord(TypedDict):
+class PartitionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Images of a partition, in order, and the files that could not be read."""
 
     images: Annotated[list[ImageRecord], msgspec.Meta(max_length=MAX_IMAGES)]
-    failures: Annotated[list[FailureRecord], msgspec.Meta(max_length=MAX_IMAGES)]
+    failures: Annotated[list[Failure], msgspec.Meta(max_length=MAX_IMAGES)]
 
 
-class TotalRecord(TypedDict):
+class TotalRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Totals over all partitions, and the generation of the plan that the totals belong to."""
 
     images: Count

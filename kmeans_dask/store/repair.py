@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from msgspec import UNSET
+
 from kmeans_dask.errors import StoreError
 from kmeans_dask.files import Location
 from kmeans_dask.files.atomic_files import copy_folder, read_sealed, remove, write_file
@@ -48,12 +50,12 @@ def mend_roots(path: Location) -> None:
             zarr_groups.make_way(path / name)
             write_file(path / name, (path / other).read_bytes())
     if "zarr.json" in damaged:
-        attrs = read_sealed(path / PLANS[0], PLAN).get("attrs")
-        if attrs is None:
+        attrs = read_sealed(path / PLANS[0], PLAN).attrs
+        if attrs is UNSET:
             raise StoreError(f"{path} cannot be repaired: its plan has no copy of the attributes")
         zarr_groups.rewrite_metadata(path, attrs)
         for name in MEMBERS:
-            zarr_groups.rewrite_metadata(path / name, {})
+            zarr_groups.rewrite_metadata(path / name)
         zarr_groups.seal(path, MEMBERS)
 
 
@@ -97,7 +99,7 @@ def mend(store: Store, place: str) -> bool:
         copy_folder(other, store.path / place, zarr_groups.SEAL)
         return True
     if kind == "indices" and "/" not in name and (store.path / place).is_dir():
-        zarr_groups.rewrite_metadata(store.path / place, {})
+        zarr_groups.rewrite_metadata(store.path / place)
         zarr_groups.seal(store.path / place, ())
         return True
     if not (store.path / place).is_file():  # else a folder was in place of a file, and is repaired
@@ -114,7 +116,7 @@ def _is_sealed(path: Location) -> bool:
 
 def _is_of_ours(plan: Location) -> bool:
     """Return whether a plan is whole, and is that of a store in the format of this version."""
-    with suppress(OSError, DamagedError, KeyError):
-        attrs = read_sealed(plan, PLAN)["attrs"]
-        return (attrs["format"], attrs["format_version"]) == OURS
+    with suppress(OSError, DamagedError):
+        attrs = read_sealed(plan, PLAN).attrs
+        return attrs is not UNSET and (attrs.format, attrs.format_version) == OURS
     return False

@@ -29,13 +29,14 @@ link that leads elsewhere, raises StoreError with a message of one line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -122,10 +123,10 @@ class Store:
         self.path, self.attrs = path, attrs
 
     @classmethod
-    def create(cls, path: Location, plan: Mapping[str, Any], decode: DecodeRecord) -> Store:
+    def create(cls, path: Location, plan: PlanRecord, decode: DecodeRecord) -> Store:
         """Create an empty store at `path`. Raises StoreError where something is there already.
 
-        plan: the fields of a `PlanRecord`; decode: the settings for decoding its images
+        plan: the plan of its images; decode: the settings for decoding them
         """
         if path.exists() and not cls.is_free(path):
             raise StoreError(f"{path} exists already: choose another path or remove it first")
@@ -138,7 +139,7 @@ class Store:
         )
         zarr_groups.rewrite_metadata(path, attrs)
         for name in MEMBERS:
-            zarr_groups.rewrite_metadata(path / name, {})
+            zarr_groups.rewrite_metadata(path / name)
         zarr_groups.seal(path, MEMBERS)
         store = cls(path, attrs)
         store.write_plan(plan)
@@ -206,10 +207,11 @@ class Store:
 
     # -- the plan -----------------------------------------------------------------------------
 
-    def write_plan(self, plan: Mapping[str, Any]) -> None:
-        """Write the plan of the store, the fields of a `PlanRecord`, over the previous one."""
+    def write_plan(self, plan: PlanRecord) -> None:
+        """Write the plan of the store over the previous one."""
+        kept = msgspec.structs.replace(plan, attrs=self.attrs)
         for name in PLANS:
-            write_sealed(self.path / name, {**plan, "attrs": self.attrs}, PLAN)
+            write_sealed(self.path / name, kept, PLAN)
         self.__dict__.pop("plan", None)
 
     @cached_property
@@ -237,12 +239,12 @@ class Store:
     @property
     def missing_partitions(self) -> list[str]:
         """Return the ids of partitions that are planned and not committed, ascending."""
-        return sorted(set(self.plan["partitions"]) - set(self.committed_partitions))
+        return sorted(set(self.plan.partitions) - set(self.committed_partitions))
 
     def remove_unplanned(self) -> None:
         """Remove partitions that are no longer in the plan, and what killed tasks have left."""
         self.sweep()
-        for name in set(self.committed_partitions) - set(self.plan["partitions"]):
+        for name in set(self.committed_partitions) - set(self.plan.partitions):
             self.remove_partition(name)
 
     def sweep(self) -> None:
@@ -256,7 +258,7 @@ class Store:
     @property
     def partition_ids(self) -> list[str]:
         """Return the ids of the partitions that are planned, ascending."""
-        return sorted(self.plan["partitions"])
+        return sorted(self.plan.partitions)
 
     @property
     def committed_partitions(self) -> list[str]:
@@ -278,11 +280,11 @@ class Store:
     def is_counted(self) -> bool:
         """Return whether the histograms of all partitions are merged, which ingestion does last."""
         there = zarr_groups.is_member(self.path / "colors")
-        return there and self.total["generation"] == self.plan["generation"]
+        return there and self.total.generation == self.plan.generation
 
     def require_whole(self) -> None:
         """Raise StoreError where ingestion is unfinished: a partition is missing, or the total."""
-        missing, expected = len(self.missing_partitions), len(self.plan["partitions"])
+        missing, expected = len(self.missing_partitions), len(self.plan.partitions)
         if missing:
             raise StoreError(
                 f"{self.path} is unfinished: {missing} of {expected} partitions are missing; run "
@@ -331,15 +333,15 @@ class Store:
     def read_colors(self, start: int = 0, stop: int | None = None) -> ColorHistogram:
         """Return the colours `start` to `stop` of the histogram of all partitions together."""
         colors = self._colors
-        return zarr_groups.read_counts(colors, colors.says["pixels"], start, stop)
+        return zarr_groups.read_counts(colors, colors.says.pixels, start, stop)
 
     def check_colors(self) -> None:
         """Raise StoreError where the histogram adds up to more pixels than the store has."""
         colors, weight = self._colors, 0
         for start in range(0, colors.shape("codes")[0], zarr_groups.CHUNK_COLORS):
             place = start, start + zarr_groups.CHUNK_COLORS
-            weight += zarr_groups.read_counts(colors, colors.says["pixels"], *place).pixels
-        if weight > colors.says["pixels"]:
+            weight += zarr_groups.read_counts(colors, colors.says.pixels, *place).pixels
+        if weight > colors.says.pixels:
             raise StoreError(f"{self.path} is damaged: its colours are of too many pixels")
 
     @property
@@ -434,7 +436,7 @@ class Store:
         folder = self.path / "indices" / palette
         if not (folder / zarr_groups.SEAL).is_file():
             remove(folder)
-            zarr_groups.rewrite_metadata(folder, {})
+            zarr_groups.rewrite_metadata(folder)
             zarr_groups.seal(folder, ())
         zarr_groups.sweep(folder)
 

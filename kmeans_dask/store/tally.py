@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
-from typing import Any, cast
 
 from kmeans_dask.store import PixelSource, Store
 from kmeans_dask.store.records import TotalRecord
@@ -36,11 +35,11 @@ class Tally:
         images = partition.images
         return cls(
             images=len(images),
-            pixels=sum(image["height"] * image["width"] for image in images),
-            n_bytes=sum(image["n_bytes"] for image in images),
-            transparent=sum(image["transparent"] for image in images),
-            translucent=sum(image["translucent"] for image in images),
-            dim=sum(image["brightest"] is not None for image in images),
+            pixels=sum(image.height * image.width for image in images),
+            n_bytes=sum(image.n_bytes for image in images),
+            transparent=sum(image.transparent for image in images),
+            translucent=sum(image.translucent for image in images),
+            dim=sum(image.brightest is not None for image in images),
             failed=len(partition.failures),
         )
 
@@ -52,9 +51,9 @@ class Tally:
     @classmethod
     def read(cls, store: Store) -> Tally:
         """Return the tally of a whole store, which the step `count` has stored."""
-        total: dict[str, Any] = {**store.total}
-        return cls(**{name: total[name] for name in cls.__dataclass_fields__})
+        total = store.total
+        return cls(**{name: getattr(total, name) for name in cls.__dataclass_fields__})
 
     def as_record(self, generation: int) -> TotalRecord:
         """Return the tally as a store keeps it, with the `generation` of its plan."""
-        return cast(TotalRecord, {**asdict(self), "generation": generation})
+        return TotalRecord(**asdict(self), generation=generation)

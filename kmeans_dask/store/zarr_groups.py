@@ -15,8 +15,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,7 +34,15 @@ from kmeans_dask.files.atomic_files import (
 )
 from kmeans_dask.files.documents import DamagedError, Form, typed
 from kmeans_dask.kmeans.histogram import ColorHistogram
-from kmeans_dask.store.records import ARRAY, SEALS, STORE, ArrayDocument, Codec, GroupDocument
+from kmeans_dask.store.records import (
+    ARRAY,
+    SEALS,
+    STORE,
+    ArrayDocument,
+    Codec,
+    GroupDocument,
+    StoreRecord,
+)
 
 if TYPE_CHECKING:
     import zarr
@@ -166,7 +175,7 @@ def create_group(path: Location) -> zarr.Group:
     They have the same bytes, and the other attempt may be done, or still be writing.
     """
     if isinstance(path, ObjectPath):
-        rewrite_metadata(path, {})
+        rewrite_metadata(path)
         return find_group(path, "r+")
     import zarr
 
@@ -252,7 +261,7 @@ def is_member(path: Location) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-class _Format(TypedDict):
+class _Format(msgspec.Struct):
     format: str
     format_version: int
 
@@ -267,7 +276,7 @@ def format_of(path: Location) -> tuple[str, int] | None:
         said: _Format = typed(document.attributes, _Format)
     except (StoreError, DamagedError, OSError):
         return None
-    return said["format"], said["format_version"]
+    return said.format, said.format_version
 
 
 def _read_document(path: Location, name: str, at_most: int) -> bytes:
@@ -302,13 +311,17 @@ def seal(folder: Location, inside: Iterable[str]) -> None:
     write_sealed(folder / SEAL, digests, SEALS)
 
 
-def rewrite_metadata(folder: Location, attrs: Mapping[str, Any]) -> None:
-    """Write the metadata of a group anew; its members stay as they are."""
+def rewrite_metadata(folder: Location, attrs: StoreRecord | None = None) -> None:
+    """Write the metadata of a group anew; its members stay as they are.
+
+    attrs: the attributes of the group; None for none
+    """
     import zarr
     from zarr.storage import MemoryStore
 
     memory: dict[str, Any] = {}
-    zarr.create_group(MemoryStore(memory), zarr_format=3, attributes=dict(attrs))
+    attributes = msgspec.to_builtins(attrs) if attrs else {}
+    zarr.create_group(MemoryStore(memory), zarr_format=3, attributes=attributes)
     if isinstance(folder, Path) and folder.is_file():  # damage: no group is a file
         folder.unlink()
         folder.mkdir()
@@ -316,14 +329,14 @@ def rewrite_metadata(folder: Location, attrs: Mapping[str, Any]) -> None:
     write_file(folder / _METADATA, memory[_METADATA].to_bytes())
 
 
-def describe(group: zarr.Group, attrs: Mapping[str, Any], form: Form[Any]) -> None:
+def describe(group: zarr.Group, attrs: msgspec.Struct | Mapping[str, Any], form: Form[Any]) -> None:
     """Write the attributes of a new group. Raises JobError where they exceed the limit of `form`.
 
     The zarr.json is written without Zarr, which would indent it: that takes eight times as long.
     """
     path = folder_of(group) / _METADATA
     document = {"attributes": attrs, "zarr_format": 3, "node_type": "group"}
-    data = json.dumps(document).encode()
+    data = json.dumps(document, default=msgspec.to_builtins).encode()
     if len(data) > form.at_most:
         raise JobError(
             f"what {path.parent} says of its images has {len(data):,} bytes, of which at most "

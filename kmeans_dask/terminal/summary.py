@@ -11,8 +11,9 @@ from kmeans_dask.files import Location
 from kmeans_dask.job.fit_result import FitResult
 from kmeans_dask.job.summary import IngestSummary, Summary, TokensSummary
 from kmeans_dask.plan.changes import Changes
-from kmeans_dask.plan.plan import Failure, Plan, describe_skipped
+from kmeans_dask.plan.plan import Plan, describe_skipped
 from kmeans_dask.steps.store_info import Info
+from kmeans_dask.store.records import Failure
 from kmeans_dask.store.tally import Tally
 from kmeans_dask.text import decibels, printable, size
 

@@ -134,4 +134,4 @@ def test_of_many_small_things_that_are_never_written_none_is_made(
 
 def test_a_plan_is_one() -> None:
     """Check that the sound part of the documents above is accepted."""
-    assert PLAN.decode((PLANNED + "{}}").encode())["first_free"] == 1
+    assert PLAN.decode((PLANNED + "{}}").encode()).first_free == 1

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from kmeans_dask.images.metadata import (
     png_chunks,
     read_metadata,
 )
+from kmeans_dask.store.records import MetadataRecord
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SLONG, SRATIONAL = 1, 2, 3, 4, 5, 7, 9, 10
 SIZES = {BYTE: 1, ASCII: 1, SHORT: 2, LONG: 4, RATIONAL: 8, UNDEFINED: 1, SLONG: 4, SRATIONAL: 8}
@@ -526,7 +528,11 @@ def test_keywords_become_those_of_png(keyword: str, expected: str, value: str) -
     )
 )
 def test_metadata_come_back_from_json(metadata: Metadata) -> None:
-    assert Metadata.from_dict(json.loads(json.dumps(metadata.as_dict()))) == metadata
+    record = MetadataRecord(**vars(metadata))
+    data = json.dumps(record, default=msgspec.to_builtins)
+    found = msgspec.json.decode(data, type=MetadataRecord)
+    assert found == record
+    assert Metadata(found.exif, found.density, found.text) == metadata
 
 
 # -- hostile files ----------------------------------------------------------------------------

@@ -27,11 +27,12 @@ from kmeans_dask.job.output_folder import write_below
 from kmeans_dask.job.summary import Summary
 from kmeans_dask.job.work_folder import WorkFolder, asked_for, open_work_folder, recorded
 from kmeans_dask.plan.output_names import WORK_FOLDER
-from kmeans_dask.plan.plan import Failure, MakePlan, make_plan
+from kmeans_dask.plan.plan import MakePlan, make_plan
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
 from kmeans_dask.steps import compress as compressing
 from kmeans_dask.steps import per_group
 from kmeans_dask.steps.compress import compress
+from kmeans_dask.store.records import Failure
 from tests.command import all_below
 from tests.steps.strategies import StoppedError, Stopping, files_in, noise, save
 

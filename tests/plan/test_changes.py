@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmeans_dask.plan.changes import Changes, compare, grown
-from kmeans_dask.plan.plan import Failure, Plan, Source, cut, make_plan, numbered
-from kmeans_dask.store.records import PLAN
+from kmeans_dask.plan.plan import Plan, Source, cut, make_plan, numbered
+from kmeans_dask.store.records import PLAN, Failure
 from tests.steps.strategies import noise, save
 
 FOLDERS = ("/a", "/b")
@@ -189,5 +190,6 @@ def test_a_plan_comes_back_from_its_record(
     plan = replace(
         search[0], failures=(Failure(name, name),), skipped={".md": 7}, generation=3, settled=2
     )
-    kept = PLAN.decode(json.dumps(plan.as_record()).encode())
+    data = json.dumps(plan.as_record(), default=msgspec.to_builtins).encode()
+    kept = PLAN.decode(data)
     assert Plan.of_record(kept) == plan

@@ -423,7 +423,7 @@ def test_runs_of_a_hostile_checkpoint_are_one_line_or_as_good_as_none(
     store = Store.open(crafted)
     identity = {
         "settings": plain_settings(FitSettings(3)),
-        "generation": store.total["generation"],
+        "generation": store.total.generation,
     }
     value = {"identity": identity, "done": {}, "begun": {}, kind: runs}
     write_sealed(store.fit_file("k3"), value)
@@ -451,7 +451,7 @@ def test_runs_that_cannot_be_are_as_good_as_none(
     remove(crafted / "palettes" / "k3")
     identity = {
         "settings": plain_settings(FitSettings(3)),
-        "generation": store.total["generation"],
+        "generation": store.total.generation,
     }
     runs = {RUN: FIT | change} if kind == "done" else {**BEGUN, **change}
     for name in ("weights", "inertia") if kind == "begun" else ():

@@ -41,7 +41,7 @@ def images_of(store: Store) -> dict[str, np.ndarray[Any, Any]]:
     found = {}
     for partition_id in store.partition_ids:
         for record, pieces in store.partition(partition_id).read_images():
-            found[record["path"]] = np.concatenate([pixels for pixels, _ in pieces])
+            found[record.path] = np.concatenate([pixels for pixels, _ in pieces])
     return found
 
 

@@ -20,7 +20,7 @@ from kmeans_dask.errors import ImageError
 from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.plan.output_names import WORK_FOLDER
-from kmeans_dask.plan.plan import Failure, Plan, Source, make_plan, numbered
+from kmeans_dask.plan.plan import Plan, Source, make_plan, numbered
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
 from kmeans_dask.steps import compress, per_group, quantize
 from kmeans_dask.steps.per_group import (
@@ -31,6 +31,7 @@ from kmeans_dask.steps.per_group import (
     groups_of_one,
 )
 from kmeans_dask.steps.quarantine import WorkItem
+from kmeans_dask.store.records import Failure
 from tests.steps.strategies import files_in, job, noise, save
 
 ALWAYS = EncodeSettings(always=True)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -25,9 +26,9 @@ from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.gallery import Gallery
 from kmeans_dask.job.output_folder import below, write_failures, write_palette
 from kmeans_dask.job.work_folder import _RECORD
-from kmeans_dask.plan.plan import Failure
 from kmeans_dask.settings import EncodeSettings, FitSettings
 from kmeans_dask.steps.write_image import RemappedImage, better_file, write_image
+from kmeans_dask.store.records import Failure, ImageRecord
 from tests.steps.strategies import files_in, job, noise, save
 
 GREYS = Palette.of_colors(np.repeat(np.arange(0, 256, 17, dtype=np.uint8), 3).reshape(-1, 3))
@@ -36,28 +37,30 @@ KEPT = "kept/image.png"
 GONE = "and the input file is gone or has changed: run the job anew"
 
 
-def record_of(path: Path, pixels: NDArray[np.uint8], **more: Any) -> Any:
+def record_of(
+    path: Path, pixels: NDArray[np.uint8], kept_as: str = KEPT, stem: str = "kept/image"
+) -> ImageRecord:
     height, width = pixels.shape[:2]
-    return {
-        "path": str(path),
-        "kept_as": KEPT,
-        "stem": "kept/image",
-        "n_bytes": path.stat().st_size,
-        "modified": path.stat().st_mtime_ns,
-        "digest": None,
-        "height": height,
-        "width": width,
-        "transparent": False,
-        "translucent": False,
-        "composited": False,
-        "indexed": False,
-        "brightest": None,
-        "metadata": None,
-        **more,
-    }
+    return ImageRecord(
+        path=str(path),
+        kept_as=kept_as,
+        stem=stem,
+        n_bytes=path.stat().st_size,
+        modified=path.stat().st_mtime_ns,
+        digest=None,
+        height=height,
+        width=width,
+        transparent=False,
+        translucent=False,
+        composited=False,
+        brightest=None,
+        indexed=False,
+        metadata=None,
+        offset=0,
+    )
 
 
-def mapped_to(palette: Palette, record: Any, pixels: NDArray[np.uint8]) -> RemappedImage:
+def mapped_to(palette: Palette, record: ImageRecord, pixels: NDArray[np.uint8]) -> RemappedImage:
     """Each pixel to the entry nearest to its red."""
     flat = pixels.reshape(-1, 3)
     reds = palette.entries[:, 0].astype(int)
@@ -66,7 +69,7 @@ def mapped_to(palette: Palette, record: Any, pixels: NDArray[np.uint8]) -> Remap
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> tuple[Any, RemappedImage, bytes]:
+def photo(tmp_path: Path) -> tuple[ImageRecord, RemappedImage, bytes]:
     """An image of noise, its file, which is larger than 16 greys, and what they make of it."""
     pixels = noise(1)
     path = save(tmp_path / "in" / "image.png", pixels)
@@ -75,7 +78,7 @@ def photo(tmp_path: Path) -> tuple[Any, RemappedImage, bytes]:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> tuple[Any, RemappedImage, bytes]:
+def small(tmp_path: Path) -> tuple[ImageRecord, RemappedImage, bytes]:
     """A file that no palette makes smaller."""
     pixels = np.full((2, 2, 3), 34, np.uint8)
     path = save(tmp_path / "in" / "image.gif", pixels)
@@ -83,7 +86,7 @@ def small(tmp_path: Path) -> tuple[Any, RemappedImage, bytes]:
     return record, mapped_to(GREYS, record, pixels), path.read_bytes()
 
 
-Sample = tuple[Any, RemappedImage, bytes]
+Sample = tuple[ImageRecord, RemappedImage, bytes]
 
 
 def figures_of(found: EncodeTotals, output: Path) -> EncodeTotals:
@@ -115,7 +118,13 @@ def test_a_record_that_names_a_file_outside_writes_nothing(
 ) -> None:
     record, mapped, _ = photo if key == "stem" else small
     with pytest.raises(StoreError, match="outside the output folder"):
-        write_image(record | {key: "../escaped"}, mapped, tmp_path / "out", EncodeSettings(), None)
+        write_image(
+            msgspec.structs.replace(record, **{key: "../escaped"}),
+            mapped,
+            tmp_path / "out",
+            EncodeSettings(),
+            None,
+        )
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob("escaped*"))
 
@@ -148,7 +157,8 @@ def test_an_image_is_written_and_counted_as_it_is(name: str, photo: Sample, tmp_
 
 def test_what_is_private_composited_or_reindexed_is_counted(photo: Sample, tmp_path: Path) -> None:
     record, mapped, _ = photo
-    own, said = replace(mapped, private=True), record | {"composited": True, "indexed": True}
+    own = replace(mapped, private=True)
+    said = msgspec.structs.replace(record, composited=True, indexed=True)
     found = write_image(said, own, tmp_path / "out", ALWAYS, None)
     assert (found.compressed, found.private, found.composited, found.reindexed) == (1, 1, 1, 1)
     kept = write_image(said, own, tmp_path / "kept", ALWAYS, 60)
@@ -162,7 +172,7 @@ def test_the_error_is_that_of_the_pixels_that_are_seen(tmp_path: Path) -> None:
         np.array([[11, 22, 33, 255], [40, 40, 40, 102]], np.uint8), transparent=True
     )
     indices = np.array([1, 0, 2], np.uint8)
-    record: Any = {"kept_as": "a.png", "height": 1, "width": 3}
+    record = record_of(save(tmp_path / "a.png", pixels[None]), pixels[None])
     found = RemappedImage.of(record, pixels, alphas, indices, palette)
     over = 3 * (40 * 51) ** 2 + (255 * 51) ** 2
     assert found.pixels == 2
@@ -185,7 +195,7 @@ def test_an_original_of_the_same_size_is_not_kept(small: Sample, tmp_path: Path)
     write_image(record, mapped, tmp_path / "a", ALWAYS, None)
     (file,) = files_in(tmp_path / "a").values()
     for n_bytes, is_kept in ((len(file), False), (len(file) - 1, True)):
-        same = record | {"n_bytes": n_bytes}
+        same = msgspec.structs.replace(record, n_bytes=n_bytes)
         found = better_file(same, mapped, EncodeSettings(), None)
         assert (found is None) is is_kept
 
@@ -202,7 +212,7 @@ def test_a_larger_file_is_written_where_the_smaller_one_is_gone(
     small: Sample, tmp_path: Path
 ) -> None:
     record, mapped, _ = small
-    Path(record["path"]).unlink()
+    Path(record.path).unlink()
     found = write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
     assert list(files_in(tmp_path / "out")) == ["kept/image.png"]
     assert (found.compressed, found.kept, found.outgrown, found.failures) == (1, 0, 1, ())
@@ -272,12 +282,12 @@ def test_an_original_is_kept_only_if_it_is_the_file_that_was_read(
     tmp_path: Path,
 ) -> None:
     record, mapped, original = small
-    path = Path(record["path"])
+    path = Path(record.path)
     if hashed:
-        record["digest"] = hashlib.sha256(original).hexdigest()
+        record = msgspec.structs.replace(record, digest=hashlib.sha256(original).hexdigest())
     change(path)
     if time is not None:
-        os.utime(path, ns=(record["modified"] + time, record["modified"] + time))
+        os.utime(path, ns=(record.modified + time, record.modified + time))
     found = write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
     is_kept = by_digest if hashed else by_time
     assert (found.kept, found.compressed, found.outgrown) == (is_kept, not is_kept, not is_kept)
@@ -292,9 +302,9 @@ def test_an_original_is_kept_only_if_it_is_the_file_that_was_read(
 
 def test_below_the_target_and_changed_is_a_failure_by_name(photo: Sample, tmp_path: Path) -> None:
     record, mapped, _ = photo
-    os.utime(record["path"], ns=(1, 1))
+    os.utime(record.path, ns=(1, 1))
     found = write_image(record, mapped, tmp_path / "out", ALWAYS, 60)
-    assert found == EncodeTotals(failures=(Failure(record["path"], f"too far off, {GONE}"),))
+    assert found == EncodeTotals(failures=(Failure(record.path, f"too far off, {GONE}"),))
 
 
 def nine_patch(tmp_path: Path, frame: tuple[int, int, int]) -> Sample:
@@ -321,10 +331,10 @@ def test_a_nine_patch_is_kept_unless_its_frame_stays_as_it_is(
 
 def test_a_nine_patch_whose_file_has_changed_is_a_failure_by_name(tmp_path: Path) -> None:
     record, mapped, _ = nine_patch(tmp_path, (1, 1, 1))
-    os.utime(record["path"], ns=(1, 1))
+    os.utime(record.path, ns=(1, 1))
     found = write_image(record, mapped, tmp_path / "out", ALWAYS, None)
     assert found == EncodeTotals(
-        failures=(Failure(record["path"], f"its frame would change, {GONE}"),)
+        failures=(Failure(record.path, f"its frame would change, {GONE}"),)
     )
 
 
@@ -365,9 +375,9 @@ def test_what_loses_nothing_reaches_any_target(small: Sample) -> None:
 
 def test_below_the_target_and_gone_is_a_failure_by_name(photo: Sample, tmp_path: Path) -> None:
     record, mapped, _ = photo
-    Path(record["path"]).unlink()
+    Path(record.path).unlink()
     found = write_image(record, mapped, tmp_path / "out", ALWAYS, 60)
-    assert found == EncodeTotals(failures=(Failure(record["path"], f"too far off, {GONE}"),))
+    assert found == EncodeTotals(failures=(Failure(record.path, f"too far off, {GONE}"),))
     assert not (tmp_path / "out").exists()
 
 
@@ -379,7 +389,7 @@ def test_an_image_too_large_for_the_format_is_a_failure_by_name(
     monkeypatch.setitem(encode._LONGEST, name, 23)
     found = write_image(record, mapped, tmp_path / "out", EncodeSettings(name), None)
     reason = f"{name} holds 23 pixels a side: choose png"
-    assert found == EncodeTotals(failures=(Failure(record["path"], reason),))
+    assert found == EncodeTotals(failures=(Failure(record.path, reason),))
     assert not (tmp_path / "out").exists()
     monkeypatch.setitem(encode._LONGEST, name, 24)
     assert not write_image(record, mapped, tmp_path / "out", EncodeSettings(name), None).failures
@@ -474,7 +484,8 @@ def test_sums_of_encoded_are_field_by_field() -> None:
 
 def test_what_was_encoded_comes_back_from_its_record(photo: Sample, tmp_path: Path) -> None:
     record, mapped, _ = photo
-    found = write_image(record | {"kept_as": "\udcff\n.png"}, mapped, tmp_path, ALWAYS, None)
+    named = msgspec.structs.replace(record, kept_as="\udcff\n.png")
+    found = write_image(named, mapped, tmp_path, ALWAYS, None)
     found = found.with_cloud(((1, 2, 3, 4, 5, 6), (7, 8, 9, 10, 11, 12)))
     total = found + EncodeTotals(squared_error=1 << 80, failures=(Failure("/a\udcff", "b"),))
     assert found.compressed == len(found.gallery.rows) == len(found.files) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ def test_images_come_back_with_masks_for_all_of_their_pieces_or_for_none() -> No
     partition = MemoryPartition()
     for pixels, alphas in zip(pieces, masks, strict=True):
         partition.append(pixels, alphas)
-    images: Any = [{"height": 5, "width": 2}, {"height": 1, "width": 2}]
+    images: Any = [SimpleNamespace(height=height, width=2) for height in (5, 1)]
     partition.describe(merge_histograms([]), images, [])
     assert partition.n_pixels == 12
     for _ in range(2):  # it can be read again

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import zarr
@@ -22,7 +23,7 @@ from kmeans_dask.files.documents import DamagedError
 from kmeans_dask.kmeans.histogram import ColorCounter, ColorHistogram, count_colors
 from kmeans_dask.settings import DecodeRecord, FitSettings
 from kmeans_dask.store import FORMAT_VERSION, Partition, Store, StoredPalette, zarr_groups
-from kmeans_dask.store.records import FailureRecord, FitRecord, ImageRecord, TotalRecord
+from kmeans_dask.store.records import Failure, FitRecord, ImageRecord, PlanRecord, TotalRecord
 from kmeans_dask.store.repair import damage_of, damaged_metadata, places
 from kmeans_dask.store.store import MEMBERS, PLANS
 from tests.documents import read_sealed
@@ -33,7 +34,7 @@ Alphas = NDArray[np.uint8]
 OF_A_NEW_STORE = [
     "copies", "indices", "palettes", "partitions", "plan-copy.json", "plan.json", "seal.json",
 ]  # fmt: skip
-DECODE: DecodeRecord = {"max_pixels": 10**6, "flat": False, "keep_metadata": False, "white": None}
+DECODE = DecodeRecord(max_pixels=10**6, flat=False, keep_metadata=False, white=None)
 NOTHING = ColorHistogram(np.empty(0, np.uint32), np.empty(0, np.int64))
 KINDS = ["opaque", "transparent", "translucent", "both"]
 
@@ -79,23 +80,23 @@ def records(pictures: Iterable[Picture]) -> list[ImageRecord]:
     offset = 0
     for number, image in enumerate(pictures):
         found.append(
-            {
-                "path": f"/images/{number}.png",
-                "kept_as": f"{number}.png",
-                "stem": f"{number}",
-                "n_bytes": 100,
-                "modified": 1,
-                "composited": False,
-                "indexed": False,
-                "brightest": None,
-                "digest": None,
-                "metadata": None,
-                "offset": offset,
-                "height": 1,
-                "width": len(image.pixels),
-                "transparent": image.alphas is not None and bool((image.alphas == 0).any()),
-                "translucent": image.alphas is not None and is_partial(image.alphas),
-            }
+            ImageRecord(
+                path=f"/images/{number}.png",
+                kept_as=f"{number}.png",
+                stem=f"{number}",
+                n_bytes=100,
+                modified=1,
+                composited=False,
+                indexed=False,
+                brightest=None,
+                digest=None,
+                metadata=None,
+                offset=offset,
+                height=1,
+                width=len(image.pixels),
+                transparent=image.alphas is not None and bool((image.alphas == 0).any()),
+                translucent=image.alphas is not None and is_partial(image.alphas),
+            )
         )
         offset += len(image.pixels)
     return found
@@ -108,7 +109,7 @@ def write(
     partition_id: str = "000000",
     planned: int | None = None,
     band: int = 10**9,
-    failures: Sequence[FailureRecord] = (),
+    failures: Sequence[Failure] = (),
 ) -> Partition:
     """Append pictures in bands of `band` pixels, as ingestion does."""
     total = sum(len(image.pixels) for image in pictures)
@@ -151,33 +152,33 @@ def new_store(folder: Path, n_partitions: int = 1) -> Store:
     return Store.create(folder / "new.zarr", planned(n_partitions), DECODE)
 
 
-def planned(n_partitions: int, generation: int = 1) -> dict[str, Any]:
+def planned(n_partitions: int, generation: int = 1) -> PlanRecord:
     """A plan, as far as the store knows plans."""
     names = [f"{number:06d}" for number in range(n_partitions)]
-    return {
-        "inputs": ("/images",),
-        "partitions": dict.fromkeys(names, ()),
-        "failures": (),
-        "skipped": {},
-        "generation": generation,
-        "settled": 0,
-        "first_free": n_partitions,
-        "partition_pixels": 1 << 24,
-    }
+    return PlanRecord(
+        inputs=("/images",),
+        partitions=dict.fromkeys(names, ()),
+        failures=(),
+        skipped={},
+        generation=generation,
+        settled=0,
+        first_free=n_partitions,
+        partition_pixels=1 << 24,
+    )
 
 
 def total(counts: ColorHistogram, generation: int = 1) -> TotalRecord:
     """Return the totals that a store keeps beside its colours, as far as it looks at them."""
-    return {
-        "images": 1,
-        "pixels": counts.pixels,
-        "n_bytes": 100,
-        "transparent": 0,
-        "translucent": 0,
-        "dim": 0,
-        "failed": 0,
-        "generation": generation,
-    }
+    return TotalRecord(
+        images=1,
+        pixels=counts.pixels,
+        n_bytes=100,
+        transparent=0,
+        translucent=0,
+        dim=0,
+        failed=0,
+        generation=generation,
+    )
 
 
 @pytest.fixture
@@ -281,7 +282,7 @@ def test_any_partition_comes_back(
 @pytest.mark.parametrize("planned", [24, 30, 31, 200])
 def test_the_room_of_images_that_failed_is_cut_off(store: Store, planned: int, kind: str) -> None:
     pictures = [picture(14, seed=0), picture(10, seed=1, kind=kind)]
-    failures: list[FailureRecord] = [{"path": "/images/bad.png", "reason": "truncated"}]
+    failures = [Failure("/images/bad.png", "truncated")]
     partition = write(store, pictures, planned=planned, failures=failures)
     assert_holds(partition, pictures)
     assert partition.failures == failures
@@ -291,7 +292,7 @@ def test_the_room_of_images_that_failed_is_cut_off(store: Store, planned: int, k
 
 @pytest.mark.parametrize("planned", [0, 12])
 def test_a_partition_may_hold_no_image(store: Store, planned: int) -> None:
-    partition = write(store, [], planned=planned, failures=[{"path": "x", "reason": "y"}])
+    partition = write(store, [], planned=planned, failures=[Failure("x", "y")])
     assert_holds(partition, [])
     assert partition.images == []
     assert len(partition.counts) == 0
@@ -376,12 +377,12 @@ NAMES = [os.fsdecode(b"\xff.png"), "two\nlines.png", "Jürgen/日本.png", "\x01
 def test_any_file_name_survives(store: Store, name: str) -> None:
     with store.writing_partition("000000", 1) as writer:
         writer.append(np.zeros((1, 3), np.uint8))
-        image = records([picture(1, seed=0)])[0] | {"path": name}
-        writer.describe(NOTHING, [image], [{"path": name, "reason": "none"}])
+        image = msgspec.structs.replace(records([picture(1, seed=0)])[0], path=name)
+        writer.describe(NOTHING, [image], [Failure(name, "none")])
     found = Store.open(store.path).partition("000000")
     assert found.images == [image]
-    assert found.failures == [{"path": name, "reason": "none"}]
-    assert os.fsencode(found.images[0]["path"]) == os.fsencode(name)
+    assert found.failures == [Failure(name, "none")]
+    assert os.fsencode(found.images[0].path) == os.fsencode(name)
 
 
 @pytest.mark.usefixtures("chunks_of_10")
@@ -426,6 +427,27 @@ def test_a_missing_chunk_is_not_read_as_black(store: Store) -> None:
         list(whole_images(partition))
 
 
+def test_records_are_written_with_these_fields_in_this_order(store: Store) -> None:
+    write(store, [picture(3, seed=0)], failures=[Failure("x", "y")])
+    store.write_colors(NOTHING, total(NOTHING))
+    document = json.loads((root_of(store) / "partitions" / "000000" / "zarr.json").read_text())
+    assert list(document) == ["attributes", "zarr_format", "node_type"]
+    assert list(document["attributes"]) == ["images", "failures"]
+    assert list(document["attributes"]["images"][0]) == [
+        "path", "kept_as", "stem", "n_bytes", "modified", "digest", "height", "width",
+        "transparent", "translucent", "composited", "brightest", "indexed", "metadata", "offset",
+    ]  # fmt: skip
+    assert document["attributes"]["failures"] == [{"path": "x", "reason": "y"}]
+    totals = json.loads((root_of(store) / "colors" / "zarr.json").read_text())["attributes"]
+    assert list(totals) == [
+        "images", "pixels", "n_bytes", "transparent", "translucent", "dim", "failed", "generation",
+    ]  # fmt: skip
+    plan = read_sealed(root_of(store) / PLANS[0])
+    assert list(plan) == [*planned(1).__struct_fields__]
+    assert list(plan["attrs"]) == ["format", "format_version", "versions", "decode"]
+    assert list(plan["attrs"]["decode"]) == ["max_pixels", "flat", "keep_metadata", "white"]
+
+
 # -- the whole --------------------------------------------------------------------------------
 
 
@@ -433,12 +455,12 @@ def test_a_new_store_says_what_it_is(tmp_path: Path) -> None:
     made = Store.create(tmp_path / "a.zarr", planned(3), DECODE)
     opened = Store.open(tmp_path / "a.zarr")
     assert opened.attrs == made.attrs
-    assert opened.attrs["format"] == "kmeans-dask"
-    assert opened.attrs["format_version"] == FORMAT_VERSION
-    assert opened.plan == planned(3) | {"attrs": made.attrs}
+    assert opened.attrs.format == "kmeans-dask"
+    assert opened.attrs.format_version == FORMAT_VERSION
+    assert opened.plan == msgspec.structs.replace(planned(3), attrs=made.attrs)
     assert opened.partition_ids == ["000000", "000001", "000002"]
-    assert opened.attrs["decode"] == DECODE
-    assert opened.attrs["versions"]["numpy"] == np.__version__
+    assert opened.attrs.decode == DECODE
+    assert opened.attrs.versions["numpy"] == np.__version__
     assert opened.committed_partitions == opened.palette_names == []
     assert not opened.is_counted
     assert not opened.is_weighed
@@ -555,7 +577,7 @@ def test_what_is_not_planned_any_more_goes_with_its_indices(with_indices: Store)
     killed = with_indices.writing_partition("000007", 5)
     killed.__enter__()
     plan = planned(3, generation=2)
-    del plan["partitions"]["000001"]
+    del plan.partitions["000001"]
     with_indices.write_plan(plan)
     with_indices.remove_unplanned()
     assert with_indices.partition_ids == with_indices.committed_partitions == [IDS[0], IDS[2]]
@@ -1023,7 +1045,7 @@ def test_a_plan_is_read_from_its_copy_where_it_is_damaged(store: Store) -> None:
         (store.path / name).write_bytes(content[:-1])
         with pytest.raises(DamagedError):
             read_sealed(store.path / name)
-        assert Store.open(store.path).plan["partitions"] == planned(1)["partitions"]
+        assert Store.open(store.path).plan.partitions == planned(1).partitions
         (store.path / name).write_bytes(content)
     for name in PLANS:
         (store.path / name).write_bytes(b"")
