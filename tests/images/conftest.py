@@ -7,9 +7,30 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
+from kmeans_dask.color.palette import Palette
+from kmeans_dask.settings import MAX_EFFORT
+
 
 @pytest.fixture(scope="session")
 def photograph() -> NDArray[np.uint8]:
     """(120, 160, 3) uint8: a face, skin, an orange suit and a flag."""
     astronaut: NDArray[np.uint8] = data.astronaut()  # type: ignore[no-untyped-call]
     return np.ascontiguousarray(astronaut[40:160, 150:310])
+
+
+def some_palette(
+    rng: np.random.Generator, entries: int, *, transparent: bool = False, partial: bool = False
+) -> Palette:
+    """In no order, black among it; `partial`: half of the colours have some alpha, 0 to 255."""
+    codes = rng.choice(1 << 24, entries - transparent, replace=False)
+    codes[len(codes) // 2 :][:1] = 0
+    columns = [codes >> 16, codes >> 8 & 255, codes & 255]
+    if partial:
+        alphas = rng.integers(0, 256, len(codes))
+        columns.append(np.where(rng.random(len(codes)) < 0.5, alphas, 255))
+    return Palette.of_colors(np.stack(columns, axis=1).astype(np.uint8), transparent=transparent)
+
+
+def needs_oxipng(effort: int) -> None:
+    if effort == MAX_EFFORT:
+        pytest.importorskip("oxipng", reason="the highest effort needs oxipng")
