@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -34,3 +36,28 @@ def some_palette(
 def needs_oxipng(effort: int) -> None:
     if effort == MAX_EFFORT:
         pytest.importorskip("oxipng", reason="the highest effort needs oxipng")
+
+
+Entries = NDArray[np.uint8]
+
+
+def of(*hexes: str) -> Entries:
+    """Entries of rrggbbaa."""
+    return np.array([list(bytes.fromhex(text)) for text in hexes], np.uint8)
+
+
+def opaque(count: int) -> Entries:
+    """Different colours, the first of them 0, 0, 1."""
+    codes = np.arange(1, count + 1)
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255, codes * 0 + 255], 1).astype("u1")
+
+
+FOUR = of("000000ff", "ff8000ff", "010203ff", "ff8000ff")
+FOUR_CLEAR = of("ff8000ff", "00000000", "010203ff", "ff8000ff")
+FOUR_PARTIAL = of("ff800080", "00000000", "010203ff", "ff800080")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all examples of a property: each overwrites the file of the one before."""
+    return tmp_path_factory.mktemp("palettes")
