@@ -183,7 +183,7 @@ def entries_of(store: Path, name: str) -> NDArray[np.uint8]:
     return np.array([list(bytes.fromhex(color[1:].ljust(8, "f"))) for color in colors], np.uint8)
 
 
-def test_tokens_and_their_palette_give_back_the_pixels_of_the_images(
+def test_palette_indices_and_their_palette_reproduce_the_pixels(
     pictures: Path, formats: dict[str, Done], tmp_path: Path
 ) -> None:
     made, stepwise = tmp_path / "made.zarr", tmp_path / "steps.zarr"
@@ -203,9 +203,7 @@ def test_tokens_and_their_palette_give_back_the_pixels_of_the_images(
         np.testing.assert_array_equal(entries[tokens.compute()], expected)
 
 
-def test_tokens_of_more_colours_than_a_byte_holds_are_exact(
-    photos: Path, store: Path, tmp_path: Path
-) -> None:
+def test_palette_indices_of_two_bytes_are_exact(photos: Path, store: Path, tmp_path: Path) -> None:
     run("fit", store, "-k", "300", "--workers", "0")
     words = ("--palette-name", "k300", "--workers", "0")
     found = summary("tokenize", store, *words)

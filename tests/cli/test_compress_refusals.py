@@ -56,7 +56,7 @@ COMPRESS = ("compress", "photos", "out", "--workers", "0")
         (["palette", "garbage.gpl"], ["garbage.gpl"]),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line_and_nothing_is_written(
+def test_an_impossible_request_is_refused_in_one_line_and_writes_nothing(
     words: list[str],
     says: list[str],
     photos: Path,
@@ -153,7 +153,7 @@ def test_a_full_disk_at_the_very_beginning_leaves_nothing(command: str, here: Pa
 
 
 @pytest.mark.parametrize("command", ["compress", "ingest", "encode", "fit"])
-def test_what_broke_off_before_anything_was_done_is_not_said_to_be_kept(
+def test_a_job_that_fails_before_any_work_does_not_suggest_resume(
     command: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Check a cluster that goes away before any work; only `ingest` has made a store by then."""

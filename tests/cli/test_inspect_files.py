@@ -23,7 +23,7 @@ def test_a_file_that_cannot_be_written_is_refused(command: str, target: str, her
     refuse(here, [word.format(target) for word in TO_FILES[command]], CANNOT)
 
 
-def test_a_report_is_written_to_no_file_that_is_called_as_if_it_were_none(here: Path) -> None:
+def test_a_report_to_a_file_named_dash_is_refused(here: Path) -> None:
     done = run("report", "s.zarr", "-", code=2)
     assert "FILE - is no name of a file" in done.stderr
     assert not (here / "-").exists()

@@ -73,7 +73,7 @@ def test_palette_indices_that_pillow_does_not_give_may_be_labels(
         ("a.gif", "P", 14),
     ],
 )  # fmt: skip
-def test_what_decoding_takes_is_told_by_format_and_alpha(
+def test_the_memory_of_decoding_depends_on_format_and_alpha(
     name: str, mode: str, of_pixel: int, tmp_path: Path
 ) -> None:
     Image.new(mode, (30, 20)).save(tmp_path / name)

@@ -130,7 +130,7 @@ def test_three_six_and_eight_digits_may_be_mixed() -> None:
         ("x" * 1000, f"'{'x' * 20}'"),
     ],
 )
-def test_what_is_no_color_in_a_list_is_shown(text: str, shown: str) -> None:
+def test_an_invalid_color_in_a_list_is_shown(text: str, shown: str) -> None:
     message = f"^{shown} is no colour: write rrggbb, or rrggbbaa with alpha$"
     with pytest.raises(UsageError, match=message):
         parse_hexes(text)

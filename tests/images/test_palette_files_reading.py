@@ -240,14 +240,14 @@ def test_a_picture_of_256_colors_is_a_palette_and_of_257_is_not(
         (b"9" * 5000, f"kmeans-dask-colors is '{'9' * 20}', not a number of colours"),
     ],
 )
-def test_a_swatch_that_says_a_wrong_number(
+def test_a_swatch_with_a_wrong_number_of_colors_is_refused(
     refused: Callable[[str, bytes], str], count: bytes, message: str
 ) -> None:
     png = plain_png(256, 16, 8, 2, bytes(16 * (1 + 3 * 256)), swatch_text(count))
     assert refused("x.png", png) == message
 
 
-def test_a_swatch_with_a_square_of_two_colors(
+def test_a_swatch_with_a_square_of_two_colors_is_refused(
     read: Callable[[str, bytes], list[str]], refused: Callable[[str, bytes], str]
 ) -> None:
     rows = bytearray(16 * (1 + 256))
@@ -365,7 +365,7 @@ def test_a_swatch_with_a_square_of_two_colors(
         ),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(
+def test_a_malformed_file_is_refused_with_the_reason(
     refused: Callable[[str, bytes], str], name: str, data: bytes, message: str
 ) -> None:
     assert refused(name, data) == message

@@ -43,12 +43,12 @@ def test_json_without_pixels_or_clear_entries_says_so() -> None:
     }
 
 
-def test_json_takes_the_counts_of_numpy() -> None:
+def test_json_accepts_pixel_numbers_of_numpy() -> None:
     pixels = list(np.array([2**40, 1, 2, 3]))
     assert json.loads(entries_as(".json", FOUR, pixels))["pixels"] == [2**40, 1, 2, 3]
 
 
-def test_gimp_lines() -> None:
+def test_gimp_files_have_a_name_columns_and_one_line_per_entry() -> None:
     text = entries_as(".gpl", FOUR[:2], name=" two\r\nlines ").decode()
     assert text == (
         "GIMP Palette\nName: two lines\nColumns: 16\n#\n"
@@ -68,7 +68,7 @@ def test_jasc_lines_have_alpha_where_some_entry_has() -> None:
     assert entries_as(".pal", FOUR_PARTIAL[:3]).decode() == with_alpha
 
 
-def test_hex_lines() -> None:
+def test_hex_files_have_one_line_per_entry() -> None:
     assert entries_as(".hex", FOUR_PARTIAL[:3]) == b"ff800080\n00000000\n010203\n"
 
 
@@ -143,7 +143,7 @@ def test_no_colors_and_too_many_are_refused(suffix: str) -> None:
         entries_as(suffix, opaque(MAX_ENTRIES + 1))
 
 
-def test_what_could_not_be_read_back_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_palette_too_large_to_read_back_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(palette_files, "MAX_BYTES", 28)
     assert len(entries_as(".hex", FOUR)) == 28
     with pytest.raises(UsageError, match=r"^5 colours as \.hex are more than the limit of 28 byte"):
@@ -211,7 +211,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_beside_it(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_cannot_be_written_to_is_said(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_refused_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "folder.hex").mkdir()
     with pytest.raises(UsageError, match=r"^folder\.hex: cannot be written: Is a directory$"):
         write_entries(tmp_path / "folder.hex", FOUR)

@@ -189,7 +189,7 @@ def test_alphas_are_written_up_to_the_last_entry_that_is_used_and_not_opaque(
 
 @settings(deadline=None)
 @given(entries=st.integers(1, 256), seed=SEEDS, transparent=st.booleans(), partial=st.booleans())
-def test_no_alpha_is_left_out_and_none_is_idle(
+def test_every_needed_alpha_is_written_and_no_other(
     entries: int, seed: int, transparent: bool, partial: bool
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -314,7 +314,7 @@ def test_the_highest_effort_finds_the_filters_that_make_ramps_small() -> None:
     np.testing.assert_array_equal(np.asarray(opened(most)), indices)
 
 
-def test_the_highest_effort_is_missed_where_oxipng_is_and_no_other(
+def test_only_the_highest_effort_needs_oxipng(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "oxipng", None)

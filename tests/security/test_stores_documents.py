@@ -166,7 +166,7 @@ def test_a_hostile_checkpoint_is_as_good_as_none(value: Any, crafted: Path) -> N
 
 @pytest.mark.parametrize("runs", RUNS, ids=lambda runs: str(runs)[:60])
 @pytest.mark.parametrize("kind", ["done", "begun"])
-def test_runs_of_a_hostile_checkpoint_are_one_line_or_as_good_as_none(
+def test_runs_of_a_hostile_checkpoint_are_refused_in_one_line_or_ignored(
     kind: str, runs: Any, crafted: Path
 ) -> None:
     store = Store.open(crafted)
@@ -190,7 +190,7 @@ def test_runs_of_a_hostile_checkpoint_are_one_line_or_as_good_as_none(
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["done", "begun"])
-def test_runs_that_cannot_be_are_as_good_as_none(
+def test_impossible_runs_of_a_checkpoint_are_ignored(
     kind: str, change: dict[str, Any], crafted: Path
 ) -> None:
     """Check that a fit with impossible runs begins anew, and comes to the same palette."""
@@ -258,7 +258,7 @@ def test_an_image_that_is_not_there_is_neither_waited_for_nor_made_up(
 
 
 @pytest.mark.parametrize("name", ["partitions", "inputs", "failures", "skipped", "generation"])
-def test_what_a_store_does_not_say_is_missed_by_name(name: str, crafted: Path) -> None:
+def test_a_missing_field_of_a_plan_is_named(name: str, crafted: Path) -> None:
     for plan in PLANS:
         said = read_sealed(crafted / plan)
         del said[name]

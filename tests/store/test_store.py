@@ -150,7 +150,7 @@ def test_a_store_is_unfinished_until_its_colors_are_added_up(store: Store) -> No
     Store.open(store.path).require_whole()
 
 
-def test_a_plan_of_a_new_generation_is_to_be_added_up_again(store: Store) -> None:
+def test_a_plan_of_a_new_generation_needs_its_colors_added_up_again(store: Store) -> None:
     write(store, [picture(3, seed=0)])
     counts = store.partition("000000").counts
     store.write_colors(counts, total(counts))
@@ -161,7 +161,7 @@ def test_a_plan_of_a_new_generation_is_to_be_added_up_again(store: Store) -> Non
             opened.require_whole()
 
 
-def test_what_is_not_planned_any_more_goes_with_its_indices(with_indices: Store) -> None:
+def test_unplanned_partitions_are_removed_with_their_indices(with_indices: Store) -> None:
     killed = with_indices.writing_partition("000007", 5)
     killed.__enter__()
     plan = planned(3, generation=2)
@@ -180,7 +180,7 @@ def test_what_is_not_planned_any_more_goes_with_its_indices(with_indices: Store)
 # -- colours ----------------------------------------------------------------------------------
 
 
-def test_the_total_comes_back_whole_and_in_parts(store: Store) -> None:
+def test_the_total_histogram_comes_back_whole_and_in_parts(store: Store) -> None:
     counts = count_colors(picture(500, seed=0).pixels)
     expected = total(counts)
     store.write_colors(counts, expected)
@@ -193,13 +193,13 @@ def test_the_total_comes_back_whole_and_in_parts(store: Store) -> None:
         np.testing.assert_array_equal(found.weights, counts.weights[start:stop])
 
 
-def test_the_total_of_nothing_comes_back(store: Store) -> None:
+def test_an_empty_total_histogram_comes_back(store: Store) -> None:
     store.write_colors(NOTHING, total(NOTHING))
     assert store.n_colors == 0
     assert store.read_colors().pixels == 0
 
 
-def test_what_colors_weigh_comes_back_whole_and_in_parts(store: Store) -> None:
+def test_weights_of_colors_come_back_whole_and_in_parts(store: Store) -> None:
     store.write_weighed(WEIGHED)
     assert store.is_weighed
     assert Store.open(store.path).is_weighed
@@ -209,14 +209,14 @@ def test_what_colors_weigh_comes_back_whole_and_in_parts(store: Store) -> None:
         assert found.dtype == np.int64
 
 
-def test_what_colors_weigh_is_written_over(store: Store) -> None:
+def test_weights_of_colors_are_overwritten(store: Store) -> None:
     store.write_weighed(WEIGHED)
     store.write_weighed(WEIGHED[1:3])
     np.testing.assert_array_equal(store.read_weighed(), WEIGHED[1:3])
     assert listed(root_of(store)) == [*OF_A_NEW_STORE, "weighed", "zarr.json"]
 
 
-def test_what_the_colors_of_nothing_weigh_comes_back(store: Store) -> None:
+def test_weights_of_no_colors_come_back(store: Store) -> None:
     store.write_weighed(WEIGHED[:0])
     assert store.is_weighed
     assert store.read_weighed().tolist() == []

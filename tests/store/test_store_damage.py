@@ -68,7 +68,7 @@ def test_a_missing_chunk_is_not_read_as_black(store: Store) -> None:
 # -- colours ----------------------------------------------------------------------------------
 
 
-def test_a_flipped_bit_in_what_colors_weigh_is_detected(store: Store) -> None:
+def test_a_flipped_bit_in_weights_of_colors_is_detected(store: Store) -> None:
     store.write_weighed(WEIGHED)
     (damaged,) = chunk_files(store, "weighed/weights")
     flip_a_bit(damaged)

@@ -69,7 +69,7 @@ def test_indices_come_back_however_they_are_cut(
 
 
 @pytest.mark.usefixtures("chunks_of_10")
-def test_what_was_appended_may_be_changed_afterwards(store: Store) -> None:
+def test_an_appended_buffer_may_be_reused(store: Store) -> None:
     write(store, [picture(4, seed=0)])
     store.start_indices("a")
     reused = np.empty(2, np.uint8)
@@ -97,7 +97,7 @@ def assert_no_indices(store: Store, name: str) -> None:
     )
 
 
-def test_indices_that_were_never_written_are_missed_with_the_command_for_them(
+def test_missing_indices_are_an_error_that_names_the_command_for_them(
     with_partitions: Store,
 ) -> None:
     assert_no_indices(with_partitions, "a")

@@ -115,7 +115,7 @@ def test_any_partition_comes_back(
 @pytest.mark.usefixtures("chunks_of_10")
 @pytest.mark.parametrize("kind", ["opaque", "both"])
 @pytest.mark.parametrize("planned", [24, 30, 31, 200])
-def test_the_room_of_images_that_failed_is_cut_off(store: Store, planned: int, kind: str) -> None:
+def test_space_reserved_for_failed_images_is_cut_off(store: Store, planned: int, kind: str) -> None:
     pictures = [picture(14, seed=0), picture(10, seed=1, kind=kind)]
     failures: list[FailureRecord] = [{"path": "/images/bad.png", "reason": "truncated"}]
     partition = write(store, pictures, planned=planned, failures=failures)
@@ -135,7 +135,7 @@ def test_a_partition_may_hold_no_image(store: Store, planned: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_counts_of_a_partition_come_back(store: Store, kind: str) -> None:
+def test_the_histogram_of_a_partition_comes_back(store: Store, kind: str) -> None:
     image = picture(50, seed=0, kind=kind)
     expected = counted([image])
     assert expected.is_opaque == (kind in ("opaque", "transparent"))
@@ -171,7 +171,7 @@ def test_a_partition_is_not_there_before_its_block_ends(store: Store) -> None:
     assert store.missing_partitions == []
 
 
-def test_what_a_killed_writer_left_is_no_partition(store: Store) -> None:
+def test_leftovers_of_a_killed_writer_are_no_partition(store: Store) -> None:
     killed = store.writing_partition("000000", 5)
     killed.__enter__()
     assert len(listed(root_of(store) / "partitions")) == 2
@@ -196,7 +196,7 @@ def test_partitions_are_listed_in_the_order_of_their_ids(store: Store) -> None:
     assert store.committed_partitions == ["000000", "000001", "000002", "000010"]
 
 
-def test_what_is_planned_is_listed_whether_it_is_there_or_not(tmp_path: Path) -> None:
+def test_planned_partitions_are_listed_whether_written_or_not(tmp_path: Path) -> None:
     store = new_store(tmp_path, n_partitions=4)
     for partition_id in ("000003", "000001"):
         write(store, [picture(2, seed=0)], partition_id=partition_id)
