@@ -29,6 +29,7 @@ def some_palette(
     columns = [codes >> 16, codes >> 8 & 255, codes & 255]
     if partial:
         alphas = rng.integers(0, 256, len(codes))
+        alphas[alphas == 10] = 11  # Pillow misreads a tRNS chunk of one 0 and a last 10
         columns.append(np.where(rng.random(len(codes)) < 0.5, alphas, 255))
     return Palette.of_colors(np.stack(columns, axis=1).astype(np.uint8), transparent=transparent)
 
