@@ -18,7 +18,7 @@ from kmeans_dask.stopwatch import Stopwatch
         ([3600] * 4, 2.0),  # a limit is reached even if every read is late
     ],
 )
-def test_time_in_which_the_process_stood_still_counts_as_one_pace(
+def test_suspended_time_counts_as_one_pace(
     passing: list[float], counted: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 7.0

@@ -216,7 +216,9 @@ def test_an_image_that_would_grow_is_kept_unless_told_otherwise(
     assert found["output_bytes"] > found["input_bytes"]
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_done(photos: Path, tmp_path: Path) -> None:
+def test_unreadable_files_are_named_and_other_images_are_written(
+    photos: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     good = (photos / "astronaut.png").read_bytes()
@@ -442,7 +444,7 @@ def forty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_the_job_and_leaves_what_it_is_gone_on_with(
+def test_an_interrupted_job_ends_and_can_be_resumed(
     sent: signal.Signals, forty: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"

@@ -123,7 +123,7 @@ def test_a_worker_that_joins_late_and_does_not_see_the_files_does_nothing(
     assert not trace.exists()
 
 
-def test_what_is_seen_is_seen_both_ways(tmp_path: Path) -> None:
+def test_shared_files_are_checked_in_both_directions(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"four")
     with open_sight([tmp_path], [(str(file), 4)]) as sight:
@@ -149,9 +149,7 @@ def test_a_file_that_has_changed_is_no_workers_fault(tmp_path: Path) -> None:
         assert sight.files == ()
 
 
-def test_what_is_to_be_seen_stays_while_a_store_and_an_output_are_tidied(
-    photos: Path, tmp_path: Path
-) -> None:
+def test_probe_files_survive_cleanup_of_a_store_and_an_output(photos: Path, tmp_path: Path) -> None:
     run_here("ingest", photos, tmp_path / "a.zarr", "--workers", "0")
     store = Store.open(tmp_path / "a.zarr")
     with (

@@ -78,7 +78,7 @@ def test_scripts_end_with_the_codes_of_the_commands(
     assert "Usage:" in run(*script("fit"), "--help").stdout
 
 
-def test_a_scheduler_file_excludes_what_it_says_otherwise(photos: Path, tmp_path: Path) -> None:
+def test_a_scheduler_file_excludes_options_that_contradict_it(photos: Path, tmp_path: Path) -> None:
     words = ("compress", photos, tmp_path / "out", "--scheduler-file", tmp_path / "a.json")
     for more in (("--scheduler", "tcp://127.0.0.1:9"), ("--workers", "1")):
         assert "exclude each other: leave one out" in refused(*words, *more)

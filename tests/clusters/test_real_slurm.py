@@ -132,7 +132,7 @@ def log_of(place: Path) -> str:
     return "".join(path.read_text() for path in place.glob("slurm-*.out"))
 
 
-def test_the_line_of_the_jobs_readme(
+def test_the_command_of_the_jobs_readme_runs_as_it_stands(
     env: Mapping[str, str], place: Path, photos: Path, local: dict[str, str]
 ) -> None:
     shutil.copytree(photos, place / "data" / "photos")
@@ -142,7 +142,7 @@ def test_the_line_of_the_jobs_readme(
     assert not list(place.glob("kmeans-dask-*"))
 
 
-def test_a_job_that_is_queued_again_goes_on_to_the_same_bytes(
+def test_a_requeued_job_resumes_to_the_same_bytes(
     env: Mapping[str, str], place: Path, many: Path
 ) -> None:
     shutil.copytree(many, place / "data" / "photos")

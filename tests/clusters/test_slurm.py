@@ -166,7 +166,7 @@ def test_a_job_that_ends_when_the_signal_comes_has_its_own_code(
 
 
 @pytest.mark.parametrize(("number", "queued"), SIGNALS)
-def test_a_signal_before_the_job_leaves_it_for_the_next_time(
+def test_a_signal_before_the_job_ends_the_script_without_starting_it(
     number: signal.Signals, queued: bool, stubs: dict[str, str], tmp_path: Path
 ) -> None:
     pid = tmp_path / "pid"
@@ -182,7 +182,7 @@ def test_a_signal_before_the_job_leaves_it_for_the_next_time(
     assert "job" not in lines(tmp_path / "up")
 
 
-def test_a_job_that_does_not_end_is_ended(stubs: dict[str, str], tmp_path: Path) -> None:
+def test_a_job_that_ignores_the_signal_is_killed(stubs: dict[str, str], tmp_path: Path) -> None:
     with submitted(tmp_path, stubs | {"GRACE": "1", "STUBBORN": "1"}) as script:
         until(lambda: all_up(tmp_path), "all processes")
         job = job_of(script)
@@ -196,7 +196,7 @@ def seconds(text: str) -> int:
     return (hours * 60 + minutes) * 60 + rest
 
 
-def test_the_script_asks_for_what_fits_together() -> None:
+def test_the_time_limits_of_the_script_are_consistent() -> None:
     subprocess.run(["bash", "-n", SBATCH], check=True, timeout=60)
     text = SBATCH.read_text()
     asked = dict(re.findall(r"^#SBATCH --([\w-]+)(?:=(\S+))?$", text, re.MULTILINE))

@@ -113,7 +113,7 @@ def test_certificates_of_another_authority_are_refused(
     assert not out.exists()
 
 
-def test_a_scheduler_without_tls_is_said_to_be_one(
+def test_a_scheduler_without_tls_is_named_as_such(
     cluster: Cluster, secured: Cluster, photos: Path, tmp_path: Path
 ) -> None:
     address = cluster.address.replace("tcp://", "tls://")
@@ -173,7 +173,9 @@ def test_a_connection_to_a_port_that_speaks_before_tls_does_is_closed(
     assert set(ends) == {"closed"}
 
 
-def test_what_is_half_said_is_an_error(secured: Cluster, photos: Path, tmp_path: Path) -> None:
+def test_incomplete_tls_options_are_an_error(
+    secured: Cluster, photos: Path, tmp_path: Path
+) -> None:
     words = ["compress", photos, tmp_path / "out"]
     there = ["--scheduler", secured.address]
     ca, cert, key = files(secured.folder)
@@ -200,7 +202,9 @@ def test_what_is_half_said_is_an_error(secured: Cluster, photos: Path, tmp_path:
         ("ws://192.0.2.1:8786", True),
     ],
 )
-def test_what_leaves_this_machine_in_the_clear(address: str, exposed: bool) -> None:
+def test_an_address_is_exposed_where_it_is_remote_and_unencrypted(
+    address: str, exposed: bool
+) -> None:
     assert is_exposed(address) is exposed
 
 

@@ -102,7 +102,7 @@ def test_a_worker_that_cannot_import_this_package_is_named(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_same_versions_are_said_nothing_of(
+def test_equal_versions_give_no_message(
     cluster: Cluster, photos: Path, tmp_path: Path, local: dict[str, str]
 ) -> None:
     done = run(

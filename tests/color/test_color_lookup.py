@@ -236,7 +236,7 @@ def test_no_pixels_make_no_error(added_up: bool) -> None:
 
 @given(st.integers(0, 300), st.integers(1, 9), SEEDS)
 @settings(deadline=None)
-def test_points_of_an_index_weigh_what_they_weigh_one_by_one(n: int, k: int, seed: int) -> None:
+def test_the_weight_of_an_index_is_the_sum_of_its_points(n: int, k: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     indices = random.integers(0, k, n).astype([np.uint8, np.uint16, np.int32][seed % 3])
     weights = random.integers(1, 1 << 50, n)

@@ -263,7 +263,7 @@ def test_the_colours_under_clear_pixels_change_nothing(space: Space) -> None:
 
 
 @each_space
-def test_images_that_were_mapped_before_change_nothing(space: Space) -> None:
+def test_images_that_were_remapped_before_change_nothing(space: Space) -> None:
     rng = np.random.default_rng(3)
     colors = rng.integers(0, 256, (16, 3)).astype(np.uint8)
     ditherer = Ditherer(space, colors, None, 1)

@@ -89,7 +89,7 @@ def test_a_cell_beside_one_palette_colour_of_many_looks_at_only_that_one() -> No
     assert searched.tolist() == [1] * len(grid)
 
 
-def test_what_was_mapped_before_changes_nothing() -> None:
+def test_pixels_that_were_remapped_before_change_nothing() -> None:
     palette = random_colors(64, seed=4)
     used = NearestColor.from_palette(palette)
     map_pixels(used, random_colors(20_000, seed=5))

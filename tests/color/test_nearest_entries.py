@@ -18,7 +18,7 @@ from tests.steps.strategies import SPACES, palettes, plain_entries, tables
 @settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_any_number_at_a_time_gives_the_same_entries(
+def test_any_batch_size_gives_the_same_entries(
     together: int,
     counts: ColorHistogram,
     palette: Palette,

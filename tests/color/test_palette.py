@@ -72,7 +72,7 @@ def test_colors_are_bytes_even_for_one_centroid() -> None:
     assert palette.colors.tolist() == [[1, 2, 3]]
 
 
-def test_what_is_not_opaque_comes_before_what_is() -> None:
+def test_translucent_entries_come_before_opaque_ones() -> None:
     palette = palette_of(
         centroids((0, 0, 0, 255), (255, 255, 255, 9), (9, 9, 9, 254.4), (200, 0, 0, 254.5))
     )

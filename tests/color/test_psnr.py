@@ -44,7 +44,7 @@ def test_psnr_of_black_for_white_is_zero_decibel() -> None:
     assert psnr(3 * 255**2 * 7 * ERROR_UNITS, 7) == pytest.approx(0, abs=1e-12)
 
 
-def test_the_least_error_there_is_is_far_off_from_none() -> None:
+def test_the_smallest_possible_error_has_an_exact_psnr() -> None:
     # 1 part of 255 * 255 of a squared level, in 10^9 pixels
     assert psnr(1, 10**9) == pytest.approx(10 * math.log10(3e9 * 255**4), rel=1e-12)
 

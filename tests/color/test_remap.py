@@ -87,7 +87,7 @@ def test_the_first_of_equal_entries_is_taken(transparent: bool) -> None:
     )
 
 
-def test_a_palette_of_more_than_256_entries_has_numbers_of_two_bytes() -> None:
+def test_palette_indices_beyond_256_entries_have_two_bytes() -> None:
     rng = np.random.default_rng(1)
     pixels, alphas = picture(2, "both")
     for n, dtype in ((255, np.uint8), (256, np.uint16), (400, np.uint16)):
@@ -139,7 +139,7 @@ def test_an_opaque_image_is_dithered_to_opaque_entries_whatever_is_beside_it(
 
 @given(SEEDS, st.sampled_from(KINDS), palettes(), st.sampled_from(SPACES))
 @settings(deadline=None, max_examples=80)
-def test_dithering_that_passes_nothing_on_is_the_plain_rule(
+def test_dithering_of_negligible_strength_is_the_plain_rule(
     seed: int, kind: str, palette: Palette, space: str
 ) -> None:
     pixels, alphas = picture(seed, kind)

@@ -192,7 +192,7 @@ def test_colours_are_opaque_exactly_where_they_are_to_be(space: Space) -> None:
 
 
 @each_with_alpha
-def test_what_is_nearly_clear_is_never_quite(space: Space) -> None:
+def test_nearly_clear_colours_never_become_clear(space: Space) -> None:
     places = np.array([[0.0, 0, 0, 0], [1e-9, 0, 0, 1e-9]])
     found = space.colors(places, np.zeros(2, np.bool_))
     assert np.isfinite(found).all()
@@ -200,7 +200,7 @@ def test_what_is_nearly_clear_is_never_quite(space: Space) -> None:
 
 
 @pytest.mark.parametrize("name", ["rgb", "oklab"])
-def test_without_alpha_there_is_none_whatever_is_to_be_opaque(name: str) -> None:
+def test_coordinates_without_alpha_give_colours_without_alpha(name: str) -> None:
     places = Space(name).coordinates(np.array([[9, 99, 200]], np.uint8)).astype(np.float64)
     for opaque in (True, False):
         found = Space(name).colors(places, np.array([opaque]))

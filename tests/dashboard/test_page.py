@@ -144,7 +144,7 @@ def test_nothing_is_known_before_the_first_event() -> None:
     assert state_of([]) == State()
 
 
-def test_a_job_in_the_middle() -> None:
+def test_a_running_job_has_its_steps_rate_and_palette_in_the_state() -> None:
     state = state_of(job())
     assert (state.run, state.step, state.finished, state.ok) == ("ab12", "encode", False, False)
     assert [step.name for step in state.steps] == ["start", "ingest", "fit", "encode"]
@@ -177,14 +177,14 @@ def test_after_the_end_nothing_is_left_and_nothing_changes(ok: bool) -> None:
         ({"ok": False, "why": "<b>failed"}, "<b>failed", "<b>failed"),
     ],
 )
-def test_how_a_job_ended_is_said(end: dict[str, Any], why: str, said: str) -> None:
+def test_the_page_says_how_a_job_ended(end: dict[str, Any], why: str, said: str) -> None:
     state = state_of([*job(), (8.0, event("end", **end))])
     assert state.why == why
     assert _Tags(html.heading(state)).text == f"k-means, run ab12{said}"
 
 
 @given(st.lists(sound, max_size=40), st.data())
-def test_events_that_come_together_are_as_if_one_by_one(events: list[Any], data: Any) -> None:
+def test_a_batch_of_events_equals_single_events(events: list[Any], data: Any) -> None:
     board, apart, rest = Board(), Board(), events
     while rest:
         n = data.draw(st.integers(1, len(rest)))
@@ -227,7 +227,7 @@ def test_a_fit_that_begins_anew_begins_a_new_curve() -> None:
     assert state_of(timed(events)).inertia == ((1, 8.0), (2, 7.0))
 
 
-def test_who_comes_late_sees_the_step_that_is_under_way() -> None:
+def test_a_late_client_sees_the_running_step() -> None:
     late = [(float(t), event("advance", step="ingest", done=100 + t, failed=0)) for t in range(3)]
     state = state_of(late)
     assert [(step.name, step.total, step.done) for step in state.steps] == [("ingest", None, 102)]
@@ -235,7 +235,7 @@ def test_who_comes_late_sees_the_step_that_is_under_way() -> None:
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
-def test_a_malformed_event_is_as_none(wrong: object) -> None:
+def test_a_malformed_event_is_ignored(wrong: object) -> None:
     assert state_of([*job(), (7.5, wrong)]) == state_of(job())
 
 
@@ -264,7 +264,7 @@ def test_any_beginning_of_any_events_is_a_consistent_state(events: list[Any]) ->
 
 
 @given(st.lists(sound, max_size=12), st.lists(anything, max_size=12), st.randoms())
-def test_what_is_unknown_changes_nothing(events: list[Any], junk: list[Any], random: Any) -> None:
+def test_unknown_events_change_nothing(events: list[Any], junk: list[Any], random: Any) -> None:
     mixed = [(at, one) for at, one in timed(events)]
     for one in junk:
         mixed.insert(random.randrange(len(mixed) + 1), (0.0, one))
@@ -278,7 +278,7 @@ def test_another_run_begins_with_nothing_of_the_one_before(events: list[Any], on
 
 
 @given(st.lists(sound, min_size=1, max_size=12))
-def test_a_run_that_was_succeeded_does_not_come_back(events: list[Any]) -> None:
+def test_late_events_of_a_replaced_run_are_ignored(events: list[Any]) -> None:
     seen = [*timed(events), (9.0, event("end", "another", ok=True))]
     assert state_of([*seen, *timed(events)]) == state_of(seen)
 

@@ -98,7 +98,7 @@ def test_events_reach_who_listens_and_nobody_after(engine: Engine) -> None:
     assert len(heard) == 3
 
 
-def test_only_so_many_items_are_taken_as_are_in_flight(address: str) -> None:
+def test_items_are_taken_only_as_tasks_finish(address: str) -> None:
     taken = 0
 
     def items() -> Iterator[int]:

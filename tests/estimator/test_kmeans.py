@@ -106,7 +106,7 @@ def test_a_photograph_is_clustered_as_scikit_learn_does() -> None:
     np.testing.assert_array_equal(model.labels_, theirs.labels_)
 
 
-def test_what_follows_from_centers_is_plain() -> None:
+def test_predictions_distances_and_scores_follow_from_the_centers() -> None:
     rows = rows_of(np.float64)
     model = KMeans(5, random_state=0).fit(rows)
     centers = model.cluster_centers_
@@ -149,7 +149,7 @@ def test_chunks_never_change_a_bit(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
-def test_counting_integers_is_the_same_as_not_counting_them(dtype: Any) -> None:
+def test_a_histogram_of_integers_gives_the_clusters_of_the_rows(dtype: Any) -> None:
     rows = rows_of(dtype, channels=4) // 8
     start = start_of(rows, 7)
     counted = KMeans(7, init=start, tol=0).fit(rows)
@@ -332,7 +332,7 @@ def test_integers_beyond_32_bits_are_taken_as_floating_point() -> None:
         assert 0 < model.inertia_ < np.inf
 
 
-def test_rows_of_fewer_values_than_clusters_are_said() -> None:
+def test_fewer_distinct_rows_than_clusters_give_a_warning() -> None:
     for dtype in (np.uint8, np.float64):
         rows = np.repeat(np.array([[1, 2, 3], [9, 9, 9]]), 30, axis=0).astype(dtype)
         with pytest.warns(ConvergenceWarning, match=r"distinct clusters \(2\)"):
@@ -752,7 +752,7 @@ def untouchable(shape: tuple[int, ...], dtype: Any = np.float64) -> da.Array:
     ],
     ids=lambda part: str(part)[:30],
 )
-def test_what_can_be_seen_without_computing_is_refused_without(
+def test_bad_lazy_input_is_refused_before_it_is_computed(
     options: dict[str, Any], rows: da.Array, weights: Any, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

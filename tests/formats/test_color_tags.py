@@ -42,11 +42,11 @@ def test_the_most_exact_word_wins() -> None:
 
 
 @pytest.mark.parametrize("value", [0, 0.0, 1e-5, 1e5, None])
-def test_a_gamma_that_means_nothing_changes_nothing(value: float | None) -> None:
+def test_a_meaningless_gamma_is_ignored(value: float | None) -> None:
     assert of_png(gamma=value) is None
 
 
-def test_lights_that_span_nothing_change_nothing() -> None:
+def test_degenerate_primaries_are_ignored() -> None:
     assert of_png(gamma=1.0, chromaticity=(0.3, 0.3) * 4) is None
     assert of_png(gamma=1.0, chromaticity=(0.0,) * 8) is None
 
@@ -87,7 +87,7 @@ def avif(primaries: int, transfer: int) -> io.BytesIO:
     return io.BytesIO(box(b"ftyp", b"avif") + box(b"meta", meta))
 
 
-def test_the_code_points_of_an_avif() -> None:
+def test_code_points_of_an_avif_become_a_profile() -> None:
     assert profile_of_avif(avif(1, 13), {}) is None
     assert profile_of_avif(avif(12, 13), {}) == make_profile(P3, SRGB_CURVE)
     assert profile_of_avif(avif(9, 16), {"icc_profile": b"embedded"}) == b"embedded"

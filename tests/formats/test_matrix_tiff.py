@@ -381,7 +381,7 @@ class Unsaid(Tiff):
         return tags
 
 
-def test_of_what_is_not_said_zero_is_black(tmp_path: Path) -> None:
+def test_zero_is_black_where_a_file_does_not_say(tmp_path: Path) -> None:
     cases = [
         Case(
             name=f"{n} x {bits} bits",

@@ -102,7 +102,7 @@ def test_whole_files_are_decoded(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_of_damaged_files_the_reason_is_ours(
+def test_reasons_for_damaged_files_are_our_own(
     kind: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("damage") / "image.png"
@@ -206,7 +206,7 @@ def pixels_of_large(path: Path) -> Any:
     return decoded.whole().pixels.reshape(decoded.height, decoded.width, 3)
 
 
-def test_nothing_is_said_on_stderr(tmp_path: Path) -> None:
+def test_decoders_print_nothing_on_stderr(tmp_path: Path) -> None:
     """Check the streams of a new process: not all that libraries write goes through loggers."""
     half = Tiff(values=ramps(3, 16), bits=16, photometric=RGB, planar=True, compression=DEFLATE)
     content = half.encode()

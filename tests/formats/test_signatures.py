@@ -50,7 +50,7 @@ def test_a_format_is_told_by_its_first_bytes(kind: str) -> None:
         (b"", None),
     ],
 )
-def test_what_only_looks_like_a_format_is_none(head: bytes, kind: str | None) -> None:
+def test_a_format_is_not_mistaken_for_another(head: bytes, kind: str | None) -> None:
     assert sniff(head) == kind
 
 

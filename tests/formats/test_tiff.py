@@ -73,7 +73,7 @@ def test_palettes_of_small_entries_are_told() -> None:
         (b"", None),
     ],
 )
-def test_what_is_to_be_shown_is_read(text: bytes, shown: tuple[int, int] | None) -> None:
+def test_the_displayed_range_of_imagej_is_read(text: bytes, shown: tuple[int, int] | None) -> None:
     tags = ((270, 7, tuple(text)),) if text else ()
     assert layout_of(replace(GREY, tags=tags)).shown == shown
 

@@ -41,7 +41,7 @@ def test_a_profile_is_judged_by_what_it_does() -> None:
     assert not is_srgb(NEARLY, "RGB")
 
 
-def test_what_does_not_fit_changes_nothing() -> None:
+def test_a_damaged_or_unsuitable_profile_is_ignored() -> None:
     assert is_srgb(b"garbage", "RGB")
     assert is_srgb(LINEAR[:200], "RGB")
     cmyk = LINEAR[:16] + b"CMYK" + LINEAR[20:]

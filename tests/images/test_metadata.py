@@ -278,7 +278,7 @@ def test_an_image_without_metadata_has_none(tmp_path: Path, kind: str) -> None:
     assert (b"eXIf" in dict(png_chunks(metadata))) is False
 
 
-def test_what_shows_or_describes_the_old_pixels_is_left_out(tmp_path: Path) -> None:
+def test_tags_that_show_or_describe_the_old_pixels_are_left_out(tmp_path: Path) -> None:
     secret = b"the image as it was"
     main: Tags = {MAKE: (ASCII, b"Acme\0"), 0x0100: (SHORT, (6,)), 0x0111: (LONG, (8,))}
     main |= {0x02BC: (BYTE, secret), 0x8649: (BYTE, secret), 0x8773: (UNDEFINED, secret)}
@@ -376,7 +376,7 @@ def test_density_is_that_of_the_upright_image(
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "GIF", "PPM"])
-def test_where_no_density_is_known_none_is_said(tmp_path: Path, kind: str) -> None:
+def test_an_unknown_density_is_not_written(tmp_path: Path, kind: str) -> None:
     metadata = metadata_of(written(tmp_path / "image", kind))
     assert metadata.density is None
     assert png_chunks(metadata) == []

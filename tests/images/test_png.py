@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import shutil
 import struct
 import subprocess
@@ -22,24 +23,14 @@ from kmeans_dask.errors import UsageError
 from kmeans_dask.images.metadata import Metadata, png_chunks, read_metadata
 from kmeans_dask.images.png import check_effort, encode_png
 from kmeans_dask.settings import MAX_EFFORT
+from tests.images.conftest import needs_oxipng, some_palette
 
 Indices = NDArray[np.uint8]
 
 SIDES = st.integers(1, 40)
 SEEDS = st.integers(0, 2**32 - 1)
 EFFORTS = range(MAX_EFFORT + 1)
-
-
-def some_palette(
-    rng: np.random.Generator, entries: int, *, transparent: bool = False, partial: bool = False
-) -> Palette:
-    """In no order; `partial`: about half of the colours have some alpha, which may be 0 or 255."""
-    codes = rng.choice(1 << 24, entries - transparent, replace=False)
-    columns = [codes >> 16, codes >> 8 & 255, codes & 255]
-    if partial:
-        alphas = rng.integers(0, 256, len(codes))
-        columns.append(np.where(rng.random(len(codes)) < 0.5, alphas, 255))
-    return Palette.of_colors(np.stack(columns, axis=1).astype(np.uint8), transparent=transparent)
+SHAPES = [(1, 1), (1, 2), (2, 1), (1, 33), (3, 5), (17, 1), (31, 45)]
 
 
 def some_indices(rng: np.random.Generator, palette: Palette, shape: tuple[int, int]) -> Indices:
@@ -113,7 +104,7 @@ def test_any_indices_come_back_from_pillow_and_from_a_plain_decoder(
 
 
 @settings(deadline=None, max_examples=100)
-@given(height=SIDES, width=SIDES, entries=st.integers(2, 256), seed=SEEDS)
+@given(height=SIDES, width=SIDES, entries=st.integers(1, 256), seed=SEEDS)
 def test_transparent_pixels_are_clear_and_all_others_opaque(
     height: int, width: int, entries: int, seed: int
 ) -> None:
@@ -131,12 +122,12 @@ def test_transparent_pixels_are_clear_and_all_others_opaque(
 @given(
     height=SIDES,
     width=SIDES,
-    entries=st.integers(2, 256),
+    entries=st.integers(1, 256),
     seed=SEEDS,
     transparent=st.booleans(),
     effort=st.integers(0, MAX_EFFORT - 1),
 )
-def test_partly_transparent_pixels_come_back(
+def test_partly_transparent_pixels_come_back_with_colors_that_nobody_sees(
     height: int, width: int, entries: int, seed: int, transparent: bool, effort: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -198,7 +189,7 @@ def test_alphas_are_written_up_to_the_last_entry_that_is_used_and_not_opaque(
 
 @settings(deadline=None)
 @given(entries=st.integers(1, 256), seed=SEEDS, transparent=st.booleans(), partial=st.booleans())
-def test_no_alpha_is_left_out_and_none_is_idle(
+def test_every_needed_alpha_is_written_and_no_other(
     entries: int, seed: int, transparent: bool, partial: bool
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -226,10 +217,10 @@ def test_index_zero_of_a_palette_without_transparency_is_opaque() -> None:
 
 def test_the_same_indices_give_the_same_bytes() -> None:
     rng = np.random.default_rng(3)
-    palette = some_palette(rng, 40)
+    palette = some_palette(rng, 40, transparent=True, partial=True)
     indices = rng.integers(0, 40, (50, 61)).astype(np.uint8)
     once = encode_png(indices, palette)
-    assert encode_png(indices.copy(), Palette.of_colors(palette.colors.copy())) == once
+    assert encode_png(indices.copy(), Palette(palette.entries.copy())) == once
 
 
 def test_indices_that_are_a_view_are_encoded_as_seen() -> None:
@@ -259,29 +250,25 @@ def ramps(height: int, width: int, entries: int) -> Indices:
     return indices
 
 
-def needs_oxipng(effort: int) -> None:
-    if effort == MAX_EFFORT:
-        pytest.importorskip("oxipng", reason="the highest effort needs oxipng")
-
-
 @pytest.mark.parametrize("effort", EFFORTS)
 @pytest.mark.parametrize("entries", [1, 2, 3, 5, 16, 17, 256])
 def test_indices_and_palette_are_the_same_at_every_effort(effort: int, entries: int) -> None:
     needs_oxipng(effort)
     rng = np.random.default_rng(entries)
-    palette = some_palette(rng, entries, partial=True)
-    indices = some_indices(rng, palette, (31, 45))
-    png, usual = encode_png(indices, palette, effort), encode_png(indices, palette)
-    image = opened(png)
-    assert image.mode == "P"
-    np.testing.assert_array_equal(np.asarray(image), indices)
-    np.testing.assert_array_equal(np.asarray(image.convert("RGBA")), palette.entries[indices])
-    kinds = [b"IHDR", b"PLTE", b"tRNS"]
-    assert [chunk for chunk in chunks_of(png) if chunk[0] in kinds] == [
-        chunk for chunk in chunks_of(usual) if chunk[0] in kinds
-    ]
-    if effort < MAX_EFFORT:
-        assert plainly_decoded(png) == indices.tolist()
+    for shape, transparent in itertools.product(SHAPES, (False, True)):
+        palette = some_palette(rng, entries, transparent=transparent, partial=True)
+        indices = some_indices(rng, palette, shape)
+        png, usual = encode_png(indices, palette, effort), encode_png(indices, palette)
+        image = opened(png)
+        assert image.mode == "P"
+        np.testing.assert_array_equal(np.asarray(image), indices)
+        np.testing.assert_array_equal(np.asarray(image.convert("RGBA")), palette.entries[indices])
+        kinds = [b"IHDR", b"PLTE", b"tRNS"]
+        assert [chunk for chunk in chunks_of(png) if chunk[0] in kinds] == [
+            chunk for chunk in chunks_of(usual) if chunk[0] in kinds
+        ]
+        if effort < MAX_EFFORT:
+            assert plainly_decoded(png) == indices.tolist()
 
 
 def test_more_effort_takes_fewer_bytes(photograph: NDArray[np.uint8]) -> None:
@@ -327,7 +314,7 @@ def test_the_highest_effort_finds_the_filters_that_make_ramps_small() -> None:
     np.testing.assert_array_equal(np.asarray(opened(most)), indices)
 
 
-def test_the_highest_effort_is_missed_where_oxipng_is_and_no_other(
+def test_only_the_highest_effort_needs_oxipng(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "oxipng", None)

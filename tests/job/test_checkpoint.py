@@ -159,7 +159,7 @@ def begun_runs(path: Path) -> Checkpoint:
     return runs
 
 
-def test_only_the_run_that_was_left_goes_on(tmp_path: Path) -> None:
+def test_only_the_interrupted_run_is_resumed(tmp_path: Path) -> None:
     begun_runs(tmp_path / "a.json")
     runs = opened(tmp_path / "a.json")
     finished = runs.finished(1, 4)
@@ -199,14 +199,14 @@ def test_runs_of_another_identity_are_forgotten(
     assert opened(tmp_path / "a.json").finished(1, 4) is None  # the file is the other's now
 
 
-def test_without_resume_nothing_counts(tmp_path: Path) -> None:
+def test_a_checkpoint_is_ignored_without_resume(tmp_path: Path) -> None:
     begun_runs(tmp_path / "a.json")
     runs = Checkpoint(tmp_path / "a.json", IDENTITY, pause=0)
     assert runs.finished(1, 4) is None
     assert runs.begun(2, 5) is None
 
 
-def test_any_damage_is_the_end_of_what_was_kept_and_no_error(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_discarded_without_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     begun_runs(path)
     content = path.read_bytes()
@@ -223,7 +223,7 @@ def test_any_damage_is_the_end_of_what_was_kept_and_no_error(tmp_path: Path) -> 
     assert opened(path).begun(2, 5) is None
 
 
-def test_what_ends_a_run_is_not_noted_as_an_iteration_of_it(tmp_path: Path) -> None:
+def test_the_end_of_a_run_is_not_recorded_as_an_iteration(tmp_path: Path) -> None:
     runs = begun_runs(tmp_path / "a.json")
     runs.note(2, 5, an_iteration(2, converged=True))
     begun = opened(tmp_path / "a.json").begun(2, 5)
@@ -321,7 +321,7 @@ class Watcher(Progress):
 
 
 @pytest.mark.parametrize("chunk_colors", [1 << 22, 900], ids=["one task", "rounds"])
-def test_the_fit_of_a_store_goes_on_where_it_was_left(
+def test_the_fit_of_a_store_resumes_where_it_was_interrupted(
     chunk_colors: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = save(tmp_path / "a.png", noise(1, (80, 60)))

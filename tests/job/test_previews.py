@@ -50,7 +50,7 @@ def test_what_is_read_is_what_would_be_made_of_the_image(tmp_path: Path) -> None
         (SMALL, "opaque", False, False),
     ],
 )
-def test_of_large_images_that_were_read_as_they_are(
+def test_previews_are_kept_only_of_large_images_that_were_read_unchanged(
     size: tuple[int, int], alphas: str, flat: bool, kept: bool, tmp_path: Path
 ) -> None:
     image = save(tmp_path / "a.png", noise(1, size, alphas))
@@ -58,7 +58,7 @@ def test_of_large_images_that_were_read_as_they_are(
     assert (read_preview(tmp_path / name_of_preview(str(image))) is not None) == kept
 
 
-def test_they_are_worthwhile_on_disks_and_where_few_images_are_large(
+def test_previews_are_kept_on_disks_and_only_of_few_large_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
@@ -78,7 +78,7 @@ def test_none_is_read_of_objects() -> None:
 
 
 @pytest.mark.parametrize("what", ["nothing", "a folder", "a pipe", "no image", "too large"])
-def test_what_is_no_preview_is_none(what: str, tmp_path: Path) -> None:
+def test_a_malformed_preview_is_ignored(what: str, tmp_path: Path) -> None:
     file = tmp_path / "a.webp"
     if what == "a folder":
         file.mkdir()

@@ -148,7 +148,7 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def test_what_is_recorded_is_not_done_again_and_said_again(tmp_path: Path) -> None:
+def test_a_recorded_image_is_reported_without_being_written_again(tmp_path: Path) -> None:
     output, calls = tmp_path / "out", list[str]()
     do = writer(output, "a/1.png", "a/2.png", calls=calls)
     expected = replace(do(), files=())
@@ -158,7 +158,7 @@ def test_what_is_recorded_is_not_done_again_and_said_again(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_what_is_recorded_is_done_again_where_a_file_is_not_as_it_was(
+def test_a_recorded_image_is_written_again_where_its_file_has_changed(
     damage: Callable[[Path], Any], tmp_path: Path
 ) -> None:
     output, calls = tmp_path / "out", list[str]()
@@ -190,7 +190,7 @@ def test_a_file_that_is_now_behind_a_link_out_of_the_output_does_not_count(tmp_p
     assert len(calls) == 2
 
 
-def test_what_was_done_with_something_else_is_done_again(tmp_path: Path) -> None:
+def test_an_image_is_written_again_where_its_settings_have_changed(tmp_path: Path) -> None:
     output, calls = tmp_path / "out", list[str]()
     do = writer(output, IMAGE, calls=calls)
     for number, of in enumerate(({"modified": 1}, {"modified": 2}, [1], FitSettings(8)), 1):
@@ -224,7 +224,7 @@ def test_a_damaged_record_does_not_count(tmp_path: Path) -> None:
     [(False, r"is unfinished: add --resume to continue it, or --overwrite"),
      (True, r"holds a finished job: add --resume to write what is new, or --overwrite")],
 )  # fmt: skip
-def test_a_job_of_before_is_neither_gone_on_with_nor_lost_unless_that_is_said(
+def test_an_earlier_job_is_neither_resumed_nor_overwritten_unasked(
     finished: bool, says: str, tmp_path: Path
 ) -> None:
     leave_job(tmp_path / "out", finished=finished)
@@ -235,7 +235,7 @@ def test_a_job_of_before_is_neither_gone_on_with_nor_lost_unless_that_is_said(
 
 
 @pytest.mark.parametrize("finished", [False, True])
-def test_with_resume_a_job_goes_on_with_all_it_has(finished: bool, tmp_path: Path) -> None:
+def test_resume_continues_a_job_with_all_its_records(finished: bool, tmp_path: Path) -> None:
     output, calls = tmp_path / "out", list[str]()
     leave_job(output, finished=finished)
     with open_(output, resume=True) as work:
@@ -290,7 +290,7 @@ def test_with_overwrite_a_job_begins_again_and_other_files_stay(
         ({"fit": {"colors": 8, "seed": 0, "init": "random"}}, "fit init was None and is random"),
     ],
 )
-def test_a_job_is_not_gone_on_with_where_something_else_is_asked_for(
+def test_a_job_of_other_settings_is_not_resumed(
     now: dict[str, Any], says: str, tmp_path: Path
 ) -> None:
     leave_job(tmp_path / "out")
@@ -304,7 +304,7 @@ def test_a_job_is_not_gone_on_with_where_something_else_is_asked_for(
     assert everything(tmp_path) == before
 
 
-def test_what_is_asked_for_is_the_same_after_it_was_kept(tmp_path: Path) -> None:
+def test_the_request_of_a_job_is_the_same_after_it_was_stored(tmp_path: Path) -> None:
     fit = FitSettings(8, fixed=((1, 2, 3), (4, 5, 6)), min_psnr=30.1)
     asked = asked_for("compress", fit=fit, encode=EncodeSettings(), path=tmp_path, other=None)
     with open_(tmp_path / "out", asked):
@@ -322,7 +322,7 @@ def test_resume_and_overwrite_exclude_each_other(tmp_path: Path) -> None:
         assert everything(tmp_path) == before
 
 
-def test_of_a_finished_job_its_records_stay_and_what_only_it_needed_goes(tmp_path: Path) -> None:
+def test_a_finished_job_keeps_its_records_and_removes_its_working_files(tmp_path: Path) -> None:
     leave_job(tmp_path / "out", finished=True)
     work = WorkFolder(tmp_path / "out", {})
     assert sorted(path.name for path in work.path.iterdir()) == ["done", "job.json", "lock"]
@@ -395,9 +395,7 @@ def test_a_job_that_is_refused_removes_nothing_of_before(
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, StoppedError])
-def test_a_job_that_breaks_off_leaves_what_it_is_gone_on_with(
-    error: type[BaseException], tmp_path: Path
-) -> None:
+def test_a_job_that_fails_can_be_resumed(error: type[BaseException], tmp_path: Path) -> None:
     output, calls = tmp_path / "out", list[str]()
 
     def work_on(broken_off: BaseException | None = None) -> None:
@@ -435,7 +433,7 @@ def held_elsewhere(path: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("how", [{}, {"resume": True}, {"overwrite": True}])
-def test_a_job_at_work_is_left_alone(how: dict[str, Any], tmp_path: Path) -> None:
+def test_a_running_job_is_left_alone(how: dict[str, Any], tmp_path: Path) -> None:
     leave_job(tmp_path / "out")
     with held_elsewhere(tmp_path / "out" / WORK_FOLDER / "lock"):
         before = everything(tmp_path)
@@ -502,7 +500,7 @@ def finding(*inputs: Path, **words: Any) -> MakePlan:
     return lambda known: make_plan(inputs, known=known, **words)
 
 
-def test_a_job_is_gone_on_with_only_for_the_images_it_began_with(tmp_path: Path) -> None:
+def test_a_job_is_resumed_only_for_the_images_it_started_with(tmp_path: Path) -> None:
     images = [save(tmp_path / "in" / f"{n}.png", noise(n)) for n in range(3)]
     with opening(tmp_path / "out") as work:
         plan = work.settle(finding(tmp_path / "in", partition_pixels=1))
@@ -593,7 +591,7 @@ def alike(summary: Summary) -> dict[str, Any]:
     return {**summary.as_dict(), "seconds": None, "gallery": summary.gallery.as_dict()}
 
 
-def test_a_job_that_was_ended_anywhere_gives_what_it_would_have_given(
+def test_a_job_interrupted_anywhere_resumes_to_the_same_output(
     scope: str, images: Path, tmp_path: Path
 ) -> None:
     expected = run_job(scope, images, tmp_path / "whole")
@@ -616,7 +614,7 @@ def test_a_job_that_was_ended_anywhere_gives_what_it_would_have_given(
     assert 2 < stop < 29
 
 
-def test_a_job_that_was_ended_again_and_again_gives_what_it_would_have_given(
+def test_a_job_interrupted_again_and_again_resumes_to_the_same_output(
     scope: str, images: Path, tmp_path: Path
 ) -> None:
     expected = run_job(scope, images, tmp_path / "whole")

@@ -85,7 +85,7 @@ def test_one_that_others_can_write_is_not_nor_is_what_it_holds(
     assert not is_private(tmp_path / "own" / "kernels")
 
 
-def test_in_a_folder_like_tmp_that_is_private_which_is_ours(tmp_path: Path) -> None:
+def test_our_folder_inside_a_shared_one_like_tmp_is_private(tmp_path: Path) -> None:
     (tmp_path / "all" / "own").mkdir(parents=True)
     (tmp_path / "all").chmod(0o1777)
     assert is_private(tmp_path / "all" / "own")
@@ -102,7 +102,7 @@ def test_what_belongs_to_others_is_not(
     assert not is_private(tmp_path / "all" / "own")
 
 
-def test_no_link_and_no_file_and_nothing_is(tmp_path: Path) -> None:
+def test_a_link_a_missing_path_and_a_relative_path_are_not_private(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("folder")
     assert not is_private(tmp_path / "link")
@@ -157,7 +157,7 @@ def test_a_cache_that_hangs_on_the_current_folder_is_none(
 
 
 @pytest.mark.parametrize("shut", ["777", "away"])
-def test_beside_the_source_or_in_the_home_where_the_cache_is_not_private(
+def test_kernels_go_beside_the_source_or_into_the_home_where_the_cache_is_not_private(
     shut: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
@@ -178,7 +178,7 @@ def test_beside_the_source_or_in_the_home_where_the_cache_is_not_private(
     assert in_home.parent == tmp_path / "home" / "numba"
 
 
-def test_that_of_an_image_serves_where_there_is_no_other(
+def test_the_cache_of_a_container_image_is_used_where_there_is_no_other(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = kernel_folder(Path(__file__))
@@ -280,7 +280,7 @@ def test_a_file_of_somebody_else_is_not_read(
     assert not (tmp_path / "told").exists()
 
 
-def test_a_kernel_that_cannot_be_kept_is_as_good(
+def test_a_kernel_that_cannot_be_cached_still_works(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel = fresh()

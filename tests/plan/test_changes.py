@@ -63,7 +63,7 @@ def at(sources: Iterable[Source], inputs: Sequence[str]) -> set[Source]:
 
 @given(searches(), searches(), st.integers(1, 4))
 @settings(deadline=None, max_examples=300)
-def test_a_grown_plan_has_what_was_found_now_and_before_what_was_not_searched_now(
+def test_a_grown_plan_has_the_images_found_now_and_those_of_inputs_not_searched_again(
     before: tuple[Plan, frozenset[Source]], now: tuple[Plan, frozenset[Source]], size: int
 ) -> None:
     old, new = before[0], now[0]
@@ -133,7 +133,7 @@ def test_an_image_that_gets_another_name_in_the_output_has_changed() -> None:
     assert compare(plan_of([before]), plan_of([now])).changed == ("/a/1",)
 
 
-def test_with_the_digests_of_both_times_only_these_count() -> None:
+def test_only_digests_count_where_both_plans_have_them() -> None:
     for before, now, changed in (
         (image("/a/1", 0, 1, "x"), image("/a/1", 3, 1, "x"), ()),
         (image("/a/1", 0, 1, "x"), image("/a/1", 0, 1, "y"), ("/a/1",)),

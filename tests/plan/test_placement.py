@@ -34,16 +34,16 @@ def plan_of(*n_pixels: int) -> Plan:
         (plan_of(*[1] * MAX_IMAGES, 1), False),
     ],
 )
-def test_what_is_one_tasks_is_small(plan: Plan, expected: bool) -> None:
+def test_a_job_of_one_task_is_small(plan: Plan, expected: bool) -> None:
     assert is_small(plan) is expected
 
 
 @pytest.mark.parametrize(("effort", "expected"), [(0, True), (3, True), (4, False), (9, False)])
-def test_what_takes_long_to_write_is_not(effort: int, expected: bool) -> None:
+def test_a_high_effort_is_not_quick(effort: int, expected: bool) -> None:
     assert is_quick(EncodeSettings(effort=effort)) is expected
 
 
-def test_what_cannot_be_read_ends_no_process(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_safe_to_read_in_this_process(tmp_path: Path) -> None:
     (tmp_path / "0").write_bytes(b"none")
     source = Source(str(tmp_path / "0"), "0", "0", 4, 1, 1, 14)
     assert is_safe(Plan((), {"000000": (source,)}, (), {}), DecodeSettings())
@@ -53,7 +53,7 @@ def test_what_cannot_be_read_ends_no_process(tmp_path: Path) -> None:
     ("words", "place"),
     [((), HERE), (("--workers", "1"), WORKERS), (("--memory-limit", "1GB"), WORKERS)],
 )
-def test_a_small_job_is_done_here_unless_something_is_said_of_where(
+def test_a_small_job_runs_in_this_process_unless_workers_are_requested(
     words: tuple[str, ...], place: str, tmp_path: Path
 ) -> None:
     image, store = save(tmp_path / "a.png", noise(1)), tmp_path / "s.zarr"

@@ -70,12 +70,12 @@ def test_a_source_says_where_it_is_and_how_big(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_may_be_given(tmp_path: Path) -> None:
+def test_a_file_may_be_an_input(tmp_path: Path) -> None:
     path = draw(tmp_path / "deep" / "a.jpg")
     assert outputs(make_plan([path])) == {"a.jpg": "a.png"}
 
 
-def test_inputs_are_taken_in_the_order_given(tmp_path: Path) -> None:
+def test_inputs_are_searched_in_the_order_of_the_request(tmp_path: Path) -> None:
     draw(tmp_path / "one" / "a.png")
     draw(tmp_path / "two" / "b.png")
     single = draw(tmp_path / "c.png")
@@ -152,7 +152,7 @@ def test_what_cannot_be_read_is_a_failure_with_a_reason(tmp_path: Path) -> None:
 OTHERS = ("a.txt", "a.json", "README.md", "b.JSON", "noname", "movie.mp4", "drawing.svg", "x.zip")
 
 
-def test_what_is_no_image_nor_called_one_is_skipped_and_counted(tmp_path: Path) -> None:
+def test_files_that_are_neither_images_nor_named_so_are_skipped_and_counted(tmp_path: Path) -> None:
     draw(tmp_path / "good.png")
     (tmp_path / "photo.nef").write_bytes((draw(tmp_path / "x" / "y.tif")).read_bytes())
     for name in OTHERS:
@@ -192,7 +192,7 @@ def test_a_file_that_is_named_is_meant_to_be_an_image(tmp_path: Path) -> None:
         (("a.jpg", "[cd].png"), (), ["a.jpg", "old/deep/c.png", "thumbs/d.png"], 1),
     ],
 )
-def test_only_what_is_wanted_is_looked_at(
+def test_only_included_files_are_searched(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     expected: list[str],
@@ -252,7 +252,7 @@ def test_where_all_images_are_excluded_that_is_said(tmp_path: Path) -> None:
         make_plan([tmp_path], search=Search(exclude=("*.png",)))
 
 
-def test_a_file_given_twice_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = draw(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)
     assert kept(make_plan([path, Path("a.png"), path])) == ["a.png"]

@@ -128,7 +128,7 @@ def test_a_store_that_nobody_touched_is_whole(store: Path, whole: Path) -> None:
     assert store_bytes(store) == store_bytes(whole)
 
 
-def test_any_byte_that_changes_is_seen_named_and_mended(
+def test_any_changed_byte_is_found_named_and_repaired(
     store: Path, whole: Path, times: Times, figures: Figures
 ) -> None:
     rng, files = np.random.default_rng(4), files_of(whole)
@@ -141,7 +141,7 @@ def test_any_byte_that_changes_is_seen_named_and_mended(
 
 
 @pytest.mark.parametrize("damage", OTHERS)
-def test_files_that_are_cut_longer_lost_or_none_are_seen_named_and_mended(
+def test_files_of_another_length_or_kind_or_lost_are_found_named_and_repaired(
     damage: Damage, store: Path, whole: Path, times: Times, figures: Figures
 ) -> None:
     rng, files = np.random.default_rng(5), files_of(whole)
@@ -163,14 +163,14 @@ FOLDERS = (
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_a_folder_that_is_lost_is_seen_named_and_mended(
+def test_a_lost_folder_is_found_named_and_repaired(
     name: str, store: Path, whole: Path, chaos: bool
 ) -> None:
     shutil.rmtree(store / name)
     assert_seen_and_mended(store, whole, name.split("/")[0])
 
 
-def test_much_that_is_damaged_at_once_is_mended(store: Path, whole: Path, times: Times) -> None:
+def test_much_damage_at_once_is_repaired(store: Path, whole: Path, times: Times) -> None:
     """Only never both copies of anything."""
     rng, files = np.random.default_rng(6), files_of(whole)
     for _ in range(times(2, 20)):
@@ -183,7 +183,7 @@ def test_much_that_is_damaged_at_once_is_mended(store: Path, whole: Path, times:
         assert store_bytes(store) == store_bytes(whole)
 
 
-def test_both_copies_of_a_palette_are_lost_and_that_is_said(store: Path) -> None:
+def test_the_loss_of_both_copies_of_a_palette_is_reported(store: Path) -> None:
     rng = np.random.default_rng(7)
     for folder in ("palettes", "copies"):
         overwrite(store / folder / "k8" / "zarr.json", rng)
@@ -191,7 +191,7 @@ def test_both_copies_of_a_palette_are_lost_and_that_is_said(store: Path) -> None
         mended(store)
 
 
-def test_both_copies_of_the_plan_are_lost_and_that_is_said(store: Path) -> None:
+def test_the_loss_of_both_copies_of_the_plan_is_reported(store: Path) -> None:
     rng = np.random.default_rng(8)
     for name in ("plan.json", "plan-copy.json"):
         overwrite(store / name, rng)
@@ -200,7 +200,7 @@ def test_both_copies_of_the_plan_are_lost_and_that_is_said(store: Path) -> None:
         mended(store)
 
 
-def test_an_older_copy_of_the_plan_is_seen_and_mended(
+def test_an_older_copy_of_the_plan_is_found_and_repaired(
     whole: Path, images: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "s.zarr"
@@ -242,7 +242,7 @@ def test_a_file_in_place_of_a_folder_is_repaired(name: str, store: Path, whole: 
     assert store_bytes(store) == store_bytes(whole)
 
 
-def test_the_command_names_what_is_damaged_and_mends_it(store: Path, whole: Path) -> None:
+def test_verify_names_the_damage_and_repairs_it(store: Path, whole: Path) -> None:
     overwrite(store / "colors" / "weights" / "zarr.json", np.random.default_rng(10))
     seen = run_here("verify", store, "--workers", "0", code=1)
     assert "damaged: colors" in seen.stdout
@@ -307,7 +307,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("scope", ["shared", "image"])
-def test_a_job_on_a_full_disk_says_so_and_is_gone_on_with(
+def test_a_job_on_a_full_disk_says_so_and_can_be_resumed(
     scope: str, large: Path, tmp_path: Path, times: Times
 ) -> None:
     rng = np.random.default_rng(11)
@@ -330,7 +330,7 @@ def can_mount(folder: Path) -> bool:
     return os.geteuid() == 0 and not subprocess.run(words, capture_output=True).returncode
 
 
-def test_a_job_on_a_small_file_system_says_so_and_is_gone_on_with(
+def test_a_job_on_a_small_file_system_says_so_and_can_be_resumed(
     large: Path, tmp_path: Path
 ) -> None:
     place = tmp_path / "small"

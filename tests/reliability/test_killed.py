@@ -115,7 +115,7 @@ def prepared(kind: Kind, pictures: Path, place: Path) -> list[str | Path]:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_job_killed_anywhere_and_gone_on_with_gives_what_it_would_have_given(
+def test_a_job_killed_anywhere_resumes_to_the_same_output(
     name: str, pictures: Path, tmp_path: Path, times: Times, figures: Figures
 ) -> None:
     if name == "auto" and not times(0, 1):
@@ -193,7 +193,7 @@ def test_workers_that_are_killed_all_the_time_end_no_job(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_job_that_is_asked_to_end_does_and_is_gone_on_with(
+def test_a_job_that_is_asked_to_end_ends_and_can_be_resumed(
     number: signal.Signals, pictures: Path, tmp_path: Path, times: Times, figures: Figures
 ) -> None:
     rng = np.random.default_rng(number)

@@ -192,7 +192,7 @@ def test_an_image_that_cannot_be_read_or_has_nothing_to_see_is_named(tmp_path: P
     assert not (tmp_path / "o").exists()
 
 
-def test_what_excludes_each_other_or_is_there_already_is_said(tmp_path: Path) -> None:
+def test_conflicting_options_and_existing_files_are_refused(tmp_path: Path) -> None:
     path = image(tmp_path)
     (tmp_path / "a-compressed.png").write_bytes(b"mine")
     stderr = run("plot", path, "--output", tmp_path, code=2).stderr

@@ -41,7 +41,7 @@ def has_pickle(data: bytes) -> bool:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickle_is_told(protocol: int) -> None:
+def test_the_search_for_pickles_finds_one(protocol: int) -> None:
     data = pickle.dumps({"a": Path("x")}, protocol)
     assert is_pickle(data)
     assert has_pickle(b"before" + data) is (protocol >= 2)

@@ -47,7 +47,7 @@ def test_it_is_private_to_the_user_and_the_job_and_removed(
     assert not dask.config.get("temporary-directory")
 
 
-def test_it_is_below_the_folder_that_dask_is_told_of(tmp_path: Path) -> None:
+def test_the_scratch_folder_is_below_the_one_of_dasks_configuration(tmp_path: Path) -> None:
     with dask.config.set({"temporary-directory": str(tmp_path / "large")}):
         with connect(workers=1) as engine:
             folder, _ = engine.result(engine.submit("look", look))

@@ -70,7 +70,7 @@ def whole(out: Path) -> None:
     assert (out / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_is_not_crafted_is_gone_on_with(done: Path, crafted: Path) -> None:
+def test_an_unaltered_job_is_resumed(done: Path, crafted: Path) -> None:
     before = {path: path.read_bytes() for path in records(crafted)}
     assert resume(done, crafted) == ""
     assert {path: path.read_bytes() for path in records(crafted)} == before
@@ -151,7 +151,7 @@ DOCUMENTS = [b"[" * 100_000, b"[]", b"null", b"5", b"{}", b"1" * 5000, b"\xff", 
 
 @pytest.mark.parametrize("content", DOCUMENTS)
 @pytest.mark.parametrize("name", ["job.json", "plan.json", "records"])
-def test_a_document_that_is_none_is_as_good_as_not_there(
+def test_a_malformed_document_is_ignored(
     name: str, content: bytes, done: Path, crafted: Path
 ) -> None:
     for path in records(crafted) if name == "records" else [crafted / WORK_FOLDER / name]:
@@ -293,7 +293,7 @@ def test_a_job_that_is_finished_is_not_done_again(done: Path, crafted: Path) -> 
      '{"summary": {"failed": 0, "seconds": NaN}}'],
 )  # fmt: skip
 @pytest.mark.parametrize("words", [(), ("--json",)])
-def test_of_a_job_that_says_it_is_finished_the_record_may_be_none(
+def test_a_job_that_claims_to_be_finished_may_have_a_malformed_record(
     words: tuple[str, ...], content: str, done: Path, crafted: Path
 ) -> None:
     (crafted / "report.json").write_text(content)
@@ -308,7 +308,7 @@ def test_of_a_job_that_says_it_is_finished_the_record_may_be_none(
      ["../../../precious/mine.txt", 4, 1], ["/dev/zero", 0, 0], ["\ud800", 1, 1], ["a\0b", 1, 1],
      ["sub", 4096, 0], ["report.json", "x", None], ["", 0, 0]],
 )  # fmt: skip
-def test_a_job_that_has_finished_what_it_cannot_have_is_gone_on_with_or_told(
+def test_a_job_with_impossible_finished_files_is_resumed_or_refused(
     more: Any, done: Path, crafted: Path
 ) -> None:
     say_finished(crafted, more)

@@ -137,7 +137,7 @@ def test_a_store_of_the_same_images_is_left_as_it_is(folder: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("happen", [None, *HAPPENINGS])
 @pytest.mark.parametrize("steps", [1, 2, 4])
-def test_a_store_that_was_left_unfinished_is_gone_on_with_when_that_is_said(
+def test_an_unfinished_store_is_resumed_on_request(
     steps: int, happen: Callable[[Path], None] | None, folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(StoppedError):
@@ -159,7 +159,7 @@ def test_a_store_that_was_left_unfinished_is_gone_on_with_when_that_is_said(
 
 
 @pytest.mark.parametrize("steps", [1, 2])
-def test_growth_that_was_left_unfinished_is_gone_on_with(
+def test_unfinished_growth_of_a_store_is_resumed(
     steps: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(grown, "__kwdefaults__", {"partition_pixels": 1})
@@ -173,7 +173,7 @@ def test_growth_that_was_left_unfinished_is_gone_on_with(
     assert_holds(ingest(tmp_path / "s", folder, resume=True).store, folder)
 
 
-def test_growth_that_is_killed_before_the_old_partitions_go_takes_none_of_them_for_new_ones(
+def test_growth_killed_before_old_partitions_are_removed_does_not_take_them_for_new_ones(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingest(tmp_path / "s", folder)

@@ -26,7 +26,7 @@ def fit_of(n: int, settings: FitSettings, seed: int = 5) -> lloyd.Fit:
 
 
 @pytest.mark.parametrize("n", [FEW // 2, 3 * FEW])
-def test_only_a_number_that_was_given_ends_it_before(
+def test_a_fixed_point_fit_ends_early_only_at_an_explicit_max_iter(
     n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = fit_of(n, SLOW)
@@ -40,7 +40,7 @@ def test_only_a_number_that_was_given_ends_it_before(
     assert (given_number.n_iter, given_number.converged) == (20, False)
 
 
-def test_few_colours_that_take_long_are_seen_to_as_many_are(
+def test_a_small_fit_longer_than_its_history_buffer_gives_the_same_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = fit_of(FEW // 2, SLOW)
@@ -58,7 +58,7 @@ def test_the_number_of_iterations_is_300_by_default() -> None:
 
 @given(before=st.integers(0, 40), length=st.integers(2, 9))
 @settings(deadline=None)
-def test_centroids_that_come_back_are_the_end(before: int, length: int) -> None:
+def test_a_fit_ends_where_centroids_repeat(before: int, length: int) -> None:
     """Check a measure that leads into a cycle of centroids, as rounding might."""
     start = np.zeros((1, 1))
 

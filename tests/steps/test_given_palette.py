@@ -35,7 +35,7 @@ def indices_of(path: Path) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("dither", [0.0, 1.0])
 @pytest.mark.parametrize("suffix", ["png", "gif"])
 @pytest.mark.parametrize("name", FILES)
-def test_indices_are_those_of_the_file(
+def test_palette_indices_are_those_of_the_palette_file(
     name: str, suffix: str, dither: float, tmp_path: Path
 ) -> None:
     entries, clear = FILES[name]

@@ -75,7 +75,7 @@ def test_none_but_new_and_changed_images_are_written(
     assert written_since(output, before) == ["1.png", "new.png"]
 
 
-def test_what_is_damaged_is_written_again(collection: tuple[Path, Path, Marks]) -> None:
+def test_a_damaged_output_file_is_written_again(collection: tuple[Path, Path, Marks]) -> None:
     folder, output, before = collection
     (folder / "1.png").unlink()
     whole = (output / "2.png").read_bytes()

@@ -404,7 +404,9 @@ def test_where_the_shared_palette_is_good_enough_it_is_taken(
     assert shared.psnr == auto.psnr
 
 
-def test_where_it_is_not_an_image_has_what_it_would_have_alone(tmp_path: Path) -> None:
+def test_an_image_that_misses_the_target_has_the_palette_it_would_have_alone(
+    tmp_path: Path,
+) -> None:
     greys = np.repeat(np.tile(np.arange(0, 250, 50), (120, 24))[..., None], 3, axis=2)
     save(tmp_path / "in" / "a.png", greys)
     odd = save(tmp_path / "in" / "b.png", noise(1, (6, 6), "both"))

@@ -133,7 +133,7 @@ def test_as_many_entries_as_asked_for_are_used_where_colours_are_far_apart(
 
 @given(tables(max_colors=12), st.sampled_from(SPACES), st.integers(0, 2), st.booleans())
 @settings(deadline=None, max_examples=100)
-def test_nothing_is_lost_where_there_are_no_more_colours_than_entries(
+def test_quantizing_is_lossless_with_no_more_colours_than_entries(
     counts: ColorHistogram, space: str, fixed: int, transparent: bool
 ) -> None:
     assume(is_distinct(counts, space))
@@ -163,7 +163,7 @@ def test_a_fixed_colour_that_occurs_takes_no_entry_more(
         assert len(found.palette) == len(counts)
 
 
-def test_without_any_colour_only_what_is_fixed_and_clear_is_left() -> None:
+def test_an_empty_histogram_gives_only_fixed_and_clear_entries() -> None:
     nothing = table_of(np.zeros((0, 3)))
     for min_psnr in (None, 30.0):
         for fixed in ((), FIXED):

@@ -300,7 +300,9 @@ def test_an_original_is_kept_only_if_it_is_the_file_that_was_read(
             assert np.array_equal(np.asarray(image.convert("RGB")), np.full((2, 2, 3), 34))
 
 
-def test_below_the_target_and_changed_is_a_failure_by_name(photo: Sample, tmp_path: Path) -> None:
+def test_a_changed_original_below_the_target_is_a_failure_by_name(
+    photo: Sample, tmp_path: Path
+) -> None:
     record, mapped, _ = photo
     os.utime(record.path, ns=(1, 1))
     found = write_image(record, mapped, tmp_path / "out", ALWAYS, 60)
@@ -353,7 +355,7 @@ def test_a_file_that_is_there_already_is_not_written_again(photo: Sample, tmp_pa
 
 
 @pytest.mark.parametrize("link", [Path.hardlink_to, Path.symlink_to])
-def test_another_name_of_a_file_is_no_file_that_is_there_already(
+def test_an_output_that_became_a_link_is_written_again(
     link: Callable[[Path, Path], None], photo: Sample, tmp_path: Path
 ) -> None:
     record, mapped, _ = photo
@@ -373,7 +375,9 @@ def test_what_loses_nothing_reaches_any_target(small: Sample) -> None:
     assert mapped.reaches(None)
 
 
-def test_below_the_target_and_gone_is_a_failure_by_name(photo: Sample, tmp_path: Path) -> None:
+def test_a_deleted_original_below_the_target_is_a_failure_by_name(
+    photo: Sample, tmp_path: Path
+) -> None:
     record, mapped, _ = photo
     Path(record.path).unlink()
     found = write_image(record, mapped, tmp_path / "out", ALWAYS, 60)

@@ -67,7 +67,7 @@ def test_an_image_below_the_target_is_not_one_that_always_would_write(tmp_path: 
 
 
 @pytest.mark.parametrize("scope", ["shared", "image"])
-def test_label_masks_are_said_to_be_renumbered(scope: str, tmp_path: Path) -> None:
+def test_the_summary_warns_of_renumbered_label_masks(scope: str, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     labels = np.random.default_rng(1).choice(np.array([0, 7, 15, 255], np.uint8), (64, 64))
     grey = Image.fromarray(labels)
