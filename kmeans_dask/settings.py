@@ -20,6 +20,7 @@ WEIGHTS = ("pixels", "images")
 SCOPES = ("shared", "folder", "image", "auto")
 FORMATS = ("png", "webp", "gif")
 MAX_EFFORT = 9
+MAX_LOSSY = 10_000  # beyond it, an image is hardly more than one colour
 MAX_PIXELS = 89_478_485  # of one image; Pillow's own limit: a quarter of a gibibyte as RGB
 PARTITION_PIXELS = 1 << 24  # takes about a second to decode: many for each worker, none too small
 CHUNK_COLORS = 1 << 22  # a Lloyd step over so many takes about as long as a round over a cluster
@@ -151,6 +152,8 @@ class EncodeSettings:
     format: one of `FORMATS`
     effort: 0 to `MAX_EFFORT`; more takes more time, for fewer bytes
     dither: part of a pixel's error that is passed on to its neighbours, 0 to 1
+    lossy: squared error, of 8-bit levels summed over channels, that a bit less is worth; 0 for the
+        nearest entry for each pixel, whatever its bits
     always: write an image even where the input file is smaller
     keep_metadata: keep EXIF, pixel density and text
     """
@@ -159,12 +162,17 @@ class EncodeSettings:
     _: KW_ONLY
     effort: Annotated[int, Limits(f"0 to {MAX_EFFORT}", 0, MAX_EFFORT)] = 3
     dither: Annotated[float, Limits("0 (none) to 1", 0, 1)] = 0.0
+    lossy: Annotated[float, Limits(f"0 (none) to {MAX_LOSSY:,}", 0, MAX_LOSSY)] = 0.0
     always: Flag = False
     keep_metadata: Flag = False
 
     def __post_init__(self) -> None:
         check_options(self)
         check_choice("--format", self.format, FORMATS)
+        if self.dither and self.lossy:
+            raise UsageError(
+                "--dither and --lossy exclude each other: dithering adds noise, which takes bits"
+            )
         if self.keep_metadata and self.format == "gif":
             raise UsageError(f"--keep-metadata: --format {self.format} holds none; choose another")
 

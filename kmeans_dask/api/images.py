@@ -21,6 +21,7 @@ from kmeans_dask.api.running import (
 )
 from kmeans_dask.color import palette as palettes
 from kmeans_dask.color.color_lookup import squared_error
+from kmeans_dask.color.lossy_indices import choose_indices, passes_of
 from kmeans_dask.color.psnr import psnr
 from kmeans_dask.color.remap import Remapper, nearest_entries
 from kmeans_dask.engine import local_threads
@@ -51,6 +52,7 @@ from kmeans_dask.steps.collection import ingest_and_count, open_or_create
 from kmeans_dask.steps.compress import temporary_folder
 from kmeans_dask.steps.fit import check_room
 from kmeans_dask.steps.fit import fit as fit_colors
+from kmeans_dask.steps.lossy_image import free_entries
 from kmeans_dask.steps.quantize import quantize_histogram
 from kmeans_dask.store import Store as ZarrStore
 from kmeans_dask.store.tally import Tally
@@ -114,21 +116,29 @@ class Palette(palettes.Palette):
         """
         write_entries(parse_location(path), self.entries, None, name)
 
-    def map(self, image: AnyImage, *, dither: float = 0.0, color_space: str = "rgb") -> Quantized:
+    def map(
+        self,
+        image: AnyImage,
+        *,
+        dither: float = 0.0,
+        lossy: float = 0.0,
+        color_space: str = "rgb",
+    ) -> Quantized:
         """Return `image` with each pixel as its nearest entry, exactly.
 
         Fully transparent pixels get a clear entry, which is appended where there is none.
 
         image: as in `quantize`
         dither: strength of Floyd-Steinberg dithering, 0 (none) to 1
+        lossy: as in `compress`; more than 0 chooses entries that take fewer bytes in a file
         color_space: space in which distances are measured, "rgb" or "oklab"
 
         Raises UsageError and ImageError.
         """
         FitSettings(space=color_space)  # raises where there is no such space
-        part = EncodeSettings(dither=dither).dither
+        settings = EncodeSettings(dither=dither, lossy=lossy)
         decoded = _decoded(image)
-        return _remap(decoded, _count(decoded), self, color_space, part)
+        return _remap(decoded, _count(decoded), self, color_space, settings)
 
     def _repr_html_(self) -> str:
         return swatches(self.entries)
@@ -193,6 +203,7 @@ def quantize(
     fixed_colors: Sequence[Color] = (),
     color_space: str = _FIT.space,
     dither: float = 0.0,
+    lossy: float = 0.0,
     n_init: int | None = None,
     seed: int = _FIT.seed,
     init: str = _FIT.init,
@@ -211,6 +222,7 @@ def quantize(
     fixed_colors: colours (r, g, b), 0 to 255, that the palette has in any case
     color_space: space in which distances are measured, "rgb" or "oklab"
     dither: strength of Floyd-Steinberg dithering, 0 (none) to 1
+    lossy: as in `compress`; more than 0 chooses indices that take fewer bytes in a file
     n_init, seed, init, max_iter, tol: starts of k-means and its end, as in `KMeans`
     white: the 16-bit sample of a file that becomes white, or "auto"; None for 65535
     max_pixels: most pixels of a file
@@ -234,13 +246,14 @@ def quantize(
         fixed=fixed_colors,
         min_psnr=min_psnr,
     )
-    part = EncodeSettings(dither=dither).dither
+    encode = EncodeSettings(dither=dither, lossy=lossy)
     decoded = _decoded(image, DecodeSettings(max_pixels, white=white))
     counts = _count(decoded)
     check_room(settings, transparent=decoded.transparent)
     with local_threads() as threads:
         found, _ = quantize_histogram(counts, settings, threads, transparent=decoded.transparent)
-    return _remap(decoded, counts, found.palette, color_space, part)
+    n_fixed = len(settings.fixed)
+    return _remap(decoded, counts, found.palette, color_space, encode, n_fixed=n_fixed)
 
 
 def fit_palette(
@@ -423,19 +436,39 @@ def _remap(
     counts: ColorHistogram,
     palette: palettes.Palette,
     color_space: str,
-    dither: float,
+    settings: EncodeSettings,
+    *,
+    n_fixed: int | None = None,
 ) -> Quantized:
-    """Return an image whose histogram is `counts` as indices into `palette`."""
+    """Return an image whose histogram is `counts` as indices into `palette`.
+
+    n_fixed: the first colours of the palette that must not move, where it was made for the image;
+        None where no colour may move
+    """
     if decoded.transparent:
         palette = palette.with_clear()
-    if dither and len(palette) > MAX_COLORS:
-        raise UsageError(f"dither is for {MAX_COLORS} palette entries or fewer: leave it out")
-    entries = None if dither else nearest_entries(counts, palette, color_space)
-    mapper = Remapper(counts, palette, color_space, dither, entries)
-    bands = decoded.bands() if not dither else [decoded.whole()]
+    for option, value in (("dither", settings.dither), ("lossy", settings.lossy)):
+        if value and len(palette) > MAX_COLORS:
+            raise UsageError(f"{option} is for {MAX_COLORS} palette entries or fewer: leave it out")
+    entries = None if settings.dither else nearest_entries(counts, palette, color_space)
+    mapper = Remapper(counts, palette, color_space, settings.dither, entries)
+    is_whole = settings.dither or settings.lossy
+    bands = [decoded.whole()] if is_whole else decoded.bands()
     found, error, pixels = [], 0, 0
     for band in bands:
         indices = mapper.map(band.pixels, band.alphas, decoded.width)
+        if settings.lossy:
+            indices, palette = choose_indices(
+                band.pixels,
+                band.alphas,
+                decoded.width,
+                indices,
+                palette,
+                color_space,
+                settings.lossy,
+                passes_of(settings.effort),
+                None if n_fixed is None else free_entries(palette, n_fixed),
+            )
         error += squared_error(band.pixels, band.alphas, indices, palette.entries).total
         pixels += len(indices) if band.alphas is None else int(np.count_nonzero(band.alphas))
         found.append(indices)

@@ -131,6 +131,7 @@ def compress(
     format: str = _ENCODE.format,  # noqa: A002 - Pillow's name for it
     effort: int = _ENCODE.effort,
     dither: float = _ENCODE.dither,
+    lossy: float = _ENCODE.lossy,
     keep_metadata: bool = False,
     always: bool = False,
     overwrite: bool = False,
@@ -167,6 +168,8 @@ def compress(
     format: "png", "webp" (lossless) or "gif"
     effort: 0 to 9; more takes more time, for fewer bytes
     dither: strength of Floyd-Steinberg dithering, 0 (none) to 1
+    lossy: squared error (8-bit levels, summed over channels) that one bit less is worth: pixels get
+        entries that take fewer bytes; 0 for the nearest entry; 1 to 4 is hard to see
     keep_metadata: keep EXIF, pixel density and text
     always: write an image even where its input file is smaller
     overwrite: write into `output` although it is not empty
@@ -210,7 +213,12 @@ def compress(
             min_psnr=min_psnr,
         ),
         EncodeSettings(
-            format, effort=effort, dither=dither, always=always, keep_metadata=keep_metadata
+            format,
+            effort=effort,
+            dither=dither,
+            lossy=lossy,
+            always=always,
+            keep_metadata=keep_metadata,
         ),
         DecodeSettings(
             max_pixels,
@@ -446,6 +454,7 @@ def encode(
     format: str = _ENCODE.format,  # noqa: A002 - Pillow's name for it
     effort: int = _ENCODE.effort,
     dither: float = _ENCODE.dither,
+    lossy: float = _ENCODE.lossy,
     keep_metadata: bool = False,
     always: bool = False,
     overwrite: bool = False,
@@ -463,7 +472,12 @@ def encode(
     """
     check_flags(overwrite=overwrite, resume=resume)
     settings = EncodeSettings(
-        format, effort=effort, dither=dither, always=always, keep_metadata=keep_metadata
+        format,
+        effort=effort,
+        dither=dither,
+        lossy=lossy,
+        always=always,
+        keep_metadata=keep_metadata,
     )
     check_effort(settings)
     path, target = parse_location(store), parse_location(output)
@@ -637,6 +651,7 @@ def sweep(
     format: str = _ENCODE.format,  # noqa: A002 - Pillow's name for it
     effort: int = _ENCODE.effort,
     dither: float = _ENCODE.dither,
+    lossy: float = _ENCODE.lossy,
     always: bool = False,
     max_pixels: int = MAX_PIXELS,
     white: White = None,
@@ -658,7 +673,7 @@ def sweep(
     """
     colors = checked("--colors", colors, Annotated[Sequence[int], Limits(_SWEPT)])
     settings = FitSettings(seed=seed, space=color_space, weight=weight)
-    writing = EncodeSettings(format, effort=effort, dither=dither, always=always)
+    writing = EncodeSettings(format, effort=effort, dither=dither, lossy=lossy, always=always)
     for number in colors:
         check_together(replace(settings, colors=number), writing)
     check_effort(writing)
@@ -703,6 +718,7 @@ def estimate(
     format: str = _ENCODE.format,  # noqa: A002 - Pillow's name for it
     effort: int = _ENCODE.effort,
     dither: float = _ENCODE.dither,
+    lossy: float = _ENCODE.lossy,
     always: bool = False,
     max_pixels: int = MAX_PIXELS,
     white: White = None,
@@ -720,7 +736,7 @@ def estimate(
     """
     settings = JobSettings(
         FitSettings(colors, seed=seed, space=color_space, min_psnr=min_psnr, tol=tol_of(palette)),
-        EncodeSettings(format, effort=effort, dither=dither, always=always),
+        EncodeSettings(format, effort=effort, dither=dither, lossy=lossy, always=always),
         DecodeSettings(max_pixels, flat=format == "gif", white=white),
         palette,
     )

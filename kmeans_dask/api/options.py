@@ -60,6 +60,7 @@ class EncodeOptions(RunOptions, total=False):
     format: str
     effort: int
     dither: float
+    lossy: float
     keep_metadata: bool
     always: bool
     overwrite: bool

@@ -144,6 +144,15 @@ Dither = Annotated[
         rich_help_panel=WRITING,
     ),
 ]
+Lossy = Annotated[
+    float,
+    typer.Option(
+        metavar="LAMBDA",
+        help="Fewer bytes for more error: the squared error (levels of 0 to 255, summed over red, "
+        "green and blue) that a bit less is worth. 1 to 4 is hard to see; 0 is off.",
+        rich_help_panel=WRITING,
+    ),
+]
 KeepMetadata = Annotated[
     bool,
     typer.Option(

@@ -39,6 +39,9 @@ class EncodeTotals:
     pixels: number of pixels of the compressed images, without fully transparent ones
     squared_error: sum over these pixels, in 1 / `color.color_lookup.ERROR_UNITS` of a squared
         8-bit value
+    palette_error: the same sum, for the nearest palette entry of each pixel; it is smaller where
+        images have lossy indices
+    lossy: compressed images with lossy indices
     largest_error: squared error of the worst of these pixels, in the same unit
     largest_in: the image with this pixel; empty where nothing was lost
     colors_bytes: bytes of memory that fitting a palette to an image or folder takes, at most
@@ -62,6 +65,8 @@ class EncodeTotals:
     all_pixels: Count = 0
     pixels: Count = 0
     squared_error: int = 0
+    palette_error: int = 0
+    lossy: Count = 0
     largest_error: int = 0
     largest_in: str = ""
     colors_bytes: int = 0

@@ -53,6 +53,9 @@ class Summary(NotebookTable):
         fit; None where no palette was fitted for all images
     psnr: over the compressed images, without fully transparent pixels, in dB; None where nothing
         was lost
+    palette_psnr: the same for the nearest palette entry of each pixel; it is higher where images
+        have lossy indices
+    lossy: compressed images with lossy indices, which take fewer bytes
     max_error: root mean square error of the worst of these pixels over its channels, 0 to 255
     max_error_in: the image with this pixel; None where nothing was lost
     input_bytes, output_bytes: bytes of the compressed and kept images, before and after
@@ -87,6 +90,8 @@ class Summary(NotebookTable):
     converged: bool | None
     inertia: float | None
     psnr: float | None
+    palette_psnr: float | None
+    lossy: int
     max_error: float
     max_error_in: str | None
     input_bytes: int
@@ -271,6 +276,8 @@ def summarize(
         converged=fitted.converged if fitted else None,
         inertia=fitted.inertia if fitted else None,
         psnr=psnr(encoded.squared_error, encoded.pixels),
+        palette_psnr=psnr(encoded.palette_error, encoded.pixels),
+        lossy=encoded.lossy,
         max_error=error_of_pixel(encoded.largest_error),
         max_error_in=encoded.largest_in or None,
         input_bytes=encoded.input_bytes,

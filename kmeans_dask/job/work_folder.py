@@ -75,6 +75,8 @@ class _Record(EncodeTotals):
     def __post_init__(self) -> None:
         if not 0 <= self.squared_error < _MOST or (self.squared_error and not self.pixels):
             raise ValueError("its error is none")
+        if not 0 <= self.palette_error < _MOST:
+            raise ValueError("its palette's error is none")
         if self.images and not min(self.input_bytes, self.output_bytes):
             raise ValueError("its images have no bytes")
         if self.images != len(self.gallery.rows) + self.gallery.left_out:

@@ -27,6 +27,7 @@ from kmeans_dask.plan.output_names import OUR_FILES
 from kmeans_dask.plan.plan import Plan, Source
 from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
 from kmeans_dask.steps.ingest import empty_counter
+from kmeans_dask.steps.lossy_image import smaller_image
 from kmeans_dask.steps.quantize import quantize_histogram
 from kmeans_dask.steps.write_image import RemappedImage, is_nine_patch, outputs_of, write_image
 from kmeans_dask.store import Partition, Piece, PixelSource, Store, join_pieces
@@ -122,7 +123,7 @@ def encode_partition(
             Remapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither),
             output,
             settings,
-            min_psnr=fitted.settings.min_psnr,
+            fit=fitted.settings,
             private=private,
         ),
     )
@@ -147,13 +148,13 @@ def encode_images(
     output: Location,
     settings: EncodeSettings,
     *,
-    min_psnr: float | None,
+    fit: FitSettings,
     private: FitSettings | None = None,
     is_own: bool = False,
 ) -> EncodeTotals:
     """Remap the images of a partition to a palette, and write them below `output`.
 
-    min_psnr: least PSNR of an image in dB; of an image below it, the input file is kept
+    fit: settings of the palette; of an image below its `min_psnr`, the input file is kept
     private: settings of the fit of a palette to an image that does not reach `min_psnr`
     is_own: whether the palette belongs to a single image
     """
@@ -163,19 +164,21 @@ def encode_images(
         check_interrupted()
         image = _Image(record, pieces)
         # All pixels are held at once only where they are needed together, or twice.
-        if settings.dither or private or is_nine_patch(record):
+        if settings.dither or settings.lossy or private or is_nine_patch(record):
             pixels, alphas = image.whole()
             indices = mapper.map(pixels, alphas, record.width)
             mapped = RemappedImage.of(record, pixels, alphas, indices, palette, private=is_own)
-            if private and not mapped.reaches(min_psnr):
+            if private and not mapped.reaches(fit.min_psnr):
                 try:
                     mapped = _map_privately(record, pixels, alphas, private)
                 except ImageError as error:
                     parts.append(EncodeTotals(failures=(Failure(record.path, str(error)),)))
                     continue
+            own = private if private and mapped.private else fit
+            mapped = smaller_image(record, (pixels, alphas), mapped, settings, own)
         else:
             mapped = replace(_map_pieces(image, mapper), private=is_own)
-        parts.append(write_image(record, mapped, output, settings, min_psnr))
+        parts.append(write_image(record, mapped, output, settings, fit.min_psnr))
     return EncodeTotals.total(parts)
 
 

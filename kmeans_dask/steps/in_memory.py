@@ -137,7 +137,5 @@ def _encode(
         records / f"{name}.json",
         output,
         partition.images,
-        lambda: encode_images(
-            partition, mapper, output, settings.encode, min_psnr=settings.fit.min_psnr
-        ),
+        lambda: encode_images(partition, mapper, output, settings.encode, fit=settings.fit),
     )

@@ -185,7 +185,7 @@ def _compress_group(job: Job, name: str, group: Group) -> Iterator[EncodeTotals]
         Remapper(partition.counts, palette, job.fit.space, job.encode.dither, entries),
         job.output,
         job.encode,
-        min_psnr=job.fit.min_psnr,
+        fit=job.fit,
         is_own=group.folder is None and job.palette is None,
     )
 

@@ -35,8 +35,10 @@ class RemappedImage:
 
     indices: (h, w) uint8
     pixels, squared_error, largest_error: as in `EncodeTotals`
+    palette_error: squared error of the nearest entries of the palette; None where it is the same
     private: whether the palette is the image's own
     has_frame: False where the image is a nine-patch whose frame has changed, else True
+    file: the encoded file, where it is known already
     """
 
     indices: NDArray[np.uint8]
@@ -46,6 +48,8 @@ class RemappedImage:
     largest_error: int
     private: bool = False
     has_frame: bool = True
+    palette_error: int | None = None
+    file: bytes | None = None
 
     @classmethod
     def of(
@@ -125,11 +129,14 @@ def better_file(
     """
     if not mapped.reaches(min_psnr) or not mapped.has_frame:
         return None
-    file = _encode(record, mapped, settings)
+    file = encode_remapped(record, mapped, settings)
     return file if settings.always or len(file) <= record.n_bytes else None
 
 
-def _encode(record: ImageRecord, mapped: RemappedImage, settings: EncodeSettings) -> bytes:
+def encode_remapped(record: ImageRecord, mapped: RemappedImage, settings: EncodeSettings) -> bytes:
+    """Return the file of an image, encoded now where that has not been done yet."""
+    if mapped.file is not None:
+        return mapped.file
     found = record.metadata if settings.keep_metadata else None
     metadata = Metadata(found.exif, found.density, found.text) if found else None
     return encode_image(mapped.indices, mapped.palette, settings, metadata)
@@ -157,7 +164,7 @@ def _write_image(
     ):
         if is_so:
             raise ImageError(f"{what}, and the input file is gone or has changed: run the job anew")
-    file = _encode(record, mapped, settings)
+    file = encode_remapped(record, mapped, settings)
     return replace(_write_compressed(record, mapped, output, name, file), outgrown=1)
 
 
@@ -187,7 +194,7 @@ def _write_original(
 def _write_compressed(
     record: ImageRecord, mapped: RemappedImage, output: Location, name: str, file: bytes
 ) -> EncodeTotals:
-    written = write_below(output, name, file)
+    written, error = write_below(output, name, file), mapped.palette_error
     row = ImageRow(
         record.kept_as,
         name,
@@ -210,6 +217,8 @@ def _write_compressed(
         all_pixels=mapped.indices.size,
         pixels=mapped.pixels,
         squared_error=mapped.squared_error,
+        palette_error=error if error is not None else mapped.squared_error,
+        lossy=error is not None,
         largest_error=mapped.largest_error,
         largest_in=record.kept_as if mapped.largest_error else "",
         gallery=Gallery.of([row]),

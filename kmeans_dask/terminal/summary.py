@@ -68,6 +68,12 @@ def _skipped(skipped: Mapping[str, int]) -> list[Row]:
 def _quality(summary: Summary) -> list[Row]:
     """Return rows with the PSNR of the compressed images and, if any, their largest error."""
     rows = [("PSNR", decibels(summary.psnr))]
+    if summary.lossy:
+        alone = f"{decibels(summary.palette_psnr)} by the palette alone"
+        rows = [
+            ("PSNR", f"{decibels(summary.psnr)}, {alone}"),
+            ("lossy", f"{summary.lossy:,} with indices that take fewer bytes"),
+        ]
     if summary.max_error_in is not None:
         where = printable(summary.max_error_in)
         rows.append(("largest error", f"{summary.max_error:.1f} of 255, in {where}"))

@@ -155,6 +155,23 @@ def test_fixed_colors_come_first_and_dithering_uses_the_palette(photo: NDArray[n
     assert (found.indices != plain.indices).any()
 
 
+@pytest.mark.parametrize("color_space", ["rgb", "oklab"])
+def test_lossy_indices_take_fewer_bytes(
+    photo: NDArray[np.uint8], color_space: str, tmp_path: Path
+) -> None:
+    sizes, qualities = list[int](), list[float]()
+    for lossy in (0.0, 4.0, 40.0):
+        found = kd.quantize(photo, 64, lossy=lossy, color_space=color_space)
+        found.save(tmp_path / "a.png", effort=8)
+        sizes.append((tmp_path / "a.png").stat().st_size)
+        qualities.append(found.psnr or 99)
+    assert sizes == sorted(sizes, reverse=True)
+    assert qualities[-1] < min(qualities[:-1])
+    palette = kd.quantize(photo, 64).palette
+    again = palette.map(photo, lossy=4)
+    assert np.array_equal(again.palette.entries, palette.entries)
+
+
 def test_many_colours_are_indices_of_16_bits(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     found = kd.quantize(photo, 700)
     assert found.indices.dtype == np.uint16
@@ -267,6 +284,7 @@ def test_a_file_that_is_no_image_is_refused_by_name(tmp_path: Path) -> None:
         lambda image: kd.quantize(image, fixed_colors=[(1, 2)]),  # type: ignore[list-item]
         lambda image: kd.quantize(image, dither=2),
         lambda image: kd.quantize(image, 700, dither=1),
+        lambda image: kd.quantize(image, 700, lossy=1),
         lambda image: kd.Palette.of([[0, 0, 0]]).map(image, dither=-1),
         lambda image: kd.Palette.of([[0, 0, 0]]).map(image, color_space="hsv"),
         lambda image: kd.Palette.of([[0, 0, 256]]),

@@ -26,6 +26,7 @@ WRITTEN = {
     "plain": EncodeSettings(),
     "always": EncodeSettings(always=True),
     "dithered": EncodeSettings(dither=1.0, always=True),
+    "lossy": EncodeSettings(lossy=500.0, always=True),
     "webp": EncodeSettings(format="webp", always=True),
 }
 
