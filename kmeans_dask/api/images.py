@@ -236,11 +236,11 @@ def quantize(
     )
     part = EncodeSettings(dither=dither).dither
     decoded = _decoded(image, DecodeSettings(max_pixels, white=white))
-    counts = _count(decoded)
+    histogram = _count(decoded)
     check_room(settings, transparent=decoded.transparent)
     with local_threads() as threads:
-        found, _ = quantize_histogram(counts, settings, threads, transparent=decoded.transparent)
-    return _remap(decoded, counts, found.palette, color_space, part)
+        found, _ = quantize_histogram(histogram, settings, threads, transparent=decoded.transparent)
+    return _remap(decoded, histogram, found.palette, color_space, part)
 
 
 def fit_palette(
@@ -286,12 +286,12 @@ def fit_palette(
     several = _several(images)
     if several and all(isinstance(each, str | os.PathLike | ObjectPath) for each in several):
         return _fit_files(several, settings, decode, choice, progress)
-    counts, transparent = _count_all(several, decode)
+    histogram, transparent = _count_all(several, decode)
     check_room(settings, transparent=transparent)
     with progress_for(progress) as shown, local_threads() as threads:
         shown.start("fit", None, "iterations")
         found, _ = quantize_histogram(
-            counts, settings, threads, transparent=transparent, on_event=shown.iterate
+            histogram, settings, threads, transparent=transparent, on_event=shown.iterate
         )
         shown.finish()
     return Palette(found.palette.entries)
@@ -343,7 +343,7 @@ def _count(decoded: DecodedImage) -> ColorHistogram:
     counter = ColorCounter()
     for band in decoded.bands():
         counter.add(band.pixels, band.alphas)
-    return counter.counts()
+    return counter.histogram()
 
 
 def _count_all(images: list[Any], settings: DecodeSettings) -> tuple[ColorHistogram, bool]:
@@ -363,7 +363,7 @@ def _count_all(images: list[Any], settings: DecodeSettings) -> tuple[ColorHistog
             found.append((_count(decoded), decoded.transparent))
     if not found:
         raise UsageError("no image is given: name some")
-    return merge_histograms([counts for counts, _ in found]), any(clear for _, clear in found)
+    return merge_histograms([histogram for histogram, _ in found]), any(clear for _, clear in found)
 
 
 def _is_stack(image: Any) -> bool:
@@ -408,34 +408,34 @@ def _count_block(block: NDArray[np.uint8]) -> tuple[ColorHistogram, bool]:
     if channels == 4:
         alphas = np.ascontiguousarray(samples[:, 3])
         counter.add(np.ascontiguousarray(samples[:, :3]), alphas)
-        return counter.counts(), bool((alphas == 0).any())
+        return counter.histogram(), bool((alphas == 0).any())
     counter.add(np.repeat(samples, 3, axis=1) if channels == 1 else samples)
-    return counter.counts(), False
+    return counter.histogram(), False
 
 
 def _merge(parts: Iterable[tuple[ColorHistogram, bool]]) -> tuple[ColorHistogram, bool]:
     parts = list(parts)
-    return merge_histograms([counts for counts, _ in parts]), any(clear for _, clear in parts)
+    return merge_histograms([histogram for histogram, _ in parts]), any(clear for _, clear in parts)
 
 
 def _remap(
     decoded: DecodedImage,
-    counts: ColorHistogram,
+    histogram: ColorHistogram,
     palette: palettes.Palette,
     color_space: str,
     dither: float,
 ) -> Quantized:
-    """Return an image whose histogram is `counts` as indices into `palette`."""
+    """Return an image whose histogram is `histogram` as indices into `palette`."""
     if decoded.transparent:
         palette = palette.with_clear()
     if dither and len(palette) > MAX_COLORS:
         raise UsageError(f"dither is for {MAX_COLORS} palette entries or fewer: leave it out")
-    entries = None if dither else nearest_entries(counts, palette, color_space)
-    mapper = Remapper(counts, palette, color_space, dither, entries)
+    entries = None if dither else nearest_entries(histogram, palette, color_space)
+    remapper = Remapper(histogram, palette, color_space, dither, entries)
     bands = decoded.bands() if not dither else [decoded.whole()]
     found, error, pixels = [], 0, 0
     for band in bands:
-        indices = mapper.map(band.pixels, band.alphas, decoded.width)
+        indices = remapper.map(band.pixels, band.alphas, decoded.width)
         error += squared_error(band.pixels, band.alphas, indices, palette.entries).total
         pixels += len(indices) if band.alphas is None else int(np.count_nonzero(band.alphas))
         found.append(indices)
