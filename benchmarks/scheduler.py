@@ -39,7 +39,7 @@ def nothing(item: WorkItem[None]) -> tuple[int, list[Failure]]:
     return len(item.sources), []
 
 
-def portion_of(number: int, n_images: int) -> WorkItem[None]:
+def item_of(number: int, n_images: int) -> WorkItem[None]:
     first = number * n_images
     sources = tuple(
         Source(
@@ -90,7 +90,7 @@ def measure(n_tasks: int, threads: int, n_images: int) -> None:
     with cluster(threads) as (address, scheduler, workers), connect(scheduler=address) as engine:
         while engine.threads < threads:
             time.sleep(0.1)
-        items = (portion_of(number, n_images) for number in range(n_tasks))
+        items = (item_of(number, n_images) for number in range(n_tasks))
         sides = {"scheduler": [scheduler], "client": [own], "workers": workers}
         before = {name: sum(map(spent, each)) for name, each in sides.items()}
         since = time.monotonic()

@@ -19,7 +19,7 @@ from kmeans_dask.kmeans.histogram import ColorHistogram
 class Remapper:
     """Remap of images to a palette: each pixel gets its nearest entry, or a dithered one.
 
-    histogram: histogram in which all colours of the images occur
+    histogram: one in which all colours of the images occur
     space: name of the colour space in which distances are measured
     dither: how much of an error is passed on to neighbouring pixels, 0 (no dithering) to 1
     entries: (u,), the palette index of each colour of `histogram`, where these are known already

@@ -246,7 +246,7 @@ def start_of(
 class LocalColors:
     """Histogram in this process, to fit palettes to; see `Colors`.
 
-    histogram: the histogram
+    histogram: of all colours to be clustered
     weights: (u,) int64, weights of the colours in the fit, where they are not their pixels
     """
 

@@ -365,7 +365,7 @@ class Store:
         return zarr_groups.is_member(self.path / "weighed")
 
     def read_image_weights(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
-        """Return what `write_image_weights` wrote, (u,) int64, for the colours `start` to `stop`."""
+        """Return what `write_image_weights` wrote, (u,) int64, of the colours `start` to `stop`."""
         group = zarr_groups.open_group(self.path / "weighed", FORMS["weighed"])
         return group.read("weights", slice(start, stop))
 

@@ -31,7 +31,7 @@ def pack(colors: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def is_histogram_of(histogram: ColorHistogram, *pixels: NDArray[np.uint8]) -> bool:
-    """Whether the table is what numpy counts, and in the order and types that it promises."""
+    """Whether the histogram is what numpy counts, and in the order and types that it promises."""
     colors, weights = np.unique(pack(np.concatenate(pixels)), return_counts=True)
     order = np.argsort(pack(histogram.colors))
     return (
@@ -93,7 +93,7 @@ def test_many_small_additions_cross_the_switch_together() -> None:
     assert is_histogram_of(counter.histogram(), *parts)
 
 
-def test_a_counter_starts_anew_after_counts() -> None:
+def test_a_counter_starts_anew_after_its_histogram() -> None:
     counter = ColorCounter()
     sizes = (100, DENSE_FROM + 5, 0, 200, DENSE_FROM)
     for seed, size in enumerate(sizes):
@@ -110,7 +110,7 @@ def random_alphas(n: int, seed: int, kinds: list[int]) -> NDArray[np.uint8]:
 def is_histogram_with_alphas(
     histogram: ColorHistogram, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8]
 ) -> bool:
-    """Whether the table is what numpy counts of the pixels that are not clear."""
+    """Whether the histogram is what numpy counts of the pixels that are not clear."""
     rgba = np.column_stack([pixels, alphas])[alphas > 0]
     expected, weights = np.unique(rgba, axis=0, return_counts=True)
     found = np.column_stack([histogram.colors, histogram.alphas])
