@@ -37,13 +37,13 @@ def quantized(path: Path, k: int) -> Indexed:
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB"))
     settings = FitSettings(k, tol=PRIVATE_TOL)
-    counts = count_colors(pixels)
+    histogram = count_colors(pixels)
     with local_threads(1) as thread:
         palette = quantize(
-            LocalColors(counts, settings, thread), settings, transparent=False
+            LocalColors(histogram, settings, thread), settings, transparent=False
         ).palette
     flat = pixels.reshape(-1, 3)
-    indices = Remapper(counts, palette, "rgb").map(flat, None, pixels.shape[1])
+    indices = Remapper(histogram, palette, "rgb").map(flat, None, pixels.shape[1])
     return indices.reshape(pixels.shape[:2]), palette
 
 

@@ -37,16 +37,18 @@ def main() -> None:
 
 def measure(pixels: NDArray[np.uint8], start: NDArray[np.float64]) -> float:
     since = time.perf_counter()
-    counts = count_colors(pixels)
+    histogram = count_colors(pixels)
     counting = time.perf_counter() - since
     each: list[float] = []
 
     def note(iteration: Iteration) -> None:
         each.append(iteration.seconds)
 
-    fit(start, Assignment(color_points(counts)).partial, max_iter=40, tol=0, on_iteration=note)
+    fit(start, Assignment(color_points(histogram)).partial, max_iter=40, tol=0, on_iteration=note)
     spent = median(each)
-    print(f"  {len(pixels):,} pixels, {len(counts):,} colours: {1000 * spent:.2f} ms an iteration")
+    print(
+        f"  {len(pixels):,} pixels, {len(histogram):,} colours: {1000 * spent:.2f} ms an iteration"
+    )
     print(f"    (counting {counting:.3f} s)")
     return spent
 

@@ -34,12 +34,12 @@ PATIENCE = 60.0  # seconds, for processes to start
 SHOWN = 5  # times that memory is shown
 
 
-def nothing(portion: WorkItem[None]) -> tuple[int, list[Failure]]:
+def nothing(item: WorkItem[None]) -> tuple[int, list[Failure]]:
     """As a task that ingests."""
-    return len(portion.sources), []
+    return len(item.sources), []
 
 
-def portion_of(number: int, n_images: int) -> WorkItem[None]:
+def item_of(number: int, n_images: int) -> WorkItem[None]:
     first = number * n_images
     sources = tuple(
         Source(
@@ -90,13 +90,13 @@ def measure(n_tasks: int, threads: int, n_images: int) -> None:
     with cluster(threads) as (address, scheduler, workers), connect(scheduler=address) as engine:
         while engine.threads < threads:
             time.sleep(0.1)
-        portions = (portion_of(number, n_images) for number in range(n_tasks))
+        items = (item_of(number, n_images) for number in range(n_tasks))
         sides = {"scheduler": [scheduler], "client": [own], "workers": workers}
         before = {name: sum(map(spent, each)) for name, each in sides.items()}
         since = time.monotonic()
         print(f"{threads} threads, {3 * threads} tasks under way, {n_tasks:,} in all")
         done = images = 0
-        for n, _ in engine.map("ingest", nothing, portions):
+        for n, _ in engine.map("ingest", nothing, items):
             done, images = done + 1, images + n
             if done % (n_tasks // SHOWN) == 0:
                 mb = {name: each[0].memory_info().rss / 1e6 for name, each in sides.items()}

@@ -29,12 +29,12 @@ def main() -> None:
     middles = random.integers(0, 256, (40, 3))
     n = 6 * args.distinct
     pixels = middles[random.integers(0, 40, n)] + random.normal(0, 25, (n, 3))
-    counts = count_colors(pixels.clip(0, 255).astype(np.uint8))
-    counts = counts.slice(0, args.distinct)
-    points = color_points(counts)
-    floats, weights = counts.colors.astype(np.float64), counts.weights.astype(np.float64)
+    histogram = count_colors(pixels.clip(0, 255).astype(np.uint8))
+    histogram = histogram.slice(0, args.distinct)
+    points = color_points(histogram)
+    floats, weights = histogram.colors.astype(np.float64), histogram.weights.astype(np.float64)
     print(versions("numpy", "numba", "scikit-learn"))
-    print(f"{len(counts):,} distinct colours, k = {args.colors}")
+    print(f"{len(histogram):,} distinct colours, k = {args.colors}")
 
     def potential(centers: np.ndarray) -> float:
         from kmeans_dask.kmeans.assignment import Assignment

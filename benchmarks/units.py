@@ -94,7 +94,7 @@ def pixels_and_bytes(plan: Plan, k: int) -> None:
             show("compress with a palette that is given, core-s a megapixel", f"{spent:.4f}")
         parts = [store.partition(each) for each in store.partition_ids]
         pixels = bytes_below(store.path / "partitions")
-        distinct = sum(len(part.counts) for part in parts)
+        distinct = sum(len(part.histogram) for part in parts)
         show("distinct colours, in all", f"{store.n_colors:,}")
         iterate(store.read_colors(), k)
         show("distinct colours of a partition, on average", f"{distinct / n:,.0f}")

@@ -248,12 +248,12 @@ def quantize(
     )
     encode = EncodeSettings(dither=dither, lossy=lossy)
     decoded = _decoded(image, DecodeSettings(max_pixels, white=white))
-    counts = _count(decoded)
+    histogram = _count(decoded)
     check_room(settings, transparent=decoded.transparent)
     with local_threads() as threads:
-        found, _ = quantize_histogram(counts, settings, threads, transparent=decoded.transparent)
+        found, _ = quantize_histogram(histogram, settings, threads, transparent=decoded.transparent)
     n_fixed = len(settings.fixed)
-    return _remap(decoded, counts, found.palette, color_space, encode, n_fixed=n_fixed)
+    return _remap(decoded, histogram, found.palette, color_space, encode, n_fixed=n_fixed)
 
 
 def fit_palette(
@@ -299,12 +299,12 @@ def fit_palette(
     several = _several(images)
     if several and all(isinstance(each, str | os.PathLike | ObjectPath) for each in several):
         return _fit_files(several, settings, decode, choice, progress)
-    counts, transparent = _count_all(several, decode)
+    histogram, transparent = _count_all(several, decode)
     check_room(settings, transparent=transparent)
     with progress_for(progress) as shown, local_threads() as threads:
         shown.start("fit", None, "iterations")
         found, _ = quantize_histogram(
-            counts, settings, threads, transparent=transparent, on_event=shown.iterate
+            histogram, settings, threads, transparent=transparent, on_event=shown.iterate
         )
         shown.finish()
     return Palette(found.palette.entries)
@@ -356,7 +356,7 @@ def _count(decoded: DecodedImage) -> ColorHistogram:
     counter = ColorCounter()
     for band in decoded.bands():
         counter.add(band.pixels, band.alphas)
-    return counter.counts()
+    return counter.histogram()
 
 
 def _count_all(images: list[Any], settings: DecodeSettings) -> tuple[ColorHistogram, bool]:
@@ -376,7 +376,7 @@ def _count_all(images: list[Any], settings: DecodeSettings) -> tuple[ColorHistog
             found.append((_count(decoded), decoded.transparent))
     if not found:
         raise UsageError("no image is given: name some")
-    return merge_histograms([counts for counts, _ in found]), any(clear for _, clear in found)
+    return merge_histograms([histogram for histogram, _ in found]), any(clear for _, clear in found)
 
 
 def _is_stack(image: Any) -> bool:
@@ -421,26 +421,26 @@ def _count_block(block: NDArray[np.uint8]) -> tuple[ColorHistogram, bool]:
     if channels == 4:
         alphas = np.ascontiguousarray(samples[:, 3])
         counter.add(np.ascontiguousarray(samples[:, :3]), alphas)
-        return counter.counts(), bool((alphas == 0).any())
+        return counter.histogram(), bool((alphas == 0).any())
     counter.add(np.repeat(samples, 3, axis=1) if channels == 1 else samples)
-    return counter.counts(), False
+    return counter.histogram(), False
 
 
 def _merge(parts: Iterable[tuple[ColorHistogram, bool]]) -> tuple[ColorHistogram, bool]:
     parts = list(parts)
-    return merge_histograms([counts for counts, _ in parts]), any(clear for _, clear in parts)
+    return merge_histograms([histogram for histogram, _ in parts]), any(clear for _, clear in parts)
 
 
 def _remap(
     decoded: DecodedImage,
-    counts: ColorHistogram,
+    histogram: ColorHistogram,
     palette: palettes.Palette,
     color_space: str,
     settings: EncodeSettings,
     *,
     n_fixed: int | None = None,
 ) -> Quantized:
-    """Return an image whose histogram is `counts` as indices into `palette`.
+    """Return an image whose histogram is `histogram` as indices into `palette`.
 
     n_fixed: the first colours of the palette that must not move, where it was made for the image;
         None where no colour may move
@@ -450,13 +450,13 @@ def _remap(
     for option, value in (("dither", settings.dither), ("lossy", settings.lossy)):
         if value and len(palette) > MAX_COLORS:
             raise UsageError(f"{option} is for {MAX_COLORS} palette entries or fewer: leave it out")
-    entries = None if settings.dither else nearest_entries(counts, palette, color_space)
-    mapper = Remapper(counts, palette, color_space, settings.dither, entries)
+    entries = None if settings.dither else nearest_entries(histogram, palette, color_space)
+    remapper = Remapper(histogram, palette, color_space, settings.dither, entries)
     is_whole = settings.dither or settings.lossy
     bands = [decoded.whole()] if is_whole else decoded.bands()
     found, error, pixels = [], 0, 0
     for band in bands:
-        indices = mapper.map(band.pixels, band.alphas, decoded.width)
+        indices = remapper.map(band.pixels, band.alphas, decoded.width)
         if settings.lossy:
             indices, palette = choose_indices(
                 band.pixels,

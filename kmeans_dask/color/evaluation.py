@@ -34,15 +34,15 @@ class Evaluation:
         return float("inf") if found is None else found
 
 
-def evaluate(counts: ColorHistogram, entries: Indices, palette: Palette) -> Evaluation:
-    """Return the errors of `palette` on the histogram `counts`, and the pixels of each entry.
+def evaluate(histogram: ColorHistogram, entries: Indices, palette: Palette) -> Evaluation:
+    """Return the errors of `palette` on `histogram`, and the pixels of each entry.
 
-    entries: (u,), the palette index of each colour of `counts`
+    entries: (u,), the palette index of each colour of `histogram`
     """
-    alphas = None if counts.is_opaque else counts.alphas
-    errors = squared_errors(counts.colors, alphas, entries, palette.entries)
-    weights = weights_of(entries, counts.weights, len(palette))
+    alphas = None if histogram.is_opaque else histogram.alphas
+    errors = squared_errors(histogram.colors, alphas, entries, palette.entries)
+    weights = weights_of(entries, histogram.weights, len(palette))
     # Summed in two parts, so that no sum passes 63 bits; from 2^44 pixels on, as Python's integers.
-    each = counts.weights if counts.pixels < 1 << 44 else counts.weights.astype(object)
+    each = histogram.weights if histogram.pixels < 1 << 44 else histogram.weights.astype(object)
     total = int((errors & 0xFFFF) @ each) + (int((errors >> 16) @ each) << 16)
     return Evaluation(weights[palette.numbers], total, int(errors.max(initial=0)))

@@ -19,15 +19,15 @@ from kmeans_dask.kmeans.histogram import ColorHistogram
 class Remapper:
     """Remap of images to a palette: each pixel gets its nearest entry, or a dithered one.
 
-    counts: histogram in which all colours of the images occur
+    histogram: one in which all colours of the images occur
     space: name of the colour space in which distances are measured
     dither: how much of an error is passed on to neighbouring pixels, 0 (no dithering) to 1
-    entries: (u,), the palette index of each colour of `counts`, where these are known already
+    entries: (u,), the palette index of each colour of `histogram`, where these are known already
     """
 
     def __init__(
         self,
-        counts: ColorHistogram,
+        histogram: ColorHistogram,
         palette: Palette,
         space: str,
         dither: float = 0.0,
@@ -36,11 +36,11 @@ class Remapper:
         self.palette = palette
         self._map: ColorLookup | None = None
         if dither:
-            self._ditherer = _Ditherers(palette, space, dither, opaque=counts.is_opaque)
+            self._ditherer = _Ditherers(palette, space, dither, opaque=histogram.is_opaque)
             return
         if entries is None:
-            entries = nearest_entries(counts, palette, space)
-        self._map = ColorLookup(counts.codes, entries, palette.clear or 0)
+            entries = nearest_entries(histogram, palette, space)
+        self._map = ColorLookup(histogram.codes, entries, palette.clear or 0)
 
     def map(
         self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None, width: int
@@ -93,22 +93,22 @@ class _Ditherers:
 _SEARCHED = 1 << 20  # colours per search for nearest entries
 
 
-def nearest_entries(counts: ColorHistogram, palette: Palette, space: str) -> Indices:
-    """Return the index of the palette entry nearest to each colour of `counts`, (u,).
+def nearest_entries(histogram: ColorHistogram, palette: Palette, space: str) -> Indices:
+    """Return the index of the palette entry nearest to each colour of `histogram`, (u,).
 
     The indices are uint8, or uint16 for more than 256 entries. An opaque colour gets an opaque
     entry if the palette has any. The colours are searched in parts, because a search takes ten
     times the memory of the histogram.
     """
-    entries = np.empty(len(counts), _dtype_of(palette))
-    n = counts.n_opaque
+    entries = np.empty(len(histogram), _dtype_of(palette))
+    n = histogram.n_opaque
     opaque, which = opaque_part(palette)
     for start, stop, colors, numbers in (
         (0, n, opaque, which),
-        (n, len(counts), palette, np.arange(len(palette.numbers))),
+        (n, len(histogram), palette, np.arange(len(palette.numbers))),
     ):
         for at in range(start, stop, _SEARCHED):
-            some = counts.slice(at, min(at + _SEARCHED, stop))
+            some = histogram.slice(at, min(at + _SEARCHED, stop))
             of_both = Space(space, alpha=colors.alphas is not None or not some.is_opaque)
             labels = labels_of([Assignment(of_both.points(some))], of_both, colors)
             entries[at : at + len(some)] = palette.numbers[numbers[labels]]
@@ -144,13 +144,13 @@ def _dtype_of(palette: Palette) -> type[np.unsignedinteger[Any]]:
 
 
 def opaque_weights(
-    counts: ColorHistogram, assignments: Sequence[Assignment], centroids: NDArray[np.float64]
+    histogram: ColorHistogram, assignments: Sequence[Assignment], centroids: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Return the opaque pixels, and all pixels, that are nearest to each of `centroids`, (2, k).
 
-    assignments: the colours of `counts` as points, in parts and in the order of `counts`
+    assignments: the colours of `histogram` as points, in parts and in the order of `histogram`
     """
     labels = np.concatenate([each.labels(centroids) for each in assignments])
-    n, k = counts.n_opaque, len(centroids)
-    opaque = weights_of(labels[:n], counts.weights[:n], k)
-    return np.stack([opaque, weights_of(labels, counts.weights, k)])
+    n, k = histogram.n_opaque, len(centroids)
+    opaque = weights_of(labels[:n], histogram.weights[:n], k)
+    return np.stack([opaque, weights_of(labels, histogram.weights, k)])

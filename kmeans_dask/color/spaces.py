@@ -64,17 +64,17 @@ class Space:
         weighed = np.column_stack([values * over[:, None], UNIT * over])
         return (2 * weighed + _OPAQUE) // (2 * _OPAQUE)  # to the nearest integer
 
-    def points(self, counts: ColorHistogram, weights: NDArray[np.int64] | None = None) -> Points:
-        """Return the colours of the histogram `counts` as points, in its order.
+    def points(self, histogram: ColorHistogram, weights: NDArray[np.int64] | None = None) -> Points:
+        """Return the colours of `histogram` as points, in its order.
 
-        weights: (u,), used in place of the weights of `counts`
+        weights: (u,), used in place of the weights of `histogram`
 
         Raises OverflowError where sums would not fit 64 bits.
         """
-        weights = counts.weights if weights is None else weights
+        weights = histogram.weights if weights is None else weights
         if float(weights.sum(dtype=np.float64)) * self.largest >= 2.0**63:
             raise OverflowError("more pixels than can be summed exactly in this colour space")
-        values = self.coordinates(counts.colors, counts.alphas if self.alpha else None)
+        values = self.coordinates(histogram.colors, histogram.alphas if self.alpha else None)
         dtype = np.uint8 if values.dtype == np.uint8 else exact_dtype((0,), (self.largest,))
         return make_points(
             values.astype(dtype), weights, integer_grid(self.channels), spatially_sorted=True

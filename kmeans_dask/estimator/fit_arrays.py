@@ -24,7 +24,7 @@ from kmeans_dask.kmeans.histogram import (
     count_colors,
     count_points,
     merge_histograms,
-    merge_point_counts,
+    merge_point_histograms,
 )
 from kmeans_dask.kmeans.kmeans_parallel import (
     OVERSAMPLING,
@@ -304,7 +304,7 @@ def _merge_tables(tables: Sequence[Table]) -> Table:
     colors = [table for table in tables if isinstance(table, ColorHistogram)]
     if colors:
         return merge_histograms(colors)
-    return merge_point_counts([table for table in tables if isinstance(table, PointHistogram)])
+    return merge_point_histograms([table for table in tables if isinstance(table, PointHistogram)])
 
 
 def _points_of_table(table: Table) -> Points:

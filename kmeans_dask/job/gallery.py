@@ -136,22 +136,22 @@ class Gallery:
         }
 
 
-def cloud_of(counts: ColorHistogram, entries: Indices, palette: Palette, n: int) -> Cloud:
-    """Return about `n` pixels of the histogram `counts`: their colours, and those they became.
+def cloud_of(histogram: ColorHistogram, entries: Indices, palette: Palette, n: int) -> Cloud:
+    """Return about `n` pixels of `histogram`: their colours, and those they became.
 
     The pixels are spread evenly over the histogram.
 
     entries: (u,) indices into `palette`, one for each colour of the histogram
     """
-    pixels = counts.pixels
+    pixels = histogram.pixels
     n = min(n, pixels)
     if not n:
         return ()
     places = (2 * np.arange(n) + 1) * (pixels / (2 * n))
-    some = np.searchsorted(np.cumsum(counts.weights), places, side="right")
-    some = np.minimum(some, len(counts) - 1)
+    some = np.searchsorted(np.cumsum(histogram.weights), places, side="right")
+    some = np.minimum(some, len(histogram) - 1)
     after: NDArray[np.uint8] = palette.entries[entries[some], :3]
-    pairs = np.concatenate([counts.colors[some], after], axis=1)
+    pairs = np.concatenate([histogram.colors[some], after], axis=1)
     return tuple(map(tuple, pairs.tolist()))
 
 

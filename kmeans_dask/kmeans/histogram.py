@@ -80,13 +80,13 @@ class ColorHistogram:
 def count_colors(pixels: NDArray[np.uint8]) -> ColorHistogram:
     """Return the histogram of the colours of `pixels` (..., 3) uint8.
 
-    >>> counts = count_colors(np.array([[9, 9, 9], [0, 0, 1], [9, 9, 9]], np.uint8))
-    >>> counts.colors.tolist(), counts.weights.tolist()
+    >>> histogram = count_colors(np.array([[9, 9, 9], [0, 0, 1], [9, 9, 9]], np.uint8))
+    >>> histogram.colors.tolist(), histogram.weights.tolist()
     ([[0, 0, 1], [9, 9, 9]], [1, 2])
     """
     counter = ColorCounter()
     counter.add(pixels.reshape(-1, 3))
-    return counter.counts()
+    return counter.histogram()
 
 
 def merge_histograms(tables: Sequence[ColorHistogram]) -> ColorHistogram:
@@ -129,8 +129,8 @@ def count_points(
     """Return the histogram of the rows of `values` (n, C), integers, with `weights` (n,) or 1.
 
     >>> packing = Packing.between((0,), (9,))
-    >>> counts = count_points(np.array([[7], [1], [7]]), packing)
-    >>> counts.values.tolist(), counts.weights.tolist()
+    >>> histogram = count_points(np.array([[7], [1], [7]]), packing)
+    >>> histogram.values.tolist(), histogram.weights.tolist()
     ([[1], [7]], [1, 2])
     """
     keys = packing.pack(values)
@@ -142,7 +142,7 @@ def count_points(
     return PointHistogram(distinct[total > 0], total[total > 0], packing)
 
 
-def merge_point_counts(tables: Sequence[PointHistogram]) -> PointHistogram:
+def merge_point_histograms(tables: Sequence[PointHistogram]) -> PointHistogram:
     """Merge histograms of points that have the same packing."""
     merged = _merge_all([(table.keys, table.weights) for table in tables])
     return PointHistogram(*merged, tables[0].packing)
@@ -154,7 +154,7 @@ class ColorCounter:
     Opaque pixels are counted by sorting while there are few, and then in a dense table. Translucent
     pixels are always sorted, in batches.
 
-    The dense table is 64 MiB and belongs to the counter, which can be used again after `counts`.
+    The dense table is 64 MiB and belongs to the counter, which can be used again after `histogram`.
     """
 
     def __init__(self) -> None:
@@ -193,7 +193,7 @@ class ColorCounter:
         self._few, self._n_few = [], 0
 
     def count_distinct(self) -> int:
-        """Return the number of distinct colours that were added since the last call of `counts`.
+        """Return the number of distinct colours that were added since the last call of `histogram`.
 
         The number is an upper bound: a colour that was sorted in one batch and is in the dense
         table too counts twice.
@@ -202,7 +202,7 @@ class ColorCounter:
         in_table = np.count_nonzero(self._table) if self._n_table and self._table is not None else 0
         return int(in_table) + sum(map(len, self._done))
 
-    def counts(self) -> ColorHistogram:
+    def histogram(self) -> ColorHistogram:
         """Return the histogram of all pixels that were added since the last call."""
         if self._n_table:
             self._drain_table()

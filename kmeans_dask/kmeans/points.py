@@ -117,18 +117,18 @@ class Points:
         ]
 
 
-def color_points(counts: ColorHistogram) -> Points:
+def color_points(histogram: ColorHistogram) -> Points:
     """Return the colours of a histogram as points, in Morton order, so that boxes are small."""
-    return make_points(counts.colors, counts.weights, integer_grid(3), spatially_sorted=True)
+    return make_points(histogram.colors, histogram.weights, integer_grid(3), spatially_sorted=True)
 
 
-def counted_points(counts: PointHistogram) -> Points:
+def counted_points(histogram: PointHistogram) -> Points:
     """Return the distinct points of a histogram as points."""
-    low, high, channels = counts.packing.low, counts.packing.high, len(counts.packing.low)
+    low, high, channels = histogram.packing.low, histogram.packing.high, len(histogram.packing.low)
     dtype = np.uint8 if min(low) >= 0 and max(high) <= 255 else exact_dtype(low, high)
-    values = counts.values.astype(dtype)
+    values = histogram.values.astype(dtype)
     return make_points(
-        values, counts.weights, integer_grid(channels), spatially_sorted=channels <= _CLOSE
+        values, histogram.weights, integer_grid(channels), spatially_sorted=channels <= _CLOSE
     )
 
 

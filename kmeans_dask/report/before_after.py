@@ -108,20 +108,20 @@ def exhibit_image(path: Location, settings: FitSettings) -> Exhibit:
         raise UsageError(f"{path}: {error}") from error
     band = decoded.whole()
     shape = decoded.height, decoded.width
-    counts = _count(band.pixels, band.alphas)
+    histogram = _count(band.pixels, band.alphas)
     with local_threads() as engine:
-        colors = LocalColors(counts, settings, engine)
+        colors = LocalColors(histogram, settings, engine)
         found = quantize(colors, settings, transparent=decoded.transparent)
         entries = colors.entries(found.palette)
-    mapper = Remapper(counts, found.palette, settings.space, entries=entries)
+    remapper = Remapper(histogram, found.palette, settings.space, entries=entries)
     return Exhibit(
         name=path.name,
-        points=_points(path, cloud_of(counts, entries, found.palette, CLOUD)),
-        distinct_colors=len(counts),
+        points=_points(path, cloud_of(histogram, entries, found.palette, CLOUD)),
+        distinct_colors=len(histogram),
         palette=found.palette,
         weights=found.evaluation.weights,
-        psnr=psnr(found.evaluation.squared_error, counts.pixels),
-        pictures=(_picture(path.name, n_bytes, shape, (band.pixels, band.alphas), mapper),),
+        psnr=psnr(found.evaluation.squared_error, histogram.pixels),
+        pictures=(_picture(path.name, n_bytes, shape, (band.pixels, band.alphas), remapper),),
     )
 
 
@@ -143,10 +143,10 @@ def exhibit_store(path: Location, name: str | None = None) -> Exhibit:
         )
     pictures = []
     for record, piece in _some_images(store):
-        mapper = Remapper(_count(*piece), fitted.palette, fitted.settings.space)
+        remapper = Remapper(_count(*piece), fitted.palette, fitted.settings.space)
         shape = record.height, record.width
         named = Path(record.kept_as).name
-        pictures.append(_picture(named, record.n_bytes, shape, piece, mapper))
+        pictures.append(_picture(named, record.n_bytes, shape, piece, remapper))
     return Exhibit(
         name=path.name,
         points=_points(path, sample_cloud(path, fitted)),
@@ -176,16 +176,16 @@ def _points(path: Location, cloud: Cloud) -> NDArray[np.uint8]:
 def _count(pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None) -> ColorHistogram:
     counter = empty_counter()
     counter.add(pixels, alphas)
-    return counter.counts()
+    return counter.histogram()
 
 
 def _picture(
-    name: str, n_bytes: int, shape: tuple[int, int], piece: Piece, mapper: Remapper
+    name: str, n_bytes: int, shape: tuple[int, int], piece: Piece, remapper: Remapper
 ) -> Picture:
     pixels, alphas = piece
     height, width = shape
-    palette = mapper.palette
-    indices = mapper.map(pixels, alphas, width)
+    palette = remapper.palette
+    indices = remapper.map(pixels, alphas, width)
     error = squared_error(pixels, alphas, indices, palette.entries).total
     seen = len(pixels) if alphas is None else int(np.count_nonzero(alphas))
     shaped = indices.reshape(height, width)

@@ -30,7 +30,7 @@ def count(store: Store, engine: Engine, progress: Progress) -> Tally:
     progress.start("count", None, "")
     merged = tree_reduce(engine, store.partition_ids, partial(merge_partitions, store.path), merge)
     generation = store.plan.generation
-    total = engine.submit("merge-counts", store_total, store.path, generation, merged)
+    total = engine.submit("merge-histograms", store_total, store.path, generation, merged)
     tally: Tally = engine.result(total)
     progress.finish()
     return tally
@@ -53,10 +53,10 @@ def tree_reduce(
     lanes: list[Any] = [None] * min(len(pieces), engine.threads)
     for number, piece in enumerate(pieces):
         lane = number % len(lanes)
-        lanes[lane] = engine.submit("merge-counts", add, lanes[lane], piece)
+        lanes[lane] = engine.submit("merge-histograms", add, lanes[lane], piece)
     while len(lanes) > 1:
         lanes = [
-            engine.submit("merge-counts", merge, lanes[start : start + 2])
+            engine.submit("merge-histograms", merge, lanes[start : start + 2])
             for start in range(0, len(lanes), 2)
         ]
     return lanes[0]
@@ -67,26 +67,26 @@ def merge_partitions(
 ) -> _Counted:
     """Return the total of `before`, if any, and of some partitions of a store, as one task."""
     store = Store.open(store_path)
-    counts, tallies = merge_histograms([]), []
+    histogram, tallies = merge_histograms([]), []
     for partition_id in partition_ids:
         partition = store.partition(partition_id)
-        counts = merge_histograms([counts, partition.counts])
+        histogram = merge_histograms([histogram, partition.histogram])
         tallies.append(Tally.of(partition))
-    counted = counts, Tally.total(tallies)
+    counted = histogram, Tally.total(tallies)
     return merge([before, counted]) if before else counted
 
 
 def merge(parts: Sequence[_Counted]) -> _Counted:
     """Return the total of the results of other tasks, as one task."""
-    return merge_histograms([counts for counts, _ in parts]), Tally.total(
+    return merge_histograms([histogram for histogram, _ in parts]), Tally.total(
         [tally for _, tally in parts]
     )
 
 
 def store_total(store_path: Location, generation: int, counted: _Counted) -> Tally:
     """Store the histogram and the tally of all partitions, as the last task."""
-    counts, tally = counted
-    Store.open(store_path).write_colors(counts, tally.as_record(generation))
+    histogram, tally = counted
+    Store.open(store_path).write_colors(histogram, tally.as_record(generation))
     return tally
 
 
@@ -96,7 +96,7 @@ def compute_image_weights(store: Store, engine: Engine, progress: Progress) -> N
     weight = image_weight(Tally.read(store).images)
     add = partial(weigh_partitions, store.path, weight)
     merged = tree_reduce(engine, store.partition_ids, add, merge_histograms)
-    engine.result(engine.submit("merge-counts", store_weighed, store.path, merged))
+    engine.result(engine.submit("merge-histograms", store_image_weights, store.path, merged))
     progress.finish()
 
 
@@ -113,16 +113,16 @@ def most_weight(tally: Tally) -> int:
     return _WEIGHT + tally.pixels
 
 
-def weighed(counts: ColorHistogram, weight: int) -> ColorHistogram:
+def share_weight(histogram: ColorHistogram, weight: int) -> ColorHistogram:
     """Return the histogram of an image, with `weight` shared out in proportion to the pixels.
 
     Shares are rounded, but each is at least 1, so that no colour is lost.
     """
-    pixels = max(1, counts.pixels)
+    pixels = max(1, histogram.pixels)
     each, rest = divmod(weight, pixels)
-    wide = counts.weights if pixels < 1 << 31 else counts.weights.astype(object)
+    wide = histogram.weights if pixels < 1 << 31 else histogram.weights.astype(object)
     shares = wide * each + (wide * rest + pixels // 2) // pixels
-    return ColorHistogram(counts.codes, np.maximum(shares, 1).astype(np.int64))
+    return ColorHistogram(histogram.codes, np.maximum(shares, 1).astype(np.int64))
 
 
 def weigh_partitions(
@@ -145,10 +145,10 @@ def image_weights(partition: PixelSource, weight: int) -> ColorHistogram:
     for _, pieces in partition.read_images():
         for pixels, alphas in pieces:
             counter.add(pixels, alphas)
-        tables.append(weighed(counter.counts(), weight))
+        tables.append(share_weight(counter.histogram(), weight))
     return merge_histograms(tables)
 
 
-def store_weighed(store_path: Location, counts: ColorHistogram) -> None:
+def store_image_weights(store_path: Location, histogram: ColorHistogram) -> None:
     """Store the weights of all colours where each image weighs the same, as the last task."""
-    Store.open(store_path).write_weighed(counts.weights)
+    Store.open(store_path).write_image_weights(histogram.weights)

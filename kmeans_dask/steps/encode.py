@@ -91,9 +91,9 @@ def sum_up(
 
 def sample_cloud(store_path: Location, fitted: FitResult) -> Cloud:
     """Return a sample of all pixels with their palette entries, undithered, as one task."""
-    counts = Store.open(store_path).read_colors()
-    entries = nearest_entries(counts, fitted.palette, fitted.settings.space)
-    return cloud_of(counts, entries, fitted.palette, CLOUD)
+    histogram = Store.open(store_path).read_colors()
+    entries = nearest_entries(histogram, fitted.palette, fitted.settings.space)
+    return cloud_of(histogram, entries, fitted.palette, CLOUD)
 
 
 def encode_partition(
@@ -120,7 +120,7 @@ def encode_partition(
         partition.images,
         lambda: encode_images(
             partition,
-            Remapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither),
+            Remapper(partition.histogram, fitted.palette, fitted.settings.space, settings.dither),
             output,
             settings,
             fit=fitted.settings,
@@ -144,7 +144,7 @@ def _check_planned(partition: Partition, sources: Sequence[Source]) -> None:
 
 def encode_images(
     partition: PixelSource,
-    mapper: Remapper,
+    remapper: Remapper,
     output: Location,
     settings: EncodeSettings,
     *,
@@ -158,7 +158,7 @@ def encode_images(
     private: settings of the fit of a palette to an image that does not reach `min_psnr`
     is_own: whether the palette belongs to a single image
     """
-    palette = mapper.palette
+    palette = remapper.palette
     parts = [EncodeTotals(failures=tuple(partition.failures))]
     for record, pieces in partition.read_images():
         check_interrupted()
@@ -166,19 +166,19 @@ def encode_images(
         # All pixels are held at once only where they are needed together, or twice.
         if settings.dither or settings.lossy or private or is_nine_patch(record):
             pixels, alphas = image.whole()
-            indices = mapper.map(pixels, alphas, record.width)
-            mapped = RemappedImage.of(record, pixels, alphas, indices, palette, private=is_own)
-            if private and not mapped.reaches(fit.min_psnr):
+            indices = remapper.map(pixels, alphas, record.width)
+            remapped = RemappedImage.of(record, pixels, alphas, indices, palette, private=is_own)
+            if private and not remapped.reaches(fit.min_psnr):
                 try:
-                    mapped = _map_privately(record, pixels, alphas, private)
+                    remapped = _map_privately(record, pixels, alphas, private)
                 except ImageError as error:
                     parts.append(EncodeTotals(failures=(Failure(record.path, str(error)),)))
                     continue
-            own = private if private and mapped.private else fit
-            mapped = smaller_image(record, (pixels, alphas), mapped, settings, own)
+            own = private if private and remapped.private else fit
+            remapped = smaller_image(record, (pixels, alphas), remapped, settings, own)
         else:
-            mapped = replace(_map_pieces(image, mapper), private=is_own)
-        parts.append(write_image(record, mapped, output, settings, fit.min_psnr))
+            remapped = replace(_map_pieces(image, remapper), private=is_own)
+        parts.append(write_image(record, remapped, output, settings, fit.min_psnr))
     return EncodeTotals.total(parts)
 
 
@@ -194,20 +194,20 @@ class _Image:
         return join_pieces(self.pieces)
 
 
-def _map_pieces(image: _Image, mapper: Remapper) -> RemappedImage:
+def _map_pieces(image: _Image, remapper: Remapper) -> RemappedImage:
     """Return a remapped image, mapped piece by piece so that its pixels are never held at once."""
     height, width = image.record.height, image.record.width
     indices = np.empty(height * width, np.uint8)
-    entries = mapper.palette.entries
+    entries = remapper.palette.entries
     start = n = error = largest = 0
     for pixels, alphas in image.pieces:
-        found = mapper.map(pixels, alphas, width)
+        found = remapper.map(pixels, alphas, width)
         indices[start : start + len(pixels)] = found
         start += len(pixels)
         n += len(pixels) if alphas is None else int(np.count_nonzero(alphas))
         of_piece = squared_error(pixels, alphas, found, entries)
         error, largest = error + of_piece.total, max(largest, of_piece.largest)
-    return RemappedImage(indices.reshape(height, width), mapper.palette, n, error, largest)
+    return RemappedImage(indices.reshape(height, width), remapper.palette, n, error, largest)
 
 
 def _map_privately(
@@ -222,13 +222,13 @@ def _map_privately(
     """
     counter = empty_counter()
     counter.add(pixels, alphas)
-    counts = counter.counts()
+    histogram = counter.histogram()
     with local_threads(1) as thread:
         found, entries = quantize_histogram(
-            counts, settings, thread, transparent=record.transparent
+            histogram, settings, thread, transparent=record.transparent
         )
-    mapper = Remapper(counts, found.palette, settings.space, entries=entries)
-    indices = mapper.map(pixels, alphas, record.width)
+    remapper = Remapper(histogram, found.palette, settings.space, entries=entries)
+    indices = remapper.map(pixels, alphas, record.width)
     return RemappedImage.of(record, pixels, alphas, indices, found.palette, private=True)
 
 
@@ -263,12 +263,12 @@ def tokens_of_partition(
     partition = store.partition(partition_id)
     if store.has_indices(fitted.name, partition_id):
         return len(partition.images), tuple(partition.failures)
-    mapper = Remapper(partition.counts, fitted.palette, fitted.settings.space)
+    remapper = Remapper(partition.histogram, fitted.palette, fitted.settings.space)
     n_pixels = partition.pixels.shape[0]
     with store.writing_indices(fitted.name, partition_id, n_pixels, dtype) as append:
         for record, pieces in partition.read_images():
             for pixels, alphas in pieces:
-                append(mapper.map(pixels, alphas, record.width))
+                append(remapper.map(pixels, alphas, record.width))
     return len(partition.images), tuple(partition.failures)
 
 

@@ -67,7 +67,7 @@ def fit(
     transparent = tally.transparent > 0
     check_room(settings, transparent=transparent)
     check_sums(tally, settings)
-    if settings.weight == "images" and not store.is_weighed:
+    if settings.weight == "images" and not store.has_image_weights:
         compute_image_weights(store, engine, progress)
     n_colors, size = store.n_colors, settings.chunk_colors
 
@@ -226,7 +226,7 @@ def _weights(
     """
     if settings.weight != "images":
         return None
-    weights = store.read_weighed(start, stop)
+    weights = store.read_image_weights(start, stop)
     colors = range(store.n_colors)[start:stop]
     if len(weights) != len(colors) or not is_weights(weights, most_weight(Tally.read(store))):
         raise StoreError(f"{store.path} is damaged: its images cannot weigh so much")
@@ -273,7 +273,7 @@ class _ColorsInRounds:
         if not self.space.alpha:
             return np.ones(len(centroids), np.bool_)
         parts = [
-            self._engine.submit("judge", weigh_chunk, self._store.path, start, chunk, centroids)
+            self._engine.submit("evaluate", weigh_chunk, self._store.path, start, chunk, centroids)
             for start, chunk in zip(self._starts, self._chunks, strict=True)
         ]
         opaque, total = sum(self._engine.result(part) for part in parts)
@@ -288,10 +288,10 @@ def evaluate_all(
 ) -> Evaluation:
     """Evaluate `palette` on the whole histogram, in chunks that begin at `starts`."""
     parts = [
-        engine.submit("judge", evaluate_chunk, store.path, start, starts.step, palette, space)
+        engine.submit("evaluate", evaluate_chunk, store.path, start, starts.step, palette, space)
         for start in starts
     ]
-    evaluation: Evaluation = engine.result(engine.submit("judge", merge_evaluations, parts))
+    evaluation: Evaluation = engine.result(engine.submit("evaluate", merge_evaluations, parts))
     return evaluation
 
 
@@ -309,16 +309,16 @@ def weigh_chunk(
 
     Return two rows: the pixels of opaque colours, and those of all colours.
     """
-    counts = Store.open(store_path).read_colors(start, start + len(chunk.points))
-    return opaque_weights(counts, [chunk], centroids)
+    histogram = Store.open(store_path).read_colors(start, start + len(chunk.points))
+    return opaque_weights(histogram, [chunk], centroids)
 
 
 def evaluate_chunk(
     store_path: Location, start: int, size: int, palette: Palette, space: str
 ) -> Evaluation:
     """Evaluate `palette` on a chunk of the histogram, as one task."""
-    counts = Store.open(store_path).read_colors(start, start + size)
-    return evaluate(counts, nearest_entries(counts, palette, space), palette)
+    histogram = Store.open(store_path).read_colors(start, start + size)
+    return evaluate(histogram, nearest_entries(histogram, palette, space), palette)
 
 
 def merge_evaluations(parts: Sequence[Evaluation]) -> Evaluation:

@@ -50,21 +50,21 @@ def compress_in_memory(
     """
     with local_threads(engine.cores) as threads:
         partitions = _decode(plan, work, threads, progress, settings)
-        counts = merge_histograms([each.counts for each in partitions.values()])
-        found, entries = _fit(partitions, counts, threads, progress, settings)
-        fitted = result_of(found, len(counts), settings.fit)
+        histogram = merge_histograms([each.histogram for each in partitions.values()])
+        found, entries = _fit(partitions, histogram, threads, progress, settings)
+        fitted = result_of(found, len(histogram), settings.fit)
         check_palette(found.palette, settings.encode)
-        mapper = Remapper(
-            counts, found.palette, settings.fit.space, settings.encode.dither, entries
+        remapper = Remapper(
+            histogram, found.palette, settings.fit.space, settings.encode.dither, entries
         )
         records = work.stage(
             "encode", hexes_of(found.palette.entries), settings.fit, settings.encode
         )
-        encode = partial(_encode, mapper, work.output, records, settings)
+        encode = partial(_encode, remapper, work.output, records, settings)
         progress.start("encode", sum(len(each.images) for each in partitions.values()), "images")
         total = sum_up(threads.map("encode", encode, partitions.items()), progress)
         progress.finish()
-    cloud = cloud_of(counts, entries, found.palette, CLOUD)
+    cloud = cloud_of(histogram, entries, found.palette, CLOUD)
     failures = in_order([*plan.failures, *total.failures])
     return total.with_cloud(cloud).with_failures(failures), fitted
 
@@ -94,12 +94,12 @@ def _decode(
 
 def _fit(
     partitions: Partitions,
-    counts: ColorHistogram,
+    histogram: ColorHistogram,
     threads: Engine,
     progress: Progress,
     settings: JobSettings,
 ) -> tuple[PaletteFit, Indices]:
-    """Return the fit of a palette, and the palette entry of each colour of `counts`, (u,)."""
+    """Return the fit of a palette, and the palette entry of each colour of `histogram`, (u,)."""
     tally = Tally.total([Tally.of(each) for each in partitions.values()])
     check_room(settings.fit, transparent=tally.transparent > 0)
     weights: NDArray[np.int64] | None = None
@@ -111,7 +111,7 @@ def _fit(
     progress.start("fit", None, "iterations")
     try:
         found = quantize_histogram(
-            counts,
+            histogram,
             settings.fit,
             threads,
             transparent=tally.transparent > 0,
@@ -125,7 +125,7 @@ def _fit(
 
 
 def _encode(
-    mapper: Remapper,
+    remapper: Remapper,
     output: Location,
     records: Location,
     settings: JobSettings,
@@ -137,5 +137,5 @@ def _encode(
         records / f"{name}.json",
         output,
         partition.images,
-        lambda: encode_images(partition, mapper, output, settings.encode, fit=settings.fit),
+        lambda: encode_images(partition, remapper, output, settings.encode, fit=settings.fit),
     )

@@ -43,14 +43,14 @@ def ingest(
     previews: folder for previews of large images, or None
     """
     task = functools.partial(ingest_partition, store.path, settings, previews=previews)
-    portions = [WorkItem(name, None, sources) for name, sources in plan.unsettled.items()]
-    if not portions:
+    items = [WorkItem(name, None, sources) for name, sources in plan.unsettled.items()]
+    if not items:
         return []
     # the largest first, so that no worker is left alone with one at the end
-    portions.sort(key=lambda portion: -portion.n_pixels)
+    items.sort(key=lambda item: -item.n_pixels)
     failures: list[Failure] = []
-    progress.start("ingest", sum(len(portion.sources) for portion in portions), "images")
-    for n_images, failed in engine.map("ingest", task, portions, quarantiner(engine, settings)):
+    progress.start("ingest", sum(len(item.sources) for item in items), "images")
+    for n_images, failed in engine.map("ingest", task, items, quarantiner(engine, settings)):
         failures += failed
         progress.advance(n_images + len(failed), len(failed))
     progress.finish()
@@ -60,14 +60,14 @@ def ingest(
 def ingest_partition(
     store_path: Location,
     settings: DecodeSettings,
-    portion: WorkItem[None],
+    item: WorkItem[None],
     previews: Path | None = None,
 ) -> tuple[int, list[Failure]]:
     """Decode, count and store the images of a partition, as one task.
 
     Return the number of images, and the failures.
     """
-    partition_id = portion.name
+    partition_id = item.name
     store = Store.open(store_path)
     if store.has_partition(partition_id):
         try:
@@ -78,25 +78,25 @@ def ingest_partition(
         else:
             return len(done.images), done.failures
     try:
-        return _write_partition(store, settings, portion, previews)
+        return _write_partition(store, settings, item, previews)
     except ImageError as error:  # all images together have too many colours
-        sources = portion.safe(portion.sources)
-        failures = [*portion.quarantined, *(Failure(s.path, str(error)) for s in sources)]
+        sources = item.safe(item.sources)
+        failures = [*item.quarantined, *(Failure(s.path, str(error)) for s in sources)]
         with store.writing_partition(partition_id, 0) as writer:
             writer.describe(merge_histograms([]), [], failures)
         return 0, failures
 
 
 def _write_partition(
-    store: Store, settings: DecodeSettings, portion: WorkItem[None], previews: Path | None
+    store: Store, settings: DecodeSettings, item: WorkItem[None], previews: Path | None
 ) -> tuple[int, list[Failure]]:
-    """Decode the images of `portion`, count their colours, and store both as a partition.
+    """Decode the images of `item`, count their colours, and store both as a partition.
 
     Return the number of images that were decoded, and the failures. Raises ImageError where the
     histogram of all of them takes too much memory.
     """
-    with store.writing_partition(portion.name, portion.n_pixels) as writer:
-        return decode_images(writer, portion, settings, previews)
+    with store.writing_partition(item.name, item.n_pixels) as writer:
+        return decode_images(writer, item, settings, previews)
 
 
 def decode_images(
@@ -117,7 +117,7 @@ def decode_images(
         except ImageError as error:
             failures.append(Failure(source.path, str(error)))
     check_counting(counter.count_distinct())
-    sink.describe(counter.counts(), images, failures)
+    sink.describe(counter.histogram(), images, failures)
     return len(images), failures
 
 
@@ -191,5 +191,5 @@ def empty_counter() -> ColorCounter:
     if not hasattr(_thread, "counter"):
         _thread.counter = ColorCounter()
     counter: ColorCounter = _thread.counter
-    counter.counts()
+    counter.histogram()
     return counter

@@ -112,7 +112,7 @@ def compress_groups(
             WorkItem(f"{number:06d}", batch, tuple(s for group in batch for s in group.sources))
             for number, batch in enumerate(_batches(groups, task_pixels))
         ),
-        key=lambda portion: -portion.n_pixels,
+        key=lambda item: -item.n_pixels,
     )
     progress.start("compress", sum(len(group.sources) for group in groups), "images")
     task = functools.partial(compress_batch, job)
@@ -173,16 +173,16 @@ def _compress_group(job: Job, name: str, group: Group) -> Iterator[EncodeTotals]
         failures = (Failure(image.path, str(error)) for image in partition.images)
         yield EncodeTotals(failures=(*failures, *partition.failures))
         return
-    n_colors = 0 if job.palette else len(partition.counts)
-    needed = bytes_to_fit(n_colors, opaque=partition.counts.is_opaque)
+    n_colors = 0 if job.palette else len(partition.histogram)
+    needed = bytes_to_fit(n_colors, opaque=partition.histogram.is_opaque)
     cloud: Cloud = ()
     if entries is not None and not job.encode.dither:  # a dithered pixel depends on where it is
         n = job.cloud * len(partition.images)
-        cloud = cloud_of(partition.counts, entries, palette, n)
+        cloud = cloud_of(partition.histogram, entries, palette, n)
     yield EncodeTotals(colors_bytes=needed).with_cloud(cloud)
     yield encode_images(
         partition,
-        Remapper(partition.counts, palette, job.fit.space, job.encode.dither, entries),
+        Remapper(partition.histogram, palette, job.fit.space, job.encode.dither, entries),
         job.output,
         job.encode,
         fit=job.fit,
@@ -209,21 +209,21 @@ def _palette_of(partition: MemoryPartition, job: Job) -> _GroupPalette:
     Raises ImageError where the palette has no entry left for transparency, and where the fit needs
     more memory than the calling task may take.
     """
-    tally, counts = Tally.of(partition), partition.counts
+    tally, histogram = Tally.of(partition), partition.histogram
     transparent = tally.transparent > 0
     if transparent and _is_full(job):
         raise ImageError(f"transparent, and all {job.fit.colors} colours of the palette are taken")
     if job.palette:
         palette = job.palette.with_clear() if transparent else job.palette
         dithers = job.encode.dither > 0
-        entries = None if dithers else nearest_entries(counts, palette, job.fit.space)
+        entries = None if dithers else nearest_entries(histogram, palette, job.fit.space)
         return _GroupPalette(palette, entries, None)
     weights = None
     if job.fit.weight == "images" and tally.images > 1:
         weights = image_weights(partition, image_weight(tally.images)).weights
     with local_threads(1) as thread:
         found, entries = quantize_histogram(
-            counts, job.fit, thread, transparent=transparent, weights=weights
+            histogram, job.fit, thread, transparent=transparent, weights=weights
         )
     return _GroupPalette(found.palette, entries, found.evaluation.weights)
 

@@ -111,7 +111,7 @@ def quantize(
 
 
 def quantize_histogram(
-    counts: ColorHistogram,
+    histogram: ColorHistogram,
     settings: FitSettings,
     engine: Engine,
     *,
@@ -129,8 +129,8 @@ def quantize_histogram(
 
     Raises ImageError where the fit needs more memory than the calling task may take.
     """
-    check_colors(len(counts), opaque=counts.is_opaque)
-    colors = LocalColors(counts, settings, engine, weights)
+    check_colors(len(histogram), opaque=histogram.is_opaque)
+    colors = LocalColors(histogram, settings, engine, weights)
 
     def tell(iteration: Iteration) -> None:
         if on_event:
@@ -192,8 +192,8 @@ def _run(
 
 def _keep_all(colors: Colors, settings: FitSettings, transparent: bool) -> PaletteFit:
     """Return a palette of all distinct colours and the fixed ones, without a fit."""
-    counts = colors.read()
-    all_colors = np.column_stack([counts.colors, counts.alphas])[:, : colors.space.channels]
+    histogram = colors.read()
+    all_colors = np.column_stack([histogram.colors, histogram.alphas])[:, : colors.space.channels]
     palette = palette_of(
         all_colors.astype(np.float64), transparent=transparent, fixed=_fixed(settings)
     )
@@ -246,28 +246,28 @@ def start_of(
 class LocalColors:
     """Histogram in this process, to fit palettes to; see `Colors`.
 
-    counts: the histogram
+    histogram: of all colours to be clustered
     weights: (u,) int64, weights of the colours in the fit, where they are not their pixels
     """
 
     def __init__(
         self,
-        counts: ColorHistogram,
+        histogram: ColorHistogram,
         settings: FitSettings,
         engine: Engine,
         weights: NDArray[np.int64] | None = None,
     ) -> None:
-        self.space = Space(settings.space, alpha=not counts.is_opaque)
-        self.distinct = len(counts)
-        self._counts = counts
-        self._points = self.space.points(counts, weights)
+        self.space = Space(settings.space, alpha=not histogram.is_opaque)
+        self.distinct = len(histogram)
+        self._histogram = histogram
+        self._points = self.space.points(histogram, weights)
         self._few = SmallLloyd.of(self._points)
         self._assignments, self._measure = threaded_sums(self._points, engine)
         self._entries: tuple[Palette, Indices] | None = None  # of the latest palette
 
     def read(self) -> ColorHistogram:
         """Return the whole histogram."""
-        return self._counts
+        return self._histogram
 
     def start(self, k: int, seed: int, settings: FitSettings) -> NDArray[np.float64]:
         """Return up to k centroids (k, C) to start from, the fixed ones first."""
@@ -293,12 +293,12 @@ class LocalColors:
         """Return whether most pixels nearest to each of `centroids` (k, C) are opaque, (k,)."""
         if not self.space.alpha:
             return np.ones(len(centroids), np.bool_)
-        opaque, total = opaque_weights(self._counts, self._assignments, centroids)
+        opaque, total = opaque_weights(self._histogram, self._assignments, centroids)
         return np.asarray(2 * opaque >= total)
 
     def evaluate(self, palette: Palette) -> Evaluation:
         """Return the errors of `palette` on the colours, and the pixels of its entries."""
-        return evaluate(self._counts, self.entries(palette), palette)
+        return evaluate(self._histogram, self.entries(palette), palette)
 
     def entries(self, palette: Palette) -> Indices:
         """Return the index of the entry of `palette` for each colour, (u,)."""
@@ -308,7 +308,7 @@ class LocalColors:
 
     def _find_entries(self, palette: Palette) -> Indices:
         if self.space.alpha:
-            return nearest_entries(self._counts, palette, self.space.name)
+            return nearest_entries(self._histogram, palette, self.space.name)
         # the assignments are as the fit has left them, which makes the search short
         labels = labels_of(self._assignments, self.space, palette)
         return palette.numbers[labels].astype(_dtype_of(palette))

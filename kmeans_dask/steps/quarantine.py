@@ -47,11 +47,11 @@ def quarantiner(
 ) -> Callable[[WorkItem[Item]], WorkItem[Item]]:
     """Return a function that quarantines the images of a work item that kill their workers."""
 
-    def rescue(portion: WorkItem[Item]) -> WorkItem[Item]:
+    def rescue(item: WorkItem[Item]) -> WorkItem[Item]:
         task = functools.partial(probe, settings)
         # `map` tries it again where its worker is killed by other work
-        [found] = engine.map("probe", task, [portion.safe(portion.sources)])
-        return replace(portion, quarantined=(*portion.quarantined, *found))
+        [found] = engine.map("probe", task, [item.safe(item.sources)])
+        return replace(item, quarantined=(*item.quarantined, *found))
 
     return rescue
 

@@ -102,7 +102,7 @@ def sweep(
         fitted = fit(store, engine, progress, replace(settings, colors=k))
         check_palette(fitted.palette, encode)
         progress.start("encode")
-        oklab = engine.submit("judge", oklab_distance, store.path, fitted)
+        oklab = engine.submit("evaluate", oklab_distance, store.path, fitted)
         task = functools.partial(encode_sample, store.path, fitted, encode)
         tried = Tried.total(engine.map("encode", task, chosen))
         points.append(
@@ -185,36 +185,36 @@ def encode_sample(
     """Encode some images of a partition as a job would, as one task, and return sums over them."""
     partition_id, places = chosen
     partition = Store.open(store_path).partition(partition_id)
-    mapper = Remapper(partition.counts, fitted.palette, fitted.settings.space, settings.dither)
+    remapper = Remapper(partition.histogram, fitted.palette, fitted.settings.space, settings.dither)
     parts = []
     for number, (record, pieces) in enumerate(partition.read_images()):
         if number not in places:
             continue  # its pixels are not read
         pixels, alphas = join_pieces(pieces)
-        indices = mapper.map(pixels, alphas, record.width)
+        indices = remapper.map(pixels, alphas, record.width)
         plain = RemappedImage.of(record, pixels, alphas, indices, fitted.palette)
         best = smaller_image(record, (pixels, alphas), plain, settings, fitted.settings)
         parts.append(_try(record, best, settings))
     return Tried.total(parts)
 
 
-def _try(record: ImageRecord, mapped: RemappedImage, settings: EncodeSettings) -> Tried:
+def _try(record: ImageRecord, remapped: RemappedImage, settings: EncodeSettings) -> Tried:
     before = record.n_bytes
-    file = better_file(record, mapped, settings, None)
+    file = better_file(record, remapped, settings, None)
     if file is None:
         return Tried(1, before, before)
-    return Tried(0, before, len(file), mapped.pixels, mapped.squared_error)
+    return Tried(0, before, len(file), remapped.pixels, remapped.squared_error)
 
 
 def oklab_distance(store_path: Location, fitted: FitResult) -> float:
     """Return the mean distance of all pixels to their palette entries in Oklab, as one task."""
-    counts = Store.open(store_path).read_colors()
-    if not len(counts):
+    histogram = Store.open(store_path).read_colors()
+    if not len(histogram):
         return 0.0
-    entries = nearest_entries(counts, fitted.palette, fitted.settings.space)
+    entries = nearest_entries(histogram, fitted.palette, fitted.settings.space)
     after = to_oklab(np.ascontiguousarray(fitted.palette.entries[:, :3]))[entries]
-    apart = np.sqrt(((to_oklab(counts.colors) - after) ** 2).sum(axis=1))
-    return float(np.average(apart, weights=counts.weights)) / UNIT
+    apart = np.sqrt(((to_oklab(histogram.colors) - after) ** 2).sum(axis=1))
+    return float(np.average(apart, weights=histogram.weights)) / UNIT
 
 
 def knee(curve: Sequence[tuple[float, float | None]], names: Sequence[int]) -> int | None:

@@ -89,7 +89,7 @@ def repair(path: Location, engine: Engine, progress: Progress) -> VerifyResult:
     roots = tuple(Damage(name, reason) for name, reason in damaged_metadata(path).items())
     mend_roots(path)
     store = Store.open(path)
-    found, weighed = _verify(store, engine, progress), store.is_weighed
+    found, has_weights = _verify(store, engine, progress), store.has_image_weights
     left = [damage.place for damage in found.damages if not mend(store, damage.place)]
     lost = [place.partition("/")[2] for place in left if place.startswith(("palettes/", "copies/"))]
     if lost:
@@ -101,7 +101,7 @@ def repair(path: Location, engine: Engine, progress: Progress) -> VerifyResult:
     ingest(replace(plan, partitions=missing, settled=0), store, engine, progress, decode)
     store.remove_unplanned()
     count(store, engine, progress)
-    if weighed and not store.is_weighed:
+    if has_weights and not store.has_image_weights:
         compute_image_weights(store, engine, progress)
     for name in sorted({place.split("/")[1] for place in left if place.startswith("indices/")}):
         write_tokens(store, read_fit(store, name), engine, progress)

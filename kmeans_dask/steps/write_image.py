@@ -99,7 +99,7 @@ def keeps_frame(
 
 def write_image(
     record: ImageRecord,
-    mapped: RemappedImage,
+    remapped: RemappedImage,
     output: Location,
     settings: EncodeSettings,
     min_psnr: float | None,
@@ -111,14 +111,14 @@ def write_image(
     ImageError becomes a failure in the result.
     """
     try:
-        return _write_image(record, mapped, output, settings, min_psnr)
+        return _write_image(record, remapped, output, settings, min_psnr)
     except ImageError as error:
         return EncodeTotals(failures=(Failure(record.path, str(error)),))
 
 
 def better_file(
     record: ImageRecord,
-    mapped: RemappedImage,
+    remapped: RemappedImage,
     settings: EncodeSettings,
     min_psnr: float | None,
 ) -> bytes | None:
@@ -127,24 +127,26 @@ def better_file(
     The input file is kept where the image would not reach `min_psnr` (dB), where the frame of a
     nine-patch would change, or where the new file would be larger and `settings.always` is not set.
     """
-    if not mapped.reaches(min_psnr) or not mapped.has_frame:
+    if not remapped.reaches(min_psnr) or not remapped.has_frame:
         return None
-    file = encode_remapped(record, mapped, settings)
+    file = encode_remapped(record, remapped, settings)
     return file if settings.always or len(file) <= record.n_bytes else None
 
 
-def encode_remapped(record: ImageRecord, mapped: RemappedImage, settings: EncodeSettings) -> bytes:
+def encode_remapped(
+    record: ImageRecord, remapped: RemappedImage, settings: EncodeSettings
+) -> bytes:
     """Return the file of an image, encoded now where that has not been done yet."""
-    if mapped.file is not None:
-        return mapped.file
+    if remapped.file is not None:
+        return remapped.file
     found = record.metadata if settings.keep_metadata else None
     metadata = Metadata(found.exif, found.density, found.text) if found else None
-    return encode_image(mapped.indices, mapped.palette, settings, metadata)
+    return encode_image(remapped.indices, remapped.palette, settings, metadata)
 
 
 def _write_image(
     record: ImageRecord,
-    mapped: RemappedImage,
+    remapped: RemappedImage,
     output: Location,
     settings: EncodeSettings,
     min_psnr: float | None,
@@ -152,49 +154,49 @@ def _write_image(
     name = output_name(record.kept_as, record.stem, settings.suffix)
     for each in {record.kept_as, name}:  # the file gets one of these names
         check_below(output, each)
-    file = better_file(record, mapped, settings, min_psnr)
+    file = better_file(record, remapped, settings, min_psnr)
     if file is not None:
-        return _write_compressed(record, mapped, output, name, file)
+        return _write_compressed(record, remapped, output, name, file)
     original = _original(record)
     if original is not None:
-        return _write_original(record, mapped, output, original, min_psnr)
+        return _write_original(record, remapped, output, original, min_psnr)
     for is_so, what in (
-        (not mapped.reaches(min_psnr), "too far off"),
-        (not mapped.has_frame, "its frame would change"),
+        (not remapped.reaches(min_psnr), "too far off"),
+        (not remapped.has_frame, "its frame would change"),
     ):
         if is_so:
             raise ImageError(f"{what}, and the input file is gone or has changed: run the job anew")
-    file = encode_remapped(record, mapped, settings)
-    return replace(_write_compressed(record, mapped, output, name, file), outgrown=1)
+    file = encode_remapped(record, remapped, settings)
+    return replace(_write_compressed(record, remapped, output, name, file), outgrown=1)
 
 
 def _write_original(
     record: ImageRecord,
-    mapped: RemappedImage,
+    remapped: RemappedImage,
     output: Location,
     original: bytes,
     min_psnr: float | None,
 ) -> EncodeTotals:
     written = write_below(output, record.kept_as, original)
-    size, good = len(original), mapped.reaches(min_psnr)
+    size, good = len(original), remapped.reaches(min_psnr)
     status: Literal["kept", "below target"] = "kept" if good else "below target"
     row = ImageRow(record.kept_as, record.kept_as, record.path, status, size, size, None)
     return EncodeTotals(
         kept=1,
         below_target=not good,
-        nine_patches=good and not mapped.has_frame,
+        nine_patches=good and not remapped.has_frame,
         input_bytes=size,
         output_bytes=size,
-        all_pixels=mapped.indices.size,
+        all_pixels=remapped.indices.size,
         gallery=Gallery.of([row]),
         files=(written,),
     )
 
 
 def _write_compressed(
-    record: ImageRecord, mapped: RemappedImage, output: Location, name: str, file: bytes
+    record: ImageRecord, remapped: RemappedImage, output: Location, name: str, file: bytes
 ) -> EncodeTotals:
-    written, error = write_below(output, name, file), mapped.palette_error
+    written, error = write_below(output, name, file), remapped.palette_error
     row = ImageRow(
         record.kept_as,
         name,
@@ -202,25 +204,25 @@ def _write_compressed(
         "compressed",
         record.n_bytes,
         len(file),
-        psnr(mapped.squared_error, mapped.pixels),
-        mapped.pixels,
+        psnr(remapped.squared_error, remapped.pixels),
+        remapped.pixels,
     )
     return EncodeTotals(
         compressed=1,
-        private=mapped.private,
+        private=remapped.private,
         composited=record.composited,
         reindexed=record.indexed,
         dim=record.brightest is not None,
         brightest=record.brightest or 0,
         input_bytes=record.n_bytes,
         output_bytes=len(file),
-        all_pixels=mapped.indices.size,
-        pixels=mapped.pixels,
-        squared_error=mapped.squared_error,
-        palette_error=error if error is not None else mapped.squared_error,
+        all_pixels=remapped.indices.size,
+        pixels=remapped.pixels,
+        squared_error=remapped.squared_error,
+        palette_error=error if error is not None else remapped.squared_error,
         lossy=error is not None,
-        largest_error=mapped.largest_error,
-        largest_in=record.kept_as if mapped.largest_error else "",
+        largest_error=remapped.largest_error,
+        largest_in=record.kept_as if remapped.largest_error else "",
         gallery=Gallery.of([row]),
         files=(written,),
     )

@@ -28,7 +28,7 @@ class PixelSink(Protocol):
         ...
 
     def describe(
-        self, counts: ColorHistogram, images: list[ImageRecord], failures: list[Failure]
+        self, histogram: ColorHistogram, images: list[ImageRecord], failures: list[Failure]
     ) -> None:
         """Set the histogram, the images in the order of their pixels, and the failures."""
         ...
@@ -48,7 +48,7 @@ class PixelSource(Protocol):
         ...
 
     @property
-    def counts(self) -> ColorHistogram:
+    def histogram(self) -> ColorHistogram:
         """Return the histogram of all pixels, without fully transparent ones."""
         ...
 
@@ -63,7 +63,7 @@ class MemoryPartition:
 
     images: list[ImageRecord] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    counts: ColorHistogram = field(default_factory=lambda: merge_histograms([]))
+    histogram: ColorHistogram = field(default_factory=lambda: merge_histograms([]))
     n_pixels: int = 0
     _pieces: list[Piece] = field(default_factory=list)
 
@@ -73,10 +73,10 @@ class MemoryPartition:
         self.n_pixels += len(pixels)
 
     def describe(
-        self, counts: ColorHistogram, images: list[ImageRecord], failures: list[Failure]
+        self, histogram: ColorHistogram, images: list[ImageRecord], failures: list[Failure]
     ) -> None:
         """Set the histogram, the images in the order of their pixels, and the failures."""
-        self.counts, self.images, self.failures = counts, images, failures
+        self.histogram, self.images, self.failures = histogram, images, failures
 
     def read_images(self) -> Iterator[tuple[ImageRecord, Iterator[Piece]]]:
         """Yield the record of each image, and its pixels from first to last."""

@@ -64,10 +64,10 @@ class PartitionWriter:
                 self._flush()
 
     def describe(
-        self, counts: ColorHistogram, images: list[ImageRecord], failures: list[Failure]
+        self, histogram: ColorHistogram, images: list[ImageRecord], failures: list[Failure]
     ) -> None:
         """Write the histogram, the images in the order of their pixels, and the failures."""
-        zarr_groups.write_counts(self._group, counts)
+        zarr_groups.write_histogram(self._group, histogram)
         describe(self._group, PartitionRecord(images=images, failures=failures), PARTITION)
 
     def finish(self) -> None:
@@ -136,9 +136,9 @@ class Partition:
             raise StoreError(f"{group.path} is damaged: its images are not of as many pixels")
 
     @property
-    def counts(self) -> ColorHistogram:
+    def histogram(self) -> ColorHistogram:
         """Return the histogram of all pixels, without fully transparent ones."""
-        return zarr_groups.read_counts(self._group, self._n_pixels)
+        return zarr_groups.read_histogram(self._group, self._n_pixels)
 
     @property
     def pixels(self) -> zarr.Array[Any]:

@@ -61,7 +61,7 @@ def mend_roots(path: Location) -> None:
 
 def places(store: Store) -> list[str]:
     """Return all parts that a store has or should have, as paths below it, to check in turn."""
-    there = ["colors", *(["weighed"] if store.is_weighed else [])]
+    there = ["colors", *(["weighed"] if store.has_image_weights else [])]
     partitions = {*store.partition_ids, *store.committed_partitions}
     there += [f"partitions/{name}" for name in sorted(partitions)]
     for folder in ("palettes", "copies"):

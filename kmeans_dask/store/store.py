@@ -319,11 +319,11 @@ class Store:
 
     # -- colours ------------------------------------------------------------------------------
 
-    def write_colors(self, counts: ColorHistogram, total: TotalRecord) -> None:
+    def write_colors(self, histogram: ColorHistogram, total: TotalRecord) -> None:
         """Write the histogram of all partitions together, and the other totals."""
         remove(self.path / "weighed", zarr_groups.SEAL)  # the weights of other colours
         with zarr_groups.aside(self.path, "colors", replace=True) as group:
-            zarr_groups.write_counts(group, counts)
+            zarr_groups.write_histogram(group, histogram)
             zarr_groups.describe(group, total, TOTAL)
 
     @property
@@ -333,14 +333,14 @@ class Store:
     def read_colors(self, start: int = 0, stop: int | None = None) -> ColorHistogram:
         """Return the colours `start` to `stop` of the histogram of all partitions together."""
         colors = self._colors
-        return zarr_groups.read_counts(colors, colors.says.pixels, start, stop)
+        return zarr_groups.read_histogram(colors, colors.says.pixels, start, stop)
 
     def check_colors(self) -> None:
         """Raise StoreError where the histogram adds up to more pixels than the store has."""
         colors, weight = self._colors, 0
         for start in range(0, colors.shape("codes")[0], zarr_groups.CHUNK_COLORS):
             place = start, start + zarr_groups.CHUNK_COLORS
-            weight += zarr_groups.read_counts(colors, colors.says.pixels, *place).pixels
+            weight += zarr_groups.read_histogram(colors, colors.says.pixels, *place).pixels
         if weight > colors.says.pixels:
             raise StoreError(f"{self.path} is damaged: its colours are of too many pixels")
 
@@ -354,18 +354,18 @@ class Store:
         """Return the number of distinct colours. Raises StoreError where a chunk is missing."""
         return self._colors.open("codes").shape[0]
 
-    def write_weighed(self, weights: NDArray[np.int64]) -> None:
+    def write_image_weights(self, weights: NDArray[np.int64]) -> None:
         """Write the weights of all colours, (u,) int64, where every image counts the same."""
         with zarr_groups.aside(self.path, "weighed", replace=True) as group:
             zarr_groups.write(group, "weights", weights)
 
     @property
-    def is_weighed(self) -> bool:
+    def has_image_weights(self) -> bool:
         """Return whether the store has weights of colours where every image counts the same."""
         return zarr_groups.is_member(self.path / "weighed")
 
-    def read_weighed(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
-        """Return the weights of `write_weighed`, (u,) int64, for the colours `start` to `stop`."""
+    def read_image_weights(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+        """Return what `write_image_weights` wrote, (u,) int64, of the colours `start` to `stop`."""
         group = zarr_groups.open_group(self.path / "weighed", FORMS["weighed"])
         return group.read("weights", slice(start, stop))
 

@@ -513,13 +513,13 @@ def write(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
         array[:] = values
 
 
-def write_counts(group: zarr.Group, counts: ColorHistogram) -> None:
+def write_histogram(group: zarr.Group, histogram: ColorHistogram) -> None:
     """Write a histogram as two arrays, `codes` and `weights`."""
-    write(group, "codes", counts.codes)
-    write(group, "weights", counts.weights)
+    write(group, "codes", histogram.codes)
+    write(group, "weights", histogram.weights)
 
 
-def read_counts(
+def read_histogram(
     group: Group[Any], pixels: int, start: int = 0, stop: int | None = None
 ) -> ColorHistogram:
     """Return the colours `start` to `stop` of the histogram of a group.
@@ -533,7 +533,7 @@ def read_counts(
         codes, weights = group.read("codes", place), group.read("weights", place)
         if is_weights(weights, pixels) and not bool((codes[1:] <= codes[:-1]).any()):
             return ColorHistogram(codes, weights)
-    raise StoreError(f"{group.path} is damaged: these are no counts of colours")
+    raise StoreError(f"{group.path} is damaged: this is no histogram of colours")
 
 
 def is_weights(weights: NDArray[np.int64], at_most: int) -> bool:

@@ -65,8 +65,8 @@ def test_a_folder_becomes_the_same_folder_with_one_exact_palette(
     assert found["psnr"] == pytest.approx(10 * np.log10(255**2 * 3 * n_pixels / squared_error))
     assert found["output_bytes"] == sum(p.stat().st_size for p in out.rglob("*.png"))
     assert found["input_bytes"] == sum(p.stat().st_size for p in photos.rglob("*") if p.is_file())
-    counts = np.concatenate([pixels_of(p) for p in photos.rglob("*") if p.is_file()])
-    assert found["distinct_colors"] == len(np.unique(counts, axis=0))
+    pixels = np.concatenate([pixels_of(p) for p in photos.rglob("*") if p.is_file()])
+    assert found["distinct_colors"] == len(np.unique(pixels, axis=0))
 
 
 def test_workers_partitions_chunks_and_single_steps_never_change_a_byte(

@@ -23,7 +23,7 @@ Bytes = NDArray[np.uint8]
 def map_plainly(pixels: Bytes, alphas: Bytes | None, palette: Palette, space: str) -> Bytes:
     counter = ColorCounter()
     counter.add(pixels, alphas)
-    remapper = Remapper(counter.counts(), palette, space)
+    remapper = Remapper(counter.histogram(), palette, space)
     return remapper.map(pixels, alphas, len(pixels)).astype(np.uint8)
 
 

@@ -14,18 +14,18 @@ from tests.steps.strategies import SPACES, palettes, plain_entries, tables
 
 
 @pytest.mark.parametrize("together", [1, 7])
-@given(counts=tables(), palette=palettes(), space=st.sampled_from(SPACES))
+@given(histogram=tables(), palette=palettes(), space=st.sampled_from(SPACES))
 @settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_any_batch_size_gives_the_same_entries(
     together: int,
-    counts: ColorHistogram,
+    histogram: ColorHistogram,
     palette: Palette,
     space: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(remap, "_SEARCHED", together)
-    found = nearest_entries(counts, palette, space)
-    expected = plain_entries(counts.colors, counts.alphas, palette, space)
+    found = nearest_entries(histogram, palette, space)
+    expected = plain_entries(histogram.colors, histogram.alphas, palette, space)
     assert found.tolist() == expected.tolist()

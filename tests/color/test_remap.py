@@ -35,11 +35,11 @@ def picture(seed: int, kind: str, rows: int = 12) -> Picture:
     return pixels, alphas
 
 
-def counts_of(*pictures: Picture) -> ColorHistogram:
+def histogram_of(*pictures: Picture) -> ColorHistogram:
     counter = ColorCounter()
     for pixels, alphas in pictures:
         counter.add(pixels, alphas)
-    return counter.counts()
+    return counter.histogram()
 
 
 def in_full(alphas: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
@@ -57,8 +57,8 @@ def test_every_pixel_gets_the_plain_nearest_entry(
     seed: int, kind: str, palette: Palette, space: str
 ) -> None:
     pixels, alphas = picture(seed, kind)
-    mapper = Remapper(counts_of((pixels, alphas)), palette, space)
-    found = mapper.map(pixels, alphas, WIDTH)
+    remapper = Remapper(histogram_of((pixels, alphas)), palette, space)
+    found = remapper.map(pixels, alphas, WIDTH)
     assert found.dtype == np.uint8
     assert found.tolist() == plain_entries(pixels, in_full(alphas), palette, space).tolist()
 
@@ -67,9 +67,9 @@ def test_every_pixel_gets_the_plain_nearest_entry(
 @settings(deadline=None, max_examples=40)
 def test_one_mapper_serves_images_of_every_kind(seed: int, palette: Palette, space: str) -> None:
     pictures = [picture(seed + i, kind) for i, kind in enumerate(KINDS)]
-    mapper = Remapper(counts_of(*pictures), palette, space)
+    remapper = Remapper(histogram_of(*pictures), palette, space)
     for pixels, alphas in pictures:
-        found = mapper.map(pixels, alphas, WIDTH)
+        found = remapper.map(pixels, alphas, WIDTH)
         assert found.tolist() == plain_entries(pixels, in_full(alphas), palette, space).tolist()
 
 
@@ -80,10 +80,11 @@ def test_the_first_of_equal_entries_is_taken(transparent: bool) -> None:
     )
     pixels = np.array([[8, 8, 8], [7, 7, 7], [9, 9, 9]], np.uint8)
     for space in SPACES:
-        found = Remapper(counts_of((pixels, None)), palette, space).map(pixels, None, 3)
+        found = Remapper(histogram_of((pixels, None)), palette, space).map(pixels, None, 3)
         assert found[1:].tolist() == [1 + transparent, transparent]
     assert (
-        Remapper(counts_of((pixels, None)), palette, "rgb").map(pixels, None, 3)[0] == transparent
+        Remapper(histogram_of((pixels, None)), palette, "rgb").map(pixels, None, 3)[0]
+        == transparent
     )
 
 
@@ -94,7 +95,7 @@ def test_palette_indices_beyond_256_entries_have_two_bytes() -> None:
         colors = rng.integers(0, 256, (n, 4)).astype(np.uint8)
         colors[:, 3] |= 1
         palette = Palette.of_colors(colors, transparent=True)
-        found = Remapper(counts_of((pixels, alphas)), palette, "rgb").map(pixels, alphas, WIDTH)
+        found = Remapper(histogram_of((pixels, alphas)), palette, "rgb").map(pixels, alphas, WIDTH)
         assert found.dtype == dtype
         assert found.tolist() == plain_entries(pixels, in_full(alphas), palette, "rgb").tolist()
 
@@ -111,7 +112,9 @@ def test_opaque_pixels_get_opaque_entries_and_clear_ones_the_clear_one(
     seed: int, kind: str, palette: Palette, space: str, dither: float
 ) -> None:
     pixels, alphas = picture(seed, kind)
-    found = Remapper(counts_of((pixels, alphas)), palette, space, dither).map(pixels, alphas, WIDTH)
+    found = Remapper(histogram_of((pixels, alphas)), palette, space, dither).map(
+        pixels, alphas, WIDTH
+    )
     over = in_full(alphas)
     assert (found[over == 0] == (palette.clear or 0)).all()
     assert np.isin(found[over > 0], palette.numbers).all()
@@ -126,14 +129,16 @@ def test_an_opaque_image_is_dithered_to_opaque_entries_whatever_is_beside_it(
     seed: int, palette: Palette, space: str, beside: str
 ) -> None:
     pixels, _ = picture(seed, "opaque")
-    found = Remapper(counts_of((pixels, None), picture(seed + 1, beside)), palette, space, 1.0).map(
-        pixels, None, WIDTH
-    )
+    found = Remapper(
+        histogram_of((pixels, None), picture(seed + 1, beside)), palette, space, 1.0
+    ).map(pixels, None, WIDTH)
     opaque = opaque_of(palette)
     if len(opaque):
         assert np.isin(found, opaque).all()
         alone = Palette.of_colors(palette.entries[opaque, :3])  # the opaque entries alone
-        by_itself = Remapper(counts_of((pixels, None)), alone, space, 1.0).map(pixels, None, WIDTH)
+        by_itself = Remapper(histogram_of((pixels, None)), alone, space, 1.0).map(
+            pixels, None, WIDTH
+        )
         assert found.tolist() == opaque[by_itself].tolist()
 
 
@@ -143,8 +148,8 @@ def test_dithering_of_negligible_strength_is_the_plain_rule(
     seed: int, kind: str, palette: Palette, space: str
 ) -> None:
     pixels, alphas = picture(seed, kind)
-    counts = counts_of((pixels, alphas))
-    found = Remapper(counts, palette, space, dither=1e-9).map(pixels, alphas, WIDTH)
+    histogram = histogram_of((pixels, alphas))
+    found = Remapper(histogram, palette, space, dither=1e-9).map(pixels, alphas, WIDTH)
     assert found.tolist() == plain_entries(pixels, in_full(alphas), palette, space).tolist()
 
 
@@ -152,9 +157,9 @@ def test_dithering_of_negligible_strength_is_the_plain_rule(
 def test_dithering_keeps_the_mean_where_the_nearest_entry_does_not(space: str) -> None:
     palette = Palette.of_colors(np.array([[0, 0, 0], [255, 255, 255]], np.uint8), transparent=True)
     pixels = np.full((40 * WIDTH, 3), 80, np.uint8)
-    counts = counts_of((pixels, None))
-    dithered = Remapper(counts, palette, space, 1.0).map(pixels, None, WIDTH)
-    plain = Remapper(counts, palette, space).map(pixels, None, WIDTH)
+    histogram = histogram_of((pixels, None))
+    dithered = Remapper(histogram, palette, space, 1.0).map(pixels, None, WIDTH)
+    plain = Remapper(histogram, palette, space).map(pixels, None, WIDTH)
     assert set(plain.tolist()) == {1}
     assert set(dithered.tolist()) == {1, 2}
     if space == "rgb":
@@ -163,11 +168,11 @@ def test_dithering_keeps_the_mean_where_the_nearest_entry_does_not(space: str) -
 
 def test_entries_that_are_known_are_taken_as_they_are() -> None:
     pixels, alphas = picture(3, "both")
-    counts = counts_of((pixels, alphas))
+    histogram = histogram_of((pixels, alphas))
     palette = Palette.of_colors(np.array([[0, 0, 0], [255, 255, 255]], np.uint8), transparent=True)
-    entries = (np.arange(len(counts)) % 2 + 1).astype(np.uint8)
-    mapper = Remapper(counts, palette, "rgb", entries=entries)
-    rows = np.column_stack([counts.colors, counts.alphas])
+    entries = (np.arange(len(histogram)) % 2 + 1).astype(np.uint8)
+    remapper = Remapper(histogram, palette, "rgb", entries=entries)
+    rows = np.column_stack([histogram.colors, histogram.alphas])
     known = {tuple(row): entry for row, entry in zip(rows.tolist(), entries.tolist(), strict=True)}
     wanted = np.column_stack([pixels, in_full(alphas)]).tolist()
-    assert mapper.map(pixels, alphas, WIDTH).tolist() == [known.get(tuple(w), 0) for w in wanted]
+    assert remapper.map(pixels, alphas, WIDTH).tolist() == [known.get(tuple(w), 0) for w in wanted]

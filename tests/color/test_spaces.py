@@ -92,13 +92,13 @@ def test_colours_without_alphas_are_opaque(space: Space) -> None:
 
 @each_space
 def test_points_are_the_coordinates_of_the_table_in_its_order(space: Space) -> None:
-    counts = table_of(space, 500, seed=5)
-    points = space.points(counts)
-    expected = space.coordinates(counts.colors, counts.alphas)
+    histogram = table_of(space, 500, seed=5)
+    points = space.points(histogram)
+    expected = space.coordinates(histogram.colors, histogram.alphas)
     assert np.array_equal(points.values, expected)
-    assert np.array_equal(points.weights, counts.weights)
-    other = np.arange(1, len(counts) + 1)
-    weighed = space.points(counts, other)
+    assert np.array_equal(points.weights, histogram.weights)
+    other = np.arange(1, len(histogram) + 1)
+    weighed = space.points(histogram, other)
     assert np.array_equal(weighed.values, expected)
     assert np.array_equal(weighed.weights, other)
 
@@ -108,16 +108,16 @@ def test_points_are_the_coordinates_of_the_table_in_its_order(space: Space) -> N
 @settings(deadline=None, max_examples=25)
 def test_sums_of_points_are_exact_whatever_they_weigh(space: Space, data: st.DataObject) -> None:
     heaviest = data.draw(st.sampled_from([1, 1000, 2**62 // space.largest // 400]))
-    counts = table_of(space, 400, data.draw(SEEDS), heaviest)
+    histogram = table_of(space, 400, data.draw(SEEDS), heaviest)
     rng = np.random.default_rng(data.draw(SEEDS))
     k = data.draw(st.integers(1, 20))
-    points = space.points(counts)
+    points = space.points(histogram)
     centroids = rng.choice(points.values, k).astype(np.float64)
     centroids += rng.choice([0.0, 0.5, 0.3]) * rng.integers(-1, 2, centroids.shape)
-    values = space.coordinates(counts.colors, counts.alphas).astype(np.int64)
+    values = space.coordinates(histogram.colors, histogram.alphas).astype(np.int64)
     found = Assignment(points).partial(centroids, n_far=2)
-    assert same_partial(found, plain_cluster_sums(values, counts.weights, centroids, n_far=2))
-    rows = zip(values.tolist(), counts.weights.tolist(), strict=True)
+    assert same_partial(found, plain_cluster_sums(values, histogram.weights, centroids, n_far=2))
+    rows = zip(values.tolist(), histogram.weights.tolist(), strict=True)
     sums = [[weight * value for value in row] for row, weight in rows]
     assert found.sums.sum(axis=0).tolist() == [sum(channel) for channel in zip(*sums, strict=True)]
 
@@ -127,9 +127,9 @@ def test_as_many_pixels_as_can_be_summed_are_summed_and_more_are_refused(space: 
     white = np.full((1, 3), 255, np.uint8)
     codes = encode_translucent(white, np.full(1, 255, np.uint8))
     most = 2**63 // space.largest
-    counts = ColorHistogram(codes, np.array([most - 2**20]))
+    histogram = ColorHistogram(codes, np.array([most - 2**20]))
     centroids = np.zeros((1, space.channels))
-    sums = Assignment(space.points(counts)).partial(centroids).sums
+    sums = Assignment(space.points(histogram)).partial(centroids).sums
     exact = space.coordinates(white).astype(np.int64)[0] * (most - 2**20)
     assert sums[0].tolist() == exact.tolist()
     assert sums[0].max() > 2**62
@@ -137,7 +137,7 @@ def test_as_many_pixels_as_can_be_summed_are_summed_and_more_are_refused(space: 
     with pytest.raises(OverflowError, match="summed exactly"):
         space.points(ColorHistogram(codes, too_many))
     with pytest.raises(OverflowError, match="summed exactly"):
-        space.points(counts, too_many)
+        space.points(histogram, too_many)
 
 
 def test_weights_whose_own_sum_passes_64_bits_are_refused() -> None:

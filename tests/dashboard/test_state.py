@@ -136,7 +136,7 @@ def test_dasks_own_pages_lead_to_ours_and_name_our_tasks(
     page.goto(address.replace("kmeans", "individual-task-stream"))
     page.wait_for_function("Bokeh.documents.length === 1")
     run("compress", photos, tmp_path / "out", "--scheduler", cluster.scheduler_address)
-    names = {"ingest", "merge-counts", "fit", "encode"}
+    names = {"ingest", "merge-histograms", "fit", "encode"}
     until(page, lambda: names <= set(page.evaluate(NAMES)))
     page.goto(address.replace("kmeans", "status"))
     page.get_by_role("link", name="Kmeans").click()

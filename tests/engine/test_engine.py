@@ -129,7 +129,7 @@ def test_tasks_bear_the_names_of_the_steps_and_no_names_of_files(
 
     with Client(address) as client:
         prefixes, keys = client.run_on_scheduler(names)
-    steps = {"ingest", "merge-counts", "seed", "build-points", "partial-sums", "merge-partials"}
+    steps = {"ingest", "merge-histograms", "seed", "build-points", "partial-sums", "merge-partials"}
     assert prefixes >= steps | {"fit", "encode"}
     assert any(key.startswith("ingest-") for key in keys)
     assert not [key for key in keys if "astronaut" in key]

@@ -247,10 +247,10 @@ def test_iterations_that_follow_quickly_are_not_all_written(
 
 
 def test_without_a_file_nothing_is_kept_and_nothing_written(tmp_path: Path) -> None:
-    counts = random_table(60, seed=1)
+    histogram = random_table(60, seed=1)
     chosen = FitSettings(8, n_init=2)
-    found = quantized(counts, chosen, checkpoint=Checkpoint())
-    assert same_result(found, quantized(counts, chosen))
+    found = quantized(histogram, chosen, checkpoint=Checkpoint())
+    assert same_result(found, quantized(histogram, chosen))
     assert files_in(tmp_path) == {}
 
 
@@ -268,20 +268,20 @@ def test_a_palette_of_many_runs_is_the_same_wherever_it_was_left(
 
 
 def leave_and_go_on(seed: int, kind: str, place: int) -> None:
-    counts = random_table(300, seed)
+    histogram = random_table(300, seed)
     target = FitSettings(12, min_psnr=21, tol=0, n_init=2, init="random")
     chosen = target if kind == "target" else FitSettings(6, n_init=4, tol=0, init="random")
     seen: list[int] = []
-    expected = quantized(counts, chosen, on_iteration=lambda each: seen.append(each.number))
+    expected = quantized(histogram, chosen, on_iteration=lambda each: seen.append(each.number))
     assert len(seen) > 4
     stop = 1 + place % len(seen)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "k.json"
         with pytest.raises(StoppedError):
-            quantized(counts, chosen, checkpoint=opened(path), on_iteration=stop_after(stop))
+            quantized(histogram, chosen, checkpoint=opened(path), on_iteration=stop_after(stop))
         again: list[int] = []
         found = quantized(
-            counts,
+            histogram,
             chosen,
             checkpoint=opened(path),
             on_iteration=lambda each: again.append(each.number),

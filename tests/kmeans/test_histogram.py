@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kmeans_dask.kmeans import histogram as counts_module
+from kmeans_dask.kmeans import histogram as histogram_module
 from kmeans_dask.kmeans.histogram import (
     DENSE_FROM,
     MAX_PIXELS,
@@ -30,20 +30,20 @@ def pack(colors: NDArray[np.uint8]) -> NDArray[np.int64]:
     return packed
 
 
-def is_count_of(counts: ColorHistogram, *pixels: NDArray[np.uint8]) -> bool:
-    """Whether the table is what numpy counts, and in the order and types that it promises."""
+def is_histogram_of(histogram: ColorHistogram, *pixels: NDArray[np.uint8]) -> bool:
+    """Whether the histogram is what numpy counts, and in the order and types that it promises."""
     colors, weights = np.unique(pack(np.concatenate(pixels)), return_counts=True)
-    order = np.argsort(pack(counts.colors))
+    order = np.argsort(pack(histogram.colors))
     return (
-        counts.codes.dtype == np.uint32
-        and counts.weights.dtype == np.int64
-        and bool((np.diff(counts.codes.astype(np.int64)) > 0).all())
-        and np.array_equal(pack(counts.colors)[order], colors)
-        and np.array_equal(counts.weights[order], weights)
+        histogram.codes.dtype == np.uint32
+        and histogram.weights.dtype == np.int64
+        and bool((np.diff(histogram.codes.astype(np.int64)) > 0).all())
+        and np.array_equal(pack(histogram.colors)[order], colors)
+        and np.array_equal(histogram.weights[order], weights)
     )
 
 
-def same_counts(a: ColorHistogram, b: ColorHistogram) -> bool:
+def same_histogram(a: ColorHistogram, b: ColorHistogram) -> bool:
     return np.array_equal(a.codes, b.codes) and np.array_equal(a.weights, b.weights)
 
 
@@ -51,28 +51,28 @@ def same_counts(a: ColorHistogram, b: ColorHistogram) -> bool:
 @pytest.mark.parametrize("n", [1, 2, 1000, 50_000])
 def test_few_pixels_are_counted_as_numpy_counts_them(n: int, values: int) -> None:
     pixels = random_pixels(n, seed=n + values, values=values)
-    counts = count_colors(pixels)
-    assert is_count_of(counts, pixels)
-    assert counts.pixels == n
+    histogram = count_colors(pixels)
+    assert is_histogram_of(histogram, pixels)
+    assert histogram.pixels == n
 
 
 @pytest.mark.parametrize("values", [2, 50, 256])
 def test_many_pixels_are_counted_as_numpy_counts_them(values: int) -> None:
     pixels = random_pixels(DENSE_FROM + 12_345, seed=values, values=values)
-    assert is_count_of(count_colors(pixels), pixels)
+    assert is_histogram_of(count_colors(pixels), pixels)
 
 
 @pytest.mark.parametrize("n", [DENSE_FROM - 1, DENSE_FROM])
 def test_both_sides_of_the_switch_count_alike(n: int) -> None:
     pixels = random_pixels(n, seed=3, values=30)
-    assert is_count_of(count_colors(pixels), pixels)
+    assert is_histogram_of(count_colors(pixels), pixels)
 
 
 def test_an_image_is_counted_whatever_its_shape_and_strides() -> None:
     image = random_pixels(60 * 80, seed=4, values=10).reshape(60, 80, 3)
-    assert is_count_of(count_colors(image), image.reshape(-1, 3))
+    assert is_histogram_of(count_colors(image), image.reshape(-1, 3))
     every_other = image[::2, ::-1, ::-1]
-    assert is_count_of(count_colors(every_other), every_other.reshape(-1, 3))
+    assert is_histogram_of(count_colors(every_other), every_other.reshape(-1, 3))
 
 
 def test_the_switch_to_the_dense_table_loses_nothing_that_came_before_or_after() -> None:
@@ -82,7 +82,7 @@ def test_the_switch_to_the_dense_table_loses_nothing_that_came_before_or_after()
     counter = ColorCounter()
     for part in parts:
         counter.add(part)
-    assert is_count_of(counter.counts(), *parts)
+    assert is_histogram_of(counter.histogram(), *parts)
 
 
 def test_many_small_additions_cross_the_switch_together() -> None:
@@ -90,38 +90,38 @@ def test_many_small_additions_cross_the_switch_together() -> None:
     counter = ColorCounter()
     for part in parts:
         counter.add(part)
-    assert is_count_of(counter.counts(), *parts)
+    assert is_histogram_of(counter.histogram(), *parts)
 
 
-def test_a_counter_starts_anew_after_counts() -> None:
+def test_a_counter_starts_anew_after_its_histogram() -> None:
     counter = ColorCounter()
     sizes = (100, DENSE_FROM + 5, 0, 200, DENSE_FROM)
     for seed, size in enumerate(sizes):
         pixels = random_pixels(size, seed=seed, values=60)
         counter.add(pixels)
-        assert is_count_of(counter.counts(), pixels)
-        assert len(counter.counts()) == 0
+        assert is_histogram_of(counter.histogram(), pixels)
+        assert len(counter.histogram()) == 0
 
 
 def random_alphas(n: int, seed: int, kinds: list[int]) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).choice(kinds, n).astype(np.uint8)
 
 
-def is_count_with_alphas(
-    counts: ColorHistogram, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8]
+def is_histogram_with_alphas(
+    histogram: ColorHistogram, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8]
 ) -> bool:
-    """Whether the table is what numpy counts of the pixels that are not clear."""
+    """Whether the histogram is what numpy counts of the pixels that are not clear."""
     rgba = np.column_stack([pixels, alphas])[alphas > 0]
     expected, weights = np.unique(rgba, axis=0, return_counts=True)
-    found = np.column_stack([counts.colors, counts.alphas])
+    found = np.column_stack([histogram.colors, histogram.alphas])
     order = np.lexsort(found.T[::-1])
     return (
-        bool((np.diff(counts.codes.astype(np.int64)) > 0).all())
+        bool((np.diff(histogram.codes.astype(np.int64)) > 0).all())
         and np.array_equal(found[order], expected)
-        and np.array_equal(counts.weights[order], weights)
-        and counts.n_opaque == int((expected[:, 3] == 255).sum())
-        and bool((counts.alphas[: counts.n_opaque] == 255).all())
-        and counts.is_opaque == bool((expected[:, 3] == 255).all())
+        and np.array_equal(histogram.weights[order], weights)
+        and histogram.n_opaque == int((expected[:, 3] == 255).sum())
+        and bool((histogram.alphas[: histogram.n_opaque] == 255).all())
+        and histogram.is_opaque == bool((expected[:, 3] == 255).all())
     )
 
 
@@ -135,11 +135,11 @@ def test_pixels_are_counted_with_their_alphas_but_not_the_clear_ones(
     pixels, alphas = random_pixels(n, seed=5, values=7), random_alphas(n, 6, kinds)
     counter = ColorCounter()
     counter.add(pixels, alphas)
-    counts = counter.counts()
-    assert is_count_with_alphas(counts, pixels, alphas)
-    assert counts.pixels == (alphas > 0).sum()
+    histogram = counter.histogram()
+    assert is_histogram_with_alphas(histogram, pixels, alphas)
+    assert histogram.pixels == (alphas > 0).sum()
     counter.add(pixels, np.zeros(n, np.uint8))
-    assert len(counter.counts()) == 0
+    assert len(counter.histogram()) == 0
 
 
 def test_opaque_and_translucent_pixels_of_many_images_are_counted_together() -> None:
@@ -150,19 +150,19 @@ def test_opaque_and_translucent_pixels_of_many_images_are_counted_together() -> 
     counter = ColorCounter()
     for image, over in zip(images, alphas, strict=True):
         counter.add(image, None if (over == 255).all() else over)
-    counts = counter.counts()
-    assert is_count_with_alphas(counts, np.concatenate(images), np.concatenate(alphas))
-    assert len(counter.counts()) == 0
+    histogram = counter.histogram()
+    assert is_histogram_with_alphas(histogram, np.concatenate(images), np.concatenate(alphas))
+    assert len(counter.histogram()) == 0
 
 
 def test_a_fully_opaque_image_counts_as_one_without_alpha() -> None:
     pixels = random_pixels(4000, seed=11)
     counter = ColorCounter()
     counter.add(pixels, np.full(4000, 255, np.uint8))
-    counts = counter.counts()
-    assert same_counts(counts, count_colors(pixels))
-    assert counts.is_opaque
-    assert counts.n_opaque == len(counts)
+    histogram = counter.histogram()
+    assert same_histogram(histogram, count_colors(pixels))
+    assert histogram.is_opaque
+    assert histogram.n_opaque == len(histogram)
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), SEEDS), min_size=1, max_size=6))
@@ -176,9 +176,9 @@ def test_tables_with_alphas_merge_to_the_table_of_all_pixels(
     for image, over in zip(images, alphas, strict=True):
         counter = ColorCounter()
         counter.add(image, over)
-        tables.append(counter.counts())
+        tables.append(counter.histogram())
     merged = merge_histograms(tables)
-    assert is_count_with_alphas(merged, np.concatenate(images), np.concatenate(alphas))
+    assert is_histogram_with_alphas(merged, np.concatenate(images), np.concatenate(alphas))
 
 
 def test_a_table_about_to_overflow_is_emptied_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +198,7 @@ def test_a_table_about_to_overflow_is_emptied_first(monkeypatch: pytest.MonkeyPa
     expected = count_colors(np.concatenate([pixels] * 3))
     weights = expected.weights + np.where(expected.codes == encode_colors(color), unseen, 0)
     assert weights.max() > 2**32
-    assert same_counts(counter.counts(), ColorHistogram(expected.codes, weights))
+    assert same_histogram(counter.histogram(), ColorHistogram(expected.codes, weights))
 
 
 @given(
@@ -216,31 +216,31 @@ def test_merging_in_any_order_and_grouping_counts_everything_once(
         stop = data.draw(st.integers(start + 1, len(tables)))
         tables[start:stop] = [merge_histograms(tables[start:stop])]
     merged = merge_histograms(tables)
-    assert is_count_of(merged, np.empty((0, 3), np.uint8), *pixels)
+    assert is_histogram_of(merged, np.empty((0, 3), np.uint8), *pixels)
 
 
 def test_slices_put_together_again_are_the_table() -> None:
-    counts = count_colors(random_pixels(5000, seed=8, values=20))
-    parts = [counts.slice(0, 1), counts.slice(1, 900), counts.slice(900, len(counts))]
-    assert [len(part) for part in parts] == [1, 899, len(counts) - 900]
-    assert same_counts(merge_histograms(parts), counts)
+    histogram = count_colors(random_pixels(5000, seed=8, values=20))
+    parts = [histogram.slice(0, 1), histogram.slice(1, 900), histogram.slice(900, len(histogram))]
+    assert [len(part) for part in parts] == [1, 899, len(histogram) - 900]
+    assert same_histogram(merge_histograms(parts), histogram)
 
 
 def test_nothing_counts_to_an_empty_table() -> None:
     nothing = np.empty((0, 3), np.uint8)
     counter = ColorCounter()
-    empties: list[Any] = [count_colors(nothing), merge_histograms([]), counter.counts()]
+    empties: list[Any] = [count_colors(nothing), merge_histograms([]), counter.histogram()]
     counter.add(nothing)
-    empties.append(counter.counts())
-    for counts in empties:
-        assert len(counts) == 0
-        assert counts.pixels == 0
-        assert counts.colors.shape == (0, 3)
-        assert counts.alphas.shape == (0,)
-        assert counts.is_opaque
-        assert (counts.codes.dtype, counts.weights.dtype) == (np.uint32, np.int64)
+    empties.append(counter.histogram())
+    for histogram in empties:
+        assert len(histogram) == 0
+        assert histogram.pixels == 0
+        assert histogram.colors.shape == (0, 3)
+        assert histogram.alphas.shape == (0,)
+        assert histogram.is_opaque
+        assert (histogram.codes.dtype, histogram.weights.dtype) == (np.uint32, np.int64)
     something = count_colors(random_pixels(50, seed=9))
-    assert same_counts(merge_histograms([*empties, something, *empties]), something)
+    assert same_histogram(merge_histograms([*empties, something, *empties]), something)
 
 
 def weighing(code: int, weight: int) -> ColorHistogram:
@@ -269,8 +269,8 @@ def test_more_pixels_than_can_be_summed_are_refused(weights: list[int]) -> None:
 def test_distinct_colours_are_known_before_the_table_is_put_together(
     seed: int, kind: str, n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counts_module, "_SORTED_FROM", 50)
-    monkeypatch.setattr(counts_module, "DENSE_FROM", 150)
+    monkeypatch.setattr(histogram_module, "_SORTED_FROM", 50)
+    monkeypatch.setattr(histogram_module, "DENSE_FROM", 150)
     rng = np.random.default_rng(seed)
     counter = ColorCounter()
     for _ in range(2):  # the counter can be used again
@@ -289,6 +289,6 @@ def test_distinct_colours_are_known_before_the_table_is_put_together(
         codes, weights = np.unique(np.concatenate([[], *parts]), return_counts=True)
         assert counter.count_distinct() == len(codes)
         assert counter.count_distinct() == len(codes)  # asking changes nothing
-        found = counter.counts()
+        found = counter.histogram()
         assert found.codes.tolist() == codes.tolist()
         assert found.weights.tolist() == weights.tolist()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kmeans_dask.kmeans.histogram import count_points, merge_point_counts
+from kmeans_dask.kmeans.histogram import count_points, merge_point_histograms
 from kmeans_dask.kmeans.morton_keys import Packing, count_keys, sort_keys
 from tests.kmeans.strategies import SEEDS, cuts_of
 
@@ -156,11 +156,11 @@ def test_counts_of_any_chunks_are_those_of_a_dictionary(data: st.DataObject) -> 
     packing = Packing.between((-4, -4), (4, 4))
     assert packing
     cuts = data.draw(cuts_of(n))
-    plain = merge_point_counts([count_points(rows[cut], packing) for cut in cuts])
+    plain = merge_point_histograms([count_points(rows[cut], packing) for cut in cuts])
     expected = Counter(map(tuple, rows.tolist()))
     found = dict(zip(map(tuple, plain.values.tolist()), plain.weights.tolist(), strict=True))
     assert found == expected
-    weighted = merge_point_counts([count_points(rows[c], packing, weights[c]) for c in cuts])
+    weighted = merge_point_histograms([count_points(rows[c], packing, weights[c]) for c in cuts])
     heavy: Counter[tuple[int, ...]] = Counter()
     for row, weight in zip(rows.tolist(), weights.tolist(), strict=True):
         heavy[tuple(row)] += weight

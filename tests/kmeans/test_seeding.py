@@ -75,10 +75,10 @@ def plain_plus_plus_of_colors(
     return values[chosen].astype(np.float64)
 
 
-def plain_pixels(counts: ColorHistogram, k: int, seed: int) -> NDArray[np.float64]:
+def plain_pixels(histogram: ColorHistogram, k: int, seed: int) -> NDArray[np.float64]:
     """Draw from the pixels written out one by one."""
     random = Random(seed)
-    pixels = np.repeat(counts.colors, counts.weights, axis=0).tolist()
+    pixels = np.repeat(histogram.colors, histogram.weights, axis=0).tolist()
     drawn: list[list[int]] = []
     while len(drawn) < k:
         left = [color for color in pixels if color not in drawn]

@@ -77,10 +77,10 @@ def test_adding_up_many_partitions_takes_little_memory(times: Times, figures: Fi
         list(engine.map("nothing", nothing, range(50)))
         (before, _), since = held(), time.monotonic()
         ids = [str(number) for number in range(n)]
-        counts, tally = engine.result(tree_reduce(engine, ids, one_color_each, merge))
+        histogram, tally = engine.result(tree_reduce(engine, ids, one_color_each, merge))
         seconds, after = time.monotonic() - since, held()[0]
-    assert tally.images == counts.pixels == n
-    assert len(counts) == min(n, 5000)
+    assert tally.images == histogram.pixels == n
+    assert len(histogram) == min(n, 5000)
     assert after - before < GROWTH
     figures.note(
         f"adding up {n:,} partitions", f"{seconds:.0f} s, {before:.0f} MB, then {after:.0f}"

@@ -55,8 +55,8 @@ def test_a_store_is_told_of_with_all_its_palettes(store: Path) -> None:
     reader = Reader(render_store_report(take_inventory(store)))
     assert reader.sections == ["totals", "palettes", "space", "charts", "failures", "settings"]
     text = " ".join(" ".join(reader.texts).split())
-    counts = Store.open(store).read_colors()
-    for said in (f"{len(counts):,}", "15,000", "1 more failed", "1 with clear pixels",
+    histogram = Store.open(store).read_colors()
+    for said in (f"{len(histogram):,}", "15,000", "1 more failed", "1 with clear pixels",
                  "in 3 partitions", "clear", "palette k8", "Fit of k16"):  # fmt: skip
         assert said in text
     for name in ("k8", "k16"):

@@ -96,7 +96,7 @@ def palettes(draw: st.DrawFn, max_colors: int = 20) -> Palette:
 
 
 def quantized(
-    counts: ColorHistogram,
+    histogram: ColorHistogram,
     settings: FitSettings,
     *,
     transparent: bool = False,
@@ -107,7 +107,7 @@ def quantized(
 ) -> PaletteFit:
     with local_threads(threads) as engine:
         return quantize(
-            LocalColors(counts, settings, engine, weights),
+            LocalColors(histogram, settings, engine, weights),
             settings,
             transparent=transparent,
             on_iteration=on_iteration,
@@ -157,12 +157,14 @@ def plain_entries(
     return np.where(alphas == 0, palette.clear or 0, found).astype(np.int64)
 
 
-def plain_error(counts: ColorHistogram, entries: NDArray[Any], palette: Palette) -> int:
+def plain_error(histogram: ColorHistogram, entries: NDArray[Any], palette: Palette) -> int:
     """Of all pixels, in Python's integers."""
     found = palette.entries[entries]
-    apart = premultiplied(counts.colors, counts.alphas) - premultiplied(found[:, :3], found[:, 3])
+    apart = premultiplied(histogram.colors, histogram.alphas) - premultiplied(
+        found[:, :3], found[:, 3]
+    )
     squares = (apart**2).sum(axis=1).tolist()
-    return sum(n * square for n, square in zip(counts.weights.tolist(), squares, strict=True))
+    return sum(n * square for n, square in zip(histogram.weights.tolist(), squares, strict=True))
 
 
 def save(path: Path, pixels: NDArray[Any]) -> Path:

@@ -53,10 +53,10 @@ def assert_holds(store: Store, folder: Path) -> None:
     assert found.keys() == expected.keys()
     for name, pixels in expected.items():
         np.testing.assert_array_equal(found[name], pixels)
-    counts = count_colors(np.concatenate(list(expected.values())))
+    histogram = count_colors(np.concatenate(list(expected.values())))
     total = store.read_colors()
-    np.testing.assert_array_equal(total.codes, counts.codes)
-    np.testing.assert_array_equal(total.weights, counts.weights)
+    np.testing.assert_array_equal(total.codes, histogram.codes)
+    np.testing.assert_array_equal(total.weights, histogram.weights)
 
 
 def inodes_of(store: Store) -> dict[str, int]:

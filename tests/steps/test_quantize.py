@@ -47,14 +47,14 @@ each_space = pytest.mark.parametrize("space", SPACES)
 each_alpha = pytest.mark.parametrize("alphas", ALPHAS)
 
 
-def entries_of(counts: ColorHistogram, palette: Palette, space: str) -> NDArray[np.int64]:
-    return plain_entries(counts.colors, counts.alphas, palette, space)
+def entries_of(histogram: ColorHistogram, palette: Palette, space: str) -> NDArray[np.int64]:
+    return plain_entries(histogram.colors, histogram.alphas, palette, space)
 
 
-def is_distinct(counts: ColorHistogram, space: str) -> bool:
+def is_distinct(histogram: ColorHistogram, space: str) -> bool:
     """Whether the space tells all colours apart: Oklab in integers does not quite."""
-    places = Space(space, alpha=True).coordinates(counts.colors, counts.alphas)
-    return len(np.unique(places, axis=0)) == len(counts)
+    places = Space(space, alpha=True).coordinates(histogram.colors, histogram.alphas)
+    return len(np.unique(places, axis=0)) == len(histogram)
 
 
 @st.composite
@@ -75,45 +75,45 @@ def any_settings(draw: st.DrawFn) -> FitSettings:
 @given(tables(), any_settings(), st.booleans())
 @settings(deadline=None, max_examples=80)
 def test_weights_and_error_are_those_of_the_plain_nearest_entries(
-    counts: ColorHistogram, chosen: FitSettings, transparent: bool
+    histogram: ColorHistogram, chosen: FitSettings, transparent: bool
 ) -> None:
-    found = quantized(counts, chosen, transparent=transparent)
-    entries = entries_of(counts, found.palette, chosen.space)
+    found = quantized(histogram, chosen, transparent=transparent)
+    entries = entries_of(histogram, found.palette, chosen.space)
     weights = np.zeros(len(found.palette), np.int64)
-    np.add.at(weights, entries, counts.weights)
+    np.add.at(weights, entries, histogram.weights)
     assert found.evaluation.weights.tolist() == weights[transparent:].tolist()
-    assert found.evaluation.squared_error == plain_error(counts, entries, found.palette)
+    assert found.evaluation.squared_error == plain_error(histogram, entries, found.palette)
 
 
 @given(tables(), palettes(), st.sampled_from(SPACES))
 @settings(deadline=None, max_examples=80)
 def test_any_palette_is_judged_by_the_plain_nearest_entries(
-    counts: ColorHistogram, palette: Palette, space: str
+    histogram: ColorHistogram, palette: Palette, space: str
 ) -> None:
-    found = evaluate(counts, nearest_entries(counts, palette, space), palette)
-    entries = entries_of(counts, palette, space)
-    assert found.squared_error == plain_error(counts, entries, palette)
-    assert found.weights.sum() == counts.pixels
+    found = evaluate(histogram, nearest_entries(histogram, palette, space), palette)
+    entries = entries_of(histogram, palette, space)
+    assert found.squared_error == plain_error(histogram, entries, palette)
+    assert found.weights.sum() == histogram.pixels
     assert palette.numbers[np.flatnonzero(found.weights)].tolist() == np.unique(entries).tolist()
 
 
 def test_errors_are_exact_where_their_sum_passes_64_bits() -> None:
     greys = np.array([[0, 0, 0], [101, 101, 101], [150, 150, 150], [255, 255, 255]])
-    counts = table_of(greys, weights=np.array([2**42 + 1, 2**41 + 3, 2**41, 2**42 + 7]))
-    found = quantized(counts, FitSettings(2, n_init=1))
-    entries = entries_of(counts, found.palette, "rgb")
-    expected = plain_error(counts, entries, found.palette)
+    histogram = table_of(greys, weights=np.array([2**42 + 1, 2**41 + 3, 2**41, 2**42 + 7]))
+    found = quantized(histogram, FitSettings(2, n_init=1))
+    entries = entries_of(histogram, found.palette, "rgb")
+    expected = plain_error(histogram, entries, found.palette)
     assert expected > 2**64
     assert found.evaluation.squared_error == expected
-    assert found.evaluation.weights.sum() == counts.pixels
+    assert found.evaluation.weights.sum() == histogram.pixels
 
 
 @given(tables(), any_settings(), st.booleans())
 @settings(deadline=None, max_examples=80)
 def test_entries_are_distinct_and_no_more_than_asked_for(
-    counts: ColorHistogram, chosen: FitSettings, transparent: bool
+    histogram: ColorHistogram, chosen: FitSettings, transparent: bool
 ) -> None:
-    palette = quantized(counts, chosen, transparent=transparent).palette
+    palette = quantized(histogram, chosen, transparent=transparent).palette
     assert len(palette) <= chosen.colors
     assert len(np.unique(palette.entries, axis=0)) == len(palette)
     assert palette.clear == (0 if transparent else None)
@@ -125,42 +125,42 @@ def test_entries_are_distinct_and_no_more_than_asked_for(
 def test_as_many_entries_as_asked_for_are_used_where_colours_are_far_apart(
     space: str, alphas: str
 ) -> None:
-    counts = random_table(150, seed=1, alphas=alphas)
+    histogram = random_table(150, seed=1, alphas=alphas)
     for transparent in (False, True):
         chosen = FitSettings(9, space=space, fixed=FIXED[:1])
-        assert len(quantized(counts, chosen, transparent=transparent).palette) == 9
+        assert len(quantized(histogram, chosen, transparent=transparent).palette) == 9
 
 
 @given(tables(max_colors=12), st.sampled_from(SPACES), st.integers(0, 2), st.booleans())
 @settings(deadline=None, max_examples=100)
 def test_quantizing_is_lossless_with_no_more_colours_than_entries(
-    counts: ColorHistogram, space: str, fixed: int, transparent: bool
+    histogram: ColorHistogram, space: str, fixed: int, transparent: bool
 ) -> None:
-    assume(is_distinct(counts, space))
-    colors = max(2, len(counts) + fixed + transparent)
+    assume(is_distinct(histogram, space))
+    colors = max(2, len(histogram) + fixed + transparent)
     chosen = FitSettings(colors, space=space, fixed=FIXED[:fixed])
-    found = quantized(counts, chosen, transparent=transparent)
+    found = quantized(histogram, chosen, transparent=transparent)
     assert found.evaluation.squared_error == 0
     assert found.evaluation.psnr == float("inf")
-    assert found.evaluation.weights.sum() == counts.pixels
+    assert found.evaluation.weights.sum() == histogram.pixels
     assert found.fit.inertia == 0
     there = {tuple(entry) for entry in found.palette.entries.tolist()}
-    rows = np.column_stack([counts.colors, counts.alphas]).tolist()
+    rows = np.column_stack([histogram.colors, histogram.alphas]).tolist()
     assert {tuple(row) for row in rows} <= there
 
 
 @given(tables(max_colors=11, alphas="opaque", min_colors=2), st.data())
 @settings(deadline=None, max_examples=50)
 def test_a_fixed_colour_that_occurs_takes_no_entry_more(
-    counts: ColorHistogram, data: st.DataObject
+    histogram: ColorHistogram, data: st.DataObject
 ) -> None:
-    assume(len(counts) > 1)
-    which = data.draw(st.integers(0, len(counts) - 1))
-    r, g, b = counts.colors[which].tolist()
+    assume(len(histogram) > 1)
+    which = data.draw(st.integers(0, len(histogram) - 1))
+    r, g, b = histogram.colors[which].tolist()
     for more in (0, 1):
-        found = quantized(counts, FitSettings(len(counts) + more, fixed=((r, g, b),)))
+        found = quantized(histogram, FitSettings(len(histogram) + more, fixed=((r, g, b),)))
         assert found.evaluation.squared_error == 0
-        assert len(found.palette) == len(counts)
+        assert len(found.palette) == len(histogram)
 
 
 def test_an_empty_histogram_gives_only_fixed_and_clear_entries() -> None:
@@ -178,21 +178,21 @@ def test_an_empty_histogram_gives_only_fixed_and_clear_entries() -> None:
 @given(tables(), any_settings(), st.booleans(), st.sampled_from([None, 20.0]))
 @settings(deadline=None, max_examples=80)
 def test_fixed_colours_are_the_first_entries_exactly(
-    counts: ColorHistogram, chosen: FitSettings, transparent: bool, min_psnr: float | None
+    histogram: ColorHistogram, chosen: FitSettings, transparent: bool, min_psnr: float | None
 ) -> None:
     chosen = replace(chosen, min_psnr=min_psnr)
-    palette = quantized(counts, chosen, transparent=transparent).palette
+    palette = quantized(histogram, chosen, transparent=transparent).palette
     first = palette.entries[palette.numbers][: len(chosen.fixed)].tolist()
     assert first == [[*color, 255] for color in chosen.fixed]
 
 
 def test_fixed_colours_may_take_all_entries() -> None:
     for alphas in ALPHAS:
-        counts = random_table(50, seed=2, alphas=alphas)
-        found = quantized(counts, FitSettings(4, fixed=FIXED), transparent=True)
+        histogram = random_table(50, seed=2, alphas=alphas)
+        found = quantized(histogram, FitSettings(4, fixed=FIXED), transparent=True)
         assert found.palette.colors[:, :3].tolist() == [list(color) for color in FIXED]
-        entries = entries_of(counts, found.palette, "rgb")
-        assert found.evaluation.squared_error == plain_error(counts, entries, found.palette)
+        entries = entries_of(histogram, found.palette, "rgb")
+        assert found.evaluation.squared_error == plain_error(histogram, entries, found.palette)
 
 
 # -- alpha ------------------------------------------------------------------------------------
@@ -201,39 +201,39 @@ def test_fixed_colours_may_take_all_entries() -> None:
 @given(tables(alphas="both"), any_settings())
 @settings(deadline=None, max_examples=80)
 def test_opaque_colours_stay_opaque_where_any_entry_is(
-    counts: ColorHistogram, chosen: FitSettings
+    histogram: ColorHistogram, chosen: FitSettings
 ) -> None:
-    palette = quantized(counts, chosen).palette
-    got = palette.entries[nearest_entries(counts, palette, chosen.space), 3]
+    palette = quantized(histogram, chosen).palette
+    got = palette.entries[nearest_entries(histogram, palette, chosen.space), 3]
     if (palette.entries[:, 3] == 255).any():
-        assert (got[counts.alphas == 255] == 255).all()
+        assert (got[histogram.alphas == 255] == 255).all()
     else:
-        n = counts.n_opaque  # they outweigh what is translucent in no cluster
-        assert 2 * int(counts.weights[:n].sum()) < counts.pixels
+        n = histogram.n_opaque  # they outweigh what is translucent in no cluster
+        assert 2 * int(histogram.weights[:n].sum()) < histogram.pixels
 
 
 @given(tables(alphas="both"), any_settings())
 @settings(deadline=None, max_examples=50)
 def test_where_half_of_the_pixels_are_opaque_all_of_these_stay_so(
-    counts: ColorHistogram, chosen: FitSettings
+    histogram: ColorHistogram, chosen: FitSettings
 ) -> None:
-    n = counts.n_opaque
+    n = histogram.n_opaque
     assume(n)
-    weights = counts.weights.copy()
-    weights[0] += counts.pixels
-    counts = ColorHistogram(counts.codes, weights)
-    palette = quantized(counts, chosen).palette
-    got = palette.entries[nearest_entries(counts, palette, chosen.space), 3]
+    weights = histogram.weights.copy()
+    weights[0] += histogram.pixels
+    histogram = ColorHistogram(histogram.codes, weights)
+    palette = quantized(histogram, chosen).palette
+    got = palette.entries[nearest_entries(histogram, palette, chosen.space), 3]
     assert (got[:n] == 255).all()
 
 
 @given(tables(alphas="translucent"), any_settings())
 @settings(deadline=None, max_examples=80)
 def test_what_is_translucent_neither_becomes_opaque_nor_clear(
-    counts: ColorHistogram, chosen: FitSettings
+    histogram: ColorHistogram, chosen: FitSettings
 ) -> None:
     chosen = replace(chosen, fixed=())
-    alphas = quantized(counts, chosen, transparent=True).palette.alphas
+    alphas = quantized(histogram, chosen, transparent=True).palette.alphas
     assert alphas is not None
     assert alphas.min() >= 1
     assert alphas.max() <= 254
@@ -243,8 +243,8 @@ def test_what_is_translucent_neither_becomes_opaque_nor_clear(
 def test_alphas_at_the_ends_are_not_rounded_away(space: str) -> None:
     rng = np.random.default_rng(3)
     for alpha in (1, 254):
-        counts = table_of(rng.integers(0, 256, (60, 3)), np.full(60, alpha))
-        found = quantized(counts, FitSettings(5, space=space))
+        histogram = table_of(rng.integers(0, 256, (60, 3)), np.full(60, alpha))
+        found = quantized(histogram, FitSettings(5, space=space))
         assert found.palette.alphas is not None
         assert set(found.palette.alphas.tolist()) == {alpha}
 
@@ -253,21 +253,21 @@ def test_alphas_at_the_ends_are_not_rounded_away(space: str) -> None:
 
 
 def with_colors(
-    counts: ColorHistogram, k: int, chosen: FitSettings, *, transparent: bool
+    histogram: ColorHistogram, k: int, chosen: FitSettings, *, transparent: bool
 ) -> PaletteFit:
     settings = replace(chosen, colors=k + transparent, min_psnr=None)
-    return quantized(counts, settings, transparent=transparent)
+    return quantized(histogram, settings, transparent=transparent)
 
 
 @given(tables(min_colors=2), any_settings(), st.floats(12, 45), st.booleans())
 @settings(deadline=None, max_examples=60)
 def test_a_target_is_reached_by_a_number_of_colours_and_missed_by_one_less(
-    counts: ColorHistogram, chosen: FitSettings, target: float, transparent: bool
+    histogram: ColorHistogram, chosen: FitSettings, target: float, transparent: bool
 ) -> None:
-    found = quantized(counts, replace(chosen, min_psnr=target), transparent=transparent)
+    found = quantized(histogram, replace(chosen, min_psnr=target), transparent=transparent)
     least = max(1 if transparent else 2, len(chosen.fixed))
     fits = {
-        k: with_colors(counts, k, chosen, transparent=transparent)
+        k: with_colors(histogram, k, chosen, transparent=transparent)
         for k in range(least, chosen.colors - transparent + 1)
     }
     full = fits[chosen.colors - transparent]
@@ -286,9 +286,9 @@ def test_a_target_is_reached_by_a_number_of_colours_and_missed_by_one_less(
 @each_space
 @each_alpha
 def test_the_smallest_palette_that_reaches_a_target_is_taken(space: str, alphas: str) -> None:
-    counts = random_table(60, seed=4, alphas=alphas)
+    histogram = random_table(60, seed=4, alphas=alphas)
     chosen = FitSettings(17, space=space)
-    fits = [with_colors(counts, k, chosen, transparent=True) for k in range(1, 17)]
+    fits = [with_colors(histogram, k, chosen, transparent=True) for k in range(1, 17)]
     reached = [each.evaluation.psnr for each in fits]
     n_tried = 0
     for target in reached:
@@ -296,7 +296,7 @@ def test_the_smallest_palette_that_reaches_a_target_is_taken(space: str, alphas:
         if will_do != sorted(will_do):  # one colour more made it worse: which is found, is open
             continue
         n_tried += 1
-        found = quantized(counts, replace(chosen, min_psnr=target), transparent=True)
+        found = quantized(histogram, replace(chosen, min_psnr=target), transparent=True)
         k = will_do.index(True)
         assert same_result(found, fits[k])
         assert len(found.palette) == k + 2
@@ -305,25 +305,25 @@ def test_the_smallest_palette_that_reaches_a_target_is_taken(space: str, alphas:
 
 @each_space
 def test_a_target_out_of_reach_gives_the_full_palette(space: str) -> None:
-    counts = random_table(100, seed=5)
+    histogram = random_table(100, seed=5)
     chosen = FitSettings(6, space=space, min_psnr=70)
-    found = quantized(counts, chosen)
+    found = quantized(histogram, chosen)
     assert found.evaluation.psnr < 70
     assert len(found.palette) == 6
-    assert same_result(found, quantized(counts, replace(chosen, min_psnr=None)))
+    assert same_result(found, quantized(histogram, replace(chosen, min_psnr=None)))
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_no_more_entries_are_taken_than_there_are_colours(n: int) -> None:
-    counts = random_table(n, seed=6)
-    found = quantized(counts, FitSettings(64, min_psnr=99))
+    histogram = random_table(n, seed=6)
+    found = quantized(histogram, FitSettings(64, min_psnr=99))
     assert len(found.palette) == n
     assert found.evaluation.squared_error == 0
 
 
 def test_fixed_colours_stay_where_fewer_would_reach_the_target() -> None:
-    counts = random_table(40, seed=7, kind="tight")
-    found = quantized(counts, FitSettings(16, fixed=FIXED, min_psnr=1))
+    histogram = random_table(40, seed=7, kind="tight")
+    found = quantized(histogram, FitSettings(16, fixed=FIXED, min_psnr=1))
     assert found.palette.colors.tolist() == [list(color) for color in FIXED]
 
 
@@ -333,12 +333,14 @@ def test_fixed_colours_stay_where_fewer_would_reach_the_target() -> None:
 @given(tables(min_colors=20, max_colors=200), any_settings())
 @settings(deadline=None, max_examples=40)
 def test_the_best_of_several_starts_is_the_best_of_them_one_by_one(
-    counts: ColorHistogram, chosen: FitSettings
+    histogram: ColorHistogram, chosen: FitSettings
 ) -> None:
-    singles = [quantized(counts, replace(chosen, seed=chosen.seed + i, n_init=1)) for i in range(5)]
+    singles = [
+        quantized(histogram, replace(chosen, seed=chosen.seed + i, n_init=1)) for i in range(5)
+    ]
     inertias = [single.fit.inertia for single in singles]
     for starts in range(1, 6):
-        found = quantized(counts, replace(chosen, n_init=starts))
+        found = quantized(histogram, replace(chosen, n_init=starts))
         best = singles[inertias.index(min(inertias[:starts]))]
         assert found.fit.inertia == min(inertias[:starts])
         assert same_fit(found.fit, best.fit)
@@ -346,16 +348,16 @@ def test_the_best_of_several_starts_is_the_best_of_them_one_by_one(
 
 
 def test_more_starts_find_better_palettes() -> None:
-    counts = random_table(200, seed=8)
-    found = [quantized(counts, FitSettings(8, n_init=n, init="random")) for n in (1, 16)]
+    histogram = random_table(200, seed=8)
+    found = [quantized(histogram, FitSettings(8, n_init=n, init="random")) for n in (1, 16)]
     assert found[0].fit.inertia > found[1].fit.inertia
     assert found[0].evaluation.psnr < found[1].evaluation.psnr
 
 
 def test_few_colours_are_started_from_several_seeds_by_themselves() -> None:
-    counts = random_table(200, seed=9)
-    found = quantized(counts, FitSettings(4, init="random"))
-    one, several = (quantized(counts, FitSettings(4, init="random", n_init=n)) for n in (1, 8))
+    histogram = random_table(200, seed=9)
+    found = quantized(histogram, FitSettings(4, init="random"))
+    one, several = (quantized(histogram, FitSettings(4, init="random", n_init=n)) for n in (1, 8))
     assert same_fit(found.fit, several.fit)
     assert found.fit.inertia < one.fit.inertia
 
@@ -363,18 +365,18 @@ def test_few_colours_are_started_from_several_seeds_by_themselves() -> None:
 @given(tables(), any_settings(), st.booleans())
 @settings(deadline=None, max_examples=30)
 def test_same_input_same_palette(
-    counts: ColorHistogram, chosen: FitSettings, transparent: bool
+    histogram: ColorHistogram, chosen: FitSettings, transparent: bool
 ) -> None:
-    found = [quantized(counts, chosen, transparent=transparent) for _ in range(2)]
+    found = [quantized(histogram, chosen, transparent=transparent) for _ in range(2)]
     assert same_result(*found)
     assert same_fit(found[0].fit, found[1].fit)
 
 
 @each_space
 def test_threads_make_no_difference(space: str) -> None:
-    counts = random_table(20_000, seed=10)
+    histogram = random_table(20_000, seed=10)
     chosen = FitSettings(8, space=space, n_init=1)
-    found = [quantized(counts, chosen, threads=n) for n in (1, 2)]
+    found = [quantized(histogram, chosen, threads=n) for n in (1, 2)]
     assert same_result(*found)
     assert same_fit(found[0].fit, found[1].fit)
 
@@ -382,12 +384,14 @@ def test_threads_make_no_difference(space: str) -> None:
 # -- chunks of a store ------------------------------------------------------------------------
 
 
-def store_of(path: Path, counts: ColorHistogram, transparent: bool, weights: NDArray[Any]) -> Store:
+def store_of(
+    path: Path, histogram: ColorHistogram, transparent: bool, weights: NDArray[Any]
+) -> Store:
     """A store as counting and weighing leave it; without images."""
-    tally = Tally(1, counts.pixels, 1, int(transparent), int(not counts.is_opaque), 0, 0)
+    tally = Tally(1, histogram.pixels, 1, int(transparent), int(not histogram.is_opaque), 0, 0)
     store = Store.create(path, Plan((), {}, (), {}).as_record(), DecodeSettings().of_result)
-    store.write_colors(counts, tally.as_record(1))
-    store.write_weighed(weights)
+    store.write_colors(histogram, tally.as_record(1))
+    store.write_image_weights(weights)
     return store
 
 
@@ -398,15 +402,15 @@ def store_of(path: Path, counts: ColorHistogram, transparent: bool, weights: NDA
 def test_chunks_of_a_store_give_what_one_table_gives(
     space: str, alphas: str, weight: str, fixed: int, tmp_path: Path
 ) -> None:
-    counts = random_table(90, seed=11, alphas=alphas)
-    weights = np.random.default_rng(12).integers(1, 2**40, len(counts))
+    histogram = random_table(90, seed=11, alphas=alphas)
+    weights = np.random.default_rng(12).integers(1, 2**40, len(histogram))
     chosen = FitSettings(
         8, space=space, weight=weight, fixed=FIXED[:fixed], n_init=2, init="random"
     )
     expected = quantized(
-        counts, chosen, transparent=True, weights=weights if weight == "images" else None
+        histogram, chosen, transparent=True, weights=weights if weight == "images" else None
     )
-    store = store_of(tmp_path / "a.zarr", counts, True, weights)
+    store = store_of(tmp_path / "a.zarr", histogram, True, weights)
     with connect(workers=0) as engine:
         for size in (1 << 22, 37):
             found = fit(store, engine, Progress(), replace(chosen, chunk_colors=size))
@@ -427,31 +431,31 @@ def test_chunks_of_a_store_give_what_one_table_gives(
 
 
 def test_weights_of_images_change_what_is_fitted_and_not_what_is_judged(tmp_path: Path) -> None:
-    counts = random_table(90, seed=13)
-    weights = np.random.default_rng(14).integers(1, 2**40, len(counts))
+    histogram = random_table(90, seed=13)
+    weights = np.random.default_rng(14).integers(1, 2**40, len(histogram))
     by_pixels, by_images = (
-        quantized(counts, FitSettings(4), weights=some) for some in (None, weights)
+        quantized(histogram, FitSettings(4), weights=some) for some in (None, weights)
     )
     assert not same_palette(by_pixels.palette, by_images.palette)
-    assert by_images.evaluation.weights.sum() == counts.pixels
+    assert by_images.evaluation.weights.sum() == histogram.pixels
 
 
 @given(SEEDS)
 @settings(deadline=None, max_examples=8)
 def test_chunks_reach_a_target_with_the_same_palette(seed: int) -> None:
-    counts = random_table(70, seed, alphas="both")
+    histogram = random_table(70, seed, alphas="both")
     chosen = FitSettings(12, min_psnr=19, n_init=1, chunk_colors=25)
-    expected = quantized(counts, chosen)
+    expected = quantized(histogram, chosen)
     with connect(workers=0) as engine, TemporaryDirectory() as folder:
-        store = store_of(Path(folder) / "a.zarr", counts, False, counts.weights)
+        store = store_of(Path(folder) / "a.zarr", histogram, False, histogram.weights)
         found = fit(store, engine, Progress(), chosen)
     assert same_palette(found.palette, expected.palette)
     assert found.squared_error == expected.evaluation.squared_error
 
 
 def test_few_colours_of_a_store_in_chunks_are_all_kept(tmp_path: Path) -> None:
-    counts = random_table(6, seed=15, alphas="both")
-    store = store_of(tmp_path / "a.zarr", counts, True, counts.weights)
+    histogram = random_table(6, seed=15, alphas="both")
+    store = store_of(tmp_path / "a.zarr", histogram, True, histogram.weights)
     with connect(workers=0) as engine:
         found = fit(store, engine, Progress(), FitSettings(9, chunk_colors=2))
     assert found.squared_error == 0

@@ -58,12 +58,12 @@ def engine() -> Iterator[Engine]:
         yield opened
 
 
-def total_of(path: Path, counts: ColorHistogram, translucent: int = 0) -> Store:
+def total_of(path: Path, histogram: ColorHistogram, translucent: int = 0) -> Store:
     """A store that holds a total only."""
     plan = Plan((), {}, (), {})
     store = Store.create(path, plan.as_record(), DecodeSettings().of_result)
-    tally = Tally(1, counts.pixels, 1, 0, translucent, 0, 0)
-    store.write_colors(counts, tally.as_record(plan.generation))
+    tally = Tally(1, histogram.pixels, 1, 0, translucent, 0, 0)
+    store.write_colors(histogram, tally.as_record(plan.generation))
     return store
 
 
@@ -77,22 +77,22 @@ def a_lot(pixels: int, n: int = 3000) -> ColorHistogram:
 
 
 def test_ten_to_the_fifteenth_pixels_are_summed_exactly(tmp_path: Path, engine: Engine) -> None:
-    counts = a_lot(10**15)
-    assert counts.pixels == 10**15
-    assert counts.weights.min() > 0
-    store = total_of(tmp_path / "s.zarr", counts)
+    histogram = a_lot(10**15)
+    assert histogram.pixels == 10**15
+    assert histogram.weights.min() > 0
+    store = total_of(tmp_path / "s.zarr", histogram)
     for chunk in (1 << 22, 700):  # in one task, and in rounds
         settings = FitSettings(8, tol=0, chunk_colors=chunk)
         result = fit(store, engine, Progress(), settings)
         assert result.converged
         assert result.weights.sum() == 10**15
         centroids = store.read_palette("k8").centroids
-        labels = plain_distances(counts.colors.astype(float), centroids).argmin(axis=1)
+        labels = plain_distances(histogram.colors.astype(float), centroids).argmin(axis=1)
         for cluster in range(8):
             mine = labels == cluster
-            weights = [int(weight) for weight in counts.weights[mine]]
+            weights = [int(weight) for weight in histogram.weights[mine]]
             for channel in range(3):
-                values = counts.colors[mine, channel].tolist()
+                values = histogram.colors[mine, channel].tolist()
                 total = sum(w * v for w, v in zip(weights, values, strict=True))
                 assert centroids[cluster, channel] == float(Fraction(total, sum(weights)))
 
@@ -106,12 +106,14 @@ def test_more_pixels_than_can_be_summed_exactly_are_refused(
 ) -> None:
     alphas = np.array([255, 128 if translucent else 255, 255])
     colors = np.array([[0, 0, 0], [255, 0, 9], [255, 255, 255]])
-    counts = table_of(colors, alphas)
+    histogram = table_of(colors, alphas)
     settings = FitSettings(2, space=space, chunk_colors=1)  # each chunk by itself has fewer
     # Before each sum, the bound is looked at in floating point: that is a little lower.
     for pixels, name in ((most - (1 << 12), "a"), (most + 1, "b")):
         weights = np.array([pixels // 3, pixels // 3, pixels - 2 * (pixels // 3)])
-        store = total_of(tmp_path / f"{name}.zarr", replace(counts, weights=weights), translucent)
+        store = total_of(
+            tmp_path / f"{name}.zarr", replace(histogram, weights=weights), translucent
+        )
         if pixels <= most:
             assert fit(store, engine, Progress(), settings).weights.sum() == pixels
             continue

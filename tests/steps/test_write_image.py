@@ -60,7 +60,7 @@ def record_of(
     )
 
 
-def mapped_to(palette: Palette, record: ImageRecord, pixels: NDArray[np.uint8]) -> RemappedImage:
+def remapped_to(palette: Palette, record: ImageRecord, pixels: NDArray[np.uint8]) -> RemappedImage:
     """Each pixel to the entry nearest to its red."""
     flat = pixels.reshape(-1, 3)
     reds = palette.entries[:, 0].astype(int)
@@ -74,7 +74,7 @@ def photo(tmp_path: Path) -> tuple[ImageRecord, RemappedImage, bytes]:
     pixels = noise(1)
     path = save(tmp_path / "in" / "image.png", pixels)
     record = record_of(path, pixels)
-    return record, mapped_to(GREYS, record, pixels), path.read_bytes()
+    return record, remapped_to(GREYS, record, pixels), path.read_bytes()
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def small(tmp_path: Path) -> tuple[ImageRecord, RemappedImage, bytes]:
     pixels = np.full((2, 2, 3), 34, np.uint8)
     path = save(tmp_path / "in" / "image.gif", pixels)
     record = record_of(path, pixels, kept_as="kept/image.gif")
-    return record, mapped_to(GREYS, record, pixels), path.read_bytes()
+    return record, remapped_to(GREYS, record, pixels), path.read_bytes()
 
 
 Sample = tuple[ImageRecord, RemappedImage, bytes]
@@ -116,11 +116,11 @@ def test_names_that_leave_the_output_are_refused(name: str, tmp_path: Path) -> N
 def test_a_record_that_names_a_file_outside_writes_nothing(
     key: str, photo: Sample, small: Sample, tmp_path: Path
 ) -> None:
-    record, mapped, _ = photo if key == "stem" else small
+    record, remapped, _ = photo if key == "stem" else small
     with pytest.raises(StoreError, match="outside the output folder"):
         write_image(
             msgspec.structs.replace(record, **{key: "../escaped"}),
-            mapped,
+            remapped,
             tmp_path / "out",
             EncodeSettings(),
             None,
@@ -134,13 +134,13 @@ def test_a_record_that_names_a_file_outside_writes_nothing(
 
 @pytest.mark.parametrize("name", ["png", "webp"])
 def test_an_image_is_written_and_counted_as_it_is(name: str, photo: Sample, tmp_path: Path) -> None:
-    record, mapped, original = photo
-    found = write_image(record, mapped, tmp_path / "out", EncodeSettings(name), None)
+    record, remapped, original = photo
+    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(name), None)
     (written,) = files_in(tmp_path / "out").items()
     assert written[0] == f"kept/image.{name}"
     with Image.open(io.BytesIO(written[1])) as image:
         assert np.array_equal(
-            np.asarray(image.convert("RGB")), GREYS.entries[mapped.indices][..., :3]
+            np.asarray(image.convert("RGB")), GREYS.entries[remapped.indices][..., :3]
         )
     assert figures_of(found, tmp_path / "out") == EncodeTotals(
         compressed=1,
@@ -148,16 +148,17 @@ def test_an_image_is_written_and_counted_as_it_is(name: str, photo: Sample, tmp_
         output_bytes=len(written[1]),
         all_pixels=20 * 24,
         pixels=20 * 24,
-        squared_error=mapped.squared_error,
-        largest_error=mapped.largest_error,
+        squared_error=remapped.squared_error,
+        palette_error=remapped.squared_error,
+        largest_error=remapped.largest_error,
         largest_in=KEPT,
     )
     assert len(written[1]) < len(original)
 
 
 def test_what_is_private_composited_or_reindexed_is_counted(photo: Sample, tmp_path: Path) -> None:
-    record, mapped, _ = photo
-    own = replace(mapped, private=True)
+    record, remapped, _ = photo
+    own = replace(remapped, private=True)
     said = msgspec.structs.replace(record, composited=True, indexed=True)
     found = write_image(said, own, tmp_path / "out", ALWAYS, None)
     assert (found.compressed, found.private, found.composited, found.reindexed) == (1, 1, 1, 1)
@@ -182,8 +183,8 @@ def test_the_error_is_that_of_the_pixels_that_are_seen(tmp_path: Path) -> None:
 
 
 def test_the_original_is_kept_where_it_is_smaller(small: Sample, tmp_path: Path) -> None:
-    record, mapped, original = small
-    found = write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
+    record, remapped, original = small
+    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(), None)
     assert files_in(tmp_path / "out") == {"kept/image.gif": original}
     assert figures_of(found, tmp_path / "out") == EncodeTotals(
         kept=1, input_bytes=len(original), output_bytes=len(original), all_pixels=4
@@ -191,18 +192,18 @@ def test_the_original_is_kept_where_it_is_smaller(small: Sample, tmp_path: Path)
 
 
 def test_an_original_of_the_same_size_is_not_kept(small: Sample, tmp_path: Path) -> None:
-    record, mapped, _ = small
-    write_image(record, mapped, tmp_path / "a", ALWAYS, None)
+    record, remapped, _ = small
+    write_image(record, remapped, tmp_path / "a", ALWAYS, None)
     (file,) = files_in(tmp_path / "a").values()
     for n_bytes, is_kept in ((len(file), False), (len(file) - 1, True)):
         same = msgspec.structs.replace(record, n_bytes=n_bytes)
-        found = better_file(same, mapped, EncodeSettings(), None)
+        found = better_file(same, remapped, EncodeSettings(), None)
         assert (found is None) is is_kept
 
 
 def test_always_means_always(small: Sample, tmp_path: Path) -> None:
-    record, mapped, original = small
-    found = write_image(record, mapped, tmp_path / "out", ALWAYS, None)
+    record, remapped, original = small
+    found = write_image(record, remapped, tmp_path / "out", ALWAYS, None)
     assert list(files_in(tmp_path / "out")) == ["kept/image.png"]
     assert (found.compressed, found.kept) == (1, 0)
     assert found.output_bytes > found.input_bytes == len(original)
@@ -211,9 +212,9 @@ def test_always_means_always(small: Sample, tmp_path: Path) -> None:
 def test_a_larger_file_is_written_where_the_smaller_one_is_gone(
     small: Sample, tmp_path: Path
 ) -> None:
-    record, mapped, _ = small
+    record, remapped, _ = small
     Path(record.path).unlink()
-    found = write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
+    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(), None)
     assert list(files_in(tmp_path / "out")) == ["kept/image.png"]
     assert (found.compressed, found.kept, found.outgrown, found.failures) == (1, 0, 1, ())
 
@@ -222,9 +223,9 @@ def test_a_larger_file_is_written_where_the_smaller_one_is_gone(
 def test_an_image_that_misses_the_target_is_kept_to_the_byte(
     settings: EncodeSettings, photo: Sample, tmp_path: Path
 ) -> None:
-    record, mapped, original = photo
-    assert not mapped.reaches(60)
-    found = write_image(record, mapped, tmp_path / "out", settings, 60)
+    record, remapped, original = photo
+    assert not remapped.reaches(60)
+    found = write_image(record, remapped, tmp_path / "out", settings, 60)
     assert files_in(tmp_path / "out") == {KEPT: original}
     assert figures_of(found, tmp_path / "out") == EncodeTotals(
         kept=1,
@@ -236,13 +237,13 @@ def test_an_image_that_misses_the_target_is_kept_to_the_byte(
 
 
 def test_a_target_that_is_met_exactly_is_met(photo: Sample, tmp_path: Path) -> None:
-    record, mapped, _ = photo
-    mean = mapped.squared_error / (255**2 * 3 * mapped.pixels)
+    record, remapped, _ = photo
+    mean = remapped.squared_error / (255**2 * 3 * remapped.pixels)
     exact = 10 * np.log10(255**2 / mean)
-    assert mapped.reaches(exact - 1e-9)
-    assert not mapped.reaches(exact + 1e-9)
-    assert write_image(record, mapped, tmp_path / "a", ALWAYS, exact - 1e-9).compressed == 1
-    assert write_image(record, mapped, tmp_path / "b", ALWAYS, exact + 1e-9).below_target == 1
+    assert remapped.reaches(exact - 1e-9)
+    assert not remapped.reaches(exact + 1e-9)
+    assert write_image(record, remapped, tmp_path / "a", ALWAYS, exact - 1e-9).compressed == 1
+    assert write_image(record, remapped, tmp_path / "b", ALWAYS, exact + 1e-9).below_target == 1
 
 
 def other_picture(path: Path) -> None:
@@ -281,14 +282,14 @@ def test_an_original_is_kept_only_if_it_is_the_file_that_was_read(
     small: Sample,
     tmp_path: Path,
 ) -> None:
-    record, mapped, original = small
+    record, remapped, original = small
     path = Path(record.path)
     if hashed:
         record = msgspec.structs.replace(record, digest=hashlib.sha256(original).hexdigest())
     change(path)
     if time is not None:
         os.utime(path, ns=(record.modified + time, record.modified + time))
-    found = write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
+    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(), None)
     is_kept = by_digest if hashed else by_time
     assert (found.kept, found.compressed, found.outgrown) == (is_kept, not is_kept, not is_kept)
     (written,) = files_in(tmp_path / "out").items()
@@ -303,9 +304,9 @@ def test_an_original_is_kept_only_if_it_is_the_file_that_was_read(
 def test_a_changed_original_below_the_target_is_a_failure_by_name(
     photo: Sample, tmp_path: Path
 ) -> None:
-    record, mapped, _ = photo
+    record, remapped, _ = photo
     os.utime(record.path, ns=(1, 1))
-    found = write_image(record, mapped, tmp_path / "out", ALWAYS, 60)
+    found = write_image(record, remapped, tmp_path / "out", ALWAYS, 60)
     assert found == EncodeTotals(failures=(Failure(record.path, f"too far off, {GONE}"),))
 
 
@@ -314,7 +315,7 @@ def nine_patch(tmp_path: Path, frame: tuple[int, int, int]) -> Sample:
     pixels[0] = pixels[-1] = pixels[:, 0] = pixels[:, -1] = frame
     path = save(tmp_path / "in" / "button.9.png", pixels)
     record = record_of(path, pixels, kept_as="kept/button.9.png", stem="kept/button.9")
-    return record, mapped_to(GREYS, record, pixels), path.read_bytes()
+    return record, remapped_to(GREYS, record, pixels), path.read_bytes()
 
 
 @pytest.mark.parametrize("settings", [EncodeSettings(), ALWAYS], ids=["smaller", "always"])
@@ -322,35 +323,35 @@ def nine_patch(tmp_path: Path, frame: tuple[int, int, int]) -> Sample:
 def test_a_nine_patch_is_kept_unless_its_frame_stays_as_it_is(
     frame: tuple[int, int, int], stays: bool, settings: EncodeSettings, tmp_path: Path
 ) -> None:
-    record, mapped, original = nine_patch(tmp_path, frame)
-    found = write_image(record, mapped, tmp_path / "out", settings, None)
+    record, remapped, original = nine_patch(tmp_path, frame)
+    found = write_image(record, remapped, tmp_path / "out", settings, None)
     assert (found.compressed, found.kept, found.nine_patches) == (stays, not stays, not stays)
     (written,) = files_in(tmp_path / "out").values()
     assert (written == original) is not stays
-    named = replace(mapped, has_frame=True)  # its frame would stay
+    named = replace(remapped, has_frame=True)  # its frame would stay
     assert write_image(record, named, tmp_path / "other", settings, None).compressed == 1
 
 
 def test_a_nine_patch_whose_file_has_changed_is_a_failure_by_name(tmp_path: Path) -> None:
-    record, mapped, _ = nine_patch(tmp_path, (1, 1, 1))
+    record, remapped, _ = nine_patch(tmp_path, (1, 1, 1))
     os.utime(record.path, ns=(1, 1))
-    found = write_image(record, mapped, tmp_path / "out", ALWAYS, None)
+    found = write_image(record, remapped, tmp_path / "out", ALWAYS, None)
     assert found == EncodeTotals(
         failures=(Failure(record.path, f"its frame would change, {GONE}"),)
     )
 
 
 def test_a_file_that_is_there_already_is_not_written_again(photo: Sample, tmp_path: Path) -> None:
-    record, mapped, _ = photo
-    first = write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
+    record, remapped, _ = photo
+    first = write_image(record, remapped, tmp_path / "out", EncodeSettings(), None)
     path = tmp_path / "out" / KEPT
     before = path.stat()
-    assert write_image(record, mapped, tmp_path / "out", EncodeSettings(), None) == first
+    assert write_image(record, remapped, tmp_path / "out", EncodeSettings(), None) == first
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     whole = path.read_bytes()
     for damage in (whole[:-1], whole[:-1] + b"?", whole + b"?"):
         path.write_bytes(damage)
-        assert write_image(record, mapped, tmp_path / "out", EncodeSettings(), None) == first
+        assert write_image(record, remapped, tmp_path / "out", EncodeSettings(), None) == first
         assert path.read_bytes() == whole
 
 
@@ -358,29 +359,29 @@ def test_a_file_that_is_there_already_is_not_written_again(photo: Sample, tmp_pa
 def test_an_output_that_became_a_link_is_written_again(
     link: Callable[[Path, Path], None], photo: Sample, tmp_path: Path
 ) -> None:
-    record, mapped, _ = photo
-    write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
+    record, remapped, _ = photo
+    write_image(record, remapped, tmp_path / "out", EncodeSettings(), None)
     path, elsewhere = tmp_path / "out" / KEPT, tmp_path / "elsewhere"
     path.rename(elsewhere)
     link(path, elsewhere)
-    write_image(record, mapped, tmp_path / "out", EncodeSettings(), None)
+    write_image(record, remapped, tmp_path / "out", EncodeSettings(), None)
     assert not path.is_symlink()
     assert path.stat().st_ino != elsewhere.stat().st_ino
 
 
 def test_what_loses_nothing_reaches_any_target(small: Sample) -> None:
-    _, mapped, _ = small
-    assert mapped.squared_error == 0
-    assert mapped.reaches(1e6)
-    assert mapped.reaches(None)
+    _, remapped, _ = small
+    assert remapped.squared_error == 0
+    assert remapped.reaches(1e6)
+    assert remapped.reaches(None)
 
 
 def test_a_deleted_original_below_the_target_is_a_failure_by_name(
     photo: Sample, tmp_path: Path
 ) -> None:
-    record, mapped, _ = photo
+    record, remapped, _ = photo
     Path(record.path).unlink()
-    found = write_image(record, mapped, tmp_path / "out", ALWAYS, 60)
+    found = write_image(record, remapped, tmp_path / "out", ALWAYS, 60)
     assert found == EncodeTotals(failures=(Failure(record.path, f"too far off, {GONE}"),))
     assert not (tmp_path / "out").exists()
 
@@ -389,14 +390,14 @@ def test_a_deleted_original_below_the_target_is_a_failure_by_name(
 def test_an_image_too_large_for_the_format_is_a_failure_by_name(
     name: str, photo: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record, mapped, _ = photo  # 24 x 20
+    record, remapped, _ = photo  # 24 x 20
     monkeypatch.setitem(encode._LONGEST, name, 23)
-    found = write_image(record, mapped, tmp_path / "out", EncodeSettings(name), None)
+    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(name), None)
     reason = f"{name} holds 23 pixels a side: choose png"
     assert found == EncodeTotals(failures=(Failure(record.path, reason),))
     assert not (tmp_path / "out").exists()
     monkeypatch.setitem(encode._LONGEST, name, 24)
-    assert not write_image(record, mapped, tmp_path / "out", EncodeSettings(name), None).failures
+    assert not write_image(record, remapped, tmp_path / "out", EncodeSettings(name), None).failures
 
 
 @pytest.mark.parametrize("scope", ["shared", "image"])
@@ -487,9 +488,9 @@ def test_sums_of_encoded_are_field_by_field() -> None:
 
 
 def test_what_was_encoded_comes_back_from_its_record(photo: Sample, tmp_path: Path) -> None:
-    record, mapped, _ = photo
+    record, remapped, _ = photo
     named = msgspec.structs.replace(record, kept_as="\udcff\n.png")
-    found = write_image(named, mapped, tmp_path, ALWAYS, None)
+    found = write_image(named, remapped, tmp_path, ALWAYS, None)
     found = found.with_cloud(((1, 2, 3, 4, 5, 6), (7, 8, 9, 10, 11, 12)))
     total = found + EncodeTotals(squared_error=1 << 80, failures=(Failure("/a\udcff", "b"),))
     assert found.compressed == len(found.gallery.rows) == len(found.files) == 1

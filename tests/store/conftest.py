@@ -54,7 +54,7 @@ def counted(pictures: Iterable[Picture]) -> ColorHistogram:
     counter = ColorCounter()
     for image in pictures:
         counter.add(image.pixels, image.alphas)
-    return counter.counts()
+    return counter.histogram()
 
 
 def records(pictures: Iterable[Picture]) -> list[ImageRecord]:
@@ -135,11 +135,11 @@ def planned(n_partitions: int, generation: int = 1) -> PlanRecord:
     )
 
 
-def total(counts: ColorHistogram, generation: int = 1) -> TotalRecord:
+def total(histogram: ColorHistogram, generation: int = 1) -> TotalRecord:
     """Return the totals that a store keeps beside its colours, as far as it looks at them."""
     return TotalRecord(
         images=1,
-        pixels=counts.pixels,
+        pixels=histogram.pixels,
         n_bytes=100,
         transparent=0,
         translucent=0,
@@ -247,9 +247,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         patch.setattr(zarr_groups, "CHUNK_PIXELS", 10)
         write(store, [picture(11, seed=1)], partition_id=IDS[0])
         write(store, [picture(3, seed=2, kind="both")], partition_id=IDS[1])
-        counts = store.partition(IDS[0]).counts
-        store.write_colors(counts, total(counts))
-        store.write_weighed(WEIGHED)
+        histogram = store.partition(IDS[0]).histogram
+        store.write_colors(histogram, total(histogram))
+        store.write_image_weights(WEIGHED)
         store.write_palette("a", palette(2))
         store.start_indices("a")
         for partition_id, n in zip(IDS, (11, 3), strict=False):

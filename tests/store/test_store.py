@@ -52,7 +52,7 @@ def test_a_new_store_says_what_it_is(tmp_path: Path) -> None:
     assert opened.attrs.versions["numpy"] == np.__version__
     assert opened.committed_partitions == opened.palette_names == []
     assert not opened.is_counted
-    assert not opened.is_weighed
+    assert not opened.has_image_weights
 
 
 def test_a_store_may_be_made_in_an_empty_folder(tmp_path: Path) -> None:
@@ -145,16 +145,16 @@ def test_a_store_is_unfinished_until_its_colors_are_added_up(store: Store) -> No
     write(store, [picture(3, seed=0)])
     with pytest.raises(StoreError, match="not added up"):
         store.require_whole()
-    counts = store.partition("000000").counts
-    store.write_colors(counts, total(counts))
+    histogram = store.partition("000000").histogram
+    store.write_colors(histogram, total(histogram))
     store.require_whole()
     Store.open(store.path).require_whole()
 
 
 def test_a_plan_of_a_new_generation_needs_its_colors_added_up_again(store: Store) -> None:
     write(store, [picture(3, seed=0)])
-    counts = store.partition("000000").counts
-    store.write_colors(counts, total(counts))
+    histogram = store.partition("000000").histogram
+    store.write_colors(histogram, total(histogram))
     store.write_plan(planned(1, generation=2))
     for opened in (store, Store.open(store.path)):
         assert not opened.is_counted
@@ -182,16 +182,16 @@ def test_unplanned_partitions_are_removed_with_their_indices(with_indices: Store
 
 
 def test_the_total_histogram_comes_back_whole_and_in_parts(store: Store) -> None:
-    counts = count_colors(picture(500, seed=0).pixels)
-    expected = total(counts)
-    store.write_colors(counts, expected)
+    histogram = count_colors(picture(500, seed=0).pixels)
+    expected = total(histogram)
+    store.write_colors(histogram, expected)
     assert store.is_counted
-    assert store.n_colors == len(counts)
+    assert store.n_colors == len(histogram)
     assert store.total == expected
-    for start, stop in ((0, None), (0, 7), (3, 11), (len(counts) - 1, len(counts))):
+    for start, stop in ((0, None), (0, 7), (3, 11), (len(histogram) - 1, len(histogram))):
         found = store.read_colors(start, stop)
-        np.testing.assert_array_equal(found.codes, counts.codes[start:stop])
-        np.testing.assert_array_equal(found.weights, counts.weights[start:stop])
+        np.testing.assert_array_equal(found.codes, histogram.codes[start:stop])
+        np.testing.assert_array_equal(found.weights, histogram.weights[start:stop])
 
 
 def test_an_empty_total_histogram_comes_back(store: Store) -> None:
@@ -201,26 +201,26 @@ def test_an_empty_total_histogram_comes_back(store: Store) -> None:
 
 
 def test_weights_of_colors_come_back_whole_and_in_parts(store: Store) -> None:
-    store.write_weighed(WEIGHED)
-    assert store.is_weighed
-    assert Store.open(store.path).is_weighed
+    store.write_image_weights(WEIGHED)
+    assert store.has_image_weights
+    assert Store.open(store.path).has_image_weights
     for start, stop in ((0, None), (0, 2), (1, 4), (4, 5)):
-        found = store.read_weighed(start, stop)
+        found = store.read_image_weights(start, stop)
         np.testing.assert_array_equal(found, WEIGHED[start:stop])
         assert found.dtype == np.int64
 
 
 def test_weights_of_colors_are_overwritten(store: Store) -> None:
-    store.write_weighed(WEIGHED)
-    store.write_weighed(WEIGHED[1:3])
-    np.testing.assert_array_equal(store.read_weighed(), WEIGHED[1:3])
+    store.write_image_weights(WEIGHED)
+    store.write_image_weights(WEIGHED[1:3])
+    np.testing.assert_array_equal(store.read_image_weights(), WEIGHED[1:3])
     assert listed(root_of(store)) == [*OF_A_NEW_STORE, "weighed", "zarr.json"]
 
 
 def test_weights_of_no_colors_come_back(store: Store) -> None:
-    store.write_weighed(WEIGHED[:0])
-    assert store.is_weighed
-    assert store.read_weighed().tolist() == []
+    store.write_image_weights(WEIGHED[:0])
+    assert store.has_image_weights
+    assert store.read_image_weights().tolist() == []
 
 
 # -- damage -----------------------------------------------------------------------------------

@@ -42,7 +42,11 @@ def test_a_flipped_bit_in_a_chunk_is_detected(store: Store, array: str) -> None:
         flipped[position] ^= 0x10
         damaged.write_bytes(flipped)
         with pytest.raises(StoreError, match="damaged"):
-            _ = partition.counts if array in ("codes", "weights") else list(whole_images(partition))
+            _ = (
+                partition.histogram
+                if array in ("codes", "weights")
+                else list(whole_images(partition))
+            )
     damaged.write_bytes(content)
     assert len(list(whole_images(partition))) == 1
 
@@ -69,11 +73,11 @@ def test_a_missing_chunk_is_not_read_as_black(store: Store) -> None:
 
 
 def test_a_flipped_bit_in_weights_of_colors_is_detected(store: Store) -> None:
-    store.write_weighed(WEIGHED)
+    store.write_image_weights(WEIGHED)
     (damaged,) = chunk_files(store, "weighed/weights")
     flip_a_bit(damaged)
     with pytest.raises(StoreError, match="damaged"):
-        store.read_weighed()
+        store.read_image_weights()
 
 
 # -- palettes ---------------------------------------------------------------------------------
@@ -115,9 +119,9 @@ def read_all(store: Store) -> None:
     for partition_id in opened.partition_ids:
         partition = opened.partition(partition_id)
         list(whole_images(partition))
-        _ = partition.counts
+        _ = partition.histogram
     opened.read_colors()
-    opened.read_weighed()
+    opened.read_image_weights()
     opened.read_palette("a")
     for array in opened.indices("a"):
         _ = array[:]

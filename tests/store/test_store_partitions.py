@@ -136,7 +136,7 @@ def test_a_partition_may_hold_no_image(store: Store, planned: int) -> None:
     partition = write(store, [], planned=planned, failures=[Failure("x", "y")])
     assert_holds(partition, [])
     assert partition.images == []
-    assert len(partition.counts) == 0
+    assert len(partition.histogram) == 0
     assert store.committed_partitions == ["000000"]
 
 
@@ -145,7 +145,7 @@ def test_the_histogram_of_a_partition_comes_back(store: Store, kind: str) -> Non
     image = picture(50, seed=0, kind=kind)
     expected = counted([image])
     assert expected.is_opaque == (kind in ("opaque", "transparent"))
-    found = write(store, [image]).counts
+    found = write(store, [image]).histogram
     np.testing.assert_array_equal(found.codes, expected.codes)
     np.testing.assert_array_equal(found.weights, expected.weights)
     assert found.codes.dtype == np.dtype(np.uint32)
