@@ -29,6 +29,7 @@ WORKER_TIMEOUT = 60.0  # seconds
 IMAGE_SECONDS = 120.0  # a hundred times what the largest image takes
 MAX_WHITE = (1 << 16) - 1
 _Sample = Annotated[int, msgspec.Meta(ge=1, le=MAX_WHITE)]
+Lossy = float | Literal["auto"]  # the error that a bit is worth; or as much as a target allows
 White = int | Literal["auto"] | None  # the sample that becomes white; None for full scale
 TOL = 1e-4
 MAX_ITER = 300
@@ -54,7 +55,9 @@ class FitSettings:
     space: colour space in which distances are measured, one of `SPACES`
     weight: whether all pixels or all images count the same in a fit, one of `WEIGHTS`
     fixed: colours (r, g, b), 0 to 255, that the palette has in any case
-    min_psnr: PSNR in dB to reach with the fewest colours; None to use all `colors`
+    min_psnr: PSNR in dB to reach; None for as much as `colors` give
+    fewest: whether `min_psnr` is reached with the fewest colours; else all `colors` are used, and
+        lossy indices take what is left
     chunk_colors: distinct colours of a chunk; with more, each iteration runs one task per chunk
     """
 
@@ -69,6 +72,7 @@ class FitSettings:
     weight: str = WEIGHTS[0]
     fixed: Annotated[Sequence[Color], Limits(_FIXED, 0, 255, option="--fixed-colors")] = ()
     min_psnr: Annotated[float | None, Limits("more than 0 dB", above=0)] = None
+    fewest: Flag = True
     chunk_colors: Annotated[int, Limits("1 or more", 1, option="chunk_colors")] = CHUNK_COLORS
 
     def __post_init__(self) -> None:
@@ -153,7 +157,7 @@ class EncodeSettings:
     effort: 0 to `MAX_EFFORT`; more takes more time, for fewer bytes
     dither: part of a pixel's error that is passed on to its neighbours, 0 to 1
     lossy: squared error, of 8-bit levels summed over channels, that a bit less is worth; 0 for the
-        nearest entry for each pixel, whatever its bits
+        nearest entry for each pixel, whatever its bits; "auto" for as much as `min_psnr` allows
     always: write an image even where the input file is smaller
     keep_metadata: keep EXIF, pixel density and text
     """
@@ -162,7 +166,7 @@ class EncodeSettings:
     _: KW_ONLY
     effort: Annotated[int, Limits(f"0 to {MAX_EFFORT}", 0, MAX_EFFORT)] = 3
     dither: Annotated[float, Limits("0 (none) to 1", 0, 1)] = 0.0
-    lossy: Annotated[float, Limits(f"0 (none) to {MAX_LOSSY:,}", 0, MAX_LOSSY)] = 0.0
+    lossy: Annotated[Lossy, Limits(f"0 (none) to {MAX_LOSSY:,}, or 'auto'", 0, MAX_LOSSY)] = 0.0
     always: Flag = False
     keep_metadata: Flag = False
 
@@ -191,6 +195,8 @@ def check_together(fit: FitSettings, encode: EncodeSettings) -> None:
     """Raise UsageError where settings for the fit and for writing exclude each other."""
     if fit.colors > MAX_COLORS:
         raise UsageError(f"--colors is {fit.colors}: choose {_COLORS}")
+    if encode.lossy == "auto" and fit.min_psnr is None:
+        raise UsageError("--lossy auto takes what a target leaves: add --min-psnr")
     if fit.min_psnr is not None and encode.dither:
         raise UsageError("--min-psnr and --dither exclude each other: dithering adds error")
 

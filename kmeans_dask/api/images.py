@@ -450,6 +450,9 @@ def _remap(
     for option, value in (("dither", settings.dither), ("lossy", settings.lossy)):
         if value and len(palette) > MAX_COLORS:
             raise UsageError(f"{option} is for {MAX_COLORS} palette entries or fewer: leave it out")
+    lossy = settings.lossy
+    if lossy == "auto":
+        raise UsageError("lossy='auto' is for `compress`: give a number")
     entries = None if settings.dither else nearest_entries(histogram, palette, color_space)
     remapper = Remapper(histogram, palette, color_space, settings.dither, entries)
     is_whole = settings.dither or settings.lossy
@@ -465,7 +468,7 @@ def _remap(
                 indices,
                 palette,
                 color_space,
-                settings.lossy,
+                lossy,
                 passes_of(settings.effort),
                 None if n_fixed is None else free_entries(palette, n_fixed),
             )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from kmeans_dask.api.running import ShowProgress
-from kmeans_dask.settings import Color, White
+from kmeans_dask.settings import Color, Lossy, White
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -60,7 +60,7 @@ class EncodeOptions(RunOptions, total=False):
     format: str
     effort: int
     dither: float
-    lossy: float
+    lossy: Lossy
     keep_metadata: bool
     always: bool
     overwrite: bool

@@ -8,7 +8,7 @@ import typer
 
 from kmeans_dask.errors import UsageError
 from kmeans_dask.files import parse_location
-from kmeans_dask.settings import MAX_ITER, MAX_WHITE, PRIVATE_TOL, TOL
+from kmeans_dask.settings import MAX_ITER, MAX_LOSSY, MAX_WHITE, PRIVATE_TOL, TOL
 
 if TYPE_CHECKING:
     from kmeans_dask.files import Location as Location
@@ -144,12 +144,14 @@ Dither = Annotated[
         rich_help_panel=WRITING,
     ),
 ]
-Lossy = Annotated[
-    float,
+LossyText = Annotated[
+    str,
     typer.Option(
-        metavar="LAMBDA",
+        "--lossy",
+        metavar="LAMBDA|auto",
         help="Fewer bytes for more error: the squared error (levels of 0 to 255, summed over red, "
-        "green and blue) that a bit less is worth. 1 to 4 is hard to see; 0 is off.",
+        "green and blue) that a bit less is worth. 1 to 4 is hard to see; 0 is off; auto takes "
+        "what --min-psnr leaves.",
         rich_help_panel=WRITING,
     ),
 ]
@@ -284,6 +286,18 @@ def parse_white(text: str | None) -> int | Literal["auto"] | None:
     if not text.isdecimal() or not 0 < int(text) <= MAX_WHITE:
         raise UsageError(f"--white is {text!r}: choose 1 to {MAX_WHITE}, or auto")
     return int(text)
+
+
+def parse_lossy(text: str) -> float | Literal["auto"]:
+    """Return the value of `--lossy`: a number, or "auto". Raises UsageError."""
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(
+            f"--lossy is {text!r}: choose 0 (none) to {MAX_LOSSY:,}, or auto"
+        ) from None
 
 
 def numbers_of(text: str) -> list[int]:

@@ -27,7 +27,7 @@ from kmeans_dask.plan.output_names import OUR_FILES
 from kmeans_dask.plan.plan import Plan, Source
 from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
 from kmeans_dask.steps.ingest import empty_counter
-from kmeans_dask.steps.lossy_image import smaller_image
+from kmeans_dask.steps.lossy_image import LossyImages
 from kmeans_dask.steps.quantize import quantize_histogram
 from kmeans_dask.steps.write_image import RemappedImage, is_nine_patch, outputs_of, write_image
 from kmeans_dask.store import Partition, Piece, PixelSource, Store, join_pieces
@@ -174,8 +174,12 @@ def encode_images(
                 except ImageError as error:
                     parts.append(EncodeTotals(failures=(Failure(record.path, str(error)),)))
                     continue
-            own = private if private and remapped.private else fit
-            remapped = smaller_image(record, (pixels, alphas), remapped, settings, own)
+            if settings.lossy:
+                chosen = private if private and remapped.private else fit
+                refit = functools.partial(_refit, record, pixels, alphas, chosen)
+                own = refit if remapped.private else None
+                lossy = LossyImages(record, (pixels, alphas), settings, chosen, own)
+                remapped = lossy.smaller(remapped)
         else:
             remapped = replace(_map_pieces(image, remapper), private=is_own)
         parts.append(write_image(record, remapped, output, settings, fit.min_psnr))
@@ -208,6 +212,18 @@ def _map_pieces(image: _Image, remapper: Remapper) -> RemappedImage:
         of_piece = squared_error(pixels, alphas, found, entries)
         error, largest = error + of_piece.total, max(largest, of_piece.largest)
     return RemappedImage(indices.reshape(height, width), remapper.palette, n, error, largest)
+
+
+def _refit(
+    record: ImageRecord,
+    pixels: NDArray[np.uint8],
+    alphas: NDArray[np.uint8] | None,
+    settings: FitSettings,
+    k: int,
+) -> RemappedImage:
+    """Return an image mapped to a palette of k colours that is fitted to it alone."""
+    colors = k + record.transparent
+    return _map_privately(record, pixels, alphas, replace(settings, colors=colors, fewest=False))
 
 
 def _map_privately(

@@ -1,13 +1,15 @@
-"""Choice between an image's plain indices and its lossy ones, which take fewer bytes."""
+"""Choice between an image's plain indices and lossy ones, which take fewer bytes."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.color.lossy_indices import choose_indices, passes_of
+from kmeans_dask.color.lossy_indices import Depth, choose_indices, passes_of
+from kmeans_dask.color.lossy_search import Weighted, find_weight, refine
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.settings import EncodeSettings, FitSettings
 from kmeans_dask.steps.write_image import RemappedImage, encode_remapped
@@ -15,47 +17,98 @@ from kmeans_dask.store import Piece
 from kmeans_dask.store.records import ImageRecord
 
 _LEAST_GAIN = 0.02  # part of the plain file's bytes, below which lossy indices are not worth it
+_LEAST_COLORS = 2
 
 
-def smaller_image(
-    record: ImageRecord,
-    pixels: Piece,
-    plain: RemappedImage,
-    settings: EncodeSettings,
-    fit: FitSettings,
-) -> RemappedImage:
-    """Return an image with lossy indices, or as it is where these save less than 2 % of its bytes.
+@dataclass(frozen=True)
+class LossyImages:
+    """Lossy forms of an image, which are compared with its plain form.
 
     pixels: all pixels of the image, with their alphas
-    plain: the image with the nearest entry for each pixel
+    settings: how images are written; `lossy` is not 0
     fit: settings of the palette: its colour space, its fixed colours, and the quality to reach
-
-    The image stays as it is, too, where lossy indices would take it below `fit.min_psnr`, or would
-    change the frame of a nine-patch.
+    refit: function that returns the image with a palette of so many colours, made for it alone;
+        None where the palette is shared
     """
-    if not settings.lossy:
-        return plain
-    free = free_entries(plain.palette, len(fit.fixed)) if plain.private else None
-    found = choose_indices(
-        *pixels,
-        record.width,
-        plain.indices.ravel(),
-        plain.palette,
-        fit.space,
-        settings.lossy,
-        passes_of(settings.effort),
-        free,
-    )
-    lossy = RemappedImage.of(record, *pixels, found.indices, found.palette, private=plain.private)
-    if not lossy.has_frame or not lossy.reaches(fit.min_psnr):
-        return plain
-    plain = replace(plain, file=encode_remapped(record, plain, settings))
-    lossy = replace(lossy, file=encode_remapped(record, lossy, settings))
-    assert plain.file is not None
-    assert lossy.file is not None
-    if len(lossy.file) > (1 - _LEAST_GAIN) * len(plain.file):
-        return plain
-    return replace(lossy, palette_error=plain.squared_error)
+
+    record: ImageRecord
+    pixels: Piece
+    settings: EncodeSettings
+    fit: FitSettings
+    refit: Callable[[int], RemappedImage] | None = None
+
+    def smaller(self, plain: RemappedImage) -> RemappedImage:
+        """Return the image with lossy indices, or `plain` where they save less than 2 % of bytes.
+
+        plain: the image with the nearest entry for each pixel
+
+        The image stays as it is, too, where lossy indices would take it below `fit.min_psnr`, or
+        would change the frame of a nine-patch.
+        """
+        if not self._is_good(plain):
+            return plain
+        plain = self._with_file(plain)
+        best = self._most_lossy(plain) if self.settings.lossy == "auto" else self._lossy(plain)
+        is_worth_it = best and _n_bytes(best) <= (1 - _LEAST_GAIN) * _n_bytes(plain)
+        return best if best and is_worth_it else plain
+
+    def _lossy(self, plain: RemappedImage) -> RemappedImage | None:
+        """Return the image with the given weight of bits, or None where it is not good enough."""
+        assert not isinstance(self.settings.lossy, str)
+        image = self._chooser(plain)(self.settings.lossy, passes_of(self.settings.effort))
+        return self._with_file(image) if self._is_good(image) else None
+
+    def _most_lossy(self, plain: RemappedImage) -> RemappedImage | None:
+        """Return the image with as much loss as `fit.min_psnr` allows, or None where it allows none.
+
+        Where the palette is the image's own, half as many colours are tried while that makes the
+        file smaller: an image of much noise has more of fewer colours than of lossy indices.
+        """
+        best, found = plain, find_weight(self._chooser(plain), self._is_good)
+        size = _n_bytes(self._with_file(found.image)) if found else _n_bytes(plain)
+        k = len(plain.palette.numbers) // 2
+        while self.refit and k >= max(_LEAST_COLORS, len(self.fit.fixed)):
+            fewer = self.refit(k)
+            if not self._is_good(fewer):
+                break
+            other = find_weight(self._chooser(fewer), self._is_good) or Weighted(fewer, 0)
+            other_size = _n_bytes(self._with_file(other.image))
+            if other_size >= size:
+                break
+            best, found, size, k = fewer, other, other_size, k // 2
+        if found is None:
+            return None
+        effort = self.settings.effort
+        refined = self._with_file(refine(found, self._chooser(best), self._is_good, effort))
+        return min(refined, self._with_file(found.image), key=_n_bytes)
+
+    def _chooser(self, plain: RemappedImage) -> Callable[[float, Sequence[Depth]], RemappedImage]:
+        """Return a function of weight and passes that returns `plain` with lossy indices."""
+        free = free_entries(plain.palette, len(self.fit.fixed)) if plain.private else None
+
+        def choose(weight: float, passes: Sequence[Depth]) -> RemappedImage:
+            found = choose_indices(
+                *self.pixels,
+                self.record.width,
+                plain.indices.ravel(),
+                plain.palette,
+                self.fit.space,
+                weight,
+                passes,
+                free,
+            )
+            lossy = RemappedImage.of(
+                self.record, *self.pixels, found.indices, found.palette, private=plain.private
+            )
+            return replace(lossy, palette_error=plain.squared_error)
+
+        return choose
+
+    def _is_good(self, image: RemappedImage) -> bool:
+        return image.has_frame and image.reaches(self.fit.min_psnr)
+
+    def _with_file(self, image: RemappedImage) -> RemappedImage:
+        return replace(image, file=encode_remapped(self.record, image, self.settings))
 
 
 def free_entries(palette: Palette, n_fixed: int) -> NDArray[np.bool_]:
@@ -66,3 +119,7 @@ def free_entries(palette: Palette, n_fixed: int) -> NDArray[np.bool_]:
     free = palette.entries[:, 3] > 0
     free[palette.numbers[:n_fixed]] = False
     return free
+
+
+def _n_bytes(image: RemappedImage) -> int:
+    return len(image.file or b"")

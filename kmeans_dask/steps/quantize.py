@@ -86,8 +86,9 @@ def quantize(
 ) -> PaletteFit:
     """Return the best palette of `settings.colors` entries, one transparent where `transparent`.
 
-    With `settings.min_psnr`, return the smallest palette that reaches it, found by bisection: k
-    colours reach it and k - 1 do not. Where no number of colours does, return the largest palette.
+    With `settings.min_psnr` and `settings.fewest`, return the smallest palette that reaches it,
+    found by bisection: k colours reach it and k - 1 do not. Where no number of colours does, return
+    the largest palette.
     """
     most = settings.colors - transparent
     runs = checkpoint or Checkpoint()
@@ -96,7 +97,9 @@ def quantize(
         return _quantize(colors, k, settings, transparent, on_iteration, runs)
 
     enough = with_colors(most)
-    if settings.min_psnr is None or enough.evaluation.psnr < settings.min_psnr:
+    if settings.min_psnr is None or not settings.fewest:
+        return enough
+    if enough.evaluation.psnr < settings.min_psnr:
         return enough
     too_few = max(1, len(settings.fixed)) - 1
     most = min(most, len(enough.palette.colors))

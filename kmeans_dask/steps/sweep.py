@@ -22,7 +22,7 @@ from kmeans_dask.plan.plan import Plan
 from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
 from kmeans_dask.steps.collection import ingest_and_count, open_or_create
 from kmeans_dask.steps.fit import fit
-from kmeans_dask.steps.lossy_image import smaller_image
+from kmeans_dask.steps.lossy_image import LossyImages
 from kmeans_dask.steps.write_image import RemappedImage, better_file
 from kmeans_dask.store import Store, join_pieces
 from kmeans_dask.store.records import Failure, ImageRecord
@@ -192,9 +192,11 @@ def encode_sample(
             continue  # its pixels are not read
         pixels, alphas = join_pieces(pieces)
         indices = remapper.map(pixels, alphas, record.width)
-        plain = RemappedImage.of(record, pixels, alphas, indices, fitted.palette)
-        best = smaller_image(record, (pixels, alphas), plain, settings, fitted.settings)
-        parts.append(_try(record, best, settings))
+        image = RemappedImage.of(record, pixels, alphas, indices, fitted.palette)
+        if settings.lossy:
+            lossy = LossyImages(record, (pixels, alphas), settings, fitted.settings)
+            image = lossy.smaller(image)
+        parts.append(_try(record, image, settings))
     return Tried.total(parts)
 
 
