@@ -1,10 +1,10 @@
 """Functions and classes that programs import; the command line calls the same functions."""
 
-from kmeans_dask.api import jobs
+from kmeans_dask.api.collection_jobs import compress, estimate, plan, sweep
 from kmeans_dask.api.images import Palette, Quantized, fit_palette, quantize
-from kmeans_dask.api.jobs import compress, estimate, info, plan, sweep, tokenize, verify
 from kmeans_dask.api.running import ProgressEvent
 from kmeans_dask.api.store import Store, StoredImage, ingest
+from kmeans_dask.api.store_jobs import info, tokenize, verify
 
 __all__ = [
     "Palette",
@@ -17,7 +17,6 @@ __all__ = [
     "fit_palette",
     "info",
     "ingest",
-    "jobs",
     "plan",
     "quantize",
     "sweep",

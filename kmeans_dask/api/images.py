@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.api import jobs
+from kmeans_dask.api.job_input import AnyPath, Input
 from kmeans_dask.api.running import (
     ShowProgress,
     choose_engine,
     engine_for,
+    is_small_job,
     progress_for,
-    timed_plan,
 )
 from kmeans_dask.color import palette as palettes
 from kmeans_dask.color.color_lookup import squared_error
@@ -96,7 +96,7 @@ class Palette(palettes.Palette):
         return cls(palettes.Palette.of_entries(entries).entries)
 
     @classmethod
-    def load(cls, path: jobs.AnyPath) -> Palette:
+    def load(cls, path: AnyPath) -> Palette:
         """Return the palette in a file: JSON, .gpl, .act, .pal, .hex or PNG.
 
         The entries keep the order of the file. Raises UsageError where the file is no palette.
@@ -107,7 +107,7 @@ class Palette(palettes.Palette):
             raise UsageError(f"{location.name} has no colour that is not clear")
         return palette
 
-    def save(self, path: jobs.AnyPath, *, name: str = "kmeans-dask") -> None:
+    def save(self, path: AnyPath, *, name: str = "kmeans-dask") -> None:
         """Write the palette to a file, in the format of its suffix; an older file is replaced.
 
         name: name of the palette, which only .gpl and JSON store
@@ -168,7 +168,7 @@ class Quantized:
             )
         return to_pillow(self.indices.astype(np.uint8, copy=False), self.palette.entries)
 
-    def save(self, path: jobs.AnyPath, *, effort: int = EncodeSettings().effort) -> None:
+    def save(self, path: AnyPath, *, effort: int = EncodeSettings().effort) -> None:
         """Write the image to a PNG, WebP or GIF file, by its suffix; an older file is replaced.
 
         effort: 0 to 9; more takes more time, for fewer bytes
@@ -323,17 +323,15 @@ def _fit_files(
     progress: ShowProgress,
 ) -> Palette:
     """Fit a palette to the images of files and folders, by way of a temporary store."""
-    source = jobs.images_at(paths, decode)
+    source = Input.of(paths, decode)
     with progress_for(progress) as shown, source.reading():
-        plan = timed_plan(shown, source.plan)
+        plan = source.plan(shown)
         if plan.failures:
             first = plan.failures[0]
             raise ImageError(f"{first.path}: {first.reason}")
         with (
             temporary_folder() as folder,
-            engine_for(
-                choice, shown, is_small=jobs.is_small_job(plan, decode), assigns=True
-            ) as engine,
+            engine_for(choice, shown, is_small=is_small_job(plan, decode), assigns=True) as engine,
             engine.sharing([folder], images_of(plan)),
         ):
             held = open_or_create(folder / "fit.zarr", plan, decode)

@@ -1,4 +1,4 @@
-"""Options of the functions in `jobs` that a `Store` passes on, for checks of types."""
+"""Options of the functions in `store_jobs` that a `Store` passes on, for checks of types."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunOptions(TypedDict, total=False):
 
 
 class IngestOptions(RunOptions, total=False):
-    """Options of `jobs.ingest`."""
+    """Options of `store_jobs.ingest`."""
 
     keep_metadata: bool
     resume: bool
@@ -38,7 +38,7 @@ class IngestOptions(RunOptions, total=False):
 
 
 class FitOptions(RunOptions, total=False):
-    """Options of `jobs.fit`, without the number of colours."""
+    """Options of `store_jobs.fit`, without the number of colours."""
 
     min_psnr: float | None
     fixed_colors: Sequence[Color]
@@ -54,7 +54,7 @@ class FitOptions(RunOptions, total=False):
 
 
 class EncodeOptions(RunOptions, total=False):
-    """Options of `jobs.encode`."""
+    """Options of `store_jobs.encode`."""
 
     palette_name: str | None
     format: str
@@ -68,12 +68,12 @@ class EncodeOptions(RunOptions, total=False):
 
 
 class TokenizeOptions(RunOptions, total=False):
-    """Options of `jobs.tokenize_fitted`."""
+    """Options of `store_jobs.tokenize_fitted`."""
 
     palette_name: str | None
 
 
 class VerifyOptions(RunOptions, total=False):
-    """Options of `jobs.verify`."""
+    """Options of `store_jobs.verify`."""
 
     repair: bool

@@ -11,12 +11,14 @@ from kmeans_dask.engine.choice import EngineChoice, current_choice, open_engine
 from kmeans_dask.errors import JobError, StoreError, UsageError
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.option_checks import Limits, brief, checked
+from kmeans_dask.plan.placement import is_quick, is_safe, is_small
+from kmeans_dask.plan.plan import Plan
+from kmeans_dask.settings import DecodeSettings, EncodeSettings
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from kmeans_dask.engine import Engine
-    from kmeans_dask.plan.plan import Plan
 
 _UNENCRYPTED = (
     "kmeans-dask: warning: {} is used without TLS: whoever can reach it can run code as its user. "
@@ -194,9 +196,17 @@ class ResumeHint:
             vars(error)["resumable"] = self.is_kept(error)
 
 
-def timed_plan(progress: Progress, make_plan: Callable[..., Plan], **known: Any) -> Plan:
-    """Return the plan that `make_plan` makes; finding the images is a step of the job."""
-    progress.start("plan")
-    plan = make_plan(**known)
-    progress.finish()
-    return plan
+def is_small_job(
+    plan: Plan, decode: DecodeSettings | None = None, encode: EncodeSettings | None = None
+) -> Callable[[], bool]:
+    """Return a function that tells whether this process does a job sooner than workers would.
+
+    decode: settings with which the images are still to be decoded, if they are
+    encode: settings with which the images are written, if they are
+    """
+
+    def is_for_this_process() -> bool:
+        is_little = is_small(plan) and (encode is None or is_quick(encode))
+        return is_little and (decode is None or is_safe(plan, decode))
+
+    return is_for_this_process

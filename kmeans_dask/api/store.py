@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Unpack
 
-from kmeans_dask.api import jobs
+from kmeans_dask.api import store_jobs
 from kmeans_dask.api.images import Palette
+from kmeans_dask.api.job_input import AnyPath, AnyPaths
 from kmeans_dask.files import Location, parse_location
 from kmeans_dask.job.fit_result import read_fit
 from kmeans_dask.job.notebook import table
+from kmeans_dask.settings import FitSettings
 from kmeans_dask.store import Store as ZarrStore
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from kmeans_dask.job.fit_result import FitResult
     from kmeans_dask.job.summary import IngestSummary, Summary, TokensSummary
     from kmeans_dask.steps.verify import VerifyResult
+
+_FIT = FitSettings()
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Store:
     summary: IngestSummary | None = field(default=None, repr=False)
 
     @classmethod
-    def open(cls, path: jobs.AnyPath) -> Store:
+    def open(cls, path: AnyPath) -> Store:
         """Return the store at `path`. Raises StoreError where there is no whole store."""
         location = parse_location(path).absolute()
         ZarrStore.open(location).require_whole()
@@ -112,36 +116,36 @@ class Store:
             name: Palette(read_fit(store, name).palette.entries) for name in store.palette_names
         }
 
-    def fit(self, colors: int = jobs.DEFAULT_COLORS, **options: Unpack[FitOptions]) -> FitResult:
+    def fit(self, colors: int = _FIT.colors, **options: Unpack[FitOptions]) -> FitResult:
         """Fit a palette to the colours of the store, and keep it under the name `k<colors>`.
 
-        options: those of `kmeans_dask.api.jobs.fit`
+        options: those of `kmeans_dask.api.store_jobs.fit`
         """
-        return jobs.fit(self.path, colors=colors, **options)
+        return store_jobs.fit(self.path, colors=colors, **options)
 
-    def encode(self, output: jobs.AnyPath, **options: Unpack[EncodeOptions]) -> Summary:
+    def encode(self, output: AnyPath, **options: Unpack[EncodeOptions]) -> Summary:
         """Write the images with a palette that was fitted.
 
-        options: those of `kmeans_dask.api.jobs.encode`
+        options: those of `kmeans_dask.api.store_jobs.encode`
         """
-        return jobs.encode(self.path, output, **options)
+        return store_jobs.encode(self.path, output, **options)
 
     def tokenize(self, **options: Unpack[TokenizeOptions]) -> TokensSummary:
         """Write every pixel as the index of its entry in a palette that was fitted.
 
-        options: those of `kmeans_dask.api.jobs.tokenize_fitted`
+        options: those of `kmeans_dask.api.store_jobs.tokenize_fitted`
         """
-        return jobs.tokenize_fitted(self.path, **options)
+        return store_jobs.tokenize_fitted(self.path, **options)
 
     def verify(self, **options: Unpack[VerifyOptions]) -> VerifyResult:
         """Read every byte, and name each part that is not as it was written.
 
         options: those of `verify`
         """
-        return jobs.verify(self.path, **options)
+        return store_jobs.verify(self.path, **options)
 
     def _repr_html_(self) -> str:
-        found = jobs.info(self.path)
+        found = store_jobs.info(self.path)
         return table(
             {
                 "store": self.path,
@@ -152,18 +156,18 @@ class Store:
         )
 
 
-def ingest(inputs: jobs.AnyPaths, store: jobs.AnyPath, **options: Unpack[IngestOptions]) -> Store:
+def ingest(inputs: AnyPaths, store: AnyPath, **options: Unpack[IngestOptions]) -> Store:
     """Decode images into a store, count their colours, and return the store.
 
     Images that the store has already stay as they are.
 
     inputs: images, or folders that are searched for images: paths or URLs, one or several
     store: path or URL of the store
-    options: those of `kmeans_dask.api.jobs.ingest`, as `resume` and `progress`
+    options: those of `kmeans_dask.api.store_jobs.ingest`, as `resume` and `progress`
 
     Raises UsageError and JobError.
 
     >>> store = ingest("photos", "photos.zarr")  # doctest: +SKIP
     """
-    summary = jobs.ingest(inputs, store, **options)
+    summary = store_jobs.ingest(inputs, store, **options)
     return Store(parse_location(store).absolute(), summary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kmeans_dask.api import jobs
+from kmeans_dask.api.job_input import AnyPath
 from kmeans_dask.errors import UsageError
 from kmeans_dask.files import Location, parse_location
 from kmeans_dask.files.atomic_files import check_new_file, write_file
@@ -27,14 +27,14 @@ class Plots:
     exhibit: Exhibit
 
 
-def is_store(path: jobs.AnyPath) -> bool:
+def is_store(path: AnyPath) -> bool:
     """Return whether there is a store at `path`."""
     return Store.is_at(parse_location(path))
 
 
 def palette(
-    source: jobs.AnyPath,
-    target: jobs.AnyPath | None = None,
+    source: AnyPath,
+    target: AnyPath | None = None,
     *,
     palette_name: str | None = None,
     overwrite: bool = False,
@@ -56,8 +56,8 @@ def palette(
 
 
 def report(
-    source: jobs.AnyPath,
-    target: jobs.AnyPath | None = None,
+    source: AnyPath,
+    target: AnyPath | None = None,
     *,
     palette_name: str | None = None,
     overwrite: bool = False,
@@ -87,12 +87,12 @@ def report(
 
 
 def plot(
-    source: jobs.AnyPath,
+    source: AnyPath,
     *,
     colors: int = 16,
     seed: int = 0,
     palette_name: str | None = None,
-    output: jobs.AnyPath = ".",
+    output: AnyPath = ".",
     overwrite: bool = False,
 ) -> Plots:
     """Draw the colour space before and after, and images beside their compressed ones.

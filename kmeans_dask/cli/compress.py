@@ -228,10 +228,10 @@ def ingest(
 
     Palettes of any number of colours can then be fitted without decoding the images again.
     """
-    from kmeans_dask import api
+    from kmeans_dask.api import store_jobs
     from kmeans_dask.terminal.summary import show_ingested
 
-    ingested = api.jobs.ingest(
+    ingested = store_jobs.ingest(
         inputs,
         store,
         keep_metadata=keep_metadata,
@@ -275,10 +275,10 @@ def fit(
     ] = _FIT.chunk_colors,
 ) -> int:
     """Fit a palette to the colours of a store, and keep it there as kN, for N colours."""
-    from kmeans_dask import api
+    from kmeans_dask.api import store_jobs
     from kmeans_dask.terminal.summary import show_fit
 
-    fitted = api.jobs.fit(
+    fitted = store_jobs.fit(
         store,
         colors=colors,
         min_psnr=min_psnr,
@@ -316,10 +316,10 @@ def encode(
     resume: Resume = False,
 ) -> int:
     """Write the images of a store with a palette that was fitted to it."""
-    from kmeans_dask import api
+    from kmeans_dask.api import store_jobs
     from kmeans_dask.terminal.summary import show_summary
 
-    summary = api.jobs.encode(
+    summary = store_jobs.encode(
         store,
         output,
         palette_name=palette_name,
@@ -381,20 +381,20 @@ def tokenize(
 
     Read the tokens with open_indices in Python, and the palette with the command palette.
     """
-    from kmeans_dask import api
+    from kmeans_dask.api import store_jobs
     from kmeans_dask.terminal.summary import show_tokens
 
     *inputs, store = paths
     if not inputs:
         names = {each.name for each in context.command.params}
         refuse_given(context, "STORE alone", tuple(_FITTING & names))
-        tokens = api.jobs.tokenize_fitted(
+        tokens = store_jobs.tokenize_fitted(
             store, palette_name=palette_name, client=session.choice, progress=session.progress
         )
     else:
         if palette_name is not None:
             raise UsageError("--palette-name is for a store alone: leave it out, or INPUT")
-        tokens = api.jobs.tokenize(
+        tokens = store_jobs.tokenize(
             inputs,
             store,
             colors=colors,

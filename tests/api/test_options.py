@@ -11,7 +11,7 @@ import pytest
 from distributed import Client
 
 import kmeans_dask as kd
-from kmeans_dask.api import jobs, options
+from kmeans_dask.api import options, store_jobs
 from kmeans_dask.engine.choice import EngineChoice
 
 # Names that the modules import for checks of types only.
@@ -21,11 +21,11 @@ FOR_CHECKS = {"Client": Client, "EngineChoice": EngineChoice}
 @pytest.mark.parametrize(
     ("kind", "function", "of_its_own"),
     [
-        (options.IngestOptions, jobs.ingest, set()),
-        (options.FitOptions, jobs.fit, {"colors"}),
-        (options.EncodeOptions, jobs.encode, set()),
-        (options.TokenizeOptions, jobs.tokenize_fitted, set()),
-        (options.VerifyOptions, jobs.verify, set()),
+        (options.IngestOptions, store_jobs.ingest, set()),
+        (options.FitOptions, store_jobs.fit, {"colors"}),
+        (options.EncodeOptions, store_jobs.encode, set()),
+        (options.TokenizeOptions, store_jobs.tokenize_fitted, set()),
+        (options.VerifyOptions, store_jobs.verify, set()),
     ],
     ids=lambda each: getattr(each, "__name__", ""),
 )

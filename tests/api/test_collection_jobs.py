@@ -1,4 +1,4 @@
-"""Tests of the library's jobs: the block of the documentation, clients, progress and errors."""
+"""Tests of the library's jobs over images: what they write, clients, progress and errors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import dask
-import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
 import kmeans_dask as kd
+from kmeans_dask.api import collection_jobs
 from kmeans_dask.api.running import ProgressEvent
 from kmeans_dask.settings import PRIVATE_TOL, TOL
 from tests.command import run_here, tree
@@ -33,7 +33,7 @@ def client() -> Iterator[Client]:
         yield client
 
 
-def test_the_librarys_functions_work_together(photos: Path, tmp_path: Path) -> None:
+def test_the_functions_for_images_work_together(photos: Path, tmp_path: Path) -> None:
     image = photos / "astronaut.png"
     q = kd.quantize(image, 16)
     q.save(tmp_path / "photo.png")
@@ -44,22 +44,8 @@ def test_the_librarys_functions_work_together(photos: Path, tmp_path: Path) -> N
     summary = kd.compress(photos, tmp_path / "out", colors=64, palette="shared", progress=True)
     assert (summary.compressed + summary.kept, summary.failed) == (4, 0)
     assert (tmp_path / "out" / "report.html").is_file()
-    store = kd.ingest(photos, tmp_path / "photos.zarr")
-    n_pixels = sum(each.height * each.width for each in store.images)
-    assert store.pixels.shape == (n_pixels, 3)
-    assert store.fit(64).psnr == store.palettes["k64"].map(image).psnr or len(store.images) > 1
-    assert store.encode(tmp_path / "out 2").psnr is not None
-    assert store.tokenize().pixels == n_pixels
-    tokens = store.tokens().compute()
-    entries = store.palettes["k64"].entries
-    first = store.images[0]
-    shown = entries[tokens[first.pixels]][:, :3].astype(np.int64)
-    before = store.pixels[first.pixels].compute()
-    assert ((shown - before) ** 2).mean() < 100
     assert kd.sweep(photos, colors=[4, 16]).points[0].colors == 4
     assert kd.estimate(photos, colors=16).output_bytes > 0
-    assert not kd.verify(tmp_path / "photos.zarr").damages
-    assert kd.Store.open(tmp_path / "photos.zarr").images == store.images
 
 
 def test_the_library_writes_what_the_command_writes(photos: Path, tmp_path: Path) -> None:
@@ -142,7 +128,6 @@ def test_a_finished_job_is_not_done_again(photos: Path, tmp_path: Path) -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "the output": ({"output": ""}, "OUTPUT"),
-    "no input": ({"inputs": []}, "no input is given"),
     "a palette's file": ({"palette": "brand.gpl"}, r"--palette-file, or in Python give Palette"),
     "the scope": ({"palette": "nonsense"}, "--palette is 'nonsense'"),
     "the colours": ({"colors": 1}, "--colors is 1"),
@@ -163,9 +148,8 @@ def test_a_wrong_request_is_refused_in_one_line_and_writes_nothing(
     output = words.pop("output", None) or tmp_path / "out"
     if name == "the output":
         output = photos
-    inputs = words.pop("inputs", photos)
     with pytest.raises(kd.UsageError, match=says) as caught:
-        kd.compress(inputs, output, **words)
+        kd.compress(photos, output, **words)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -180,13 +164,11 @@ def test_a_client_and_workers_exclude_each_other(
 def test_an_error_tells_whether_the_work_can_be_resumed(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kmeans_dask.api import jobs
-
     def fails(*_: Any) -> None:
         raise kd.JobError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "write_report", fails)
+        patch.setattr(collection_jobs, "write_report", fails)
         with pytest.raises(kd.JobError) as caught:
             kd.compress(photos, tmp_path / "out", colors=8, workers=0)
     assert caught.value.resumable
