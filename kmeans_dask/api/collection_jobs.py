@@ -44,6 +44,7 @@ from kmeans_dask.settings import (
     DecodeSettings,
     EncodeSettings,
     FitSettings,
+    Lossy,
     White,
     check_together,
 )
@@ -81,7 +82,7 @@ def compress(
     format: str = _ENCODE.format,  # noqa: A002 - Pillow's name for it
     effort: int = _ENCODE.effort,
     dither: float = _ENCODE.dither,
-    lossy: float = _ENCODE.lossy,
+    lossy: Lossy = _ENCODE.lossy,
     keep_metadata: bool = False,
     always: bool = False,
     overwrite: bool = False,
@@ -119,7 +120,8 @@ def compress(
     effort: 0 to 9; more takes more time, for fewer bytes
     dither: strength of Floyd-Steinberg dithering, 0 (none) to 1
     lossy: squared error (8-bit levels, summed over channels) that one bit less is worth: pixels get
-        entries that take fewer bytes; 0 for the nearest entry; 1 to 4 is hard to see
+        entries that take fewer bytes; 0 for the nearest entry; 1 to 4 is hard to see; "auto" for
+        as much as `min_psnr` allows, with all `colors` or, in palettes of one image, fewer
     keep_metadata: keep EXIF, pixel density and text
     always: write an image even where its input file is smaller
     overwrite: write into `output` although it is not empty
@@ -161,6 +163,7 @@ def compress(
             weight=weight,
             fixed=fixed_colors,
             min_psnr=min_psnr,
+            fewest=lossy != "auto",
         ),
         EncodeSettings(
             format,
@@ -299,7 +302,7 @@ def sweep(
     format: str = _ENCODE.format,  # noqa: A002 - Pillow's name for it
     effort: int = _ENCODE.effort,
     dither: float = _ENCODE.dither,
-    lossy: float = _ENCODE.lossy,
+    lossy: Lossy = _ENCODE.lossy,
     always: bool = False,
     max_pixels: int = MAX_PIXELS,
     white: White = None,
@@ -352,7 +355,7 @@ def estimate(
     format: str = _ENCODE.format,  # noqa: A002 - Pillow's name for it
     effort: int = _ENCODE.effort,
     dither: float = _ENCODE.dither,
-    lossy: float = _ENCODE.lossy,
+    lossy: Lossy = _ENCODE.lossy,
     always: bool = False,
     max_pixels: int = MAX_PIXELS,
     white: White = None,
@@ -369,7 +372,14 @@ def estimate(
     JobError.
     """
     settings = JobSettings(
-        FitSettings(colors, seed=seed, space=color_space, min_psnr=min_psnr, tol=_tol_of(palette)),
+        FitSettings(
+            colors,
+            seed=seed,
+            space=color_space,
+            min_psnr=min_psnr,
+            fewest=lossy != "auto",
+            tol=_tol_of(palette),
+        ),
         EncodeSettings(format, effort=effort, dither=dither, lossy=lossy, always=always),
         DecodeSettings(max_pixels, flat=format == "gif", white=white),
         palette,

@@ -44,6 +44,7 @@ from kmeans_dask.settings import (
     DecodeSettings,
     EncodeSettings,
     FitSettings,
+    Lossy,
     White,
 )
 from kmeans_dask.steps import checks
@@ -176,7 +177,7 @@ def encode(
     format: str = _ENCODE.format,  # noqa: A002 - Pillow's name for it
     effort: int = _ENCODE.effort,
     dither: float = _ENCODE.dither,
-    lossy: float = _ENCODE.lossy,
+    lossy: Lossy = _ENCODE.lossy,
     keep_metadata: bool = False,
     always: bool = False,
     overwrite: bool = False,

@@ -59,7 +59,7 @@ class LossyImages:
         return self._with_file(image) if self._is_good(image) else None
 
     def _most_lossy(self, plain: RemappedImage) -> RemappedImage | None:
-        """Return the image with as much loss as `fit.min_psnr` allows, or None where it allows none.
+        """Return the image with all the loss that `fit.min_psnr` allows; None where it allows none.
 
         Where the palette is the image's own, half as many colours are tried while that makes the
         file smaller: an image of much noise has more of fewer colours than of lossy indices.
