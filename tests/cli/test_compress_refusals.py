@@ -45,6 +45,8 @@ COMPRESS = ("compress", "photos", "out", "--workers", "0")
         (["--dither", "2"], ["--dither is 2"]),
         (["--lossy", "-1"], ["--lossy is -1"]),
         (["--lossy", "nan"], ["--lossy is nan"]),
+        (["--lossy", "much"], ["--lossy is 'much'"]),
+        (["--lossy", "auto"], ["--lossy auto", "--min-psnr"]),
         (["--lossy", "2", "--dither", "1"], ["--lossy", "--dither"]),
         (["--colors", "300"], ["--colors is 300", "tokenize"]),
         (["--store", "s.zarr", "--palette", "image"], ["--store", "--palette"]),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kmeans_dask.job.summary import Summary
-from kmeans_dask.settings import EncodeSettings, FitSettings
+from kmeans_dask.settings import EncodeSettings, FitSettings, Lossy
 from tests.steps.strategies import job, noise, save
 
 PLAIN = EncodeSettings(always=True, effort=6)
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def compressed(folder: Path, output: Path, lossy: float, **changes: Any) -> Summary:
+def compressed(folder: Path, output: Path, lossy: Lossy, **changes: Any) -> Summary:
     fit = changes.pop("fit", FitSettings(32))
     scope = changes.pop("scope", "shared")
     return job([folder], output, fit, replace(PLAIN, lossy=lossy, **changes), scope=scope)
@@ -102,6 +102,37 @@ def test_an_image_stays_plain_where_it_would_miss_the_quality(folder: Path, tmp_
         assert found.below_target == 0
         assert found.psnr is not None
         assert found.psnr >= plain.psnr - below
+
+
+@pytest.mark.parametrize("scope", ["shared", "image"])
+def test_as_much_loss_as_the_target_allows_is_taken(
+    scope: str, folder: Path, tmp_path: Path
+) -> None:
+    fit = FitSettings(64, min_psnr=29.0)
+    fewest = compressed(folder, tmp_path / "fewest", 0, fit=fit, scope=scope)
+    most = compressed(
+        folder, tmp_path / "most", "auto", fit=replace(fit, fewest=False), scope=scope
+    )
+    assert most.lossy == 1
+    assert most.output_bytes < 0.9 * fewest.output_bytes
+    assert most.psnr is not None
+    assert 29.0 <= most.psnr < 29.4
+
+
+def test_an_image_of_noise_gets_fewer_colours_instead(tmp_path: Path) -> None:
+    save(tmp_path / "in" / "a.png", noise(3, (64, 64)))
+    fit = FitSettings(64, min_psnr=14.0, fewest=False)
+    found = compressed(tmp_path / "in", tmp_path / "out", "auto", fit=fit, scope="image")
+    with Image.open(tmp_path / "out" / "a.png") as image:
+        assert len(image.getpalette() or ()) // 3 < 64
+    assert found.psnr is not None
+    assert found.psnr >= 14.0
+
+
+def test_an_image_that_misses_the_target_plainly_is_kept(folder: Path, tmp_path: Path) -> None:
+    fit = FitSettings(4, min_psnr=60.0, fewest=False)
+    found = compressed(folder, tmp_path / "out", "auto", fit=fit, scope="image")
+    assert (found.kept, found.below_target) == (1, 1)
 
 
 def test_transparency_stays_as_it_was(tmp_path: Path) -> None:
