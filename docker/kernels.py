@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from kmeans_dask import KMeans, cli, color, kmeans
+from kmeans_dask.color.ssimulacra2 import ssimulacra2
 from kmeans_dask.kernels.jit import Kernel
 
 # Arrays that came over a network are read-only, which to numba is another type: hence workers.
@@ -49,6 +50,7 @@ def main() -> None:
             if code:
                 sys.exit(f"{job}: exit code {code}")
     cluster_arrays()
+    scores()
     cache = Path(os.environ["NUMBA_CACHE_DIR"])
     idle = [name for name in kernels() if not list(cache.glob(f"*/{name}-*.nbi"))]
     if idle:
@@ -99,6 +101,14 @@ def cluster_arrays() -> None:
             KMeans(8, n_init=1, random_state=0).fit(chunked).predict(chunked).compute()
     many = da.from_array(random.normal(size=(2**20, 6)), chunks=(2**18, 6))  # k-means||
     KMeans(8, n_init=1, max_iter=3, random_state=0).fit(many)
+
+
+def scores() -> None:
+    """Score images, both those of this process and read-only ones."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+    ssimulacra2(pixels, pixels)
+    pixels.flags.writeable = False
+    ssimulacra2(pixels, pixels)
 
 
 if __name__ == "__main__":
