@@ -157,7 +157,8 @@ class EncodeSettings:
     effort: 0 to `MAX_EFFORT`; more takes more time, for fewer bytes
     dither: part of a pixel's error that is passed on to its neighbours, 0 to 1
     lossy: squared error, of 8-bit levels summed over channels, that a bit less is worth; 0 for the
-        nearest entry for each pixel, whatever its bits; "auto" for as much as `min_psnr` allows
+        nearest entry for each pixel, whatever its bits; "auto" for as much as the targets allow
+    min_ssimulacra2: SSIMULACRA2 score that each image reaches; None for no such target
     always: write an image even where the input file is smaller
     keep_metadata: keep EXIF, pixel density and text
     """
@@ -167,12 +168,17 @@ class EncodeSettings:
     effort: Annotated[int, Limits(f"0 to {MAX_EFFORT}", 0, MAX_EFFORT)] = 3
     dither: Annotated[float, Limits("0 (none) to 1", 0, 1)] = 0.0
     lossy: Annotated[Lossy, Limits(f"0 (none) to {MAX_LOSSY:,}, or 'auto'", 0, MAX_LOSSY)] = 0.0
+    min_ssimulacra2: Annotated[float | None, Limits("at most 99", most=99)] = None
     always: Flag = False
     keep_metadata: Flag = False
 
     def __post_init__(self) -> None:
         check_options(self)
         check_choice("--format", self.format, FORMATS)
+        if self.min_ssimulacra2 is not None and self.lossy != "auto":
+            raise UsageError(
+                "--min-ssimulacra2 is reached by lossy indices: leave --lossy out, or choose auto"
+            )
         if self.dither and self.lossy:
             raise UsageError(
                 "--dither and --lossy exclude each other: dithering adds noise, which takes bits"
@@ -195,8 +201,10 @@ def check_together(fit: FitSettings, encode: EncodeSettings) -> None:
     """Raise UsageError where settings for the fit and for writing exclude each other."""
     if fit.colors > MAX_COLORS:
         raise UsageError(f"--colors is {fit.colors}: choose {_COLORS}")
-    if encode.lossy == "auto" and fit.min_psnr is None:
-        raise UsageError("--lossy auto takes what a target leaves: add --min-psnr")
+    if encode.lossy == "auto" and fit.min_psnr is None and encode.min_ssimulacra2 is None:
+        raise UsageError(
+            "--lossy auto takes what a target leaves: add --min-psnr or --min-ssimulacra2"
+        )
     if fit.min_psnr is not None and encode.dither:
         raise UsageError("--min-psnr and --dither exclude each other: dithering adds error")
 

@@ -71,6 +71,7 @@ def compress(
     colors: int = _FIT.colors,
     palette: str | Palette = "shared",
     min_psnr: float | None = None,
+    min_ssimulacra2: float | None = None,
     fixed_colors: Sequence[Color] = (),
     color_space: str = _FIT.space,
     weight: str = _FIT.weight,
@@ -112,6 +113,8 @@ def compress(
     palette: images that share a palette: "shared" (all), "folder", "image", or "auto" (an image
         that the shared palette serves badly gets its own); or a `Palette`, so that none is fitted
     min_psnr: quality in dB to reach with the fewest colours; images that do not reach it are kept
+    min_ssimulacra2: SSIMULACRA2 score, at most 99, that each image reaches with the fewest bytes,
+        by lossy indices; images that do not reach it with all `colors` are kept
     fixed_colors: colours (r, g, b), 0 to 255, that the palette has in any case
     color_space: space in which distances are measured, "rgb" or "oklab"
     weight: "pixels" or "images": which of them all count the same in the fit
@@ -121,7 +124,7 @@ def compress(
     dither: strength of Floyd-Steinberg dithering, 0 (none) to 1
     lossy: squared error (8-bit levels, summed over channels) that one bit less is worth: pixels get
         entries that take fewer bytes; 0 for the nearest entry; 1 to 4 is hard to see; "auto" for
-        as much as `min_psnr` allows, with all `colors` or, in palettes of one image, fewer
+        as much as the targets allow, with all `colors` or, in palettes of one image, fewer
     keep_metadata: keep EXIF, pixel density and text
     always: write an image even where its input file is smaller
     overwrite: write into `output` although it is not empty
@@ -146,6 +149,8 @@ def compress(
     >>> summary.output_bytes, summary.psnr  # doctest: +SKIP
     """
     check_flags(overwrite=overwrite, resume=resume, keep_palette=keep_palette)
+    if min_ssimulacra2 is not None and not lossy:
+        lossy = "auto"
     scope, given = "shared", None
     if isinstance(palette, Palette):
         given = Palette(palette.entries)  # without what only a notebook shows of it
@@ -170,6 +175,7 @@ def compress(
             effort=effort,
             dither=dither,
             lossy=lossy,
+            min_ssimulacra2=min_ssimulacra2,
             always=always,
             keep_metadata=keep_metadata,
         ),

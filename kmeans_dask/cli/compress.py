@@ -35,6 +35,7 @@ from kmeans_dask.cli.options import (
     MaxIter,
     MaxPixels,
     MinPsnr,
+    MinSsimulacra2,
     NInit,
     Output,
     Overwrite,
@@ -90,6 +91,7 @@ def compress(
     colors: Colors = _FIT.colors,
     scope: Scope = SCOPES[0],
     min_psnr: MinPsnr = None,
+    min_ssimulacra2: MinSsimulacra2 = None,
     fixed_colors: FixedColors = "",
     palette_file: Annotated[
         Location | None,
@@ -175,6 +177,7 @@ def compress(
         colors=colors,
         palette=palette,
         min_psnr=min_psnr,
+        min_ssimulacra2=min_ssimulacra2,
         fixed_colors=parse_fixed_colors(fixed_colors),
         color_space=color_space,
         weight=weight,

@@ -123,6 +123,16 @@ MinPsnr = Annotated[
         rich_help_panel=PALETTE,
     ),
 ]
+MinSsimulacra2 = Annotated[
+    float | None,
+    typer.Option(
+        "--min-ssimulacra2",
+        metavar="SCORE",
+        help="SSIMULACRA2 score that each image reaches with the fewest bytes, by lossy indices: "
+        "90 looks the same, 70 is high quality. An image that does not reach it is kept.",
+        rich_help_panel=PALETTE,
+    ),
+]
 Format = Annotated[
     str,
     typer.Option(

@@ -42,6 +42,8 @@ class EncodeTotals:
     palette_error: the same sum, for the nearest palette entry of each pixel; it is smaller where
         images have lossy indices
     lossy: compressed images with lossy indices
+    scored: compressed images with an SSIMULACRA2 score
+    score: sum of these scores, in thousandths
     largest_error: squared error of the worst of these pixels, in the same unit
     largest_in: the image with this pixel; empty where nothing was lost
     colors_bytes: bytes of memory that fitting a palette to an image or folder takes, at most
@@ -67,6 +69,8 @@ class EncodeTotals:
     squared_error: int = 0
     palette_error: int = 0
     lossy: Count = 0
+    scored: Count = 0
+    score: int = 0
     largest_error: int = 0
     largest_in: str = ""
     colors_bytes: int = 0

@@ -56,6 +56,8 @@ class Summary(NotebookTable):
     palette_psnr: the same for the nearest palette entry of each pixel; it is higher where images
         have lossy indices
     lossy: compressed images with lossy indices, which take fewer bytes
+    ssimulacra2: mean SSIMULACRA2 score of the compressed images, at most 100; None where they have
+        none, because no image was to be lossy
     max_error: root mean square error of the worst of these pixels over its channels, 0 to 255
     max_error_in: the image with this pixel; None where nothing was lost
     input_bytes, output_bytes: bytes of the compressed and kept images, before and after
@@ -92,6 +94,7 @@ class Summary(NotebookTable):
     psnr: float | None
     palette_psnr: float | None
     lossy: int
+    ssimulacra2: float | None
     max_error: float
     max_error_in: str | None
     input_bytes: int
@@ -278,6 +281,7 @@ def summarize(
         psnr=psnr(encoded.squared_error, encoded.pixels),
         palette_psnr=psnr(encoded.palette_error, encoded.pixels),
         lossy=encoded.lossy,
+        ssimulacra2=encoded.score / 1000 / encoded.scored if encoded.scored else None,
         max_error=error_of_pixel(encoded.largest_error),
         max_error_in=encoded.largest_in or None,
         input_bytes=encoded.input_bytes,

@@ -180,6 +180,8 @@ def encode_images(
                 own = refit if remapped.private else None
                 lossy = LossyImages(record, (pixels, alphas), settings, chosen, own)
                 remapped = lossy.smaller(remapped)
+                if remapped.score is None:
+                    remapped = remapped.scored(pixels, alphas)
         else:
             remapped = replace(_map_pieces(image, remapper), private=is_own)
         parts.append(write_image(record, remapped, output, settings, fit.min_psnr))

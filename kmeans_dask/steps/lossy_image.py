@@ -42,9 +42,10 @@ class LossyImages:
 
         plain: the image with the nearest entry for each pixel
 
-        The image stays as it is, too, where lossy indices would take it below `fit.min_psnr`, or
-        would change the frame of a nine-patch.
+        The image stays as it is, too, where lossy indices would take it below `fit.min_psnr` or
+        `settings.min_ssimulacra2`, or would change the frame of a nine-patch.
         """
+        plain = self._scored(plain)
         if not self._is_good(plain):
             return plain
         plain = self._with_file(plain)
@@ -59,7 +60,7 @@ class LossyImages:
         return self._with_file(image) if self._is_good(image) else None
 
     def _most_lossy(self, plain: RemappedImage) -> RemappedImage | None:
-        """Return the image with all the loss that `fit.min_psnr` allows; None where it allows none.
+        """Return the image with all the loss that the targets allow; None where they allow none.
 
         Where the palette is the image's own, half as many colours are tried while that makes the
         file smaller: an image of much noise has more of fewer colours than of lossy indices.
@@ -68,7 +69,7 @@ class LossyImages:
         size = _n_bytes(self._with_file(found.image)) if found else _n_bytes(plain)
         k = len(plain.palette.numbers) // 2
         while self.refit and k >= max(_LEAST_COLORS, len(self.fit.fixed)):
-            fewer = self.refit(k)
+            fewer = self._scored(self.refit(k))
             if not self._is_good(fewer):
                 break
             other = find_weight(self._chooser(fewer), self._is_good) or Weighted(fewer, 0)
@@ -100,12 +101,16 @@ class LossyImages:
             lossy = RemappedImage.of(
                 self.record, *self.pixels, found.indices, found.palette, private=plain.private
             )
-            return replace(lossy, palette_error=plain.squared_error)
+            return self._scored(replace(lossy, palette_error=plain.squared_error))
 
         return choose
 
     def _is_good(self, image: RemappedImage) -> bool:
-        return image.has_frame and image.reaches(self.fit.min_psnr)
+        return image.has_frame and image.reaches(self.fit.min_psnr, self.settings.min_ssimulacra2)
+
+    def _scored(self, image: RemappedImage) -> RemappedImage:
+        """Return the image with its score, where the score decides whether it is good enough."""
+        return image if self.settings.min_ssimulacra2 is None else image.scored(*self.pixels)
 
     def _with_file(self, image: RemappedImage) -> RemappedImage:
         return replace(image, file=encode_remapped(self.record, image, self.settings))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kmeans_dask.color.color_lookup import Indices, squared_error
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.psnr import psnr
+from kmeans_dask.color.ssimulacra2 import ssimulacra2
 from kmeans_dask.errors import ImageError
 from kmeans_dask.files import Location, ObjectPath, parse_location
 from kmeans_dask.files.object_status import Status
@@ -39,6 +40,7 @@ class RemappedImage:
     private: whether the palette is the image's own
     has_frame: False where the image is a nine-patch whose frame has changed, else True
     file: the encoded file, where it is known already
+    score: SSIMULACRA2 score, where it has been computed
     """
 
     indices: NDArray[np.uint8]
@@ -50,6 +52,7 @@ class RemappedImage:
     has_frame: bool = True
     palette_error: int | None = None
     file: bytes | None = None
+    score: float | None = None
 
     @classmethod
     def of(
@@ -69,10 +72,21 @@ class RemappedImage:
         frame = keeps_frame(record, pixels, alphas, indices, palette)
         return cls(shaped, palette, n, error.total, error.largest, private, has_frame=frame)
 
-    def reaches(self, min_psnr: float | None) -> bool:
-        """Return whether the PSNR of the image is at least `min_psnr`, in dB; True for None."""
+    def reaches(self, min_psnr: float | None, min_score: float | None = None) -> bool:
+        """Return whether the image has at least the PSNR and the score; True for None.
+
+        min_psnr: in dB; min_score: SSIMULACRA2, for which `score` must have been computed
+        """
         found = psnr(self.squared_error, self.pixels)
-        return min_psnr is None or found is None or found >= min_psnr
+        is_near = min_psnr is None or found is None or found >= min_psnr
+        return is_near and (min_score is None or (self.score or 0.0) >= min_score)
+
+    def scored(self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None) -> RemappedImage:
+        """Return the image with its SSIMULACRA2 score beside the original pixels (n, 3)."""
+        shown = self.palette.entries[self.indices]
+        over = np.full(len(pixels), 255, np.uint8) if alphas is None else alphas
+        original = np.column_stack([pixels, over]).reshape(shown.shape)
+        return replace(self, score=ssimulacra2(original, shown, sampled=True))
 
 
 def is_nine_patch(record: ImageRecord) -> bool:
@@ -124,10 +138,11 @@ def better_file(
 ) -> bytes | None:
     """Return the file of an image with its palette, or None where the input file is to be kept.
 
-    The input file is kept where the image would not reach `min_psnr` (dB), where the frame of a
-    nine-patch would change, or where the new file would be larger and `settings.always` is not set.
+    The input file is kept where the image would not reach `min_psnr` (dB) or the score that the
+    settings ask for, where the frame of a nine-patch would change, or where the new file would be
+    larger and `settings.always` is not set.
     """
-    if not remapped.reaches(min_psnr) or not remapped.has_frame:
+    if not remapped.reaches(min_psnr, settings.min_ssimulacra2) or not remapped.has_frame:
         return None
     file = encode_remapped(record, remapped, settings)
     return file if settings.always or len(file) <= record.n_bytes else None
@@ -154,14 +169,15 @@ def _write_image(
     name = output_name(record.kept_as, record.stem, settings.suffix)
     for each in {record.kept_as, name}:  # the file gets one of these names
         check_below(output, each)
+    is_good = remapped.reaches(min_psnr, settings.min_ssimulacra2)
     file = better_file(record, remapped, settings, min_psnr)
     if file is not None:
         return _write_compressed(record, remapped, output, name, file)
     original = _original(record)
     if original is not None:
-        return _write_original(record, remapped, output, original, min_psnr)
+        return _write_original(record, remapped, output, original, is_good=is_good)
     for is_so, what in (
-        (not remapped.reaches(min_psnr), "too far off"),
+        (not is_good, "too far off"),
         (not remapped.has_frame, "its frame would change"),
     ):
         if is_so:
@@ -175,16 +191,16 @@ def _write_original(
     remapped: RemappedImage,
     output: Location,
     original: bytes,
-    min_psnr: float | None,
+    *,
+    is_good: bool,
 ) -> EncodeTotals:
-    written = write_below(output, record.kept_as, original)
-    size, good = len(original), remapped.reaches(min_psnr)
-    status: Literal["kept", "below target"] = "kept" if good else "below target"
+    written, size = write_below(output, record.kept_as, original), len(original)
+    status: Literal["kept", "below target"] = "kept" if is_good else "below target"
     row = ImageRow(record.kept_as, record.kept_as, record.path, status, size, size, None)
     return EncodeTotals(
         kept=1,
-        below_target=not good,
-        nine_patches=good and not remapped.has_frame,
+        below_target=not is_good,
+        nine_patches=is_good and not remapped.has_frame,
         input_bytes=size,
         output_bytes=size,
         all_pixels=remapped.indices.size,
@@ -221,6 +237,8 @@ def _write_compressed(
         squared_error=remapped.squared_error,
         palette_error=error if error is not None else remapped.squared_error,
         lossy=error is not None,
+        scored=remapped.score is not None,
+        score=round(1000 * (remapped.score or 0.0)),
         largest_error=remapped.largest_error,
         largest_in=record.kept_as if remapped.largest_error else "",
         gallery=Gallery.of([row]),

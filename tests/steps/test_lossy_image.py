@@ -12,6 +12,7 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
+from kmeans_dask.color.ssimulacra2 import ssimulacra2
 from kmeans_dask.job.summary import Summary
 from kmeans_dask.settings import EncodeSettings, FitSettings, Lossy
 from tests.steps.strategies import job, noise, save
@@ -117,6 +118,22 @@ def test_as_much_loss_as_the_target_allows_is_taken(
     assert most.output_bytes < 0.9 * fewest.output_bytes
     assert most.psnr is not None
     assert 29.0 <= most.psnr < 29.4
+
+
+@pytest.mark.parametrize("scope", ["shared", "image"])
+def test_the_score_that_is_asked_for_is_reached(scope: str, folder: Path, tmp_path: Path) -> None:
+    fit = FitSettings(64, space="oklab", fewest=False)
+    plain = compressed(folder, tmp_path / "plain", 0, fit=fit, scope=scope)
+    found = compressed(folder, tmp_path / "out", "auto", fit=fit, scope=scope, min_ssimulacra2=60.0)
+    assert plain.ssimulacra2 is None
+    assert found.lossy == 1
+    assert found.output_bytes < plain.output_bytes
+    shown_now = shown(tmp_path / "out" / "cat.png")[..., :3].astype(np.uint8)
+    score = ssimulacra2(photograph(), shown_now)
+    assert found.ssimulacra2 == pytest.approx(score, abs=1e-3)
+    assert 60 <= score < 66
+    kept = compressed(folder, tmp_path / "kept", "auto", fit=fit, scope=scope, min_ssimulacra2=99)
+    assert (kept.kept, kept.below_target, kept.ssimulacra2) == (1, 1, None)
 
 
 def test_an_image_of_noise_gets_fewer_colours_instead(tmp_path: Path) -> None:
