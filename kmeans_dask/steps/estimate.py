@@ -19,6 +19,7 @@ from kmeans_dask.job.work_folder import WorkFolder
 from kmeans_dask.kmeans.morton_codes import N_CODES
 from kmeans_dask.plan.plan import Plan, Source, cut, numbered
 from kmeans_dask.settings import PARTITION_PIXELS
+from kmeans_dask.steps.advice import share_as_lossy_webp
 from kmeans_dask.steps.compress import compress
 from kmeans_dask.store.records import Failure
 
@@ -37,6 +38,8 @@ class Estimate(NotebookTable):
     psnr: predicted over the pixels of all compressed images, in dB, as in the summary of a job;
         None where nothing is lost
     psnr_off: margin of error of `psnr`, in dB
+    webp_bytes: predicted bytes as lossy WebP of the same PSNR, from some images of the sample; None
+        where it does not reach that quality, or nothing is lost
     seconds: predicted for the whole job, on as many workers as the sample had, start-up left out
     worker_bytes: bytes of memory that a worker takes at most, by the model of `--memory-limit`
     failures: images of the collection without a readable header, and images of the sample that
@@ -51,6 +54,7 @@ class Estimate(NotebookTable):
     bytes_off: int
     psnr: float | None
     psnr_off: float
+    webp_bytes: int | None
     seconds: float
     worker_bytes: int
     failures: tuple[Failure, ...]
@@ -116,6 +120,7 @@ def estimate(
     rows = summary.gallery.rows
     n_bytes, off = _scaled(rows, sample.certain, plan.n_bytes)
     quality, quality_off = _quality(rows, sample.certain, plan.n_bytes)
+    webp = share_as_lossy_webp(rows, engine, settings.decode)
     # A fit takes longer with more distinct colours, which grow more slowly than the pixels; the
     # time of all other steps is proportional to the pixels.
     share = plan.n_pixels / max(1, sample.plan.n_pixels)
@@ -130,6 +135,7 @@ def estimate(
         bytes_off=off,
         psnr=quality,
         psnr_off=quality_off,
+        webp_bytes=None if webp is None else round(webp * n_bytes),
         seconds=fixed + moving * share,
         worker_bytes=max(_bytes_to_decode(plan), _bytes_of_colors(summary, plan, share, settings)),
         failures=tuple(sorted([*plan.failures, *summary.failures], key=lambda f: f.path)),

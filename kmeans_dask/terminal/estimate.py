@@ -10,6 +10,8 @@ from kmeans_dask.steps.estimate import Estimate
 from kmeans_dask.terminal.summary import name_failures, table
 from kmeans_dask.text import size
 
+_FAR_SMALLER = 0.75  # part of the bytes with a palette, from which on WebP is worth a line
+
 
 def show_estimate(found: Estimate) -> RenderableType:
     """Return lines with the predicted result of a job, and the errors of the prediction."""
@@ -23,7 +25,15 @@ def show_estimate(found: Estimate) -> RenderableType:
             f"({share:.1f} %)",
         ),
         ("PSNR", psnr),
+        *_webp(found),
         ("seconds", f"about {found.seconds:.1f}, start-up left out"),
         ("memory", f"up to {math.ceil(found.worker_bytes / 1e6):,} MB a worker"),
     ]
     return Group(table(rows), *name_failures(found.failures))
+
+
+def _webp(found: Estimate) -> list[tuple[str, str]]:
+    """Return a row about lossy WebP where it is far smaller, as it is for most photographs."""
+    if found.webp_bytes is None or found.webp_bytes > _FAR_SMALLER * found.output_bytes:
+        return []
+    return [("as lossy WebP", f"about {size(found.webp_bytes)} at this PSNR, without a palette")]
