@@ -30,7 +30,7 @@ COMMANDS = [
     if line.startswith("kmeans-dask ")
     and "--scheduler" not in line  # those are run in tests/clusters
 ]
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 # Options of other programs, those of Typer for shell completion, and the one that shows the rest.
 OTHERS = {
     *("--constraint", "--host", "--port", "--nworkers", "--nthreads", "--preload", "--wait"),
