@@ -22,12 +22,12 @@ from typing import NamedTuple
 
 import numpy as np
 import oxipng
-from kmeans_dask.color.ssimulacra2 import ssimulacra2
 from numpy.typing import NDArray
 from PIL import Image
 
 import kmeans_dask as kd
 from benchmarks.common import photographs, versions
+from kmeans_dask.color.ssimulacra2 import ssimulacra2
 from kmeans_dask.images.png import encode_png
 
 EFFORT = 8
