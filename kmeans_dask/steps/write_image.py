@@ -132,7 +132,9 @@ def better_file(
 def _encode(record: ImageRecord, mapped: RemappedImage, settings: EncodeSettings) -> bytes:
     found = record.metadata if settings.keep_metadata else None
     metadata = Metadata(found.exif, found.density, found.text) if found else None
-    return encode_image(mapped.indices, mapped.palette, settings, metadata)
+    return encode_image(
+        mapped.indices, mapped.palette, settings, metadata, own_palette=mapped.private
+    )
 
 
 def _write_image(
