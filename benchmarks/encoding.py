@@ -2,8 +2,8 @@
 
     python -m benchmarks.encoding [PNG...] [--colors 16,256] [--runs 3]
 
-The indices are those of `--palette image`. Effort 9 and the last comparison need the extra
-`optimize`, and the latter Debian's pngquant.
+The indices are those of `--palette image`. An "own" palette may be written in another order. Effort
+9 and the last comparison need the extra `optimize`, and the latter Debian's pngquant.
 """
 
 from __future__ import annotations
@@ -22,29 +22,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.common import in_turn, photographs, show
+from kmeans_dask import quantize
 from kmeans_dask.color.palette import Palette
-from kmeans_dask.color.remap import Remapper
-from kmeans_dask.engine import local_threads
 from kmeans_dask.images.encode import encode_image
-from kmeans_dask.kmeans.histogram import count_colors
-from kmeans_dask.settings import PRIVATE_TOL, EncodeSettings, FitSettings
-from kmeans_dask.steps.quantize import LocalColors, quantize
+from kmeans_dask.settings import EncodeSettings
 
 Indexed = tuple[NDArray[np.uint8], Palette]
 
 
 def quantized(path: Path, k: int) -> Indexed:
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    settings = FitSettings(k, tol=PRIVATE_TOL)
-    histogram = count_colors(pixels)
-    with local_threads(1) as thread:
-        palette = quantize(
-            LocalColors(histogram, settings, thread), settings, transparent=False
-        ).palette
-    flat = pixels.reshape(-1, 3)
-    indices = Remapper(histogram, palette, "rgb").map(flat, None, pixels.shape[1])
-    return indices.reshape(pixels.shape[:2]), palette
+    found = quantize(path, k)
+    return found.indices.astype(np.uint8), found.palette
 
 
 def by_pillow(indices: NDArray[np.uint8], palette: Palette) -> bytes:
@@ -83,28 +71,35 @@ def main() -> None:
         ) -> Callable[[], int]:
             return lambda: sum(len(encode(*image)) for image in images)
 
-        def ours(settings: EncodeSettings) -> Callable[[], int]:
-            return each(lambda indices, palette: encode_image(indices, palette, settings))
+        def ours(settings: EncodeSettings, *, own: bool = False) -> Callable[[], int]:
+            return each(
+                lambda indices, palette: encode_image(indices, palette, settings, own_palette=own)
+            )
 
         sides: dict[str, Callable[[], Any]] = {
             "png, default": ours(EncodeSettings()),
             "Pillow, level 6": each(by_pillow),
             **{f"png, effort {e}": ours(EncodeSettings(effort=e)) for e in range(9)},
+            **{f"own, effort {e}": ours(EncodeSettings(effort=e), own=True) for e in range(9)},
             **{f"webp, effort {e}": ours(EncodeSettings("webp", effort=e)) for e in range(9)},
             "gif": ours(EncodeSettings("gif")),
         }
-        seconds, sizes = in_turn(sides, args.runs)
+        seconds, sizes = in_turn(
+            sides, args.runs, {"own": ours(EncodeSettings(effort=5), own=True)}
+        )
         print(f"{len(images)} images, k = {k}")
         base = sizes["Pillow, level 6"]
         notes = {name: f"{size:,} bytes, {size / base:.3f}" for name, size in sizes.items()}
         show(seconds, notes)
+        best: dict[str, Callable[[], Any]] = {
+            "png, effort 9": ours(EncodeSettings(effort=9)),
+            "own, effort 9": ours(EncodeSettings(effort=9), own=True),
+        }
         if shutil.which("pngquant"):
-            best: dict[str, Callable[[], Any]] = {
-                "png, effort 9": ours(EncodeSettings(effort=9)),
-                "pngquant | oxipng": partial(both, paths, k),
-            }
-            seconds, sizes = in_turn(best, 1)
-            show(seconds, {name: f"{size:,} bytes" for name, size in sizes.items()})
+            best["pngquant | oxipng"] = partial(both, paths, k)
+        seconds, sizes = in_turn(best, 1)
+        notes = {name: f"{size:,} bytes, {size / base:.3f}" for name, size in sizes.items()}
+        show(seconds, notes)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import dask.array as da
 import numpy as np
 from PIL import Image
 
-from kmeans_dask import KMeans, cli, color, kmeans
+from kmeans_dask import KMeans, cli, color, images, kmeans
 from kmeans_dask.color.ssimulacra2 import ssimulacra2
 from kmeans_dask.kernels.jit import Kernel
 
@@ -26,6 +26,8 @@ JOBS = (
     "compress {images} {out}/a --workers 2 --colors 64",
     "compress {images}/some {out}/b --colors 64 --init random --weight images",
     "compress {images}/some {out}/c --colors 16 --palette image --workers 2",
+    "compress {images}/opaque {out}/j --colors 64 --palette image --effort 5",
+    "compress {images}/opaque {out}/k --colors 64 --palette image --lossy 20",
     "compress {images}/some {out}/d --colors 64 --palette auto --min-psnr 30",
     "compress {images}/some {out}/e --colors 16 --color-space oklab --dither 1",
     "compress {images}/some {out}/f --colors 16 --dither 1 --fixed-colors #ff00ff --workers 2",
@@ -59,7 +61,7 @@ def main() -> None:
 
 def kernels() -> Iterator[str]:
     """Yield the name of every kernel of the package, as numba names its file."""
-    for room in (kmeans, color):
+    for room in (kmeans, color, images):
         for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
             for value in vars(importlib.import_module(module.name)).values():
                 if isinstance(value, Kernel) and value.py_func.__module__ == module.name:

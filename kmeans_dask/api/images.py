@@ -235,8 +235,7 @@ def quantize(
     check_room(settings, transparent=decoded.transparent)
     with local_threads() as threads:
         found, _ = quantize_histogram(histogram, settings, threads, transparent=decoded.transparent)
-    n_fixed = len(settings.fixed)
-    return _remap(decoded, histogram, found.palette, color_space, encode, n_fixed=n_fixed)
+    return _remap(decoded, histogram, found.palette, color_space, encode, is_own=True)
 
 
 def decode_image(image: AnyImage, settings: DecodeSettings = _DECODE) -> DecodedImage:
@@ -262,12 +261,11 @@ def _remap(
     color_space: str,
     settings: EncodeSettings,
     *,
-    n_fixed: int | None = None,
+    is_own: bool = False,
 ) -> Quantized:
     """Return an image whose histogram is `histogram` as indices into `palette`.
 
-    n_fixed: the first colours of the palette that must not move, where it was made for the image;
-        None where no colour may move
+    is_own: whether the palette was made for the image, so that lossy indices may move its colours
     """
     if decoded.transparent:
         palette = palette.with_clear()
@@ -294,7 +292,7 @@ def _remap(
                 color_space,
                 lossy,
                 passes_of(settings.effort),
-                None if n_fixed is None else free_entries(palette, n_fixed),
+                free_entries(palette) if is_own else None,
             )
         error += squared_error(band.pixels, band.alphas, indices, palette.entries).total
         pixels += len(indices) if band.alphas is None else int(np.count_nonzero(band.alphas))

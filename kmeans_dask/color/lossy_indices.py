@@ -11,6 +11,7 @@ to move become the means of their pixels, which lowers the error at the same byt
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -209,7 +210,7 @@ class _Image:
         entries[moved, :3] = rounded[:, :3]
         if rounded.shape[1] == 4:
             entries[moved, 3] = np.maximum(rounded[:, 3], 1)
-        self.palette = Palette.of_entries(entries)
+        self.palette = replace(Palette.of_entries(entries), fixed=self.palette.fixed)
 
     # -- units ------------------------------------------------------------------------------
 

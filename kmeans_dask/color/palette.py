@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,9 +19,11 @@ class Palette:
     An entry of alpha 0 is a clear entry; the first one is kept for fully transparent pixels.
 
     entries: (n, 4) uint8, sRGB and straight alpha; all four values of a clear entry are 0
+    fixed: number of fixed colours, which come first, after a clear entry if there is one
     """
 
     entries: NDArray[np.uint8]
+    fixed: int = 0
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -87,7 +89,7 @@ class Palette:
         """
         if self.clear is not None:
             return self
-        return Palette(np.concatenate([self.entries, np.zeros((1, 4), np.uint8)]))
+        return Palette(np.concatenate([self.entries, np.zeros((1, 4), np.uint8)]), self.fixed)
 
     def spread(self, weights: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the weights of all entries, (n,) int64, with 0 for clear ones (alpha 0).
@@ -138,4 +140,5 @@ def palette_of(
         kept[:, :3] = fixed
         is_new = (ordered[:, None] != kept[None]).any(axis=2).all(axis=1)
         ordered = np.concatenate([kept, ordered[is_new]])
-    return Palette.of_colors(ordered, transparent=transparent)
+    palette = Palette.of_colors(ordered, transparent=transparent)
+    return palette if fixed is None else replace(palette, fixed=len(fixed))

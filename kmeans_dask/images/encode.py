@@ -25,8 +25,12 @@ def encode_image(
     palette: Palette,
     settings: EncodeSettings,
     metadata: Metadata | None = None,
+    *,
+    own_palette: bool = False,
 ) -> bytes:
     """Return an image file of `indices` (h, w) into `palette`, which has at most 256 entries.
+
+    own_palette: whether the palette belongs to this image alone, see `encode_png`
 
     Raises ImageError where a side has more pixels than the format holds.
     """
@@ -37,7 +41,7 @@ def encode_image(
         return _webp(indices, palette, settings.effort, metadata)
     if settings.format == "gif":
         return _gif(indices, palette)
-    return png.encode_png(indices, palette, settings.effort, metadata)
+    return png.encode_png(indices, palette, settings.effort, metadata, own_palette=own_palette)
 
 
 def check_effort(settings: EncodeSettings) -> None:

@@ -6,6 +6,8 @@ PNG specification, third edition: section 11.2 (IHDR, PLTE, IDAT), 11.3.1.1 (tRN
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import deflate
 import numpy as np
@@ -14,11 +16,32 @@ from numpy.typing import NDArray
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.errors import UsageError
 from kmeans_dask.images.metadata import Metadata, png_chunks
+from kmeans_dask.images.palette_order import order_entries
+from kmeans_dask.images.png_filters import filter_rows
 from kmeans_dask.settings import MAX_EFFORT
 
-# libdeflate's level for each effort, chosen by measured time and bytes (see benchmarks/README.md).
-_LEVELS = (1, 2, 3, 4, 6, 7, 10, 11, 12, 12)
+# All of these were chosen by measured time and bytes (see benchmarks/README.md).
+_LEVELS = (1, 2, 3, 4, 6, 7, 10, 11, 12, 12)  # libdeflate's level for each effort
 _OXIPNG_LEVEL = 4  # higher levels gained nothing
+# The least effort at which another order is tried for a palette that belongs to one image: where a
+# pixel is a byte, and where several are packed into one.
+_ORDERED_FROM, _ORDERED_FROM_PACKED = 5, 7
+_UNPACKED_FROM = 8  # the same for pixels of half a byte that get a byte, in the order they have
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Way to write an image.
+
+    indices: (h, w) uint8, into `palette`
+    depth: bits of an index, which may be more than the palette needs
+    filtered: whether rows are filtered
+    """
+
+    indices: NDArray[np.uint8]
+    palette: Palette
+    depth: int
+    filtered: bool = False
 
 
 def encode_png(
@@ -26,19 +49,47 @@ def encode_png(
     palette: Palette,
     effort: int = 3,
     metadata: Metadata | None = None,
+    *,
+    own_palette: bool = False,
 ) -> bytes:
-    """Return an indexed PNG of `indices` (h, w) into `palette`, at the palette's bit depth.
+    """Return an indexed PNG of `indices` (h, w) into `palette`.
 
-    Rows are not filtered, because filters predict values, and indices only name entries. The
-    highest effort tries filters, too, with oxipng, which must be installed (see `check_effort`).
+    own_palette: whether the palette belongs to this image alone, so that its order is free, except
+        that of fixed colours
+
+    The entries keep their order, the palette's bit depth is used, and rows are not filtered,
+    because filters predict values, and indices only name entries. With more effort, a palette that
+    belongs to this image alone is also tried in an order by neighbours, in which filters help; the
+    smaller file is returned, and of equal ones the plain one. The highest effort tries oxipng, too,
+    which must be installed (see `check_effort`).
     """
-    depth = palette.bit_depth
-    rows = _rows(indices, depth)
     extra = png_chunks(metadata) if metadata else []
-    png = _assemble(indices, palette, extra, deflate.zlib_compress(rows, _LEVELS[effort]))
-    if effort < MAX_EFFORT:
-        return png
-    return min(_optimized(png), png, key=len)
+    layouts = _layouts(indices, palette, effort, own_palette=own_palette)
+    files = [_write(layout, extra, _LEVELS[effort]) for layout in layouts]
+    if effort == MAX_EFFORT:
+        # oxipng would leave out fixed colours that are not used, and put the others anywhere
+        files.append(_optimized(files[0], sorts=own_palette and not palette.fixed))
+    return min(files, key=len)
+
+
+def _layouts(
+    indices: NDArray[np.uint8], palette: Palette, effort: int, *, own_palette: bool
+) -> Iterator[_Layout]:
+    """Yield the layouts to try, the plain one first."""
+    depth = palette.bit_depth
+    yield _Layout(indices, palette, depth)
+    if not own_palette or effort < (_ORDERED_FROM if depth == 8 else _ORDERED_FROM_PACKED):
+        return
+    if depth == 4:
+        # Where libdeflate finds the matches of least cost, a byte for each pixel is often better
+        # than half of one, all the more with filters. Quarters and eighths are better packed.
+        depth = 8
+        if effort >= _UNPACKED_FROM:
+            yield _Layout(indices, palette, depth)
+    order = order_entries(indices, palette)
+    places = np.empty(len(order), np.uint8)
+    places[order] = np.arange(len(order))
+    yield _Layout(places[indices], Palette(palette.entries[order]), depth, filtered=True)
 
 
 def check_effort(effort: int) -> None:
@@ -53,14 +104,14 @@ def check_effort(effort: int) -> None:
             ) from None
 
 
-def _optimized(png: bytes) -> bytes:
+def _optimized(png: bytes, *, sorts: bool) -> bytes:
+    """Return `png` made smaller by oxipng, which may sort the palette where `sorts` is set."""
     import oxipng
 
-    # The palette keeps its order, which is the same for all images of a collection.
     optimized: bytes = oxipng.optimize_from_memory(
         png,
         level=_OXIPNG_LEVEL,
-        palette_reduction=False,
+        palette_reduction=sorts,
         color_type_reduction=False,
         bit_depth_reduction=False,
         grayscale_reduction=False,
@@ -68,24 +119,23 @@ def _optimized(png: bytes) -> bytes:
     return optimized
 
 
-def _assemble(
-    indices: NDArray[np.uint8],
-    palette: Palette,
-    extra: list[tuple[bytes, bytes]],
-    idat: bytes | bytearray,
-) -> bytes:
+def _write(layout: _Layout, extra: list[tuple[bytes, bytes]], level: int) -> bytes:
+    """Return the file of `layout`, deflated at `level`, with the chunks `extra`."""
+    indices, palette = layout.indices, layout.palette
     height, width = indices.shape
-    header = struct.pack(">IIBBBBB", width, height, palette.bit_depth, 3, 0, 0, 0)
-    entries = palette.entries
+    header = struct.pack(">IIBBBBB", width, height, layout.depth, 3, 0, 0, 0)
+    rows = _rows(indices, layout.depth)
+    if layout.filtered:
+        rows = filter_rows(rows)
     alphas = _alphas(indices, palette)
     return b"".join(
         [
             b"\x89PNG\r\n\x1a\n",
             _chunk(b"IHDR", header),
-            _chunk(b"PLTE", entries[:, :3].tobytes()),
+            _chunk(b"PLTE", palette.entries[:, :3].tobytes()),
             _chunk(b"tRNS", alphas) if alphas else b"",
             *(_chunk(kind, data) for kind, data in extra),
-            _chunk(b"IDAT", idat),
+            _chunk(b"IDAT", deflate.zlib_compress(rows, level)),
             _chunk(b"IEND", b""),
         ]
     )

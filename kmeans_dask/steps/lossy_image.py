@@ -85,7 +85,7 @@ class LossyImages:
 
     def _chooser(self, plain: RemappedImage) -> Callable[[float, Sequence[Depth]], RemappedImage]:
         """Return a function of weight and passes that returns `plain` with lossy indices."""
-        free = free_entries(plain.palette, len(self.fit.fixed)) if plain.private else None
+        free = free_entries(plain.palette) if plain.private else None
 
         def choose(weight: float, passes: Sequence[Depth]) -> RemappedImage:
             found = choose_indices(
@@ -116,13 +116,10 @@ class LossyImages:
         return replace(image, file=encode_remapped(self.record, image, self.settings))
 
 
-def free_entries(palette: Palette, n_fixed: int) -> NDArray[np.bool_]:
-    """Return which entries of a palette, made for an image, may move: those that are not fixed.
-
-    n_fixed: number of fixed colours, which are the first entries after the clear one
-    """
+def free_entries(palette: Palette) -> NDArray[np.bool_]:
+    """Return which entries of a palette, made for an image, may move: those that are not fixed."""
     free = palette.entries[:, 3] > 0
-    free[palette.numbers[:n_fixed]] = False
+    free[palette.numbers[: palette.fixed]] = False
     return free
 
 

@@ -156,7 +156,9 @@ def encode_remapped(
         return remapped.file
     found = record.metadata if settings.keep_metadata else None
     metadata = Metadata(found.exif, found.density, found.text) if found else None
-    return encode_image(remapped.indices, remapped.palette, settings, metadata)
+    return encode_image(
+        remapped.indices, remapped.palette, settings, metadata, own_palette=remapped.private
+    )
 
 
 def _write_image(

@@ -94,6 +94,8 @@ def test_fixed_colors_come_first_and_in_their_own_order() -> None:
     palette = palette_of(centroids((50, 50, 50), (0, 0, 10)), fixed=fixed, transparent=True)
     assert palette.colors.tolist() == [*fixed.tolist(), [0, 0, 10], [50, 50, 50]]
     assert palette.entries[:2].tolist() == [[0, 0, 0, 0], [255, 255, 255, 255]]
+    assert palette.fixed == 3
+    assert palette_of(centroids((50, 50, 50))).fixed == 0
 
 
 def test_fixed_colors_are_opaque_and_come_before_what_is_not() -> None:

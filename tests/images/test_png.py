@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -332,6 +333,135 @@ def test_every_effort_is_there_where_oxipng_is() -> None:
         check_effort(effort)
 
 
+# -- a palette of its own ---------------------------------------------------------------------
+
+
+def smooth(photograph: NDArray[np.uint8], entries: int) -> tuple[Indices, Palette]:
+    """A photograph in greys that are in no order."""
+    shuffled = np.random.default_rng(entries).permutation(entries)
+    indices = shuffled[photograph[..., 1].astype(int) * entries // 256].astype(np.uint8)
+    greys = np.empty((entries, 3), np.uint8)
+    greys[shuffled] = (np.arange(entries) * 255 // (entries - 1))[:, None]
+    return indices, Palette.of_colors(greys)
+
+
+def assert_shows(png: bytes, indices: Indices, palette: Palette) -> None:
+    image = opened(png)
+    assert image.mode == "P"
+    np.testing.assert_array_equal(np.asarray(image.convert("RGBA")), palette.entries[indices])
+
+
+def assert_pixels_come_back(
+    effort: int, shape: tuple[int, int], entries: int, seed: int, transparent: bool, ramp: bool
+) -> None:
+    """From a file that is no larger than without leave to choose the order."""
+    rng = np.random.default_rng(seed)
+    palette = some_palette(rng, entries, transparent=transparent, partial=bool(rng.integers(2)))
+    palette = replace(palette, fixed=int(rng.integers(3)) % (entries - transparent + 1))
+    indices = ramps(*shape, entries) if ramp else some_indices(rng, palette, shape)
+    png = encode_png(indices, palette, effort, own_palette=True)
+    assert_shows(png, indices, palette)
+    assert len(png) <= len(encode_png(indices, palette, min(effort, 8)))
+    assert png == encode_png(indices, palette, effort, own_palette=True)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    height=SIDES,
+    width=SIDES,
+    entries=st.integers(1, 256),
+    seed=SEEDS,
+    transparent=st.booleans(),
+    ramp=st.booleans(),
+    effort=st.integers(0, MAX_EFFORT - 1),
+)
+def test_pixels_with_a_palette_of_their_own_come_back_from_no_larger_a_file(
+    height: int, width: int, entries: int, seed: int, transparent: bool, ramp: bool, effort: int
+) -> None:
+    assert_pixels_come_back(effort, (height, width), entries, seed, transparent, ramp)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    height=SIDES,
+    width=SIDES,
+    entries=st.integers(1, 256),
+    seed=SEEDS,
+    transparent=st.booleans(),
+    ramp=st.booleans(),
+)
+def test_pixels_with_a_palette_of_their_own_come_back_from_the_highest_effort(
+    height: int, width: int, entries: int, seed: int, transparent: bool, ramp: bool
+) -> None:
+    needs_oxipng(MAX_EFFORT)
+    assert_pixels_come_back(MAX_EFFORT, (height, width), entries, seed, transparent, ramp)
+
+
+@pytest.mark.parametrize("entries", [16, 64, 256])
+def test_a_palette_of_its_own_makes_a_photograph_smaller(
+    entries: int, photograph: NDArray[np.uint8]
+) -> None:
+    indices, palette = smooth(photograph, entries)
+    plain, own = (encode_png(indices, palette, 8, own_palette=own) for own in (False, True))
+    assert len(own) < 0.99 * len(plain)
+    assert_shows(own, indices, palette)
+    chunks = dict(chunks_of(own))
+    assert sorted(chunks[b"PLTE"]) == sorted(dict(chunks_of(plain))[b"PLTE"])
+    assert chunks[b"PLTE"] != dict(chunks_of(plain))[b"PLTE"]
+    assert chunks[b"IHDR"][8] == 8  # a byte for each pixel, also for 16 entries
+    assert any(zlib.decompress(chunks[b"IDAT"])[:: 1 + indices.shape[1]]), "no row is filtered"
+
+
+@pytest.mark.parametrize(("entries", "effort"), [(17, 4), (256, 4), (16, 6), (4, 6), (2, 6)])
+def test_with_less_effort_a_palette_of_its_own_changes_no_byte(
+    entries: int, effort: int, photograph: NDArray[np.uint8]
+) -> None:
+    indices, palette = smooth(photograph, entries)
+    own = encode_png(indices, palette, effort, own_palette=True)
+    assert own == encode_png(indices, palette, effort)
+
+
+@pytest.mark.parametrize("effort", [5, 8, MAX_EFFORT])
+def test_fixed_colors_keep_their_places_in_a_palette_of_its_own(
+    effort: int, photograph: NDArray[np.uint8]
+) -> None:
+    needs_oxipng(effort)
+    indices, palette = smooth(photograph, 200)
+    indices[indices == 2] = 3  # an entry that is not used
+    palette = replace(palette, fixed=4)
+    png = encode_png(indices, palette, effort, own_palette=True)
+    assert len(png) < len(encode_png(indices, palette, min(effort, 8)))
+    assert_shows(png, indices, palette)
+    written = dict(chunks_of(png))[b"PLTE"]
+    assert written[:12] == palette.entries[:4, :3].tobytes()
+    assert len(written) == 600
+    assert written != palette.entries[:, :3].tobytes()
+
+
+def test_alphas_of_a_palette_of_its_own_are_few(photograph: NDArray[np.uint8]) -> None:
+    indices, palette = smooth(photograph, 100)
+    entries = palette.entries.copy()
+    entries[:20, 3], entries[20] = np.arange(100, 120), 0
+    for n_first in (0, 21):  # with a clear entry that is not first, and with none
+        some = np.where(indices < n_first, n_first, indices).astype(np.uint8)
+        palette = Palette(entries)
+        png = encode_png(some, palette, 8, own_palette=True)
+        assert_shows(png, some, palette)
+        assert len(dict(chunks_of(png)).get(b"tRNS", b"")) == (0 if n_first else 21)
+
+
+def test_a_clear_entry_stays_first_in_a_palette_of_its_own(photograph: NDArray[np.uint8]) -> None:
+    indices, palette = smooth(photograph, 100)
+    palette = Palette.of_colors(palette.colors, transparent=True)
+    indices += 1
+    indices[:10, :10] = 0
+    png = encode_png(indices, palette, 8, own_palette=True)
+    assert_shows(png, indices, palette)
+    chunks = dict(chunks_of(png))
+    assert chunks[b"tRNS"] == b"\0"
+    assert chunks[b"PLTE"] != palette.entries[:, :3].tobytes()
+
+
 # -- metadata ---------------------------------------------------------------------------------
 
 
@@ -398,8 +528,9 @@ def test_pngcheck_finds_nothing_wrong(
         palette = some_palette(rng, entries, transparent=transparent, partial=partial)
         for shape in ((1, 1), (3, 7), (33, 20)):
             indices = rng.integers(0, entries, shape).astype(np.uint8)
-            png = encode_png(indices, palette, effort, metadata)
-            assert complaint(tmp_path, png) == ""
+            for own in (False, True):
+                png = encode_png(indices, palette, effort, metadata, own_palette=own)
+                assert complaint(tmp_path, png) == ""
 
 
 def test_pngcheck_finds_a_wrong_bit_and_a_palette_that_comes_late(tmp_path: Path) -> None:

@@ -166,6 +166,30 @@ def test_what_is_private_composited_or_reindexed_is_counted(photo: Sample, tmp_p
     assert (kept.kept, kept.reindexed) == (1, 0)
 
 
+def test_only_a_palette_that_is_the_images_own_may_be_written_in_another_order(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    walks = [rng.integers(-1, 2, side).cumsum() for side in (100, 150)]
+    values = (np.add.outer(*walks) + rng.integers(0, 3, (100, 150))) % 97  # filters predict them
+    pixels = np.repeat(values[..., None], 3, axis=2).astype(np.uint8)
+    greys = rng.permutation(97).astype(np.uint8)
+    palette = Palette.of_colors(np.repeat(greys, 3).reshape(-1, 3))
+    record = record_of(save(tmp_path / "in" / "image.png", pixels), pixels)
+    shared = remapped_to(palette, record, pixels)
+    settings = EncodeSettings(effort=5, always=True)
+    sizes = []
+    for mapped in (shared, replace(shared, private=True)):
+        file = better_file(record, mapped, settings, None)
+        assert file is not None
+        sizes.append(len(file))
+        with Image.open(io.BytesIO(file)) as image:
+            assert np.array_equal(np.asarray(image.convert("RGB")), pixels)
+            is_same = np.array_equal(np.asarray(image), mapped.indices)
+        assert is_same is not mapped.private
+    assert sizes[1] < sizes[0]
+
+
 def test_the_error_is_that_of_the_pixels_that_are_seen(tmp_path: Path) -> None:
     pixels = np.array([[10, 20, 30], [0, 0, 0], [40, 40, 40]], np.uint8)
     alphas = np.array([255, 0, 51], np.uint8)
