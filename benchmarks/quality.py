@@ -51,7 +51,7 @@ def judge(original: Pixels, shown: Pixels, n_bytes: int, *, with_score: bool) ->
 def ours(pixels: Pixels, k: int, weight: float, space: str) -> File:
     found = kd.quantize(pixels, k, lossy=weight, color_space=space)
     indices = found.indices.astype(np.uint8)
-    data = encode_png(indices, found.palette, EFFORT)
+    data = encode_png(indices, found.palette, EFFORT, own_palette=True)
     shown = found.palette.entries[indices][..., :3]
     return judge(pixels, shown, len(data), with_score=space == "oklab")
 

@@ -155,7 +155,7 @@ class EncodeSettings:
 
     format: one of `FORMATS`
     effort: 0 to `MAX_EFFORT`; more takes more time, for fewer bytes
-    dither: part of a pixel's error that is passed on to its neighbours, 0 to 1
+    dither: strength of Floyd-Steinberg dithering, 0 (none) to 1
     lossy: squared error, of 8-bit levels summed over channels, that a bit less is worth; 0 for the
         nearest entry for each pixel, whatever its bits; "auto" for as much as the targets allow
     min_ssimulacra2: SSIMULACRA2 score that each image reaches; None for no such target

@@ -149,8 +149,8 @@ Effort = Annotated[
 Dither = Annotated[
     float,
     typer.Option(
-        help="Floyd-Steinberg dithering: part of an error that neighbours make up for, 0 (none) "
-        "to 1.",
+        help="Strength of Floyd-Steinberg dithering, from 0 (none) to 1 (full, large errors "
+        "damped).",
         rich_help_panel=WRITING,
     ),
 ]

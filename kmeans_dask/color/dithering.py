@@ -4,6 +4,13 @@ Floyd & Steinberg 1976, "An adaptive algorithm for spatial grey scale", Proc. SI
 serpentine order: every other row runs from right to left. All arithmetic is in integers, so that an
 image is the same on every machine. Each pixel gets the colour that is exactly nearest to its own
 colour plus the errors passed on to it.
+
+Large errors are damped, as is known from practice; the rule is ours. Floyd and Steinberg pass on
+every error as a whole. Errors that no mixture of the palette's colours makes up for then add up,
+until they show as halos beside edges and as speckle. An error that is larger than half the distance
+from the pixel's new colour to that colour's nearest other is therefore passed on to three quarters
+only. Smaller errors, of which gradients are made, keep the mean colour. The limits depend on the
+palette alone, so an image is the same whatever else is in its collection.
 """
 
 from __future__ import annotations
@@ -23,7 +30,7 @@ class Ditherer:
 
     space: colour space in which errors and distances are measured
     colors: (k, 3) uint8; alphas: (k,) uint8, None where all are opaque
-    strength: the part of an error that is passed on, 0 to 1
+    strength: the part of a small error that is passed on, 0 to 1; of a large one it is 3/4 of that
     """
 
     def __init__(
@@ -35,6 +42,7 @@ class Ditherer:
     ) -> None:
         self._space = space
         self._places = space.coordinates(colors, alphas).astype(np.int64)
+        self._gaps = _squared_gaps(self._places)
         self._strength = round(strength * _STRENGTH)
         # where coordinates are 8-bit colours, a table is used; else all colours are compared
         self._nearest = NearestColor.from_palette(colors if space == Space() else colors[:0])
@@ -57,21 +65,29 @@ class Ditherer:
         indices = np.zeros(len(pixels), np.uint16)
         bounds = lower, self._space.largest
         _diffuse(
-            values, clear, width, self._strength, bounds, self._places, self._has_table,
-            self._nearest, indices,
+            values, clear, width, self._strength, bounds, self._places, self._gaps,
+            self._has_table, self._nearest, indices,
         )  # fmt: skip
         return indices
 
 
+def _squared_gaps(places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the squared distance of each of `places` (k, C) to the nearest other one, (k,)."""
+    distances: NDArray[np.int64] = ((places[:, None] - places[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(distances, np.iinfo(np.int64).max)
+    gaps: NDArray[np.int64] = distances.min(axis=1)
+    return gaps
+
+
 @jit
 def _diffuse(  # type: ignore[no-untyped-def]
-    values, clear, width, strength, bounds, places, has_table, nearest, indices
+    values, clear, width, strength, bounds, places, gaps, has_table, nearest, indices
 ):
     """Fill `indices` (n,) with the index of the colour that each pixel gets.
 
     values: (n, C), coordinates of the pixels; clear: (n,), whether a pixel is fully transparent
     strength: in steps of 1 / 256; bounds: least value of each channel, (C,), and largest of all
-    places: (k, C), coordinates of the palette's colours
+    places: (k, C), coordinates of the palette's colours; gaps: (k,), as of `_squared_gaps`
     nearest: `NearestColor`, which is used where `has_table` is set
     """
     lower, upper = bounds
@@ -81,6 +97,7 @@ def _diffuse(  # type: ignore[no-untyped-def]
     # errors of this row and the next, in sixteenths, with a column of padding on either side
     errors = np.zeros((2, width + 2, channels), np.int64)
     wanted = np.zeros(channels, np.int64)
+    damped = 3 * strength // 4
     for row in range(values.shape[0] // width):
         here, below = errors[row % 2], errors[1 - row % 2]
         below[:] = 0
@@ -102,8 +119,13 @@ def _diffuse(  # type: ignore[no-untyped-def]
             else:
                 j = _search(wanted, places, for_opaque, upper)
             indices[i] = j
+            squared = np.int64(0)
             for c in range(channels):
-                error = ((wanted[c] - places[j, c]) * strength + 128) >> 8
+                difference = wanted[c] - places[j, c]
+                squared += difference * difference
+            part = damped if 4 * squared > gaps[j] else strength
+            for c in range(channels):
+                error = ((wanted[c] - places[j, c]) * part + 128) >> 8
                 here[x + 1 + step, c] += 7 * error
                 below[x + 1 - step, c] += 3 * error
                 below[x + 1, c] += 5 * error

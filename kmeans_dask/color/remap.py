@@ -21,7 +21,7 @@ class Remapper:
 
     histogram: one in which all colours of the images occur
     space: name of the colour space in which distances are measured
-    dither: how much of an error is passed on to neighbouring pixels, 0 (no dithering) to 1
+    dither: strength of dithering, 0 (none) to 1, as of `Ditherer`
     entries: (u,), the palette index of each colour of `histogram`, where these are known already
     """
 
