@@ -35,7 +35,7 @@ class Remapper:
     ) -> None:
         self.palette = palette
         self._map: ColorLookup | None = None
-        if dither:
+        if dither and palette.numbers.size:  # else only a clear entry, of images that show nothing
             self._ditherer = _Ditherers(palette, space, dither, opaque=histogram.is_opaque)
             return
         if entries is None:

@@ -166,6 +166,14 @@ def test_dithering_keeps_the_mean_where_the_nearest_entry_does_not(space: str) -
         assert np.mean(dithered == 2) == pytest.approx(80 / 255, abs=0.01)
 
 
+@pytest.mark.parametrize("space", SPACES)
+def test_images_that_show_nothing_are_dithered_to_the_clear_entry(space: str) -> None:
+    palette = Palette.of_entries(np.zeros((1, 4), np.uint8))
+    pixels, alphas = np.zeros((3 * WIDTH, 3), np.uint8), np.zeros(3 * WIDTH, np.uint8)
+    remapper = Remapper(histogram_of((pixels, alphas)), palette, space, 1.0)
+    assert not remapper.map(pixels, alphas, WIDTH).any()
+
+
 def test_entries_that_are_known_are_taken_as_they_are() -> None:
     pixels, alphas = picture(3, "both")
     histogram = histogram_of((pixels, alphas))
