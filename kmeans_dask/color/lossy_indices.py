@@ -10,7 +10,7 @@ to move become the means of their pixels, which lowers the error at the same byt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ from kmeans_dask.color.spaces import Space
 # Steps of an 8-bit level in which coordinates are, by the indices in a byte. The squared errors of
 # bytes of more indices are larger, and they must stay below `IMPOSSIBLE`.
 _STEPS = {1: 16, 2: 8, 4: 8, 8: 4}
-_BAND = 1 << 18  # bytes that are prepared at once
+_BAND = 1 << 18  # pixels that are prepared at once
 _OPAQUE, _TRANSLUCENT, _CLEAR = 0, 1, 2  # kinds of pixels
 _FILTER = 3  # the kind of a filter byte
 _PADDING = 4  # the kind of what fills the last byte of a row, which is not shown
@@ -165,14 +165,13 @@ class _Image:
     def parse(self, stream: NDArray[np.uint8], costs: Costs, tries: int) -> Counts:
         """Choose all bytes of `stream`, and return how many there are of each kind."""
         progress, counts = Progress.start(), _no_counts(len(self.digits))
-        rows = max(1, _BAND // self.row_bytes)
         entries = self._entry_coordinates()
         of_bytes, digits = self._kinds_of_bytes(), self.digits
         valid = np.minimum(digits, len(entries) - 1)
         coordinates = entries[valid].reshape(len(digits), -1).T
         symbols = Symbols(np.ascontiguousarray(coordinates), self._penalties(of_bytes, valid))
-        for top in range(0, self.height, rows):
-            units = self._units(top, min(top + rows, self.height), entries[0], of_bytes)
+        for top, bottom in self._bands():
+            units = self._units(top, bottom, entries[0], of_bytes)
             first = top * self.row_bytes
             parse_rows(units, symbols, costs, tries, progress, counts, stream, first)
         if progress.carried[0]:
@@ -212,6 +211,12 @@ class _Image:
             entries[moved, 3] = np.maximum(rounded[:, 3], 1)
         self.palette = replace(Palette.of_entries(entries), fixed=self.palette.fixed)
 
+    def _bands(self) -> Iterator[tuple[int, int]]:
+        """Yield first and last row of bands of about `_BAND` pixels; the last one is exclusive."""
+        rows = max(1, _BAND // self._width)
+        for top in range(0, self.height, rows):
+            yield top, min(top + rows, self.height)
+
     # -- units ------------------------------------------------------------------------------
 
     def _units(
@@ -238,7 +243,7 @@ class _Image:
         kinds = of_bytes.rows[self._codes_of_kinds(top, bottom)]
         return Units(
             of_units.reshape(-1, of_units.shape[2]),
-            kinds.astype(np.uint8).ravel(),
+            kinds.ravel(),
             packed.ravel(),
             self.row_bytes,
         )
@@ -283,11 +288,9 @@ class _Image:
         return codes
 
     def _kinds_of_bytes(self) -> _KindsOfBytes:
-        rows = max(1, _BAND // self.row_bytes)
         codes = {_FILTER}
-        for top in range(0, self.height, rows):
-            found = self._codes_of_kinds(top, min(top + rows, self.height))
-            codes |= set(np.unique(found).tolist())
+        for top, bottom in self._bands():
+            codes |= set(np.unique(self._codes_of_kinds(top, bottom)).tolist())
         return _KindsOfBytes.of(sorted(codes))
 
     def _penalties(self, of_bytes: _KindsOfBytes, digits: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -328,7 +331,7 @@ class _KindsOfBytes(NamedTuple):
 class _Bits(NamedTuple):
     """Bits of literals and of copies, in sixteenths.
 
-    literals: (S,), of each byte; a byte that cannot be written costs as much as is possible
+    literals: (S,), of each byte
     lengths, distances: (LONGEST + 1,) and (FARTHEST + 1,), of each length and distance, with the
         bits that follow their codes
     """

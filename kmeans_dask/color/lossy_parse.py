@@ -36,13 +36,13 @@ class Units(NamedTuple):
 
     values: (n, C) int16, the coordinates that each byte stands for; those of filter bytes do not
         matter
-    kinds: (n,) uint8, rows of `Symbols.penalties`
+    kinds: (n,) uint16, rows of `Symbols.penalties`; of eight pixels in a byte there are thousands
     guesses: (n,) uint8, bytes that are likely, which tell where copies from far away are tried
     width: bytes of a row, its filter byte included
     """
 
     values: NDArray[np.int16]
-    kinds: NDArray[np.uint8]
+    kinds: NDArray[np.uint16]
     guesses: NDArray[np.uint8]
     width: int
 

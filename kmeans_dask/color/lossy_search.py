@@ -11,9 +11,7 @@ T = TypeVar("T")
 
 _PER_OCTAVE = 4  # weights that are tried between one and twice as much
 _SMALLEST, _LARGEST = -2 * _PER_OCTAVE, 13 * _PER_OCTAVE
-_AGAIN = (
-    4  # weights that are tried with all passes, the one that a quick pass has found and smaller
-)
+_AGAIN = 4  # weights that are tried with all passes: the one that was found, and smaller ones
 
 Choose = Callable[[float, Sequence[Depth]], T]
 

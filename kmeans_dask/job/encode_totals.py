@@ -39,8 +39,7 @@ class EncodeTotals:
     pixels: number of pixels of the compressed images, without fully transparent ones
     squared_error: sum over these pixels, in 1 / `color.color_lookup.ERROR_UNITS` of a squared
         8-bit value
-    palette_error: the same sum, for the nearest palette entry of each pixel; it is smaller where
-        images have lossy indices
+    palette_error: what this sum would be without lossy indices
     lossy: compressed images with lossy indices
     scored: compressed images with an SSIMULACRA2 score
     score: sum of these scores, in thousandths

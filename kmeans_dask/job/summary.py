@@ -53,8 +53,7 @@ class Summary(NotebookTable):
         fit; None where no palette was fitted for all images
     psnr: over the compressed images, without fully transparent pixels, in dB; None where nothing
         was lost
-    palette_psnr: the same for the nearest palette entry of each pixel; it is higher where images
-        have lossy indices
+    palette_psnr: what it would be without lossy indices: where each pixel had its nearest entry
     lossy: compressed images with lossy indices, which take fewer bytes
     ssimulacra2: mean SSIMULACRA2 score of the compressed images, at most 100; None where they have
         none, because no image was to be lossy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,21 @@ from kmeans_dask.store.records import ImageRecord
 
 _LEAST_GAIN = 0.02  # part of the plain file's bytes, below which lossy indices are not worth it
 _LEAST_COLORS = 2
+
+
+class _Quick(NamedTuple):
+    """Image with the nearest entries, and with lossy indices where these reach the targets.
+
+    Both have their files.
+    """
+
+    plain: RemappedImage
+    lossy: Weighted[RemappedImage] | None
+
+    @property
+    def image(self) -> RemappedImage:
+        """Return the image with the most loss."""
+        return self.lossy.image if self.lossy else self.plain
 
 
 @dataclass(frozen=True)
@@ -50,38 +66,41 @@ class LossyImages:
             return plain
         plain = self._with_file(plain)
         best = self._most_lossy(plain) if self.settings.lossy == "auto" else self._lossy(plain)
-        is_worth_it = best and _n_bytes(best) <= (1 - _LEAST_GAIN) * _n_bytes(plain)
-        return best if best and is_worth_it else plain
+        return best if _n_bytes(best) <= (1 - _LEAST_GAIN) * _n_bytes(plain) else plain
 
-    def _lossy(self, plain: RemappedImage) -> RemappedImage | None:
-        """Return the image with the given weight of bits, or None where it is not good enough."""
+    def _lossy(self, plain: RemappedImage) -> RemappedImage:
+        """Return the image with the given weight of bits, or `plain` where it misses a target."""
         assert not isinstance(self.settings.lossy, str)
         image = self._chooser(plain)(self.settings.lossy, passes_of(self.settings.effort))
-        return self._with_file(image) if self._is_good(image) else None
+        return self._with_file(image) if self._is_good(image) else plain
 
-    def _most_lossy(self, plain: RemappedImage) -> RemappedImage | None:
-        """Return the image with all the loss that the targets allow; None where they allow none.
+    def _most_lossy(self, plain: RemappedImage) -> RemappedImage:
+        """Return the image with all the loss that the targets allow, which may be none.
 
         Where the palette is the image's own, half as many colours are tried while that makes the
-        file smaller: an image of much noise has more of fewer colours than of lossy indices.
+        file smaller: an image of much noise gains more by fewer colours than by lossy indices.
         """
-        best, found = plain, find_weight(self._chooser(plain), self._is_good)
-        size = _n_bytes(self._with_file(found.image)) if found else _n_bytes(plain)
+        best = self._quickly(plain)
         k = len(plain.palette.numbers) // 2
         while self.refit and k >= max(_LEAST_COLORS, len(self.fit.fixed)):
             fewer = self._scored(self.refit(k))
             if not self._is_good(fewer):
                 break
-            other = find_weight(self._chooser(fewer), self._is_good) or Weighted(fewer, 0)
-            other_size = _n_bytes(self._with_file(other.image))
-            if other_size >= size:
+            found = self._quickly(fewer)
+            if _n_bytes(found.image) >= _n_bytes(best.image):
                 break
-            best, found, size, k = fewer, other, other_size, k // 2
-        if found is None:
-            return None
-        effort = self.settings.effort
-        refined = self._with_file(refine(found, self._chooser(best), self._is_good, effort))
-        return min(refined, self._with_file(found.image), key=_n_bytes)
+            best, k = found, k // 2
+        if best.lossy is None:
+            return best.plain
+        choose, effort = self._chooser(best.plain), self.settings.effort
+        refined = self._with_file(refine(best.lossy, choose, self._is_good, effort))
+        return min(refined, best.image, key=_n_bytes)
+
+    def _quickly(self, plain: RemappedImage) -> _Quick:
+        """Return the image with all the loss that the targets allow, by the quickest passes."""
+        found = find_weight(self._chooser(plain), self._is_good)
+        lossy = found and found._replace(image=self._with_file(found.image))
+        return _Quick(self._with_file(plain), lossy)
 
     def _chooser(self, plain: RemappedImage) -> Callable[[float, Sequence[Depth]], RemappedImage]:
         """Return a function of weight and passes that returns `plain` with lossy indices."""

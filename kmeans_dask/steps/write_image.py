@@ -36,7 +36,8 @@ class RemappedImage:
 
     indices: (h, w) uint8
     pixels, squared_error, largest_error: as in `EncodeTotals`
-    palette_error: squared error of the nearest entries of the palette; None where it is the same
+    palette_error: squared error that the image would have without lossy indices; None where it has
+        none
     private: whether the palette is the image's own
     has_frame: False where the image is a nine-patch whose frame has changed, else True
     file: the encoded file, where it is known already
@@ -82,11 +83,18 @@ class RemappedImage:
         return is_near and (min_score is None or (self.score or 0.0) >= min_score)
 
     def scored(self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None) -> RemappedImage:
-        """Return the image with its SSIMULACRA2 score beside the original pixels (n, 3)."""
-        shown = self.palette.entries[self.indices]
-        over = np.full(len(pixels), 255, np.uint8) if alphas is None else alphas
-        original = np.column_stack([pixels, over]).reshape(shown.shape)
-        return replace(self, score=ssimulacra2(original, shown, sampled=True))
+        """Return the image with its SSIMULACRA2 score beside the original pixels.
+
+        pixels: (n, 3) uint8; alphas: (n,) uint8, None where all pixels are opaque
+        """
+        is_opaque = alphas is None and self.palette.alphas is None
+        channels = 3 if is_opaque else 4  # a fourth one would take memory for nothing
+        shown = self.palette.entries[:, :channels][self.indices]
+        if not is_opaque:
+            over = np.full(len(pixels), 255, np.uint8) if alphas is None else alphas
+            pixels = np.column_stack([pixels, over])
+        score = ssimulacra2(pixels.reshape(shown.shape), shown, sampled=True)
+        return replace(self, score=score)
 
 
 def is_nine_patch(record: ImageRecord) -> bool:

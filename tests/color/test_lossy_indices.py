@@ -113,6 +113,23 @@ def test_pixels_keep_what_they_are(
         assert (after[indices[alphas == 255], 3] == 255).all()
 
 
+@pytest.mark.parametrize("colors", [1, 3])
+def test_pixels_keep_what_they_are_in_bytes_of_many_kinds(colors: int) -> None:
+    """Check a palette whose pixels are packed, so that a byte has one of thousands of kinds."""
+    rng = np.random.default_rng(colors)
+    width = 101
+    entries = np.concatenate([np.zeros((1, 4), int), rng.integers(1, 256, (colors, 4))])
+    entries[1, 3] = 255
+    alphas = rng.choice(np.array([0, 60, 255], np.uint8), 90 * width)
+    pixels = rng.integers(0, 256, (len(alphas), 3)).astype(np.uint8)
+    pixels[alphas == 0] = 0
+    palette = Palette.of_entries(entries.astype(np.uint8))
+    plain = map_plainly(pixels, alphas, palette, "rgb")
+    found = choose_indices(pixels, alphas, width, plain, palette, "rgb", 90.0, QUICK)
+    assert np.array_equal(found.indices == 0, alphas == 0)
+    assert (palette.entries[found.indices[alphas == 255], 3] == 255).all()
+
+
 @given(images(), st.sampled_from(["rgb", "oklab"]))
 @settings(deadline=None, max_examples=80)
 def test_bits_that_cost_nothing_lose_nothing(

@@ -173,7 +173,7 @@ def cases(draw: st.DrawFn) -> Case:
     values = coordinates.T[rng.integers(0, n_symbols, n)]
     noise = draw(st.sampled_from([0, 1, 300]))
     values = values + rng.integers(-noise, noise + 1, values.shape)
-    kinds = (rng.random(n) < 0.2).astype(np.uint8)
+    kinds = (rng.random(n) < 0.2).astype(np.uint16)
     penalties = np.zeros((2, n_symbols), np.int32)
     penalties[1] = np.where(rng.random(n_symbols) < 0.4, IMPOSSIBLE, 0)
     penalties[1, rng.integers(n_symbols)] = 0  # something is allowed
