@@ -11,6 +11,7 @@ import msgspec
 from kmeans_dask.errors import UsageError
 from kmeans_dask.files.documents import Positive
 from kmeans_dask.option_checks import Flag, Limits, brief, check_options
+from kmeans_dask.text import bytes_of
 
 MAX_COLORS = 256  # an indexed image holds no more
 MAX_TOKENS = 1 << 16
@@ -39,6 +40,7 @@ PRIVATE_TOL = 1e-3
 _STARTED_ONCE = 32  # colours; a fit of fewer has more starts, which take about as long
 Color = tuple[int, int, int]
 _COLORS = f"2 to {MAX_COLORS}, or up to {MAX_TOKENS} with the command tokenize"
+_TOTAL_SIZE = "a size of all images, such as 20MB, or of a pixel, such as 0.3B/pixel"
 _FIXED = "colours (r, g, b), 0 to 255"
 
 
@@ -159,6 +161,10 @@ class EncodeSettings:
     lossy: squared error, of 8-bit levels summed over channels, that a bit less is worth; 0 for the
         nearest entry for each pixel, whatever its bits; "auto" for as much as the targets allow
     min_ssimulacra2: SSIMULACRA2 score that each image reaches; None for no such target
+    total_size: bytes that all images together may take, as a number or as "20MB" or "0.3B/pixel";
+        None for no limit
+    colors_weight: as `lossy`, for the choice of the number of colours of an image's own palette;
+        None for all colours
     always: write an image even where the input file is smaller
     keep_metadata: keep EXIF, pixel density and text
     """
@@ -169,15 +175,24 @@ class EncodeSettings:
     dither: Annotated[float, Limits("0 (none) to 1", 0, 1)] = 0.0
     lossy: Annotated[Lossy, Limits(f"0 (none) to {MAX_LOSSY:,}, or 'auto'", 0, MAX_LOSSY)] = 0.0
     min_ssimulacra2: Annotated[float | None, Limits("at most 99", most=99)] = None
+    total_size: Annotated[int | str | None, Limits(_TOTAL_SIZE, 1)] = None
+    colors_weight: float | None = None
     always: Flag = False
     keep_metadata: Flag = False
 
     def __post_init__(self) -> None:
         check_options(self)
         check_choice("--format", self.format, FORMATS)
+        if self.total_size is not None:
+            self.most_bytes(1)
         if self.min_ssimulacra2 is not None and self.lossy != "auto":
             raise UsageError(
                 "--min-ssimulacra2 is reached by lossy indices: leave --lossy out, or choose auto"
+            )
+        if self.dither and self.total_size is not None:
+            raise UsageError(
+                "--dither and --total-size exclude each other: dithering adds noise, which takes "
+                "bits"
             )
         if self.dither and self.lossy:
             raise UsageError(
@@ -185,6 +200,20 @@ class EncodeSettings:
             )
         if self.keep_metadata and self.format == "gif":
             raise UsageError(f"--keep-metadata: --format {self.format} holds none; choose another")
+
+    def most_bytes(self, n_pixels: int) -> int:
+        """Return the bytes that `total_size` allows images of so many pixels.
+
+        Raises UsageError where it is no size.
+        """
+        if not isinstance(self.total_size, str):
+            return self.total_size or 0
+        try:
+            return bytes_of(self.total_size, n_pixels)
+        except ValueError:
+            raise UsageError(
+                f"--total-size is {brief(self.total_size)}: choose {_TOTAL_SIZE}"
+            ) from None
 
     @property
     def suffix(self) -> str:
@@ -204,6 +233,13 @@ def check_together(fit: FitSettings, encode: EncodeSettings) -> None:
     if encode.lossy == "auto" and fit.min_psnr is None and encode.min_ssimulacra2 is None:
         raise UsageError(
             "--lossy auto takes what a target leaves: add --min-psnr or --min-ssimulacra2"
+        )
+    if encode.total_size is not None and (
+        fit.min_psnr is not None or encode.min_ssimulacra2 is not None
+    ):
+        raise UsageError(
+            "--total-size limits the bytes, and --min-psnr or --min-ssimulacra2 the quality: "
+            "choose one of them"
         )
     if fit.min_psnr is not None and encode.dither:
         raise UsageError("--min-psnr and --dither exclude each other: dithering adds error")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+) *([kmgt]?)(i?)b?( */ *pixel)?", re.IGNORECASE)
+
 
 def printable(text: str) -> str:
     r"""Return `text` with every unprintable character escaped, such as those that steer a terminal.
@@ -27,6 +31,26 @@ def size(n_bytes: int) -> str:
     while value >= 999.95 and prefix != "TB":
         value, prefix = value / 1000, next(prefixes)
     return f"{value:.0f} {prefix}" if prefix == "B" else f"{value:.1f} {prefix}"
+
+
+def bytes_of(text: str, n_pixels: int) -> int:
+    """Return the number of bytes that a text such as "20MB" or "0.3B/pixel" stands for.
+
+    n_pixels: number that a size for each pixel is multiplied by
+
+    Raises ValueError where the text is no size.
+
+    >>> bytes_of("20MB", 100), bytes_of("1.5 KiB", 100), bytes_of("0.3B/pixel", 100)
+    (20000000, 1536, 30)
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise ValueError("not a number with a unit")
+    number, prefix, is_binary, of_pixel = found.groups()
+    base = 1024 if is_binary else 1000
+    power = " KMGT".index(prefix.upper()) if prefix else 0
+    value = float(number) * base**power * (n_pixels if of_pixel else 1)
+    return int(value)
 
 
 def decibels(value: float | None) -> str:

@@ -52,6 +52,7 @@ from kmeans_dask.steps import checks
 from kmeans_dask.steps import compress as compressing
 from kmeans_dask.steps import estimate as estimating
 from kmeans_dask.steps import sweep as sweeping
+from kmeans_dask.steps.budget import spend_total_size
 from kmeans_dask.steps.collection import Collection, open_collection
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def compress(
     palette: str | Palette = "shared",
     min_psnr: float | None = None,
     min_ssimulacra2: float | None = None,
+    total_size: str | int | None = None,
     fixed_colors: Sequence[Color] = (),
     color_space: str = _FIT.space,
     weight: str = _FIT.weight,
@@ -115,6 +117,8 @@ def compress(
     min_psnr: quality in dB to reach with the fewest colours; images that do not reach it are kept
     min_ssimulacra2: SSIMULACRA2 score, at most 99, that each image reaches with the fewest bytes,
         by lossy indices; images that do not reach it with all `colors` are kept
+    total_size: bytes that all images together may take, such as "20MB" or "0.3B/pixel": `lossy`
+        is chosen so that they take no more, and hardly less, with the least error
     fixed_colors: colours (r, g, b), 0 to 255, that the palette has in any case
     color_space: space in which distances are measured, "rgb" or "oklab"
     weight: "pixels" or "images": which of them all count the same in the fit
@@ -151,6 +155,8 @@ def compress(
     check_flags(overwrite=overwrite, resume=resume, keep_palette=keep_palette)
     if min_ssimulacra2 is not None and not lossy:
         lossy = "auto"
+    if total_size is not None and lossy:
+        raise UsageError("--total-size chooses --lossy: leave --lossy out")
     scope, given = "shared", None
     if isinstance(palette, Palette):
         given = Palette(palette.entries)  # without what only a notebook shows of it
@@ -176,6 +182,7 @@ def compress(
             dither=dither,
             lossy=lossy,
             min_ssimulacra2=min_ssimulacra2,
+            total_size=total_size,
             always=always,
             keep_metadata=keep_metadata,
         ),
@@ -255,9 +262,16 @@ def _compress(
         engine.sharing(folders, images_of(plan)),
     ):
         work.begin(None if held else plan)
+        if settings.encode.total_size is not None:
+            settings = spend_total_size(
+                plan, work, engine, progress, settings, held, keep_palette=keep_palette
+            )
         summary = compressing.compress(
             plan, work, engine, progress, settings, held, keep_palette=keep_palette
         )
+        if settings.encode.total_size is not None:
+            assert not isinstance(settings.encode.lossy, str)
+            summary = replace(summary, weight=settings.encode.lossy)
         record = record_of_job(
             summary,
             plan.inputs,

@@ -46,6 +46,7 @@ from kmeans_dask.cli.options import (
     Seed,
     StorePath,
     Tol,
+    TotalSize,
     Weight,
     White,
     parse_fixed_colors,
@@ -92,6 +93,7 @@ def compress(
     scope: Scope = SCOPES[0],
     min_psnr: MinPsnr = None,
     min_ssimulacra2: MinSsimulacra2 = None,
+    total_size: TotalSize = None,
     fixed_colors: FixedColors = "",
     palette_file: Annotated[
         Location | None,
@@ -178,6 +180,7 @@ def compress(
         palette=palette,
         min_psnr=min_psnr,
         min_ssimulacra2=min_ssimulacra2,
+        total_size=total_size,
         fixed_colors=parse_fixed_colors(fixed_colors),
         color_space=color_space,
         weight=weight,

@@ -133,6 +133,16 @@ MinSsimulacra2 = Annotated[
         rich_help_panel=PALETTE,
     ),
 ]
+TotalSize = Annotated[
+    str | None,
+    typer.Option(
+        "--total-size",
+        metavar="SIZE",
+        help="Bytes that all images together may take, such as 20MB or 0.3B/pixel: --lossy is "
+        "chosen so that they take no more, and hardly less.",
+        rich_help_panel=WRITING,
+    ),
+]
 Format = Annotated[
     str,
     typer.Option(

@@ -55,6 +55,7 @@ class Summary(NotebookTable):
         was lost
     palette_psnr: what it would be without lossy indices: where each pixel had its nearest entry
     lossy: compressed images with lossy indices, which take fewer bytes
+    weight: weight of bits that was found for a total size; None where none was given
     ssimulacra2: mean SSIMULACRA2 score of the compressed images, at most 100; None where they have
         none, because no image was to be lossy
     max_error: root mean square error of the worst of these pixels over its channels, 0 to 255
@@ -93,6 +94,7 @@ class Summary(NotebookTable):
     psnr: float | None
     palette_psnr: float | None
     lossy: int
+    weight: float | None
     ssimulacra2: float | None
     max_error: float
     max_error_in: str | None
@@ -280,6 +282,7 @@ def summarize(
         psnr=psnr(encoded.squared_error, encoded.pixels),
         palette_psnr=psnr(encoded.palette_error, encoded.pixels),
         lossy=encoded.lossy,
+        weight=None,
         ssimulacra2=encoded.score / 1000 / encoded.scored if encoded.scored else None,
         max_error=error_of_pixel(encoded.largest_error),
         max_error_in=encoded.largest_in or None,

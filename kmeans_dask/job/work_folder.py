@@ -6,6 +6,7 @@
       plan.json               plan of the images; sealed
       store.zarr              pixels and colours, while the job is running
       done/<stage>/<id>.json  result of a piece of work, and its files; sealed
+      attempts-<id>.json      weights of bits that were tried for a total size; sealed
       aside/                  staging: files that are being written
       previews/               thumbnails of large images, while the job is running (see `previews`)
 
@@ -25,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -44,7 +45,7 @@ from kmeans_dask.files.atomic_files import (
     write_file,
     write_sealed,
 )
-from kmeans_dask.files.documents import DamagedError, Form, typed
+from kmeans_dask.files.documents import Count, DamagedError, Form, Measure, typed
 from kmeans_dask.files.locks import held
 from kmeans_dask.files.targets import beginning
 from kmeans_dask.job.encode_totals import EncodeTotals, Written
@@ -91,6 +92,39 @@ class _Record(EncodeTotals):
 
 
 _RECORD = Form(_Record, MAX_IMAGES << 16)
+
+
+class Attempt(NamedTuple):
+    """Attempt to compress all images with a weight of bits.
+
+    of_colors: weight that the numbers of colours were chosen with
+    n_bytes: bytes of all images
+    """
+
+    weight: Measure
+    of_colors: Measure
+    n_bytes: Count
+
+
+_ATTEMPTS = Form(tuple[Attempt, ...], 1 << 16)
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """File of the attempts that a job has made, so that none is made again by one that resumes."""
+
+    path: Location
+
+    def read(self) -> tuple[Attempt, ...]:
+        """Return all attempts; none where the file is missing or damaged."""
+        try:
+            return read_sealed(self.path, _ATTEMPTS)
+        except (OSError, DamagedError):
+            return ()
+
+    def add(self, attempt: Attempt) -> None:
+        """Add an attempt to the file."""
+        write_sealed(self.path, [*self.read(), attempt], _ATTEMPTS)
 
 
 class WorkFolder:
@@ -189,6 +223,10 @@ class WorkFolder:
         identity: all that the stage depends on; with another identity, the folder is another one
         """
         return self.path / "done" / f"{name}-{_digest(identity)[:16]}"
+
+    def attempts(self, *identity: Any) -> Attempts:
+        """Return the file of attempts that depend on `identity`."""
+        return Attempts(self.path / f"attempts-{_digest(identity)[:16]}.json")
 
     def read_folder(self, folder: str) -> EncodeTotals | None:
         """Return the totals of a folder with its own palette; None unless all files are intact."""

@@ -118,7 +118,7 @@ def estimate(
     summary = compress(sample.plan, work, engine, progress, settings)
     spent = {step: s - done.get(step, 0.0) for step, s in progress.seconds.items()}
     rows = summary.gallery.rows
-    n_bytes, off = _scaled(rows, sample.certain, plan.n_bytes)
+    n_bytes, off = predicted_bytes(rows, sample.certain, plan.n_bytes)
     quality, quality_off = _quality(rows, sample.certain, plan.n_bytes)
     webp = share_as_lossy_webp(rows, engine, settings.decode)
     # A fit takes longer with more distinct colours, which grow more slowly than the pixels; the
@@ -168,7 +168,9 @@ def _bytes_of_colors(summary: Summary, plan: Plan, share: float, settings: JobSe
     return needed
 
 
-def _scaled(rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int) -> tuple[int, int]:
+def predicted_bytes(
+    rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int
+) -> tuple[int, int]:
     """Return the predicted output bytes of all images, and the margin of error.
 
     Bytes are known of the certain images; those of the others are estimated from the mean ratio of

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_dask.color.color_lookup import ERROR_UNITS
 from kmeans_dask.color.lossy_indices import Depth, choose_indices, passes_of
 from kmeans_dask.color.lossy_search import Weighted, find_weight, refine
 from kmeans_dask.color.palette import Palette
@@ -58,7 +59,8 @@ class LossyImages:
 
         plain: the image with the nearest entry for each pixel
 
-        The image stays as it is, too, where lossy indices would take it below `fit.min_psnr` or
+        Where all images together have a number of bytes to take, any saving will do. The image
+        stays as it is, too, where lossy indices would take it below `fit.min_psnr` or
         `settings.min_ssimulacra2`, or would change the frame of a nine-patch.
         """
         plain = self._scored(plain)
@@ -66,13 +68,41 @@ class LossyImages:
             return plain
         plain = self._with_file(plain)
         best = self._most_lossy(plain) if self.settings.lossy == "auto" else self._lossy(plain)
-        return best if _n_bytes(best) <= (1 - _LEAST_GAIN) * _n_bytes(plain) else plain
+        least = _LEAST_GAIN if self.settings.colors_weight is None else 0.0
+        return best if _n_bytes(best) <= (1 - least) * _n_bytes(plain) else plain
 
     def _lossy(self, plain: RemappedImage) -> RemappedImage:
         """Return the image with the given weight of bits, or `plain` where it misses a target."""
         assert not isinstance(self.settings.lossy, str)
+        if self.refit and self.settings.colors_weight is not None:
+            plain = self._with_fewer_colors(plain, self.settings.colors_weight)
         image = self._chooser(plain)(self.settings.lossy, passes_of(self.settings.effort))
         return self._with_file(image) if self._is_good(image) else plain
+
+    def _with_fewer_colors(self, plain: RemappedImage, weight: float) -> RemappedImage:
+        """Return `plain` with as many colours as have the least error and weighted bits.
+
+        Half as many are tried while that is less, so that images of much noise get fewer colours.
+        Only the passes of the least effort are done.
+        """
+
+        def cost_of(image: RemappedImage) -> float:
+            return _cost(self._with_file(self._chooser(image)(weight, passes_of(0))), weight)
+
+        least = cost_of(plain)
+        for fewer in self._with_halves(plain):
+            cost = cost_of(fewer)
+            if cost >= least:
+                break
+            plain, least = fewer, cost
+        return plain
+
+    def _with_halves(self, plain: RemappedImage) -> Iterator[RemappedImage]:
+        """Yield the image with half as many colours, again and again, each nearest to its pixel."""
+        k = len(plain.palette.numbers) // 2
+        while self.refit and k >= max(_LEAST_COLORS, len(self.fit.fixed)):
+            yield self._scored(self.refit(k))
+            k //= 2
 
     def _most_lossy(self, plain: RemappedImage) -> RemappedImage:
         """Return the image with all the loss that the targets allow, which may be none.
@@ -81,15 +111,13 @@ class LossyImages:
         file smaller: an image of much noise gains more by fewer colours than by lossy indices.
         """
         best = self._quickly(plain)
-        k = len(plain.palette.numbers) // 2
-        while self.refit and k >= max(_LEAST_COLORS, len(self.fit.fixed)):
-            fewer = self._scored(self.refit(k))
+        for fewer in self._with_halves(plain):
             if not self._is_good(fewer):
                 break
             found = self._quickly(fewer)
             if _n_bytes(found.image) >= _n_bytes(best.image):
                 break
-            best, k = found, k // 2
+            best = found
         if best.lossy is None:
             return best.plain
         choose, effort = self._chooser(best.plain), self.settings.effort
@@ -140,6 +168,11 @@ def free_entries(palette: Palette) -> NDArray[np.bool_]:
     free = palette.entries[:, 3] > 0
     free[palette.numbers[: palette.fixed]] = False
     return free
+
+
+def _cost(image: RemappedImage, weight: float) -> float:
+    """Return the squared error of an image and its bits, each worth `weight` of squared error."""
+    return image.squared_error / ERROR_UNITS + 8 * weight * _n_bytes(image)
 
 
 def _n_bytes(image: RemappedImage) -> int:

@@ -74,6 +74,8 @@ def _quality(summary: Summary) -> list[Row]:
             ("PSNR", f"{decibels(summary.psnr)}, {alone}"),
             ("lossy", f"{summary.lossy:,} with indices that take fewer bytes"),
         ]
+    if summary.weight is not None:
+        rows.append(("weight of bits", f"{summary.weight:g}, as --lossy takes it"))
     if summary.ssimulacra2 is not None:
         rows.append(("SSIMULACRA2", f"{summary.ssimulacra2:.1f} on average, 100 for equal images"))
     if summary.max_error_in is not None:
