@@ -60,6 +60,9 @@ class FitSettings:
     min_psnr: PSNR in dB to reach; None for as much as `colors` give
     fewest: whether `min_psnr` is reached with the fewest colours; else all `colors` are used, and
         lossy indices take what is left
+    max_error: largest error of a pixel, the root mean square over its channels, 0 to 255; colours
+        that would be farther off get entries of their own; None for no limit
+    pinned: colours (r, g, b, alpha) that the palette has as well, so that `max_error` is kept
     chunk_colors: distinct colours of a chunk; with more, each iteration runs one task per chunk
     """
 
@@ -75,6 +78,8 @@ class FitSettings:
     fixed: Annotated[Sequence[Color], Limits(_FIXED, 0, 255, option="--fixed-colors")] = ()
     min_psnr: Annotated[float | None, Limits("more than 0 dB", above=0)] = None
     fewest: Flag = True
+    max_error: Annotated[float | None, Limits("0 to 255", 0, 255)] = None
+    pinned: Annotated[Sequence[tuple[int, ...]], Limits("colours, 0 to 255", 0, 255)] = ()
     chunk_colors: Annotated[int, Limits("1 or more", 1, option="chunk_colors")] = CHUNK_COLORS
 
     def __post_init__(self) -> None:
@@ -89,6 +94,11 @@ class FitSettings:
                 f"--fixed-colors names {len(self.fixed)} colours, --colors only {self.colors}: "
                 "raise it"
             )
+
+    @property
+    def n_kept(self) -> int:
+        """Return the number of colours that stay where they are in a fit, which come first."""
+        return len(self.fixed) + len(self.pinned)
 
     @property
     def most_iterations(self) -> int:
@@ -241,8 +251,28 @@ def check_together(fit: FitSettings, encode: EncodeSettings) -> None:
             "--total-size limits the bytes, and --min-psnr or --min-ssimulacra2 the quality: "
             "choose one of them"
         )
-    if fit.min_psnr is not None and encode.dither:
-        raise UsageError("--min-psnr and --dither exclude each other: dithering adds error")
+    for option, value in (("--min-psnr", fit.min_psnr), ("--max-error", fit.max_error)):
+        if value is not None and encode.dither:
+            raise UsageError(f"{option} and --dither exclude each other: dithering adds error")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Quality that an image has to reach to be written with its palette; None for no such target.
+
+    min_psnr: in dB
+    max_error: largest error of a pixel, the root mean square over its channels, 0 to 255
+    min_ssimulacra2: SSIMULACRA2 score
+    """
+
+    min_psnr: float | None = None
+    max_error: float | None = None
+    min_ssimulacra2: float | None = None
+
+    @classmethod
+    def of(cls, fit: FitSettings, encode: EncodeSettings) -> Targets:
+        """Return the targets of a job."""
+        return cls(fit.min_psnr, fit.max_error, encode.min_ssimulacra2)
 
 
 def check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:

@@ -72,6 +72,7 @@ def compress(
     colors: int = _FIT.colors,
     palette: str | Palette = "shared",
     min_psnr: float | None = None,
+    max_error: float | None = None,
     min_ssimulacra2: float | None = None,
     total_size: str | int | None = None,
     fixed_colors: Sequence[Color] = (),
@@ -115,6 +116,8 @@ def compress(
     palette: images that share a palette: "shared" (all), "folder", "image", or "auto" (an image
         that the shared palette serves badly gets its own); or a `Palette`, so that none is fitted
     min_psnr: quality in dB to reach with the fewest colours; images that do not reach it are kept
+    max_error: largest error of a pixel (root mean square over its channels, 0 to 255): colours that
+        would be farther off get entries of their own; images that do not reach it are kept
     min_ssimulacra2: SSIMULACRA2 score, at most 99, that each image reaches with the fewest bytes,
         by lossy indices; images that do not reach it with all `colors` are kept
     total_size: bytes that all images together may take, such as "20MB" or "0.3B/pixel": `lossy`
@@ -174,6 +177,7 @@ def compress(
             weight=weight,
             fixed=fixed_colors,
             min_psnr=min_psnr,
+            max_error=max_error,
             fewest=lossy != "auto",
         ),
         EncodeSettings(
@@ -370,6 +374,7 @@ def estimate(
     colors: int = _FIT.colors,
     palette: str = "shared",
     min_psnr: float | None = None,
+    max_error: float | None = None,
     color_space: str = _FIT.space,
     seed: int = _FIT.seed,
     format: str = _ENCODE.format,  # noqa: A002 - Pillow's name for it
@@ -397,6 +402,7 @@ def estimate(
             seed=seed,
             space=color_space,
             min_psnr=min_psnr,
+            max_error=max_error,
             fewest=lossy != "auto",
             tol=_tol_of(palette),
         ),

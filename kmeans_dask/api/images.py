@@ -183,6 +183,7 @@ def quantize(
     colors: int = _FIT.colors,
     *,
     min_psnr: float | None = None,
+    max_error: float | None = None,
     fixed_colors: Sequence[Color] = (),
     color_space: str = _FIT.space,
     dither: float = 0.0,
@@ -202,6 +203,7 @@ def quantize(
     colors: palette entries, 2 to 65536, one of them clear where the image is transparent; `image`
         and `save` of the result need 256 or fewer
     min_psnr: quality in dB to reach with the fewest colours; None to use all `colors`
+    max_error: largest error of a pixel, 0 to 255, as in `compress`
     fixed_colors: colours (r, g, b), 0 to 255, that the palette has in any case
     color_space: space in which distances are measured, "rgb" or "oklab"
     dither: strength of Floyd-Steinberg dithering, 0 (none) to 1
@@ -228,6 +230,7 @@ def quantize(
         space=color_space,
         fixed=fixed_colors,
         min_psnr=min_psnr,
+        max_error=max_error,
     )
     encode = EncodeSettings(dither=dither, lossy=lossy)
     decoded = decode_image(image, DecodeSettings(max_pixels, white=white))

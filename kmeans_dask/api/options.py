@@ -41,6 +41,7 @@ class FitOptions(RunOptions, total=False):
     """Options of `store_jobs.fit`, without the number of colours."""
 
     min_psnr: float | None
+    max_error: float | None
     fixed_colors: Sequence[Color]
     color_space: str
     weight: str

@@ -53,6 +53,7 @@ def fit_palette(
     colors: int = _FIT.colors,
     *,
     min_psnr: float | None = None,
+    max_error: float | None = None,
     fixed_colors: Sequence[Color] = (),
     color_space: str = _FIT.space,
     n_init: int | None = None,
@@ -85,6 +86,7 @@ def fit_palette(
         space=color_space,
         fixed=fixed_colors,
         min_psnr=min_psnr,
+        max_error=max_error,
     )
     decode = DecodeSettings(white=white)
     choice = choose_engine(client, workers, memory_limit)

@@ -119,6 +119,7 @@ def fit(
     *,
     colors: int = _FIT.colors,
     min_psnr: float | None = None,
+    max_error: float | None = None,
     fixed_colors: Sequence[Color] = (),
     color_space: str = _FIT.space,
     weight: str = _FIT.weight,
@@ -152,6 +153,7 @@ def fit(
         weight=weight,
         fixed=fixed_colors,
         min_psnr=min_psnr,
+        max_error=max_error,
         chunk_colors=chunk_colors,
     )
     path = parse_location(store)
@@ -251,6 +253,7 @@ def tokenize(
     *,
     colors: int = _FIT.colors,
     min_psnr: float | None = None,
+    max_error: float | None = None,
     fixed_colors: Sequence[Color] = (),
     color_space: str = _FIT.space,
     weight: str = _FIT.weight,
@@ -290,6 +293,7 @@ def tokenize(
         weight=weight,
         fixed=fixed_colors,
         min_psnr=min_psnr,
+        max_error=max_error,
     )
     decode = DecodeSettings(max_pixels, white=white, seconds=image_timeout)
     source = Input.of(

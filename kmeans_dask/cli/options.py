@@ -123,6 +123,16 @@ MinPsnr = Annotated[
         rich_help_panel=PALETTE,
     ),
 ]
+MaxError = Annotated[
+    float | None,
+    typer.Option(
+        "--max-error",
+        metavar="LEVELS",
+        help="Largest error of a pixel, 0 to 255 (root mean square over its channels): colours "
+        "that would be farther off get entries of their own. An image that misses it is kept.",
+        rich_help_panel=PALETTE,
+    ),
+]
 MinSsimulacra2 = Annotated[
     float | None,
     typer.Option(

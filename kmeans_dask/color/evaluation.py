@@ -21,11 +21,13 @@ class Evaluation:
     squared_error: sum over all pixels, in units of 1 / `color.color_lookup.ERROR_UNITS` of a
         squared 8-bit value
     largest_error: squared error of the worst pixel, in the same unit
+    worst: r, g, b and alpha of this pixel's colour, the first such colour of the histogram
     """
 
     weights: NDArray[np.int64]
     squared_error: int
     largest_error: int = 0
+    worst: tuple[int, ...] = ()
 
     @property
     def psnr(self) -> float:
@@ -45,4 +47,8 @@ def evaluate(histogram: ColorHistogram, entries: Indices, palette: Palette) -> E
     # Summed in two parts, so that no sum passes 63 bits; from 2^44 pixels on, as Python's integers.
     each = histogram.weights if histogram.pixels < 1 << 44 else histogram.weights.astype(object)
     total = int((errors & 0xFFFF) @ each) + (int((errors >> 16) @ each) << 16)
-    return Evaluation(weights[palette.numbers], total, int(errors.max(initial=0)))
+    if not errors.size:
+        return Evaluation(weights[palette.numbers], total)
+    first = int(errors.argmax())
+    worst = (*histogram.colors[first].tolist(), int(histogram.alphas[first]))
+    return Evaluation(weights[palette.numbers], total, int(errors[first]), worst)

@@ -42,3 +42,15 @@ def error_of_pixel(squared_error: int) -> float:
     10.0
     """
     return math.sqrt(squared_error / (3 * ERROR_UNITS))
+
+
+def squared_limit(error: float) -> int:
+    """Return the largest squared error of a pixel for which `error_of_pixel` is at most `error`.
+
+    >>> squared_limit(10.0) == 3 * 100 * ERROR_UNITS
+    True
+    """
+    found = math.ceil(error * error * 3 * ERROR_UNITS) + 1
+    while error_of_pixel(found) > error:
+        found -= 1
+    return found

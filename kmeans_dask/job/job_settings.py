@@ -40,8 +40,8 @@ class JobSettings:
     def __post_init__(self) -> None:
         check_together(self.fit, self.encode)
         check_scope(self.scope)
-        if self.scope == "auto" and self.fit.min_psnr is None:
-            raise UsageError("--palette auto needs a target: add --min-psnr")
+        if self.scope == "auto" and self.fit.min_psnr is None and self.fit.max_error is None:
+            raise UsageError("--palette auto needs a target: add --min-psnr or --max-error")
         if self.palette:
             check_palette(self.palette, self.encode)
 

@@ -25,7 +25,7 @@ from kmeans_dask.job.work_folder import recorded
 from kmeans_dask.plan.name_checks import check_distinct
 from kmeans_dask.plan.output_names import OUR_FILES
 from kmeans_dask.plan.plan import Plan, Source
-from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings
+from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings, Targets
 from kmeans_dask.steps.ingest import empty_counter
 from kmeans_dask.steps.lossy_image import LossyImages
 from kmeans_dask.steps.quantize import quantize_histogram
@@ -154,11 +154,11 @@ def encode_images(
 ) -> EncodeTotals:
     """Remap the images of a partition to a palette, and write them below `output`.
 
-    fit: settings of the palette; of an image below its `min_psnr`, the input file is kept
-    private: settings of the fit of a palette to an image that does not reach `min_psnr`
+    fit: settings of the palette; of an image that misses its targets, the input file is kept
+    private: settings of the fit of a palette to an image that misses them
     is_own: whether the palette belongs to a single image
     """
-    palette = remapper.palette
+    palette, targets = remapper.palette, Targets.of(fit, settings)
     parts = [EncodeTotals(failures=tuple(partition.failures))]
     for record, pieces in partition.read_images():
         check_interrupted()
@@ -168,7 +168,7 @@ def encode_images(
             pixels, alphas = image.whole()
             indices = remapper.map(pixels, alphas, record.width)
             remapped = RemappedImage.of(record, pixels, alphas, indices, palette, private=is_own)
-            if private and not remapped.reaches(fit.min_psnr):
+            if private and not remapped.reaches(replace(targets, min_ssimulacra2=None)):
                 try:
                     remapped = _map_privately(record, pixels, alphas, private)
                 except ImageError as error:
@@ -184,7 +184,7 @@ def encode_images(
                     remapped = remapped.scored(pixels, alphas)
         else:
             remapped = replace(_map_pieces(image, remapper), private=is_own)
-        parts.append(write_image(record, remapped, output, settings, fit.min_psnr))
+        parts.append(write_image(record, remapped, output, settings, targets))
     return EncodeTotals.total(parts)
 
 

@@ -324,11 +324,9 @@ def evaluate_chunk(
 def merge_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
     """Merge the evaluations of chunks, as one task."""
     weights = np.sum([part.weights for part in parts], axis=0)
-    return Evaluation(
-        weights,
-        sum(part.squared_error for part in parts),
-        max(part.largest_error for part in parts),
-    )
+    worst = max(parts, key=lambda part: part.largest_error)  # the first of them
+    total = sum(part.squared_error for part in parts)
+    return Evaluation(weights, total, worst.largest_error, worst.worst)
 
 
 def seed_centroids(

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.color.color_lookup import ERROR_UNITS
-from kmeans_dask.color.lossy_indices import Depth, choose_indices, passes_of
+from kmeans_dask.color.color_lookup import ERROR_UNITS, squared_errors
+from kmeans_dask.color.lossy_indices import Depth, LossyImage, choose_indices, passes_of
 from kmeans_dask.color.lossy_search import Weighted, find_weight, refine
 from kmeans_dask.color.palette import Palette
-from kmeans_dask.settings import EncodeSettings, FitSettings
+from kmeans_dask.color.psnr import squared_limit
+from kmeans_dask.settings import EncodeSettings, FitSettings, Targets
 from kmeans_dask.steps.write_image import RemappedImage, encode_remapped
 from kmeans_dask.store import Piece
 from kmeans_dask.store.records import ImageRecord
@@ -60,8 +61,8 @@ class LossyImages:
         plain: the image with the nearest entry for each pixel
 
         Where all images together have a number of bytes to take, any saving will do. The image
-        stays as it is, too, where lossy indices would take it below `fit.min_psnr` or
-        `settings.min_ssimulacra2`, or would change the frame of a nine-patch.
+        stays as it is, too, where lossy indices would miss a target that
+        it reaches, or would change the frame of a nine-patch.
         """
         plain = self._scored(plain)
         if not self._is_good(plain):
@@ -145,15 +146,24 @@ class LossyImages:
                 passes,
                 free,
             )
+            indices = self._within_limit(found, plain)
             lossy = RemappedImage.of(
-                self.record, *self.pixels, found.indices, found.palette, private=plain.private
+                self.record, *self.pixels, indices, found.palette, private=plain.private
             )
             return self._scored(replace(lossy, palette_error=plain.squared_error))
 
         return choose
 
+    def _within_limit(self, found: LossyImage, plain: RemappedImage) -> NDArray[np.uint8]:
+        """Return the indices, with the nearest ones for pixels whose error would be too large."""
+        most = self.fit.max_error
+        if most is None:
+            return found.indices
+        errors = squared_errors(*self.pixels, found.indices, found.palette.entries)
+        return np.where(errors > squared_limit(most), plain.indices.ravel(), found.indices)
+
     def _is_good(self, image: RemappedImage) -> bool:
-        return image.has_frame and image.reaches(self.fit.min_psnr, self.settings.min_ssimulacra2)
+        return image.has_frame and image.reaches(Targets.of(self.fit, self.settings))
 
     def _scored(self, image: RemappedImage) -> RemappedImage:
         """Return the image with its score, where the score decides whether it is good enough."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kmeans_dask.color.color_lookup import Indices
 from kmeans_dask.color.evaluation import Evaluation, evaluate
 from kmeans_dask.color.palette import Palette, palette_of
+from kmeans_dask.color.psnr import squared_limit
 from kmeans_dask.color.remap import _dtype_of, labels_of, nearest_entries, opaque_weights
 from kmeans_dask.color.spaces import Space
 from kmeans_dask.engine import Engine
@@ -94,23 +95,63 @@ def quantize(
     runs = checkpoint or Checkpoint()
 
     def with_colors(k: int) -> PaletteFit:
-        return _quantize(colors, k, settings, transparent, on_iteration, runs)
+        found = _quantize(colors, k, settings, transparent, on_iteration, runs)
+        if settings.max_error is None:
+            return found
+        return _with_limit(found, colors, k, settings, transparent)
 
     enough = with_colors(most)
     if settings.min_psnr is None or not settings.fewest:
         return enough
-    if enough.evaluation.psnr < settings.min_psnr:
+    if not _is_good(enough, settings):
         return enough
     too_few = max(1, len(settings.fixed)) - 1
     most = min(most, len(enough.palette.colors))
     while most - too_few > 1:
         k = (too_few + most) // 2
         found = with_colors(k)
-        if found.evaluation.psnr >= settings.min_psnr:
+        if _is_good(found, settings):
             enough, most = found, k
         else:
             too_few = k
     return enough
+
+
+def _is_good(found: PaletteFit, settings: FitSettings) -> bool:
+    """Return whether a palette reaches the PSNR and the largest error of the settings."""
+    least, most = settings.min_psnr, settings.max_error
+    return (least is None or found.evaluation.psnr >= least) and (
+        most is None or found.evaluation.largest_error <= squared_limit(most)
+    )
+
+
+def _with_limit(
+    found: PaletteFit, colors: Colors, k: int, settings: FitSettings, transparent: bool
+) -> PaletteFit:
+    """Return a palette of k colours of which no pixel is farther off than `settings.max_error`.
+
+    found: palette that was fitted without this limit
+
+    Colours that are too far off get entries, the farthest first (Gonzalez 1985, "Clustering to
+    minimize the maximum intercluster distance", Theoretical Computer Science 38), and the others
+    are fitted again, until no colour is too far off. Where there is no room for that, return the
+    palette, of those tried, whose worst pixel is nearest.
+    """
+    assert settings.max_error is not None
+    best, most = found, squared_limit(settings.max_error)
+    while found.evaluation.largest_error > most:
+        palette, evaluation = found.palette, found.evaluation
+        pinned = list(settings.pinned)
+        while evaluation.largest_error > most:
+            if len(settings.fixed) + len(pinned) == k:
+                return best
+            pinned.append(evaluation.worst)
+            palette = replace(palette, entries=np.vstack([palette.entries, pinned[-1:]]))
+            evaluation = colors.evaluate(palette)
+        settings = replace(settings, pinned=tuple(pinned))
+        found = _quantize(colors, k, settings, transparent, None, Checkpoint())
+        best = min(best, found, key=lambda each: each.evaluation.largest_error)
+    return best
 
 
 def quantize_histogram(
@@ -153,8 +194,7 @@ def _quantize(
     on_iteration: OnIteration | None,
     runs: Checkpoint,
 ) -> PaletteFit:
-    fixed = len(settings.fixed)
-    if colors.distinct <= k - fixed:
+    if colors.distinct <= k - len(settings.fixed):
         return _keep_all(colors, settings, transparent)
     best: Fit | None = None
     for seed in settings.seeds(k):
@@ -165,7 +205,7 @@ def _quantize(
             break
     assert best is not None
     palette = palette_of(
-        colors.space.colors(best.centroids, colors.opaque(best.centroids))[fixed:],
+        colors.space.colors(best.centroids, colors.opaque(best.centroids))[len(settings.fixed) :],
         transparent=transparent,
         fixed=_fixed(settings),
     )
@@ -206,6 +246,14 @@ def _keep_all(colors: Colors, settings: FitSettings, transparent: bool) -> Palet
     return PaletteFit(palette, fit, evaluation)
 
 
+def _kept_places(space: Space, settings: FitSettings) -> NDArray[np.float64]:
+    """Return the coordinates of the colours that stay where they are in a fit, (m, C)."""
+    fixed = space.coordinates(_fixed(settings))
+    pinned = np.array(settings.pinned, np.uint8).reshape(-1, 4)
+    others = space.coordinates(pinned[:, :3], pinned[:, 3])
+    return np.concatenate([fixed, others]).astype(np.float64)
+
+
 def _fixed(settings: FitSettings) -> NDArray[np.uint8]:
     return np.array(settings.fixed, np.uint8).reshape(-1, 3)
 
@@ -223,7 +271,7 @@ def run_lloyd(
         measure,
         max_iter=settings.most_iterations,
         tol=settings.tol,
-        fixed=len(settings.fixed),
+        fixed=settings.n_kept,
         on_iteration=on_iteration,
         history=begun.history if begun else (),
     )
@@ -233,7 +281,7 @@ def start_of(
     points: Points, space: Space, k: int, seed: int, settings: FitSettings
 ) -> NDArray[np.float64]:
     """Return the first k centroids: the fixed colours, and the others from `points`."""
-    fixed = space.coordinates(_fixed(settings)).astype(np.float64)
+    fixed = _kept_places(space, settings)
     others = points.values
     for place in fixed:
         others = others[(others != place).any(axis=1)]
@@ -288,7 +336,7 @@ class LocalColors:
         A fit of few colours reports no iterations.
         """
         found = self._few and self._few.fit(
-            start, max_iter=settings.most_iterations, tol=settings.tol, fixed=len(settings.fixed)
+            start, max_iter=settings.most_iterations, tol=settings.tol, fixed=settings.n_kept
         )
         return found or run_lloyd(self._measure, start, settings, on_iteration, begun)
 

@@ -19,7 +19,7 @@ from kmeans_dask.job.job_settings import check_palette
 from kmeans_dask.job.notebook import NotebookTable
 from kmeans_dask.job.progress import Progress
 from kmeans_dask.plan.plan import Plan
-from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings
+from kmeans_dask.settings import DecodeSettings, EncodeSettings, FitSettings, Targets
 from kmeans_dask.steps.collection import ingest_and_count, open_or_create
 from kmeans_dask.steps.fit import fit
 from kmeans_dask.steps.lossy_image import LossyImages
@@ -202,7 +202,7 @@ def encode_sample(
 
 def _try(record: ImageRecord, remapped: RemappedImage, settings: EncodeSettings) -> Tried:
     before = record.n_bytes
-    file = better_file(record, remapped, settings, None)
+    file = better_file(record, remapped, settings, Targets())
     if file is None:
         return Tried(1, before, before)
     return Tried(0, before, len(file), remapped.pixels, remapped.squared_error)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kmeans_dask.color.color_lookup import Indices, squared_error
 from kmeans_dask.color.palette import Palette
-from kmeans_dask.color.psnr import psnr
+from kmeans_dask.color.psnr import error_of_pixel, psnr
 from kmeans_dask.color.ssimulacra2 import ssimulacra2
 from kmeans_dask.errors import ImageError
 from kmeans_dask.files import Location, ObjectPath, parse_location
@@ -26,7 +26,7 @@ from kmeans_dask.job.output_folder import check_below, write_below
 from kmeans_dask.plan.name_checks import may_be_kept
 from kmeans_dask.plan.output_names import output_name
 from kmeans_dask.plan.plan import Source
-from kmeans_dask.settings import MAX_PIXELS, EncodeSettings
+from kmeans_dask.settings import MAX_PIXELS, EncodeSettings, Targets
 from kmeans_dask.store.records import Failure, ImageRecord
 
 
@@ -73,14 +73,18 @@ class RemappedImage:
         frame = keeps_frame(record, pixels, alphas, indices, palette)
         return cls(shaped, palette, n, error.total, error.largest, private, has_frame=frame)
 
-    def reaches(self, min_psnr: float | None, min_score: float | None = None) -> bool:
-        """Return whether the image has at least the PSNR and the score; True for None.
+    def reaches(self, targets: Targets) -> bool:
+        """Return whether the image has the quality of the targets.
 
-        min_psnr: in dB; min_score: SSIMULACRA2, for which `score` must have been computed
+        Where they have a score, that of the image must have been computed.
         """
+        least, most, score = targets.min_psnr, targets.max_error, targets.min_ssimulacra2
         found = psnr(self.squared_error, self.pixels)
-        is_near = min_psnr is None or found is None or found >= min_psnr
-        return is_near and (min_score is None or (self.score or 0.0) >= min_score)
+        return (
+            (least is None or found is None or found >= least)
+            and (most is None or error_of_pixel(self.largest_error) <= most)
+            and (score is None or (self.score or 0.0) >= score)
+        )
 
     def scored(self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None) -> RemappedImage:
         """Return the image with its SSIMULACRA2 score beside the original pixels.
@@ -124,7 +128,7 @@ def write_image(
     remapped: RemappedImage,
     output: Location,
     settings: EncodeSettings,
-    min_psnr: float | None,
+    targets: Targets,
 ) -> EncodeTotals:
     """Write an image with its palette, or a copy of its input file where `better_file` says so.
 
@@ -133,7 +137,7 @@ def write_image(
     ImageError becomes a failure in the result.
     """
     try:
-        return _write_image(record, remapped, output, settings, min_psnr)
+        return _write_image(record, remapped, output, settings, targets)
     except ImageError as error:
         return EncodeTotals(failures=(Failure(record.path, str(error)),))
 
@@ -142,15 +146,14 @@ def better_file(
     record: ImageRecord,
     remapped: RemappedImage,
     settings: EncodeSettings,
-    min_psnr: float | None,
+    targets: Targets,
 ) -> bytes | None:
     """Return the file of an image with its palette, or None where the input file is to be kept.
 
-    The input file is kept where the image would not reach `min_psnr` (dB) or the score that the
-    settings ask for, where the frame of a nine-patch would change, or where the new file would be
-    larger and `settings.always` is not set.
+    The input file is kept where the image would not reach the targets, where the frame of a
+    nine-patch would change, or where the new file would be larger and `settings.always` is not set.
     """
-    if not remapped.reaches(min_psnr, settings.min_ssimulacra2) or not remapped.has_frame:
+    if not remapped.reaches(targets) or not remapped.has_frame:
         return None
     file = encode_remapped(record, remapped, settings)
     return file if settings.always or len(file) <= record.n_bytes else None
@@ -174,13 +177,13 @@ def _write_image(
     remapped: RemappedImage,
     output: Location,
     settings: EncodeSettings,
-    min_psnr: float | None,
+    targets: Targets,
 ) -> EncodeTotals:
     name = output_name(record.kept_as, record.stem, settings.suffix)
     for each in {record.kept_as, name}:  # the file gets one of these names
         check_below(output, each)
-    is_good = remapped.reaches(min_psnr, settings.min_ssimulacra2)
-    file = better_file(record, remapped, settings, min_psnr)
+    is_good = remapped.reaches(targets)
+    file = better_file(record, remapped, settings, targets)
     if file is not None:
         return _write_compressed(record, remapped, output, name, file)
     original = _original(record)

@@ -26,7 +26,7 @@ from kmeans_dask.job.encode_totals import EncodeTotals
 from kmeans_dask.job.gallery import Gallery
 from kmeans_dask.job.output_folder import below, write_failures, write_palette
 from kmeans_dask.job.work_folder import _RECORD
-from kmeans_dask.settings import EncodeSettings, FitSettings
+from kmeans_dask.settings import EncodeSettings, FitSettings, Targets
 from kmeans_dask.steps.write_image import RemappedImage, better_file, write_image
 from kmeans_dask.store.records import Failure, ImageRecord
 from tests.steps.strategies import files_in, job, noise, save
@@ -123,7 +123,7 @@ def test_a_record_that_names_a_file_outside_writes_nothing(
             remapped,
             tmp_path / "out",
             EncodeSettings(),
-            None,
+            Targets(),
         )
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob("escaped*"))
@@ -135,7 +135,7 @@ def test_a_record_that_names_a_file_outside_writes_nothing(
 @pytest.mark.parametrize("name", ["png", "webp"])
 def test_an_image_is_written_and_counted_as_it_is(name: str, photo: Sample, tmp_path: Path) -> None:
     record, remapped, original = photo
-    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(name), None)
+    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(name), Targets())
     (written,) = files_in(tmp_path / "out").items()
     assert written[0] == f"kept/image.{name}"
     with Image.open(io.BytesIO(written[1])) as image:
@@ -160,9 +160,9 @@ def test_what_is_private_composited_or_reindexed_is_counted(photo: Sample, tmp_p
     record, remapped, _ = photo
     own = replace(remapped, private=True)
     said = msgspec.structs.replace(record, composited=True, indexed=True)
-    found = write_image(said, own, tmp_path / "out", ALWAYS, None)
+    found = write_image(said, own, tmp_path / "out", ALWAYS, Targets())
     assert (found.compressed, found.private, found.composited, found.reindexed) == (1, 1, 1, 1)
-    kept = write_image(said, own, tmp_path / "kept", ALWAYS, 60)
+    kept = write_image(said, own, tmp_path / "kept", ALWAYS, Targets(60))
     assert (kept.kept, kept.reindexed) == (1, 0)
 
 
@@ -180,7 +180,7 @@ def test_only_a_palette_that_is_the_images_own_may_be_written_in_another_order(
     settings = EncodeSettings(effort=5, always=True)
     sizes = []
     for mapped in (shared, replace(shared, private=True)):
-        file = better_file(record, mapped, settings, None)
+        file = better_file(record, mapped, settings, Targets())
         assert file is not None
         sizes.append(len(file))
         with Image.open(io.BytesIO(file)) as image:
@@ -208,7 +208,7 @@ def test_the_error_is_that_of_the_pixels_that_are_seen(tmp_path: Path) -> None:
 
 def test_the_original_is_kept_where_it_is_smaller(small: Sample, tmp_path: Path) -> None:
     record, remapped, original = small
-    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(), None)
+    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(), Targets())
     assert files_in(tmp_path / "out") == {"kept/image.gif": original}
     assert figures_of(found, tmp_path / "out") == EncodeTotals(
         kept=1, input_bytes=len(original), output_bytes=len(original), all_pixels=4
@@ -217,17 +217,17 @@ def test_the_original_is_kept_where_it_is_smaller(small: Sample, tmp_path: Path)
 
 def test_an_original_of_the_same_size_is_not_kept(small: Sample, tmp_path: Path) -> None:
     record, remapped, _ = small
-    write_image(record, remapped, tmp_path / "a", ALWAYS, None)
+    write_image(record, remapped, tmp_path / "a", ALWAYS, Targets())
     (file,) = files_in(tmp_path / "a").values()
     for n_bytes, is_kept in ((len(file), False), (len(file) - 1, True)):
         same = msgspec.structs.replace(record, n_bytes=n_bytes)
-        found = better_file(same, remapped, EncodeSettings(), None)
+        found = better_file(same, remapped, EncodeSettings(), Targets())
         assert (found is None) is is_kept
 
 
 def test_always_means_always(small: Sample, tmp_path: Path) -> None:
     record, remapped, original = small
-    found = write_image(record, remapped, tmp_path / "out", ALWAYS, None)
+    found = write_image(record, remapped, tmp_path / "out", ALWAYS, Targets())
     assert list(files_in(tmp_path / "out")) == ["kept/image.png"]
     assert (found.compressed, found.kept) == (1, 0)
     assert found.output_bytes > found.input_bytes == len(original)
@@ -238,7 +238,7 @@ def test_a_larger_file_is_written_where_the_smaller_one_is_gone(
 ) -> None:
     record, remapped, _ = small
     Path(record.path).unlink()
-    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(), None)
+    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(), Targets())
     assert list(files_in(tmp_path / "out")) == ["kept/image.png"]
     assert (found.compressed, found.kept, found.outgrown, found.failures) == (1, 0, 1, ())
 
@@ -248,8 +248,8 @@ def test_an_image_that_misses_the_target_is_kept_to_the_byte(
     settings: EncodeSettings, photo: Sample, tmp_path: Path
 ) -> None:
     record, remapped, original = photo
-    assert not remapped.reaches(60)
-    found = write_image(record, remapped, tmp_path / "out", settings, 60)
+    assert not remapped.reaches(Targets(60))
+    found = write_image(record, remapped, tmp_path / "out", settings, Targets(60))
     assert files_in(tmp_path / "out") == {KEPT: original}
     assert figures_of(found, tmp_path / "out") == EncodeTotals(
         kept=1,
@@ -264,10 +264,11 @@ def test_a_target_that_is_met_exactly_is_met(photo: Sample, tmp_path: Path) -> N
     record, remapped, _ = photo
     mean = remapped.squared_error / (255**2 * 3 * remapped.pixels)
     exact = 10 * np.log10(255**2 / mean)
-    assert remapped.reaches(exact - 1e-9)
-    assert not remapped.reaches(exact + 1e-9)
-    assert write_image(record, remapped, tmp_path / "a", ALWAYS, exact - 1e-9).compressed == 1
-    assert write_image(record, remapped, tmp_path / "b", ALWAYS, exact + 1e-9).below_target == 1
+    assert remapped.reaches(Targets(exact - 1e-9))
+    assert not remapped.reaches(Targets(exact + 1e-9))
+    for name, target, kept in (("a", exact - 1e-9, 0), ("b", exact + 1e-9, 1)):
+        found = write_image(record, remapped, tmp_path / name, ALWAYS, Targets(target))
+        assert (found.compressed, found.below_target) == (1 - kept, kept)
 
 
 def other_picture(path: Path) -> None:
@@ -313,7 +314,7 @@ def test_an_original_is_kept_only_if_it_is_the_file_that_was_read(
     change(path)
     if time is not None:
         os.utime(path, ns=(record.modified + time, record.modified + time))
-    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(), None)
+    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(), Targets())
     is_kept = by_digest if hashed else by_time
     assert (found.kept, found.compressed, found.outgrown) == (is_kept, not is_kept, not is_kept)
     (written,) = files_in(tmp_path / "out").items()
@@ -330,7 +331,7 @@ def test_a_changed_original_below_the_target_is_a_failure_by_name(
 ) -> None:
     record, remapped, _ = photo
     os.utime(record.path, ns=(1, 1))
-    found = write_image(record, remapped, tmp_path / "out", ALWAYS, 60)
+    found = write_image(record, remapped, tmp_path / "out", ALWAYS, Targets(60))
     assert found == EncodeTotals(failures=(Failure(record.path, f"too far off, {GONE}"),))
 
 
@@ -348,18 +349,18 @@ def test_a_nine_patch_is_kept_unless_its_frame_stays_as_it_is(
     frame: tuple[int, int, int], stays: bool, settings: EncodeSettings, tmp_path: Path
 ) -> None:
     record, remapped, original = nine_patch(tmp_path, frame)
-    found = write_image(record, remapped, tmp_path / "out", settings, None)
+    found = write_image(record, remapped, tmp_path / "out", settings, Targets())
     assert (found.compressed, found.kept, found.nine_patches) == (stays, not stays, not stays)
     (written,) = files_in(tmp_path / "out").values()
     assert (written == original) is not stays
     named = replace(remapped, has_frame=True)  # its frame would stay
-    assert write_image(record, named, tmp_path / "other", settings, None).compressed == 1
+    assert write_image(record, named, tmp_path / "other", settings, Targets()).compressed == 1
 
 
 def test_a_nine_patch_whose_file_has_changed_is_a_failure_by_name(tmp_path: Path) -> None:
     record, remapped, _ = nine_patch(tmp_path, (1, 1, 1))
     os.utime(record.path, ns=(1, 1))
-    found = write_image(record, remapped, tmp_path / "out", ALWAYS, None)
+    found = write_image(record, remapped, tmp_path / "out", ALWAYS, Targets())
     assert found == EncodeTotals(
         failures=(Failure(record.path, f"its frame would change, {GONE}"),)
     )
@@ -367,15 +368,15 @@ def test_a_nine_patch_whose_file_has_changed_is_a_failure_by_name(tmp_path: Path
 
 def test_a_file_that_is_there_already_is_not_written_again(photo: Sample, tmp_path: Path) -> None:
     record, remapped, _ = photo
-    first = write_image(record, remapped, tmp_path / "out", EncodeSettings(), None)
+    first = write_image(record, remapped, tmp_path / "out", EncodeSettings(), Targets())
     path = tmp_path / "out" / KEPT
     before = path.stat()
-    assert write_image(record, remapped, tmp_path / "out", EncodeSettings(), None) == first
+    assert write_image(record, remapped, tmp_path / "out", EncodeSettings(), Targets()) == first
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     whole = path.read_bytes()
     for damage in (whole[:-1], whole[:-1] + b"?", whole + b"?"):
         path.write_bytes(damage)
-        assert write_image(record, remapped, tmp_path / "out", EncodeSettings(), None) == first
+        assert write_image(record, remapped, tmp_path / "out", EncodeSettings(), Targets()) == first
         assert path.read_bytes() == whole
 
 
@@ -384,11 +385,11 @@ def test_an_output_that_became_a_link_is_written_again(
     link: Callable[[Path, Path], None], photo: Sample, tmp_path: Path
 ) -> None:
     record, remapped, _ = photo
-    write_image(record, remapped, tmp_path / "out", EncodeSettings(), None)
+    write_image(record, remapped, tmp_path / "out", EncodeSettings(), Targets())
     path, elsewhere = tmp_path / "out" / KEPT, tmp_path / "elsewhere"
     path.rename(elsewhere)
     link(path, elsewhere)
-    write_image(record, remapped, tmp_path / "out", EncodeSettings(), None)
+    write_image(record, remapped, tmp_path / "out", EncodeSettings(), Targets())
     assert not path.is_symlink()
     assert path.stat().st_ino != elsewhere.stat().st_ino
 
@@ -396,8 +397,8 @@ def test_an_output_that_became_a_link_is_written_again(
 def test_what_loses_nothing_reaches_any_target(small: Sample) -> None:
     _, remapped, _ = small
     assert remapped.squared_error == 0
-    assert remapped.reaches(1e6)
-    assert remapped.reaches(None)
+    assert remapped.reaches(Targets(1e6))
+    assert remapped.reaches(Targets())
 
 
 def test_a_deleted_original_below_the_target_is_a_failure_by_name(
@@ -405,7 +406,7 @@ def test_a_deleted_original_below_the_target_is_a_failure_by_name(
 ) -> None:
     record, remapped, _ = photo
     Path(record.path).unlink()
-    found = write_image(record, remapped, tmp_path / "out", ALWAYS, 60)
+    found = write_image(record, remapped, tmp_path / "out", ALWAYS, Targets(60))
     assert found == EncodeTotals(failures=(Failure(record.path, f"too far off, {GONE}"),))
     assert not (tmp_path / "out").exists()
 
@@ -416,12 +417,14 @@ def test_an_image_too_large_for_the_format_is_a_failure_by_name(
 ) -> None:
     record, remapped, _ = photo  # 24 x 20
     monkeypatch.setitem(encode._LONGEST, name, 23)
-    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(name), None)
+    found = write_image(record, remapped, tmp_path / "out", EncodeSettings(name), Targets())
     reason = f"{name} holds 23 pixels a side: choose png"
     assert found == EncodeTotals(failures=(Failure(record.path, reason),))
     assert not (tmp_path / "out").exists()
     monkeypatch.setitem(encode._LONGEST, name, 24)
-    assert not write_image(record, remapped, tmp_path / "out", EncodeSettings(name), None).failures
+    assert not write_image(
+        record, remapped, tmp_path / "out", EncodeSettings(name), Targets()
+    ).failures
 
 
 @pytest.mark.parametrize("scope", ["shared", "image"])
@@ -514,7 +517,7 @@ def test_sums_of_encoded_are_field_by_field() -> None:
 def test_what_was_encoded_comes_back_from_its_record(photo: Sample, tmp_path: Path) -> None:
     record, remapped, _ = photo
     named = msgspec.structs.replace(record, kept_as="\udcff\n.png")
-    found = write_image(named, remapped, tmp_path, ALWAYS, None)
+    found = write_image(named, remapped, tmp_path, ALWAYS, Targets())
     found = found.with_cloud(((1, 2, 3, 4, 5, 6), (7, 8, 9, 10, 11, 12)))
     total = found + EncodeTotals(squared_error=1 << 80, failures=(Failure("/a\udcff", "b"),))
     assert found.compressed == len(found.gallery.rows) == len(found.files) == 1
