@@ -106,7 +106,7 @@ def paths_of_classes() -> dict[str, list[Path]]:
         SHARED / "large/Kleiber_by_Lukas_Baubkus.jpg",
     ]
     screenshots = [
-        *images_in(DOCS),
+        *(DOCS / f"{name}.webp" for name in ("dashboard", "report", "slider")),
         *images_in(SHARED / "graphics/screenshots"),
         *images_in(SHARED / "graphics/diagrams"),
     ]

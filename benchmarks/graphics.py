@@ -1,6 +1,6 @@
 """Bytes of graphics at equal or lower error: icons, emoji, screenshots and diagrams.
 
-    python -m benchmarks.graphics [PNG-or-FOLDER...] [--effort 8] [--worst 12]
+    python -m benchmarks.graphics [PNG-or-FOLDER...] [--effort 8] [--every 1] [--worst 12]
 
 Theirs is `pngquant --quality 65-90 --skip-if-larger`, then oxipng at level 4; a file that pngquant
 leaves alone is only given to oxipng. Ours is the smallest file of `compress --palette image` with
@@ -177,6 +177,7 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("paths", nargs="*", type=Path)
     words.add_argument("--effort", type=int, default=8)
+    words.add_argument("--every", type=int, default=1, help="take one of so many of each group")
     words.add_argument("--worst", type=int, default=12)
     args = words.parse_args()
     print(versions("numpy", "pillow", "deflate", "pyoxipng"))
@@ -186,7 +187,7 @@ def main() -> None:
     since = time.process_time()
     with tempfile.TemporaryDirectory() as name:
         for group, paths in graphics(args.paths).items():
-            some = [compare(path, args.effort, Path(name)) for path in paths]
+            some = [compare(path, args.effort, Path(name)) for path in paths[:: args.every]]
             print(*rows_of(group, some), sep="\n", flush=True)
             every += some
     print(*rows_of("all", every), sep="\n")
