@@ -9,13 +9,22 @@ the PSNR of their file as `--min-psnr`: with the fewest colours, with `--lossy a
 Where theirs lost nothing, ours may lose nothing. The error is that of the product's PSNR: colours
 are multiplied by alpha, and alpha counts as a fourth channel. By default the graphics of the
 optional folder, and icons that packages install.
+
+    python -m benchmarks.graphics --seconds FOLDER
+
+This measures CPU time, user and system, of whole processes instead: of `compress --palette image
+--min-psnr 34` for all icons of a folder, without and with `--lossy auto`, and of one pngquant for
+each icon. A job with the first icon alone is the start-up.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import resource
+import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -156,6 +165,42 @@ def compare(path: Path, effort: int, folder: Path) -> Compared:
     )
 
 
+def cpu_seconds(*words: object) -> float:
+    """Run a command, and return its CPU time, of user and system."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([str(word) for word in words], capture_output=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def print_seconds(folder: Path, runs: int = 3) -> None:
+    """Print the CPU time of a folder of icons, by us and by pngquant, in turn."""
+    paths = sorted(folder.glob("*.png"))
+    with tempfile.TemporaryDirectory() as name:
+        one, out = Path(name) / "one", Path(name) / "out"
+        one.mkdir()
+        shutil.copy(paths[0], one)
+        command = (sys.executable, "-m", "kmeans_dask", "compress")
+        options = ("--palette", "image", "--min-psnr", 34, "--overwrite")
+        for _ in range(runs):
+            for more in ((), ("--lossy", "auto")):
+                start = cpu_seconds(*command, one, out, *options, *more)
+                whole = cpu_seconds(*command, folder, out, *options, *more)
+                each = 1000 * (whole - start) / (len(paths) - 1)
+                size = sum((out / path.name).stat().st_size for path in paths)
+                what = " ".join(("ours", *more))
+                print(
+                    f"{what:18} {whole:6.2f} s, one {start:.2f} s, {each:6.1f} ms, {size:,} bytes"
+                )
+            theirs = Path(name) / "theirs.png"
+            seconds, size = 0.0, 0
+            for path in paths:
+                seconds += cpu_seconds("pngquant", "--force", "--output", theirs, path)
+                size += theirs.stat().st_size
+            each = 1000 * seconds / len(paths)
+            print(f"{'pngquant':18} {seconds:6.2f} s, {'':10} {each:6.1f} ms, {size:,} bytes")
+
+
 def rows_of(name: str, some: list[Compared]) -> Iterator[str]:
     """Yield lines of all graphics of a group, and of those that both sides have rewritten."""
     both = [each for each in some if not each.they_kept and not each.we_kept]
@@ -179,7 +224,11 @@ def main() -> None:
     words.add_argument("--effort", type=int, default=8)
     words.add_argument("--every", type=int, default=1, help="take one of so many of each group")
     words.add_argument("--worst", type=int, default=12)
+    words.add_argument("--seconds", type=Path)
     args = words.parse_args()
+    if args.seconds:
+        print_seconds(args.seconds)
+        return
     print(versions("numpy", "pillow", "deflate", "pyoxipng"))
     heads = f"{'files':>5} {'original':>10} {'theirs':>10} {'ours':>10}   part   auto larger  kept"
     print(f"{'':20} {heads}")
