@@ -1,6 +1,6 @@
 """Bytes of graphics at equal or lower error: icons, emoji, screenshots and diagrams.
 
-    python -m benchmarks.graphics [PNG-or-FOLDER...] [--effort 8] [--every 1] [--worst 12]
+    python -m benchmarks.graphics [PNG-or-FOLDER...] [--effort 8] [--every 1] [--nofs]
 
 Theirs is `pngquant --quality 65-90 --skip-if-larger`, then oxipng at level 4; a file that pngquant
 leaves alone is only given to oxipng. Ours is the smallest file of `compress --palette image` with
@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,7 +43,7 @@ from kmeans_dask.api.images import decode_image
 from kmeans_dask.color.psnr import psnr
 from kmeans_dask.settings import Lossy
 
-PNGQUANT = ("pngquant", "--quality", "65-90", "--skip-if-larger", "-")
+PNGQUANT = ("pngquant", "--quality", "65-90", "--skip-if-larger")
 LEFT_ALONE = (98, 99)  # exit codes of pngquant: larger than the original, or of less quality
 LOSSLESS = 200.0  # dB, which no image reaches that loses anything
 
@@ -106,9 +106,9 @@ def psnr_of(original: NDArray[np.int64], path: Path) -> float | None:
     return psnr(error, int(np.count_nonzero(original[:, 3])))
 
 
-def by_pngquant(data: bytes) -> tuple[bytes, bool]:
+def by_pngquant(data: bytes, options: Sequence[str]) -> tuple[bytes, bool]:
     """Return the file after pngquant and oxipng, and whether pngquant left it alone."""
-    done = subprocess.run(PNGQUANT, input=data, capture_output=True, check=False)
+    done = subprocess.run([*PNGQUANT, *options, "-"], input=data, capture_output=True, check=False)
     left_alone = done.returncode in LEFT_ALONE
     if done.returncode and not left_alone:
         raise RuntimeError(done.stderr.decode())
@@ -143,10 +143,10 @@ def by_us(path: Path, wanted: float | None, effort: int, folder: Path) -> tuple[
     return min(files, key=len), files[1]
 
 
-def compare(path: Path, effort: int, folder: Path) -> Compared:
+def compare(path: Path, effort: int, folder: Path, options: Sequence[str]) -> Compared:
     data = path.read_bytes()
     original = read(path)
-    theirs, they_kept = by_pngquant(data)
+    theirs, they_kept = by_pngquant(data, options)
     written = folder / "theirs.png"
     written.write_bytes(theirs)
     their_psnr = psnr_of(original, written)
@@ -224,6 +224,7 @@ def main() -> None:
     words.add_argument("--effort", type=int, default=8)
     words.add_argument("--every", type=int, default=1, help="take one of so many of each group")
     words.add_argument("--worst", type=int, default=12)
+    words.add_argument("--nofs", action="store_true", help="pngquant without dithering")
     words.add_argument("--seconds", type=Path)
     args = words.parse_args()
     if args.seconds:
@@ -233,10 +234,13 @@ def main() -> None:
     heads = f"{'files':>5} {'original':>10} {'theirs':>10} {'ours':>10}   part   auto larger  kept"
     print(f"{'':20} {heads}")
     every: list[Compared] = []
+    options = ["--nofs"] if args.nofs else []
     since = time.process_time()
     with tempfile.TemporaryDirectory() as name:
         for group, paths in graphics(args.paths).items():
-            some = [compare(path, args.effort, Path(name)) for path in paths[:: args.every]]
+            some = [
+                compare(path, args.effort, Path(name), options) for path in paths[:: args.every]
+            ]
             print(*rows_of(group, some), sep="\n", flush=True)
             every += some
     print(*rows_of("all", every), sep="\n")
