@@ -59,6 +59,7 @@ bench: $(VENV)/.test
 pictures: $(VENV)/.test
 	photos=$$($(BIN)/python -c 'import skimage.data; print(skimage.data.data_dir)'); \
 	$(BIN)/python docs/pictures.py $(PHOTOGRAPHS:%="$$photos"/%)
+	$(BIN)/python docs/quality_pictures.py
 
 # The documentation site, in _site/: any warning is an error.
 docs: $(VENV)/.docs

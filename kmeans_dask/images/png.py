@@ -21,7 +21,7 @@ from kmeans_dask.images.png_filters import filter_rows
 from kmeans_dask.settings import MAX_EFFORT
 
 # All of these were chosen by measured time and bytes (see benchmarks/README.md).
-_LEVELS = (1, 2, 3, 4, 6, 7, 10, 11, 12, 12)  # libdeflate's level for each effort
+_LEVELS = (1, 2, 3, 5, 6, 7, 10, 11, 12, 12)  # libdeflate's level for each effort
 _OXIPNG_LEVEL = 4  # higher levels gained nothing
 # The least effort at which another order is tried for a palette that belongs to one image: where a
 # pixel is a byte, and where several are packed into one.

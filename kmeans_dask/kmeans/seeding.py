@@ -95,8 +95,10 @@ def kmeans_plus_plus(
     trials = 2 + int(math.log(k))
     if points.spatially_sorted and points.values.dtype == np.uint8 and points.values.shape[1] == 3:
         return _seed_colors(points, k, trials, random, given)
-    potential = _PointPotential(points, run)
     places = np.zeros((0, points.values.shape[1])) if given is None else given
+    if points.spatially_sorted and len(points) <= _SLICE:
+        return _seed_sorted(points, k, trials, random, places)
+    potential = _PointPotential(points, run)
     for place in places:
         potential.take(place)
     chosen: list[int] = []
@@ -131,6 +133,30 @@ def _seed_colors(
         _runs(colors, BLOCK, BLOCK),
         _Potential(distances, potentials, farthest, farthest_of_group),
         places.astype(np.float32),
+        random.raw(2 * k * trials),
+        k,
+        trials,
+    )
+    return points.values[chosen].astype(np.float64)
+
+
+def _seed_sorted(
+    points: Points, k: int, trials: int, random: Random, given: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the result of `kmeans_plus_plus` for few points of which consecutive ones are near.
+
+    The points are one slice. The result is that of `_PointPotential` to the last bit, but only
+    those blocks of points are looked at in which a candidate could lower the potential.
+    """
+    values = np.ascontiguousarray(points.values, dtype=np.float64)
+    starts = np.arange(0, len(values), BLOCK)
+    chosen: NDArray[np.int64] = _choose_points(
+        values,
+        points.weights.astype(np.float64),
+        BLOCK,
+        np.minimum.reduceat(values, starts),
+        np.maximum.reduceat(values, starts),
+        np.ascontiguousarray(given, dtype=np.float64),
         random.raw(2 * k * trials),
         k,
         trials,
@@ -280,6 +306,93 @@ def _choose(points, weights, groups, blocks, potential, given, raw, k, trials): 
         x, y, z = points[0, best], points[1, best], points[2, best]
         _offer(points, weights, groups, blocks, potential, x, y, z, take)
     return chosen
+
+
+@jit
+def _choose_points(values, weights, block_size, low, high, given, raw, k, trials):  # type: ignore[no-untyped-def]
+    """Return the indices of k points, chosen one after the other by greedy k-means++.
+
+    low, high: (blocks, C), the corners of the boxes around `block_size` consecutive values (n, C)
+    given: (m, C), places that are chosen before
+    raw: (2 k trials,) uint64, random bits, the most that can be needed
+    """
+    n, n_blocks = values.shape[0], low.shape[0]
+    distances = np.full(n, np.inf)  # squared, from each point to the nearest chosen one
+    farthest = np.full(n_blocks, np.inf)
+    for number in range(given.shape[0]):
+        _take_sorted(values, distances, farthest, block_size, low, high, given[number])
+    up_to = np.empty(n)
+    chosen = np.empty(k, np.int64)
+    used = 0
+    for number in range(k):
+        is_first = number == 0 and given.shape[0] == 0
+        total = 0.0
+        for i in range(n):
+            total += weights[i] * (1.0 if is_first else distances[i])
+            up_to[i] = total
+        if not 0.0 < total < np.inf:  # every point equals a chosen one, or the sum overflows
+            total = 0.0
+            for i in range(n):
+                total += weights[i]
+                up_to[i] = total
+        last = np.searchsorted(up_to, total)  # the last point with a share
+        best, most = -1, -1.0
+        for _ in range(1 if is_first else trials):
+            target = (raw[used] >> np.uint64(11)) * 2.0**-53 * total
+            used += 2
+            candidate = min(np.searchsorted(up_to, target, side="right"), last)
+            gain = 0.0
+            if not is_first:
+                gain = _gain_sorted(
+                    values, weights, distances, farthest, block_size, low, high, values[candidate]
+                )
+            if gain > most:
+                best, most = candidate, gain
+        chosen[number] = best
+        _take_sorted(values, distances, farthest, block_size, low, high, values[best])
+    return chosen
+
+
+@jit
+def _bound_apart(low, high, place):  # type: ignore[no-untyped-def]
+    """Return a squared distance that no point in a box has less of to `place`, however rounded."""
+    bound = 0.0
+    for c in range(place.shape[0]):
+        bound += max(low[c] - place[c], place[c] - high[c], 0.0) ** 2
+    return bound
+
+
+@jit
+def _gain_sorted(values, weights, distances, farthest, block_size, low, high, place):  # type: ignore[no-untyped-def]
+    """Return how much the potential falls with a point at `place` (C,)."""
+    gain = 0.0
+    for block in range(low.shape[0]):
+        if _bound_apart(low[block], high[block], place) >= farthest[block]:
+            continue
+        first = block * block_size
+        for i in range(first, min(first + block_size, values.shape[0])):
+            distance = 0.0
+            for c in range(values.shape[1]):
+                distance += (values[i, c] - place[c]) ** 2
+            gain += weights[i] * max(0.0, distances[i] - distance)
+    return gain
+
+
+@jit
+def _take_sorted(values, distances, farthest, block_size, low, high, place):  # type: ignore[no-untyped-def]
+    """Choose a point at `place` (C,): update distances, and the largest one in each block."""
+    for block in range(low.shape[0]):
+        if _bound_apart(low[block], high[block], place) >= farthest[block]:
+            continue
+        first = block * block_size
+        most = 0.0
+        for i in range(first, min(first + block_size, values.shape[0])):
+            distance = 0.0
+            for c in range(values.shape[1]):
+                distance += (values[i, c] - place[c]) ** 2
+            distances[i] = min(distances[i], distance)
+            most = max(most, distances[i])
+        farthest[block] = most
 
 
 @jit

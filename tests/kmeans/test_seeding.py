@@ -533,6 +533,32 @@ def test_greedy_plus_plus_on_points_is_that_of_the_quadratic_loop(data: st.DataO
     assert np.array_equal(kmeans_plus_plus(points, k, seed), expected)
 
 
+@pytest.mark.parametrize("space", [Space("oklab"), Space("rgb", alpha=True)], ids=str)
+@given(data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_greedy_plus_plus_on_sorted_points_is_that_of_their_potential(
+    space: Space, data: st.DataObject
+) -> None:
+    points = space.points(data.draw(color_tables(max_colors=600)))
+    assert points.spatially_sorted
+    k, seed = data.draw(st.integers(1, min(40, len(points)))), data.draw(SEEDS)
+    n_given = data.draw(st.integers(0, 3))
+    rng = np.random.default_rng(seed)
+    places = rng.choice(points.values, n_given).astype(np.float64) + rng.integers(0, 2)
+    random, potential = Random(seed), _PointPotential(points)
+    for place in places:
+        potential.take(place)
+    chosen: list[int] = []
+    for _ in range(k):
+        trials = 2 + int(math.log(k)) if chosen or n_given else 1
+        candidates = potential.draw(random, trials)
+        gains = potential.gains(candidates)
+        chosen.append(candidates[gains.index(max(gains))])
+        potential.take(points.values[chosen[-1]].astype(np.float64))
+    found = kmeans_plus_plus(points, k, seed, given=places if n_given else None)
+    assert np.array_equal(found, points.values[chosen].astype(np.float64))
+
+
 @given(st.data())
 @settings(deadline=None, max_examples=60)
 def test_random_points_are_drawn_as_from_places_counted_out(data: st.DataObject) -> None:
