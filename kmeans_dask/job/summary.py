@@ -55,8 +55,8 @@ class Summary(NotebookTable):
         was lost
     palette_psnr: what it would be without lossy indices: where each pixel had its nearest entry
     lossy: compressed images with lossy indices, which take fewer bytes
-    ssimulacra2: mean SSIMULACRA2 score of the compressed images, at most 100; None where they have
-        none, because no image was to be lossy
+    ssimulacra2: mean SSIMULACRA2 score of compressed images, at most 100; None where none has one
+    scored: number of images that it is the mean of: all where images were to be lossy, else some
     max_error: root mean square error of the worst of these pixels over its channels, 0 to 255
     max_error_in: the image with this pixel; None where nothing was lost
     input_bytes, output_bytes: bytes of the compressed and kept images, before and after
@@ -94,6 +94,7 @@ class Summary(NotebookTable):
     palette_psnr: float | None
     lossy: int
     ssimulacra2: float | None
+    scored: int
     max_error: float
     max_error_in: str | None
     input_bytes: int
@@ -118,6 +119,7 @@ class Summary(NotebookTable):
             | {
                 "skipped": figures["skipped_by_suffix"],
                 "failures": tuple(Failure(**failure) for failure in figures["failures"]),
+                "scored": figures.get("scored") or 0,
                 "colors_bytes": 0,
                 "gallery": Gallery(),
                 "fitted": None,
@@ -137,12 +139,19 @@ class Summary(NotebookTable):
             "bytes": f"{size(self.input_bytes)} before, {size(self.output_bytes)} after: {part}",
             "images per GB": f"{before:,.0f} before, {after:,.0f} after",
             "PSNR": decibels(self.psnr),
+            "SSIMULACRA2": None if self.ssimulacra2 is None else self.score_in_words,
             "distinct colors": self.distinct_colors,
             "time": f"{sum(self.seconds.values()):.1f} s",
             "failures": [asdict(failure) for failure in self.failures],
         }
         palette = swatches(self.fitted.palette.entries) if self.fitted else ""
         return table(figures) + palette
+
+    @property
+    def score_in_words(self) -> str:
+        """Return the mean score with the number of its images; they must have been scored."""
+        images = f"{self.scored:,} images" if self.scored != 1 else "1 image"
+        return f"{self.ssimulacra2:.1f} on average of {images}"
 
     @property
     def images_per_gb(self) -> tuple[float, float] | None:
@@ -281,6 +290,7 @@ def summarize(
         palette_psnr=psnr(encoded.palette_error, encoded.pixels),
         lossy=encoded.lossy,
         ssimulacra2=encoded.score / 1000 / encoded.scored if encoded.scored else None,
+        scored=encoded.scored,
         max_error=error_of_pixel(encoded.largest_error),
         max_error_in=encoded.largest_in or None,
         input_bytes=encoded.input_bytes,

@@ -82,14 +82,21 @@ class RemappedImage:
         is_near = min_psnr is None or found is None or found >= min_psnr
         return is_near and (min_score is None or (self.score or 0.0) >= min_score)
 
-    def scored(self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None) -> RemappedImage:
+    def scored(
+        self,
+        pixels: NDArray[np.uint8],
+        alphas: NDArray[np.uint8] | None,
+        rows: range | None = None,
+    ) -> RemappedImage:
         """Return the image with its SSIMULACRA2 score beside the original pixels.
 
         pixels: (n, 3) uint8; alphas: (n,) uint8, None where all pixels are opaque
+        rows: the rows that these pixels are, without gaps; None for the whole image
         """
+        indices = self.indices if rows is None else self.indices[rows.start : rows.stop]
         is_opaque = alphas is None and self.palette.alphas is None
         channels = 3 if is_opaque else 4  # a fourth one would take memory for nothing
-        shown = self.palette.entries[:, :channels][self.indices]
+        shown = self.palette.entries[:, :channels][indices]
         if not is_opaque:
             over = np.full(len(pixels), 255, np.uint8) if alphas is None else alphas
             pixels = np.column_stack([pixels, over])
@@ -232,6 +239,7 @@ def _write_compressed(
         len(file),
         psnr(remapped.squared_error, remapped.pixels),
         remapped.pixels,
+        remapped.score,
     )
     return EncodeTotals(
         compressed=1,
