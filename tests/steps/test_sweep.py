@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +33,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def swept(folder: Path, store: Path, encode: EncodeSettings) -> Sweep:
+def swept(
+    folder: Path,
+    store: Path,
+    encode: EncodeSettings,
+    weights: Sequence[float] = (0.0,),
+    n_crops: int = 0,
+) -> Sweep:
     with connect(workers=0) as engine:
         decode = DecodeSettings(flat=encode.flat)
         return sweep(
-            make_plan([folder]), store, engine, Progress(), COLORS, FitSettings(), encode, decode
+            *(make_plan([folder]), store, engine, Progress(), COLORS, weights),
+            *(FitSettings(), encode, decode, n_crops),
         )
 
 
@@ -46,7 +55,8 @@ def test_a_sweep_of_all_images_is_what_comes_out(
     suffix: str, always: bool, change: dict[str, float], folder: Path, tmp_path: Path
 ) -> None:
     encode = EncodeSettings(suffix, always=always, **change)  # type: ignore[arg-type]
-    found = swept(folder, tmp_path / "s.zarr", encode)
+    weight = change.get("lossy", 0.0)
+    found = swept(folder, tmp_path / "s.zarr", replace(encode, lossy=0.0), (weight,))
     assert found.sampled == 7
     for point in found.points:
         done = job([folder], tmp_path / f"{point.colors}", FitSettings(point.colors), encode)
@@ -56,6 +66,7 @@ def test_a_sweep_of_all_images_is_what_comes_out(
         assert point.psnr == done.psnr
         assert done.fitted
         assert point.palette_psnr == done.fitted.psnr
+        assert (point.scored, point.ssimulacra2) == (done.scored, done.ssimulacra2)
     if not always and "lossy" not in change:
         assert len({point.kept for point in found.points}) > 1
 
