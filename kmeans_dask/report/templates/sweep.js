@@ -3,8 +3,9 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const points = data.points;
   const SVG = "http://www.w3.org/2000/svg";
-  const WIDTH = 1040, HEIGHT = 400, LEFT = 52, RIGHT = 24, TOP = 44, BOTTOM = 44;
+  const HEIGHT = 400, LEFT = 52, RIGHT = 24, TOP = 44, BOTTOM = 44;
   const LINES = 6; // colours of lines
+  const NEAR = 24; // pixels from the pointer to a point that it chooses
   const MEASURES = {
     ssimulacra2: { name: "SSIMULACRA2", digits: 1, unit: "" },
     psnr: { name: "PSNR", digits: 2, unit: " dB" },
@@ -71,6 +72,7 @@
 
   function draw() {
     const box = find("chart-curve");
+    const WIDTH = Math.max(box.clientWidth, 280); // the letters do not shrink with the page
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     svg.setAttribute("role", "radiogroup");
@@ -91,9 +93,12 @@
       add(svg, "text", { x: LEFT - 8, y: up(value) + 4, "text-anchor": "end" },
         `${Number(value.toPrecision(6))}`.replace("-", "−"));
     }
+    let free = LEFT - 30; // where the next label has room
     for (const value of logTicks(small, large)) {
       add(svg, "line", { class: "grid", x1: across(value), x2: across(value),
         y1: TOP, y2: HEIGHT - BOTTOM });
+      if (across(value) < free) continue;
+      free = across(value) + 64;
       add(svg, "text", { x: across(value), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" },
         size(value, 0) === size(value, 1).replace(/\.0 /, " ") ? size(value, 0) : size(value, 1));
     }
@@ -103,13 +108,15 @@
 
     const legend = add(svg, "g", { class: "legend" });
     let right = WIDTH - RIGHT;
+    const short = WIDTH < 600; // room for numbers alone
     const color = (weight) => `var(--line-${weights.indexOf(weight) % LINES})`;
     const dash = (weight) => ["", "7 4", "2 4"][Math.floor(weights.indexOf(weight) / LINES) % 3];
     if (several) {
       for (const weight of [...weights].reverse()) {
-        const label = add(legend, "text", { x: right, y: 14, "text-anchor": "end" }, `lossy ${weight}`);
-        right -= 7 * label.textContent.length + 30;
-        add(legend, "line", { x1: right + 4, x2: right + 26, y1: 10, y2: 10, "stroke-width": 2,
+        const label = add(legend, "text", { x: right, y: 14, "text-anchor": "end" },
+          short ? weight : `lossy ${weight}`);
+        right -= 7 * label.textContent.length + 34;
+        add(legend, "line", { x1: right, x2: right + 24, y1: 10, y2: 10, "stroke-width": 2,
           "stroke-dasharray": dash(weight) }).style.stroke = color(weight);
       }
     }
@@ -126,15 +133,24 @@
       mark.style.color = color(point.lossy);
       add(mark, "title", {}, `${title(point)}\n${size(point.n_bytes)}, `
         + `${MEASURES[measure].name} ${quality(point, measure)}`);
-      add(mark, "circle", { class: "hit", cx: x, cy: y, r: 14 });
+      add(mark, "circle", { class: "hit", cx: x, cy: y, r: 9 });
       add(mark, "circle", { class: "ring", cx: x, cy: y, r: 9 });
       add(mark, "circle", { class: "dot", cx: x, cy: y, r: 4.5 }).style.stroke = "currentcolor";
       if (point.lossy === weights[0]) {
         add(mark, "text", { x, y: y - 13, "text-anchor": "middle" }, `${point.colors}`);
       }
-      mark.addEventListener("click", () => choose(at));
       mark.addEventListener("keydown", (event) => step(event, at));
       return mark;
+    });
+    svg.addEventListener("click", (event) => {
+      // the nearest point: others may lie close to it
+      const frame = svg.getBoundingClientRect();
+      const [x, y] = [event.clientX - frame.left, event.clientY - frame.top];
+      const scale = WIDTH / frame.width;
+      const away = points.map((point, at) =>
+        Math.hypot(x * scale - across(bytes[at]), y * scale - up(point[measure])));
+      const at = event.detail ? away.indexOf(Math.min(...away)) : marks.indexOf(event.target);
+      if (at >= 0 && !(event.detail && away[at] > NEAR)) choose(at);
     });
     box.replaceChildren(svg);
   }
@@ -239,5 +255,12 @@
 
   draw();
   choose(chosen);
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth === width) return;
+    width = innerWidth;
+    draw();
+    choose(chosen);
+  });
   document.documentElement.dataset.chosen = "yes";
 })();
