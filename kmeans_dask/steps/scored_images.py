@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import zlib
+from collections.abc import Iterable
 
 from kmeans_dask.plan.plan import Plan
 from kmeans_dask.store.records import ImageRecord
@@ -21,18 +22,25 @@ _WIDEST = 1 << 14  # pixels of a row, beyond which an image is not scored
 
 
 def choose_scored(plan: Plan) -> frozenset[str]:
-    """Return the names (`kept_as`) of at most `MOST` images of a plan, in effect chosen at random.
+    """Return the names (`kept_as`) of the images of a plan that are scored; see `choose_names`."""
+    return choose_names((source.kept_as, source.n_pixels) for source in plan.sources)
 
-    They have at most a mebipixel and 1/24 of all pixels together, where only the band of a large
-    image counts that `scored_rows` returns. The same names are chosen each time.
+
+def choose_names(images: Iterable[tuple[str, int]], *, quick: bool = True) -> frozenset[str]:
+    """Return the names of at most `MOST` images, in effect chosen at random, the same each time.
+
+    images: name and number of pixels of each
+    quick: whether they have at most a mebipixel and 1/24 of all pixels together, where only the
+        band of a large image counts that `scored_rows` returns
     """
-    left = _LEAST + plan.n_pixels // _PART
+    given = list(images)
+    left = _LEAST + sum(pixels for _, pixels in given) // _PART
     chosen = set[str]()
-    for source in heapq.nsmallest(MOST, plan.sources, key=lambda source: order(source.kept_as)):
-        left -= min(source.n_pixels, _BAND)
-        if left < 0:
+    for name, pixels in heapq.nsmallest(MOST, given, key=lambda image: _order(image[0])):
+        left -= min(pixels, _BAND)
+        if quick and left < 0:
             break
-        chosen.add(source.kept_as)
+        chosen.add(name)
     return frozenset(chosen)
 
 
@@ -48,6 +56,5 @@ def scored_rows(record: ImageRecord) -> range:
     return range(top, top + rows)
 
 
-def order(name: str) -> tuple[int, str]:
-    """Return the place of an image in the order in which images are chosen, by its name."""
+def _order(name: str) -> tuple[int, str]:
     return zlib.crc32(name.encode("utf-8", "surrogateescape")), name

@@ -7,7 +7,6 @@ and encoded with each weight.
 from __future__ import annotations
 
 import functools
-import heapq
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any, NamedTuple
@@ -29,7 +28,7 @@ from kmeans_dask.steps.collection import ingest_and_count, open_or_create
 from kmeans_dask.steps.crops import Crop, Window, choose_windows, find_windows
 from kmeans_dask.steps.fit import fit
 from kmeans_dask.steps.lossy_image import LossyImages
-from kmeans_dask.steps.scored_images import MOST, order, scored_rows
+from kmeans_dask.steps.scored_images import choose_names, scored_rows
 from kmeans_dask.steps.write_image import RemappedImage, better_file
 from kmeans_dask.store import Piece, Store, join_pieces
 from kmeans_dask.store.records import Failure, ImageRecord
@@ -128,7 +127,7 @@ def sweep(
     """
     ingested = ingest_and_count(open_or_create(store_path, plan, decode), engine, progress)
     store, tally = ingested.store, ingested.tally
-    sample = Sample.of(store)
+    sample = Sample.of(store, quick=not any(weights))
     fits = []
     for k in sorted(set(colors)):
         fits.append(fit(store, engine, progress, replace(settings, colors=k)))
@@ -235,20 +234,24 @@ class Sample:
     scored: frozenset[str]
 
     @classmethod
-    def of(cls, store: Store) -> Sample:
-        """Return a sample that is spread evenly over the store."""
+    def of(cls, store: Store, *, quick: bool) -> Sample:
+        """Return a sample that is spread evenly over the store.
+
+        quick: whether few images are scored, as in a plain job; see `choose_names`
+        """
         tally = Tally.read(store)
         wanted = max(_SAMPLE_IMAGES, tally.images * _SAMPLE_PIXELS // max(1, tally.pixels))
         step = max(1, tally.images // wanted)
-        chosen, names, number = list[Some](), list[str](), step // 2
+        chosen, found, number = list[Some](), list[ImageRecord](), step // 2
         for partition_id in store.partition_ids:
             images = store.partition(partition_id).images
             places = tuple(range(number, len(images), step))
             if places:
                 chosen.append(Some(partition_id, places))
-                names += [images[place].kept_as for place in places]
+                found += [images[place] for place in places]
             number = (places[-1] + step if places else number) - len(images)
-        return cls(tuple(chosen), frozenset(heapq.nsmallest(MOST, names, key=order)))
+        named = ((image.kept_as, image.height * image.width) for image in found)
+        return cls(tuple(chosen), choose_names(named, quick=quick))
 
 
 class Done(NamedTuple):
