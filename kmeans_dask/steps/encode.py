@@ -190,11 +190,11 @@ def encode_images(
                 lossy = LossyImages(record, (pixels, alphas), settings, chosen, own)
                 remapped = lossy.smaller(remapped)
                 if remapped.score is None:
-                    remapped = remapped.scored(pixels, alphas)
+                    remapped = remapped.scored(pixels, alphas, rough=True)
             elif rows:
                 some = slice(rows.start * record.width, rows.stop * record.width)
                 of_some = None if alphas is None else alphas[some]
-                remapped = remapped.scored(pixels[some], of_some, rows)
+                remapped = remapped.scored(pixels[some], of_some, rows, rough=True)
         else:
             remapped = replace(_map_pieces(image, remapper, rows), private=is_own)
         parts.append(write_image(record, remapped, output, settings, fit.min_psnr))
@@ -235,7 +235,7 @@ def _map_pieces(image: _Image, remapper: Remapper, rows: range) -> RemappedImage
         error, largest = error + of_piece.total, max(largest, of_piece.largest)
     shaped = indices.reshape(height, width)
     remapped = RemappedImage(shaped, remapper.palette, n, error, largest)
-    return remapped.scored(*join_pieces(held), rows) if rows else remapped
+    return remapped.scored(*join_pieces(held), rows, rough=True) if rows else remapped
 
 
 def _copy_part(piece: Piece, start: int, stop: int) -> Piece:

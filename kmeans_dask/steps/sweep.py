@@ -333,7 +333,7 @@ class Trial:
             some = slice(rows.start * record.width, rows.stop * record.width)
             pixels, alphas = piece
             of_some = None if alphas is None else alphas[some]
-            image = image.scored(pixels[some], of_some, rows)
+            image = image.scored(pixels[some], of_some, rows, rough=True)
         score = round(1000 * (image.score or 0.0))
         error = image.squared_error
         sums.append(Tried(0, before, len(file), image.pixels, error, bool(rows), score))
