@@ -14,9 +14,9 @@ from kmeans_dask.plan.plan import Plan
 from kmeans_dask.store.records import ImageRecord
 
 MOST = 16  # images of a job that are scored
-_BAND = 1 << 20  # pixels of an image that are scored, at most about
+_BAND = 1 << 19  # pixels of an image that are scored, at most about
 _ROWS = 96  # of a band, at least: fewer are too few for most scales of the score
-_LEAST = 5 << 20  # pixels of a job that are scored, beside a part of all
+_LEAST = 5 << 19  # pixels of a job that are scored, beside a part of all
 _PART = 12  # pixels of a job of which one is scored
 _WIDEST = 1 << 14  # pixels of a row, beyond which an image is not scored
 
@@ -30,7 +30,7 @@ def choose_names(images: Iterable[tuple[str, int]], *, quick: bool = True) -> fr
     """Return the names of at most `MOST` images, in effect chosen at random, the same each time.
 
     images: name and number of pixels of each
-    quick: whether they have at most 5 mebipixels and 1/12 of all pixels together, where only the
+    quick: whether they have at most 2.5 mebipixels and 1/12 of all pixels together, where only the
         band of a large image counts that `scored_rows` returns
     """
     given = list(images)
