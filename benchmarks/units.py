@@ -44,6 +44,7 @@ from kmeans_dask.steps.fit import fit
 from kmeans_dask.steps.ingest import ingest_partition
 from kmeans_dask.steps.quantize import start_of
 from kmeans_dask.steps.quarantine import WorkItem
+from kmeans_dask.steps.scored_images import choose_scored
 from kmeans_dask.store.records import PLAN
 
 MANY = [SHARED / name for name in ("photos", "large", "kodak")]
@@ -110,7 +111,14 @@ def pixels_and_bytes(plan: Plan, k: int) -> None:
         task = functools.partial(ingest_partition, store.path, settings), WorkItem(name, 0, sixteen)
         show("bytes of an ingest task of 16 images", f"{len(pickle.dumps(task)):,}")
         of_partition = functools.partial(
-            encode_partition, store.path, folder / "out", records, fitted, encoding, None
+            encode_partition,
+            store.path,
+            folder / "out",
+            records,
+            fitted,
+            encoding,
+            None,
+            choose_scored(plan),
         )
         show("bytes of an encode task, and of its result",
              f"{len(pickle.dumps((of_partition, (name, sources)))):,}, "

@@ -1,8 +1,10 @@
-"""Values as text: escaped names, sizes, decibels and durations."""
+"""Values as text: escaped names, words of a shell, sizes, decibels and durations."""
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+) *([kmgt]?)(i?)b?( */ *pixel)?", re.IGNORECASE)
 
@@ -18,6 +20,23 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )
+
+
+def shell_word(text: str) -> str:
+    r"""Return `text` as one word of a command for a shell, safe to be shown and pasted.
+
+    A text with unprintable characters is written with escapes, as bash, zsh and ksh read them.
+
+    >>> print(shell_word("a.png"), shell_word("it's $HOME"), shell_word("a\x1b\n.png"))
+    a.png 'it'"'"'s $HOME' $'a\x1b\x0a.png'
+    """
+    if text.isprintable():
+        return shlex.quote(text)
+    shown = (
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in "'\\" else f"\\x{byte:02x}"
+        for byte in os.fsencode(text)
+    )
+    return f"$'{''.join(shown)}'"
 
 
 def size(n_bytes: int) -> str:

@@ -23,7 +23,7 @@ from kmeans_dask.api.running import (
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.errors import UsageError
 from kmeans_dask.files import parse_location
-from kmeans_dask.files.targets import check_folder
+from kmeans_dask.files.targets import beginning, check_folder
 from kmeans_dask.images.encode import check_effort
 from kmeans_dask.job.job_record import read_summary, record_of_job
 from kmeans_dask.job.job_settings import JobSettings, check_scope
@@ -34,8 +34,15 @@ from kmeans_dask.option_checks import Limits, check_flags, checked
 from kmeans_dask.plan.plan import Plan
 from kmeans_dask.plan.sample_files import images_of
 from kmeans_dask.report.job_page import write_report
+from kmeans_dask.report.sweep_page import (
+    CompressCommand,
+    check_report,
+    crops_for,
+    write_sweep_report,
+)
 from kmeans_dask.settings import (
     IMAGE_SECONDS,
+    MAX_LOSSY,
     MAX_PIXELS,
     PARTITION_PIXELS,
     PRIVATE_TOL,
@@ -62,6 +69,7 @@ if TYPE_CHECKING:
 
 _FIT = FitSettings()
 _ENCODE = EncodeSettings()
+_WEIGHTS = f"weights of 0 to {MAX_LOSSY:,}, such as (0, 1, 2, 4)"
 _SWEPT = "several whole numbers, such as (4, 16, 64)"
 
 
@@ -326,32 +334,48 @@ def sweep(
     format: str = _ENCODE.format,  # noqa: A002 - Pillow's name for it
     effort: int = _ENCODE.effort,
     dither: float = _ENCODE.dither,
-    lossy: Lossy = _ENCODE.lossy,
+    lossy: Lossy | Sequence[Lossy] = 0.0,
     always: bool = False,
     max_pixels: int = MAX_PIXELS,
     white: White = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    report: AnyPath | None = None,
+    overwrite: bool = False,
     client: Client | EngineChoice | None = None,
     workers: int | None = None,
     memory_limit: str | int | None = None,
     progress: ShowProgress = False,
 ) -> sweeping.Sweep:
-    """Return bytes and quality for several numbers of colours. Write nothing that stays.
+    """Return bytes and quality for several numbers of colours, and weights of bits (`lossy`).
 
-    Bytes and PSNR are those of `compress`, estimated from a sample of the images; the PSNR of the
-    palette and the distance in Oklab are exact, over all pixels.
+    Bytes, PSNR and SSIMULACRA2 are those of `compress`, estimated from a sample of the images; the
+    PSNR of the palette and the distance in Oklab are exact, over all pixels. Nothing that stays is
+    written but the report.
 
     colors: numbers of colours to try
+    lossy: weights to try with each of them, one or several; not "auto"
+    report: file for a page with a chart, crops before and after, and the command of each point
+    overwrite: replace a file that is there
 
     The other parameters are those of `compress`. Raises UsageError and JobError.
     """
     colors = checked("--colors", colors, Annotated[Sequence[int], Limits(_SWEPT)])
+    weights = _weights_of(lossy)
+    check_flags(overwrite=overwrite)
     settings = FitSettings(seed=seed, space=color_space, weight=weight)
-    writing = EncodeSettings(format, effort=effort, dither=dither, lossy=lossy, always=always)
+    writing = EncodeSettings(format, effort=effort, dither=dither, always=always)
     for number in colors:
         check_together(replace(settings, colors=number), writing)
+    for each in weights:
+        replace(writing, lossy=each)  # which refuses what excludes each other
+    n_points = len(set(colors)) * len(set(weights))
+    if not n_points:
+        raise UsageError("--colors and --lossy name nothing to try: write numbers, as 4,16,64")
     check_effort(writing)
+    file = None if report is None else parse_location(report)
+    if file is not None:
+        check_report(file, n_points, overwrite=overwrite)
     decode = DecodeSettings(max_pixels, flat=writing.flat, white=white)
     source = Input.of(inputs, decode, include=include, exclude=exclude)
     choice = choose_engine(client, workers, memory_limit)
@@ -364,8 +388,30 @@ def sweep(
             ) as engine,
             engine.sharing([folder], images_of(what)),
         ):
-            place = folder / "sweep.zarr"
-            return sweeping.sweep(what, place, engine, shown, colors, settings, writing, decode)
+            found = sweeping.sweep(
+                what,
+                folder / "sweep.zarr",
+                engine,
+                shown,
+                colors,
+                weights,
+                settings,
+                writing,
+                decode,
+                crops_for(n_points) if file is not None else 0,
+            )
+        if file is not None:
+            command = CompressCommand(
+                source.paths,
+                settings,
+                writing,
+                decode,
+                include=source.search.include,
+                exclude=source.search.exclude,
+            )
+            with beginning(f"--report {file}", "name another file"):
+                write_sweep_report(file, found, command)
+        return found
 
 
 def estimate(
@@ -429,6 +475,17 @@ def estimate(
             work.begin()
             sample = estimating.sample_of(what)
             return estimating.estimate(what, sample, work, engine, shown, settings)
+
+
+def _weights_of(lossy: object) -> tuple[float, ...]:
+    """Return the weights that a sweep tries, one or several. Raises UsageError."""
+    several = [lossy] if isinstance(lossy, int | float | str) else lossy
+    if isinstance(several, Sequence) and "auto" in several:
+        raise UsageError("--lossy auto has no place in a sweep: write weights, as 0,1,2,4")
+    weights: tuple[float, ...] = checked(
+        "--lossy", several, Annotated[Sequence[float], Limits(_WEIGHTS, 0, MAX_LOSSY)]
+    )
+    return weights
 
 
 def _tol_of(scope: str) -> float:

@@ -11,6 +11,7 @@ import typer
 from kmeans_dask.cli.app import app
 from kmeans_dask.cli.cluster_options import placed
 from kmeans_dask.cli.options import (
+    WRITING,
     Always,
     Colors,
     ColorSpace,
@@ -37,6 +38,7 @@ from kmeans_dask.cli.options import (
     parse_lossy,
     parse_white,
     refuse_given,
+    weights_of,
 )
 from kmeans_dask.cli.session import Session, show
 from kmeans_dask.errors import UsageError
@@ -53,7 +55,9 @@ from kmeans_dask.settings import (
 _FIT, _ENCODE = FitSettings(), EncodeSettings()
 
 
-@app.command(epilog="Example: kmeans-dask sweep photos/ --colors 2,4,8,16,32,64,128,256")
+@app.command(
+    epilog="Example: kmeans-dask sweep photos/ -k 16,64,256 --lossy 0,1,2,4 --report a.html"
+)
 @placed
 def sweep(
     session: Session,
@@ -67,17 +71,38 @@ def sweep(
     format_: Format = _ENCODE.format,
     effort: Effort = _ENCODE.effort,
     dither: Dither = _ENCODE.dither,
-    lossy: LossyText = "0",
+    lossy: Annotated[
+        str,
+        typer.Option(
+            "--lossy",
+            metavar="LAMBDA,...",
+            help="Weights to try with each number of colours: the squared error that a bit less is "
+            "worth, as in compress, such as 0,1,2,4.",
+            rich_help_panel=WRITING,
+        ),
+    ] = "0",
     always: Always = False,
     max_pixels: MaxPixels = MAX_PIXELS,
     white: White = None,
     include: Include = None,
     exclude: Exclude = None,
+    report: Annotated[
+        Location | None,
+        typer.Option(
+            "--report",
+            parser=parse_location,
+            metavar="FILE",
+            help="Write a page to choose by looking: a chart, crops before and after, and the "
+            "command of each point.",
+        ),
+    ] = None,
+    overwrite: OverwriteFile = False,
 ) -> int:
     """Show bytes and quality for several numbers of colours, which share one histogram.
 
-    Bytes and PSNR are those of compress, which keeps smaller input files, predicted from a sample;
-    palette PSNR and Oklab distance are exact, over all pixels. Leaves no files.
+    Bytes, PSNR and SSIMULACRA2 are those of compress, which keeps smaller input files, predicted
+    from a sample; palette PSNR and Oklab distance are exact, over all pixels. Leaves no files but
+    the report.
     """
     from kmeans_dask import api
     from kmeans_dask.terminal.sweep import show_sweep
@@ -91,12 +116,14 @@ def sweep(
         format=format_,
         effort=effort,
         dither=dither,
-        lossy=parse_lossy(lossy),
+        lossy=weights_of(lossy),
         always=always,
         max_pixels=max_pixels,
         white=parse_white(white),
         include=include or (),
         exclude=exclude or (),
+        report=report,
+        overwrite=overwrite,
         client=session.choice,
         progress=session.progress,
     )

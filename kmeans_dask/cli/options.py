@@ -336,3 +336,13 @@ def numbers_of(text: str) -> list[int]:
         return [int(number) for number in text.split(",")]
     except ValueError:
         raise UsageError(f"--colors is {text!r}: write numbers with commas, as 4,16,64") from None
+
+
+def weights_of(text: str) -> list[float | Literal["auto"]]:
+    """Return the weights of bits of a list with commas, "auto" among them. Raises UsageError."""
+    try:
+        return ["auto" if weight == "auto" else float(weight) for weight in text.split(",")]
+    except ValueError:
+        raise UsageError(
+            f"--lossy is {text!r}: write weights of 0 to {MAX_LOSSY:,} with commas, as 0,1,2,4"
+        ) from None

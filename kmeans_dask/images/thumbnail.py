@@ -1,4 +1,4 @@
-"""Thumbnails: images scaled down to be shown on a page."""
+"""Thumbnails and crops: images scaled down, or parts of them, to be shown on a page."""
 
 from __future__ import annotations
 
@@ -46,4 +46,17 @@ def as_webp(image: Image.Image) -> bytes:
         image.save(file, "WEBP", quality=quality, method=_METHOD)
         if len(file.getvalue()) <= _LARGE:
             break
+    return file.getvalue()
+
+
+def exact_webp(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a lossless WebP file of `pixels` (h, w, 4), straight sRGB and alpha.
+
+    >>> exact_webp(np.zeros((2, 2, 4), np.uint8))[8:16]
+    b'WEBPVP8L'
+    """
+    opaque = bool((pixels[..., 3] == 255).all())
+    file = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., :3]) if opaque else pixels)
+    image.save(file, "WEBP", lossless=True, exact=True)
     return file.getvalue()

@@ -46,6 +46,7 @@ class ImageRow(NamedTuple):
     psnr: in dB; None where nothing was lost, or the image was copied
     pixels: number of pixels that the PSNR is over: those of a compressed image that are not fully
         transparent; 0 where the image was copied
+    score: SSIMULACRA2; None where the image was not scored
     """
 
     name: Name
@@ -56,6 +57,7 @@ class ImageRow(NamedTuple):
     output_bytes: Count
     psnr: float | None
     pixels: int = 0
+    score: float | None = None
 
     @property
     def ratio(self) -> float:

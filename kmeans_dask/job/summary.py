@@ -56,8 +56,8 @@ class Summary(NotebookTable):
     palette_psnr: what it would be without lossy indices: where each pixel had its nearest entry
     lossy: compressed images with lossy indices, which take fewer bytes
     weight: weight of bits that was found for a total size; None where none was given
-    ssimulacra2: mean SSIMULACRA2 score of the compressed images, at most 100; None where they have
-        none, because no image was to be lossy
+    ssimulacra2: mean SSIMULACRA2 score of compressed images, at most 100; None where none has one
+    scored: number of images that it is the mean of: all where images were to be lossy, else some
     max_error: root mean square error of the worst of these pixels over its channels, 0 to 255
     max_error_in: the image with this pixel; None where nothing was lost
     input_bytes, output_bytes: bytes of the compressed and kept images, before and after
@@ -96,6 +96,7 @@ class Summary(NotebookTable):
     lossy: int
     weight: float | None
     ssimulacra2: float | None
+    scored: int
     max_error: float
     max_error_in: str | None
     input_bytes: int
@@ -120,6 +121,7 @@ class Summary(NotebookTable):
             | {
                 "skipped": figures["skipped_by_suffix"],
                 "failures": tuple(Failure(**failure) for failure in figures["failures"]),
+                "scored": figures.get("scored") or 0,
                 "colors_bytes": 0,
                 "gallery": Gallery(),
                 "fitted": None,
@@ -139,12 +141,19 @@ class Summary(NotebookTable):
             "bytes": f"{size(self.input_bytes)} before, {size(self.output_bytes)} after: {part}",
             "images per GB": f"{before:,.0f} before, {after:,.0f} after",
             "PSNR": decibels(self.psnr),
+            "SSIMULACRA2": None if self.ssimulacra2 is None else self.score_in_words,
             "distinct colors": self.distinct_colors,
             "time": f"{sum(self.seconds.values()):.1f} s",
             "failures": [asdict(failure) for failure in self.failures],
         }
         palette = swatches(self.fitted.palette.entries) if self.fitted else ""
         return table(figures) + palette
+
+    @property
+    def score_in_words(self) -> str:
+        """Return the mean score with the number of its images; they must have been scored."""
+        images = f"{self.scored:,} images" if self.scored != 1 else "1 image"
+        return f"{self.ssimulacra2:.1f} on average of {images}"
 
     @property
     def images_per_gb(self) -> tuple[float, float] | None:
@@ -284,6 +293,7 @@ def summarize(
         lossy=encoded.lossy,
         weight=None,
         ssimulacra2=encoded.score / 1000 / encoded.scored if encoded.scored else None,
+        scored=encoded.scored,
         max_error=error_of_pixel(encoded.largest_error),
         max_error_in=encoded.largest_in or None,
         input_bytes=encoded.input_bytes,

@@ -36,6 +36,9 @@ _NO_DATA: dict[str, Any] = {
     "failures": [],
 }
 _TITLES = {
+    "curve": "Bytes and quality",
+    "crops": "Before and after",
+    "points": "All points",
     "palette": "Palette",
     "palettes": "Palettes",
     "space": "Colour space",
@@ -53,6 +56,7 @@ def render_page(
     sections: Mapping[str, object],
     values: Mapping[str, Any],
     block: Mapping[str, Any],
+    own: str | None = None,
 ) -> str:
     """Return a page as HTML.
 
@@ -61,11 +65,16 @@ def render_page(
         out
     values: values for the templates, which `clean` has escaped
     block: data for the script, which `clean` has escaped
+    own: name of a style sheet and a script that this page has beside those of all pages
     """
     block = {**_NO_DATA, **block}
     plots = any(block[name] for name in ("cloud", "history", "ratio", "psnr"))
     scripts = [_plotly()] if plots else []
     scripts.append(_own("report.js"))
+    styles = [_own("report.css")]
+    if own:
+        scripts.append(_own(f"{own}.js"))
+        styles.append(_own(f"{own}.css"))
     return (
         _environment()
         .get_template("page.html.j2")
@@ -78,7 +87,7 @@ def render_page(
             data_block=_json(block),
             created_at=_date(values["created"]),
             named_inputs=values["inputs"][:_INPUTS],
-            style=_own("report.css"),
+            style=Markup("\n").join(styles),
             scripts=scripts,
             hashes=" ".join(_hash(script) for script in scripts),
         )

@@ -41,6 +41,7 @@ from kmeans_dask.steps.per_group import (
     groups_by_folder,
     groups_of_one,
 )
+from kmeans_dask.steps.scored_images import choose_scored
 from kmeans_dask.store import Store
 from kmeans_dask.store.records import Failure
 from kmeans_dask.store.tally import Tally
@@ -147,11 +148,12 @@ def _compress_private(
         settings.palette,
         max(4, CLOUD // plan.n_images),
         previews_for(plan, work.output),
+        choose_scored(plan),
     )
     encoded = compress_groups(small, job, engine, progress) if small else EncodeTotals()
     for group in groups:
         if by_folder and group.n_pixels > most:
-            encoded += _compress_folder(group, work, engine, progress, settings, job.previews)
+            encoded += _compress_folder(group, work, engine, progress, settings, job)
     if settings.palette and encoded.images:
         write_palette(work.output, settings.palette)
     failures = sorted([*plan.failures, *encoded.failures], key=lambda failure: failure.path)
@@ -167,7 +169,7 @@ def _compress_folder(
     engine: Engine,
     progress: Progress,
     settings: JobSettings,
-    previews: Path | None,
+    job: Job,
 ) -> EncodeTotals:
     """Compress a folder with too many pixels for one task, by way of a temporary store."""
     assert group.folder is not None
@@ -178,11 +180,12 @@ def _compress_folder(
     plan = Plan((), partitions, (), {}, first_free=len(partitions))
     try:
         held = recreate(work.store_path, plan, settings.decode)
-        ingest_and_count(held, engine, progress, previews)
+        ingest_and_count(held, engine, progress, job.previews)
         fitted = fit(held.store, engine, progress, settings.fit, resume=True)
         records = work.stage("folder", group.folder)
         encoded = encode(
-            held.store, work.output, records, fitted, engine, progress, settings.encode
+            *(held.store, work.output, records, fitted, engine, progress, settings.encode),
+            scored=job.scored,
         )
         if encoded.images:
             file = write_palette(work.output, fitted.palette, fitted.weights, group.folder)

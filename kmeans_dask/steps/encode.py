@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from kmeans_dask.settings import MAX_COLORS, EncodeSettings, FitSettings, Target
 from kmeans_dask.steps.ingest import empty_counter
 from kmeans_dask.steps.lossy_image import LossyImages
 from kmeans_dask.steps.quantize import quantize_histogram
+from kmeans_dask.steps.scored_images import choose_scored, scored_rows
 from kmeans_dask.steps.write_image import RemappedImage, is_nine_patch, outputs_of, write_image
 from kmeans_dask.store import Partition, Piece, PixelSource, Store, join_pieces
 from kmeans_dask.store.records import Failure, ImageRecord
@@ -44,12 +45,14 @@ def encode(
     progress: Progress,
     settings: EncodeSettings,
     private: FitSettings | None = None,
+    scored: Set[str] | None = None,
 ) -> EncodeTotals:
     """Write every image of `store` below `output`, except those that are written already.
 
     records: folder for the record of each finished partition
     private: settings of the fit of a palette to an image for which the shared one is not good
         enough; None for no such palettes
+    scored: names (`kept_as`) of the images that get a score; None for some of the store
     """
     store.require_whole()
     check_palette(fitted.palette, settings)
@@ -64,6 +67,7 @@ def encode(
         fitted,
         settings,
         private,
+        choose_scored(plan) if scored is None else scored,
     )
     progress.start("encode", Tally.read(store).images, "images")
     total = sum_up(engine.map("encode", task, sorted(plan.partitions.items())), progress)
@@ -103,6 +107,7 @@ def encode_partition(
     fitted: FitResult,
     settings: EncodeSettings,
     private: FitSettings | None,
+    scored: Set[str],
     planned: tuple[str, Sequence[Source]],
 ) -> EncodeTotals:
     """Remap, encode and write the images of a partition, as one task, unless that is done.
@@ -125,6 +130,7 @@ def encode_partition(
             settings,
             fit=fitted.settings,
             private=private,
+            scored=scored,
         ),
     )
 
@@ -151,18 +157,21 @@ def encode_images(
     fit: FitSettings,
     private: FitSettings | None = None,
     is_own: bool = False,
+    scored: Set[str] = frozenset(),
 ) -> EncodeTotals:
     """Remap the images of a partition to a palette, and write them below `output`.
 
     fit: settings of the palette; of an image that misses its targets, the input file is kept
     private: settings of the fit of a palette to an image that misses them
     is_own: whether the palette belongs to a single image
+    scored: names (`kept_as`) of the images that get a score; lossy images all get one
     """
     palette, targets = remapper.palette, Targets.of(fit, settings)
     parts = [EncodeTotals(failures=tuple(partition.failures))]
     for record, pieces in partition.read_images():
         check_interrupted()
         image = _Image(record, pieces)
+        rows = scored_rows(record) if record.kept_as in scored else range(0)
         # All pixels are held at once only where they are needed together, or twice.
         if settings.dither or settings.lossy or private or is_nine_patch(record):
             pixels, alphas = image.whole()
@@ -181,9 +190,13 @@ def encode_images(
                 lossy = LossyImages(record, (pixels, alphas), settings, chosen, own)
                 remapped = lossy.smaller(remapped)
                 if remapped.score is None:
-                    remapped = remapped.scored(pixels, alphas)
+                    remapped = remapped.scored(pixels, alphas, rough=True)
+            elif rows:
+                some = slice(rows.start * record.width, rows.stop * record.width)
+                of_some = None if alphas is None else alphas[some]
+                remapped = remapped.scored(pixels[some], of_some, rows, rough=True)
         else:
-            remapped = replace(_map_pieces(image, remapper), private=is_own)
+            remapped = replace(_map_pieces(image, remapper, rows), private=is_own)
         parts.append(write_image(record, remapped, output, settings, targets))
     return EncodeTotals.total(parts)
 
@@ -200,20 +213,36 @@ class _Image:
         return join_pieces(self.pieces)
 
 
-def _map_pieces(image: _Image, remapper: Remapper) -> RemappedImage:
-    """Return a remapped image, mapped piece by piece so that its pixels are never held at once."""
+def _map_pieces(image: _Image, remapper: Remapper, rows: range) -> RemappedImage:
+    """Return a remapped image, mapped piece by piece so that its pixels are never held at once.
+
+    rows: rows that are scored, and held for that; none for no score
+    """
     height, width = image.record.height, image.record.width
     indices = np.empty(height * width, np.uint8)
     entries = remapper.palette.entries
     start = n = error = largest = 0
+    held: list[Piece] = []
+    first, last = rows.start * width, rows.stop * width
     for pixels, alphas in image.pieces:
+        if rows:
+            held.append(_copy_part((pixels, alphas), first - start, last - start))
         found = remapper.map(pixels, alphas, width)
         indices[start : start + len(pixels)] = found
         start += len(pixels)
         n += len(pixels) if alphas is None else int(np.count_nonzero(alphas))
         of_piece = squared_error(pixels, alphas, found, entries)
         error, largest = error + of_piece.total, max(largest, of_piece.largest)
-    return RemappedImage(indices.reshape(height, width), remapper.palette, n, error, largest)
+    shaped = indices.reshape(height, width)
+    remapped = RemappedImage(shaped, remapper.palette, n, error, largest)
+    return remapped.scored(*join_pieces(held), rows, rough=True) if rows else remapped
+
+
+def _copy_part(piece: Piece, start: int, stop: int) -> Piece:
+    """Return a copy of the pixels of a piece from `start` to `stop`, of which it may lack some."""
+    pixels, alphas = piece
+    some = slice(max(0, start), max(0, stop))
+    return pixels[some].copy(), None if alphas is None else alphas[some].copy()
 
 
 def _refit(

@@ -38,6 +38,10 @@ class Estimate(NotebookTable):
     psnr: predicted over the pixels of all compressed images, in dB, as in the summary of a job;
         None where nothing is lost
     psnr_off: margin of error of `psnr`, in dB
+    ssimulacra2: predicted mean SSIMULACRA2 score of the compressed images, at most 100; None where
+        no image of the sample has one
+    ssimulacra2_off: margin of error of `ssimulacra2`
+    scored: number of images of the sample that it was predicted from
     webp_bytes: predicted bytes as lossy WebP of the same PSNR, from some images of the sample; None
         where it does not reach that quality, or nothing is lost
     seconds: predicted for the whole job, on as many workers as the sample had, start-up left out
@@ -54,6 +58,9 @@ class Estimate(NotebookTable):
     bytes_off: int
     psnr: float | None
     psnr_off: float
+    ssimulacra2: float | None
+    ssimulacra2_off: float
+    scored: int
     webp_bytes: int | None
     seconds: float
     worker_bytes: int
@@ -120,6 +127,7 @@ def estimate(
     rows = summary.gallery.rows
     n_bytes, off = predicted_bytes(rows, sample.certain, plan.n_bytes)
     quality, quality_off = _quality(rows, sample.certain, plan.n_bytes)
+    score, score_off = _score(rows, sample.certain, plan.n_bytes)
     webp = share_as_lossy_webp(rows, engine, settings.decode)
     # A fit takes longer with more distinct colours, which grow more slowly than the pixels; the
     # time of all other steps is proportional to the pixels.
@@ -135,6 +143,9 @@ def estimate(
         bytes_off=off,
         psnr=quality,
         psnr_off=quality_off,
+        ssimulacra2=score,
+        ssimulacra2_off=score_off,
+        scored=summary.scored,
         webp_bytes=None if webp is None else round(webp * n_bytes),
         seconds=fixed + moving * share,
         worker_bytes=max(_bytes_to_decode(plan), _bytes_of_colors(summary, plan, share, settings)),
@@ -206,6 +217,36 @@ def _quality(
     mean = error / pixels
     _, off = _mean([(errors[row.name] - mean * row.pixels) / row.input_bytes for row in drawn])
     return psnr(error, pixels), 10 * math.log10(1 + left * off / error)
+
+
+def _score(
+    rows: Sequence[ImageRow], certain: frozenset[str], input_bytes: int
+) -> tuple[float | None, float]:
+    """Return the mean score of all compressed images and its margin of error; None without scores.
+
+    Each image of the sample stands for as many as there are bytes of input for each drawn one. Some
+    images of the sample have scores, in effect chosen at random: the margin is 0 where all that are
+    compressed have one, and are all there are.
+    """
+    drawn = [row for row in rows if row.name not in certain]
+    left = input_bytes - sum(row.input_bytes for row in rows if row.name in certain)
+    scores, weights = [], []
+    for row in rows:
+        if row.score is not None:
+            scores.append(row.score)
+            is_certain = row.name in certain
+            weights.append(1.0 if is_certain else left / (len(drawn) * row.input_bytes))
+    if not scores:
+        return None, 0.0
+    total = math.fsum(weights)
+    pairs = list(zip(weights, scores, strict=True))
+    mean = math.fsum(weight * score for weight, score in pairs) / total
+    compressed = sum(row.status == "compressed" for row in rows)
+    n = len(scores)
+    if n < 2 or (n == compressed and not drawn):
+        return mean, 0.0
+    spread = math.fsum((weight * (score - mean)) ** 2 for weight, score in pairs)
+    return mean, _SURE * math.sqrt(spread * n / (n - 1)) / total
 
 
 def _mean(values: Sequence[float]) -> tuple[float | None, float]:

@@ -5,7 +5,7 @@ A store is for images that one task cannot hold; for a small collection it costs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 
 import numpy as np
@@ -32,6 +32,7 @@ from kmeans_dask.steps.fit import check_room, result_of
 from kmeans_dask.steps.ingest import decode_images
 from kmeans_dask.steps.quantize import PaletteFit, quantize_histogram
 from kmeans_dask.steps.quarantine import WorkItem
+from kmeans_dask.steps.scored_images import choose_scored
 from kmeans_dask.store import MemoryPartition
 from kmeans_dask.store.tally import Tally
 
@@ -60,7 +61,8 @@ def compress_in_memory(
         records = work.stage(
             "encode", hexes_of(found.palette.entries), settings.fit, settings.encode
         )
-        encode = partial(_encode, remapper, work.output, records, settings)
+        scored = choose_scored(plan)
+        encode = partial(_encode, remapper, work.output, records, settings, scored)
         progress.start("encode", sum(len(each.images) for each in partitions.values()), "images")
         total = sum_up(threads.map("encode", encode, partitions.items()), progress)
         progress.finish()
@@ -129,6 +131,7 @@ def _encode(
     output: Location,
     records: Location,
     settings: JobSettings,
+    scored: Set[str],
     named: tuple[str, MemoryPartition],
 ) -> EncodeTotals:
     """Remap, encode and write the images of a partition, as one task, unless that is done."""
@@ -137,5 +140,7 @@ def _encode(
         records / f"{name}.json",
         output,
         partition.images,
-        lambda: encode_images(partition, remapper, output, settings.encode, fit=settings.fit),
+        lambda: encode_images(
+            partition, remapper, output, settings.encode, fit=settings.fit, scored=scored
+        ),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -73,6 +73,7 @@ class Job:
     palette: palette for all images; None to fit one for each group
     cloud: number of pixels of each image to sample for the report
     previews: folder for previews of large images, or None
+    scored: names (`kept_as`) of the images that get a score, where none is lossy
     """
 
     output: Location
@@ -83,6 +84,7 @@ class Job:
     palette: Palette | None = None
     cloud: int = 0
     previews: Path | None = None
+    scored: Set[str] = frozenset()
 
 
 def groups_by_folder(plan: Plan) -> list[Group]:
@@ -187,6 +189,7 @@ def _compress_group(job: Job, name: str, group: Group) -> Iterator[EncodeTotals]
         job.encode,
         fit=job.fit,
         is_own=group.folder is None and job.palette is None,
+        scored=job.scored,
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kmeans_dask.color.color_lookup import Indices, squared_error
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.psnr import error_of_pixel, psnr
-from kmeans_dask.color.ssimulacra2 import ssimulacra2
+from kmeans_dask.color.ssimulacra2 import LARGE, ROUGH, ssimulacra2
 from kmeans_dask.errors import ImageError
 from kmeans_dask.files import Location, ObjectPath, parse_location
 from kmeans_dask.files.object_status import Status
@@ -86,18 +86,29 @@ class RemappedImage:
             and (score is None or (self.score or 0.0) >= score)
         )
 
-    def scored(self, pixels: NDArray[np.uint8], alphas: NDArray[np.uint8] | None) -> RemappedImage:
+    def scored(
+        self,
+        pixels: NDArray[np.uint8],
+        alphas: NDArray[np.uint8] | None,
+        rows: range | None = None,
+        *,
+        rough: bool = False,
+    ) -> RemappedImage:
         """Return the image with its SSIMULACRA2 score beside the original pixels.
 
         pixels: (n, 3) uint8; alphas: (n,) uint8, None where all pixels are opaque
+        rows: the rows that these pixels are, without gaps; None for the whole image
+        rough: whether the score is only for a mean, so that only parts of it need be measured
         """
+        indices = self.indices if rows is None else self.indices[rows.start : rows.stop]
         is_opaque = alphas is None and self.palette.alphas is None
         channels = 3 if is_opaque else 4  # a fourth one would take memory for nothing
-        shown = self.palette.entries[:, :channels][self.indices]
+        shown = self.palette.entries[:, :channels][indices]
         if not is_opaque:
             over = np.full(len(pixels), 255, np.uint8) if alphas is None else alphas
             pixels = np.column_stack([pixels, over])
-        score = ssimulacra2(pixels.reshape(shown.shape), shown, sampled=True)
+        before, large = pixels.reshape(shown.shape), ROUGH if rough else LARGE
+        score = ssimulacra2(before, shown, sampled=True, large=large)
         return replace(self, score=score)
 
 
@@ -235,6 +246,7 @@ def _write_compressed(
         len(file),
         psnr(remapped.squared_error, remapped.pixels),
         remapped.pixels,
+        remapped.score,
     )
     return EncodeTotals(
         compressed=1,

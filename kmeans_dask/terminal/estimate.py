@@ -25,11 +25,21 @@ def show_estimate(found: Estimate) -> RenderableType:
             f"({share:.1f} %)",
         ),
         ("PSNR", psnr),
+        *_score(found),
         *_webp(found),
         ("seconds", f"about {found.seconds:.1f}, start-up left out"),
         ("memory", f"up to {math.ceil(found.worker_bytes / 1e6):,} MB a worker"),
     ]
     return Group(table(rows), *name_failures(found.failures))
+
+
+def _score(found: Estimate) -> list[tuple[str, str]]:
+    """Return a row about the mean score; no row where no image of the sample has one."""
+    if found.ssimulacra2 is None:
+        return []
+    images = f"{found.scored:,} images" if found.scored != 1 else "1 image"
+    about = f"{found.ssimulacra2:.1f} ± {found.ssimulacra2_off:.1f} on average, from {images}"
+    return [("SSIMULACRA2", about)]
 
 
 def _webp(found: Estimate) -> list[tuple[str, str]]:

@@ -77,7 +77,7 @@ def _quality(summary: Summary) -> list[Row]:
     if summary.weight is not None:
         rows.append(("weight of bits", f"{summary.weight:g}, as --lossy takes it"))
     if summary.ssimulacra2 is not None:
-        rows.append(("SSIMULACRA2", f"{summary.ssimulacra2:.1f} on average, 100 for equal images"))
+        rows.append(("SSIMULACRA2", f"{summary.score_in_words}, 100 for equal ones"))
     if summary.max_error_in is not None:
         where = printable(summary.max_error_in)
         rows.append(("largest error", f"{summary.max_error:.1f} of 255, in {where}"))

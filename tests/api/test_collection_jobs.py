@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
 import kmeans_dask as kd
 from kmeans_dask.api import collection_jobs
 from kmeans_dask.api.running import ProgressEvent
+from kmeans_dask.errors import UsageError
 from kmeans_dask.settings import PRIVATE_TOL, TOL
 from tests.command import run_here, tree
 
@@ -200,6 +202,18 @@ def test_a_script_without_a_guard_is_not_run_again_by_workers(
     if not more:
         assert done.stderr.count("\n") == 1
         assert (tmp_path / "out" / "report.html").is_file(), done.stderr
+
+
+def test_a_sweep_takes_one_weight_or_several(photos: Path, tmp_path: Path) -> None:
+    page = tmp_path / "new" / "sweep.html"
+    found = kd.sweep(photos, colors=[4], lossy=[np.float64(9), 0], report=page, workers=0)
+    assert [point.lossy for point in found.points] == [0, 9]
+    assert page.is_file()
+    assert found.points[:1] == kd.sweep(photos, colors=[4], workers=0).points
+    assert found.points[1:] == kd.sweep(photos, colors=[4], lossy=9, workers=0).points
+    for wrong in ("auto", (1, "auto"), (), (-1,), True, None):
+        with pytest.raises(UsageError, match="--lossy"):
+            kd.sweep(photos, colors=[4], lossy=wrong, workers=0)  # type: ignore[arg-type]
 
 
 def test_a_notebook_shows_tables(photos: Path, tmp_path: Path) -> None:

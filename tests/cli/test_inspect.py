@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from kmeans_dask.engine.memory_model import bytes_to_fit
 from tests.command import run, summary
 from tests.conftest import photograph
 from tests.reliability.jobs import peaks_while_at_work
+from tests.report.pages import Reader
 
 
 def test_implementations_that_start_alike_end_alike(tmp_path: Path) -> None:
@@ -91,6 +93,61 @@ def test_a_sweep_has_the_figures_of_each_fit(photos: Path, tmp_path: Path) -> No
     assert psnrs[1] == pytest.approx(done["psnr"], abs=1e-9)
     assert found["sampled"] == done["images"]
     assert found["points"][1]["n_bytes"] == done["output_bytes"]
+
+
+def test_a_sweep_of_several_weights_writes_a_page_to_choose_from(
+    photos: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "sweep.html"
+    first = ("sweep", photos, "-k", "4,16", "--lossy", "0,200", "--always", "--seed", "3")
+    words = (*first, "--workers", "0", "--report", page)
+    found = summary(*words)
+    assert [(point["colors"], point["lossy"]) for point in found["points"]] == [
+        (4, 0), (4, 200), (16, 0), (16, 200)
+    ]  # fmt: skip
+    plain, lossy = found["points"][2:]
+    assert lossy["n_bytes"] < plain["n_bytes"]
+    assert lossy["ssimulacra2"] < plain["ssimulacra2"] < 100
+    html = page.read_text()
+    assert html.count("data:image/webp;base64,") >= 5
+    data = Reader(html).data
+    command = shlex.split(data["points"][3]["command"])
+    assert command[:4] == ["kmeans-dask", "compress", str(photos), "OUTPUT"]
+    output = tmp_path / "out"
+    done = summary(*command[1:3], output, *command[4:], "--workers", "0")
+    assert done["output_bytes"] == lossy["n_bytes"]
+    assert done["ssimulacra2"] == lossy["ssimulacra2"]
+    refused = run(*words, code=2).stderr
+    assert refused.count("\n") == 1
+    assert "exists already" in refused
+    summary(*words, "--overwrite")
+    text = run(*words[:-2]).stdout
+    assert "lossy" in text
+    assert "SSIMULACRA2" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--lossy", "auto"], "--lossy auto has no place in a sweep: write weights, as 0,1,2,4"),
+        (["--lossy", "0,auto"], "--lossy auto has no place in a sweep: write weights, as 0,1,2,4"),
+        (["--lossy", "much"], "--lossy is 'much': write weights of 0 to 10,000 with commas"),
+        (["--lossy", "0,-1"], "--lossy is (0.0, -1.0): choose weights of 0 to 10,000"),
+        (["--lossy", "0,1", "--dither", "1"], "--dither and --lossy exclude each other"),
+        (["--report", "."], ". is a folder: name another file with --report"),
+        (["--report", "a.png/b.html"], "--report a.png/b.html cannot be written"),
+        (["--report", "-"], "--report - is no name of a file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_sweep_that_cannot_be_is_refused_in_a_line(
+    words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photograph("coffee.png", (30, 20)).save(tmp_path / "a.png")
+    refused = run("sweep", "a.png", "-k", "4", *words, code=2).stderr
+    assert says in refused
+    assert refused.count("\n") == 1
 
 
 def test_an_estimate_from_all_images_is_what_comes_out(photos: Path, tmp_path: Path) -> None:

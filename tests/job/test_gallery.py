@@ -21,6 +21,8 @@ ROWS = st.lists(
         st.integers(0, 10**6),
         st.integers(0, 10**6),
         st.none() | st.floats(0, 90),
+        st.integers(0, 10**6),
+        st.none() | st.floats(-200, 100),
     ),
     max_size=40,
 )

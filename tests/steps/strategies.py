@@ -192,6 +192,7 @@ def job(
     encode: EncodeSettings | None = None,
     scope: str = "shared",
     palette: Palette | None = None,
+    partition_pixels: int = PARTITION_PIXELS,
 ) -> Summary:
     """Compress in this process, to the end."""
     settings = JobSettings(fit, encode or EncodeSettings(), DecodeSettings(), scope, palette)
@@ -200,7 +201,9 @@ def job(
         connect(workers=0) as engine,
     ):
         work.begin()
-        summary = compress(make_plan(inputs), work, engine, Progress(), settings)
+        summary = compress(
+            make_plan(inputs, partition_pixels=partition_pixels), work, engine, Progress(), settings
+        )
         work.finish()
         return summary
 

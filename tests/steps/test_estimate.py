@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from kmeans_dask.color.ssimulacra2 import ssimulacra2
 from kmeans_dask.engine import connect
 from kmeans_dask.engine.memory_model import bytes_to_decode, bytes_to_fit
 from kmeans_dask.job.job_settings import JobSettings
@@ -52,6 +54,11 @@ def estimated(
         work.begin()
         found = estimate(plan, sample, work, engine, progress or Clock(), settings)
     return found, plan.n_pixels / sample.plan.n_pixels
+
+
+def pixels_of(folder: Path, name: str) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Return the pixels of an image before and after."""
+    return [np.asarray(Image.open(folder / each / name).convert("RGB")) for each in ("in", "out")]
 
 
 @pytest.fixture
@@ -137,6 +144,34 @@ def test_psnr_is_that_of_the_summary(scope: str, folder: Path, tmp_path: Path) -
     assert found.psnr == pytest.approx(done.psnr, abs=1e-9)
     assert found.psnr_off == 0
     assert found.output_bytes == done.output_bytes
+    assert done.scored < done.compressed
+    assert found.scored == done.scored
+
+
+def test_the_score_of_all_images_is_that_of_the_summary(folder: Path, tmp_path: Path) -> None:
+    for number in range(12, 24):
+        (folder / f"{number}.png").unlink()
+    done = job([folder], tmp_path / "out", FitSettings(8))
+    assert done.ssimulacra2 is not None
+    found, _ = estimated(folder, tmp_path / "whole", 99)
+    assert (found.scored, found.ssimulacra2_off) == (done.scored, 0)
+    assert found.ssimulacra2 == pytest.approx(done.ssimulacra2, abs=1e-3)
+    assert found.as_dict()["ssimulacra2"] == found.ssimulacra2
+
+
+def test_a_score_of_a_sample_is_within_what_it_may_be_off_by(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for number in range(60):
+        pixels = rng.normal(120, rng.uniform(5, 60), (24, 24, 3)).clip(0, 255)
+        save(tmp_path / "in" / f"{number:03}.png", pixels)
+    done = job([tmp_path / "in"], tmp_path / "out", FitSettings(8), scope="image")
+    scores = [ssimulacra2(*pixels_of(tmp_path, path.name)) for path in (tmp_path / "in").iterdir()]
+    assert done.compressed == len(scores)
+    found, share = estimated(tmp_path / "in", tmp_path / "part", 30, "image")
+    assert share > 1.5
+    assert found.ssimulacra2 is not None
+    assert 0 < found.ssimulacra2_off < 20
+    assert abs(found.ssimulacra2 - float(np.mean(scores))) < 1.5 * found.ssimulacra2_off
 
 
 def test_psnr_of_a_sample_is_within_what_it_may_be_off_by(tmp_path: Path) -> None:
