@@ -3,7 +3,8 @@
 Fritzke 2020, "The breathing k-means algorithm", arXiv 2006.15666, section 3. Centroids are added
 where the error is large ("breathing in") and as many of the least useful ones are removed
 ("breathing out"), with some of Lloyd's iterations after each. Here the search runs on few points,
-such as `coarse_colors`, as one kernel; what it finds is a start for Lloyd's algorithm on all points.
+such as `coarse_colors`, as one kernel; what it finds is a start for Lloyd's algorithm on all of
+them.
 
 Everything is computed in one order, without rounding that depends on the machine, so that the same
 points and start give the same centroids everywhere.
@@ -59,14 +60,15 @@ class _Clusters(NamedTuple):
 
 def breathe(
     points: Points, start: NDArray[np.float64], fixed: int = 0, breadth: int = BREADTH
-) -> NDArray[np.float64]:
-    """Return centroids (k, C) of less inertia than those that Lloyd's algorithm finds from `start`.
+) -> tuple[NDArray[np.float64], float]:
+    """Return the best centroids (k, C) that are found from `start`, and their inertia.
 
     points: on an exact grid, of at most 4 channels, with at least one that has weight
     start: (k, C) float64, of which the first `fixed` never move and are never removed
     breadth: how many centroids are added and removed at first; with 0, Lloyd's iterations are all
 
-    Lloyd's runs are short, so the result has not converged.
+    Lloyd's runs are short, so the result has not converged. Its inertia is that of the clusters of
+    the last iteration about their means, and at most the one with `breadth` 0.
     """
     n, channels = points.values.shape
     k = len(start)
@@ -78,7 +80,7 @@ def breathe(
     sums[:channels, :n] = points.values.T.astype(np.int64) * points.weights
     squares = float(sum(points.square_sums))
     total, of_all = float(weights.sum()), sums.sum(axis=1).astype(np.float64)
-    variance = max(0.0, (squares - float((of_all * of_all).sum()) / total) / (total * channels))
+    variance = max(0.0, squares - float((of_all * of_all).sum()) / total) / (total * channels)
     clusters = _Clusters(
         np.zeros(padded, np.int32),
         np.empty(padded, np.float32),
@@ -88,7 +90,7 @@ def breathe(
     )
     centroids = np.zeros((k + breadth, _CHANNELS))
     centroids[:k, :channels] = start
-    found: NDArray[np.float64] = _breathe(
+    inertia: float = _breathe(
         _Cells(values, weights, sums, squares),
         clusters,
         centroids,
@@ -98,12 +100,12 @@ def breathe(
         MAX_ITER,
         LEAST_GAIN,
     )
-    return found[:, :channels]
+    return centroids[:k, :channels].copy(), inertia
 
 
 @jit
 def _breathe(cells, clusters, centroids, k, fixed, smallest, max_iter, least_gain):  # type: ignore[no-untyped-def]
-    """Return the best k centroids (k, 4) found from the first k of `centroids` (k + breadth, 4).
+    """Improve the first `k` of `centroids` (k + breadth, 4), and return their inertia.
 
     smallest, max_iter: squared shift, and iterations, after which a run of Lloyd's algorithm ends
     least_gain: part of the inertia that a breath must save for the next one to be as deep
@@ -124,7 +126,8 @@ def _breathe(cells, clusters, centroids, k, fixed, smallest, max_iter, least_gai
             centroids[:k] = best
             if depth > 0:  # the clusters of these centroids, to split
                 _iterate(cells, clusters, centroids, k, fixed, smallest, 1)
-    return best
+    centroids[:k] = best
+    return lowest
 
 
 @jit
@@ -138,10 +141,10 @@ def _iterate(cells, clusters, centroids, k, fixed, smallest, max_iter):  # type:
         _assign(cells.values, centroids, k, labels, clusters.nearest, clusters.second)
         weights[:], sums[:] = 0, 0
         for i in range(labels.shape[0]):
-            j = np.uint64(labels[i])
-            weights[j] += cells.weights[i]
+            label = np.uint64(labels[i])  # unsigned: no check of the sign
+            weights[label] += cells.weights[i]
             for c in range(sums.shape[1]):
-                sums[j, c] += cells.sums[c, i]
+                sums[label, c] += cells.sums[c, i]
         shift, inertia = 0.0, cells.squares
         for j in range(k):
             if weights[j] == 0:
@@ -155,7 +158,7 @@ def _iterate(cells, clusters, centroids, k, fixed, smallest, max_iter):  # type:
                 centroids[j, c] = mean
         if shift <= smallest:
             break
-    return inertia
+    return max(0.0, inertia)  # rounding may take it below, where no error is left
 
 
 @jit
