@@ -3,8 +3,8 @@
     python -m benchmarks.searches [--colors 4,8,16,32,64,256] [--runs 3] [--shared]
 
 Both sides fit a palette to the histogram of an image, on one thread, with the `tol` of palettes for
-one image. Figures are ratios of the search to the plain starts: of the inertia, and of the least CPU
-time of the runs. Images are of the optional folders, else those that scikit-image installs.
+one image. Figures are ratios of the search to the plain starts: of the inertia, and of the least
+CPU time of the runs. Images are of the optional folders, else those that scikit-image installs.
 --shared: one palette for all images of each folder, with the `tol` of shared palettes
 """
 

@@ -36,7 +36,7 @@ MAX_ITER = 300
 _ENDLESS = 1 << 62
 # `tol` of a palette for one image, or some: the last 0.2 % of inertia cost half of the time.
 PRIVATE_TOL = 1e-3
-_SEARCHED_ONCE = 16  # colours; fewer are searched for from more starts, which takes no longer
+_SEARCHED_ONCE = 32  # colours; fewer are searched for from more starts, in the time that leaves
 Color = tuple[int, int, int]
 _COLORS = f"2 to {MAX_COLORS}, or up to {MAX_TOKENS} with the command tokenize"
 _FIXED = "colours (r, g, b), 0 to 255"
@@ -52,7 +52,7 @@ class FitSettings:
     max_iter: most iterations of a start; None for `MAX_ITER`, or for no limit where `tol` is 0
     tol: stop when the centroids' squared shift is at most this part of the colours' variance
     n_init: number of starts of plain k-means, of which the best is kept; None for one start, which
-        is searched for by breathing k-means where there are at most `MAX_COLORS` colours
+        breathing k-means searches for where there are at most `MAX_COLORS` colours
     space: colour space in which distances are measured, one of `SPACES`
     weight: whether all pixels or all images count the same in a fit, one of `WEIGHTS`
     fixed: colours (r, g, b), 0 to 255, that the palette has in any case
