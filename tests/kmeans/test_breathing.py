@@ -208,15 +208,15 @@ def test_breathing_lowers_the_inertia_of_most_starts() -> None:
     assert max(ratios) <= 1
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_search_ends_where_no_error_is_left(seed: int) -> None:
+@pytest.mark.parametrize("seed", [9, 60, 61])
+def test_a_search_ends_where_rounding_takes_the_inertia_below_zero(seed: int) -> None:
     rng = np.random.default_rng(seed)
     middles = rng.integers(0, 256, (7, 3)).astype(np.uint8)
     values = np.repeat(middles, 30, axis=0)
     weights = rng.integers(1, 10**9, len(values))
     points = make_points(values, weights, integer_grid(3), spatially_sorted=True)
-    _, inertia = breathe(points, rng.uniform(0, 255, (9, 3)))
-    assert inertia <= 1e-9 * sum(points.square_sums)
+    _, inertia = breathe(points, middles.astype(np.float64))
+    assert inertia == 0
 
 
 def test_utilities_are_those_of_a_removal() -> None:
