@@ -151,7 +151,7 @@ def iterate(table: ColorHistogram, k: int) -> None:
     """Seed, and a few iterations, over chunks of colours."""
     settings, space = FitSettings(k), Space()
     seeding, start = core_seconds(
-        lambda: start_of(space.points(table), space, k, settings.seed, settings)
+        lambda: start_of(space.points(table), table.codes, space, k, settings.seed, settings)
     )
     show(f"to make points of them and seed k = {k}, core-s", f"{seeding:.2f}")
     chunks = [

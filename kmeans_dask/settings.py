@@ -37,7 +37,7 @@ MAX_ITER = 300
 _ENDLESS = 1 << 62
 # `tol` of a palette for one image, or some: the last 0.2 % of inertia cost half of the time.
 PRIVATE_TOL = 1e-3
-_STARTED_ONCE = 32  # colours; a fit of fewer has more starts, which take about as long
+_SEARCHED_ONCE = 32  # colours; fewer are searched for from more starts, in the time that leaves
 Color = tuple[int, int, int]
 _COLORS = f"2 to {MAX_COLORS}, or up to {MAX_TOKENS} with the command tokenize"
 _TOTAL_SIZE = "a size of all images, such as 20MB, or of a pixel, such as 0.3B/pixel"
@@ -53,7 +53,8 @@ class FitSettings:
     init: way to choose the first centroids, one of `INITS`
     max_iter: most iterations of a start; None for `MAX_ITER`, or for no limit where `tol` is 0
     tol: stop when the centroids' squared shift is at most this part of the colours' variance
-    n_init: number of starts, of which the best is kept; None for more with fewer colours
+    n_init: number of starts of plain k-means, of which the best is kept; None for one start, which
+        breathing k-means searches for where there are at most `MAX_COLORS` colours
     space: colour space in which distances are measured, one of `SPACES`
     weight: whether all pixels or all images count the same in a fit, one of `WEIGHTS`
     fixed: colours (r, g, b), 0 to 255, that the palette has in any case
@@ -105,10 +106,16 @@ class FitSettings:
         """Return `max_iter`, or its default: `MAX_ITER`, or in effect no limit where `tol` is 0."""
         return self.max_iter or (MAX_ITER if self.tol else _ENDLESS)
 
-    def seeds(self, k: int) -> range:
-        """Return the seeds of the starts of a fit of `k` colours."""
-        starts = self.n_init or max(1, _STARTED_ONCE // max(k, 1))
-        return range(self.seed, self.seed + starts)
+    @property
+    def seeds(self) -> range:
+        """Return the seeds of the runs of k-means of which the best is kept."""
+        return range(self.seed, self.seed + (self.n_init or 1))
+
+    def search_seeds(self, k: int) -> range:
+        """Return the seeds from which the start of a fit of `k` colours is searched, maybe none."""
+        if self.n_init or k > MAX_COLORS:
+            return range(0)
+        return range(self.seed, self.seed + max(1, _SEARCHED_ONCE // max(k, 1)))
 
 
 class DecodeRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

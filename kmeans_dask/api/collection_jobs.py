@@ -133,7 +133,9 @@ def compress(
     fixed_colors: colours (r, g, b), 0 to 255, that the palette has in any case
     color_space: space in which distances are measured, "rgb" or "oklab"
     weight: "pixels" or "images": which of them all count the same in the fit
-    n_init, seed, init, max_iter, tol: starts of k-means and its end, as in `KMeans`
+    n_init: number of starts of plain k-means, of which the best is kept; None for a start that
+        breathing k-means searches for
+    seed, init, max_iter, tol: start of k-means and its end, as in `KMeans`
     format: "png", "webp" (lossless) or "gif"
     effort: 0 to 9; more takes more time, for fewer bytes
     dither: strength of Floyd-Steinberg dithering, 0 (none) to 1

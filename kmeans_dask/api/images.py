@@ -208,7 +208,9 @@ def quantize(
     color_space: space in which distances are measured, "rgb" or "oklab"
     dither: strength of Floyd-Steinberg dithering, 0 (none) to 1
     lossy: as in `compress`; more than 0 chooses indices that take fewer bytes in a file
-    n_init, seed, init, max_iter, tol: starts of k-means and its end, as in `KMeans`
+    n_init: number of starts of plain k-means, of which the best is kept; None for a start that
+        breathing k-means searches for
+    seed, init, max_iter, tol: start of k-means and its end, as in `KMeans`
     white: the 16-bit sample of a file that becomes white, or "auto"; None for 65535
     max_pixels: most pixels of a file
 

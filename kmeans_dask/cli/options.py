@@ -59,8 +59,8 @@ NInit = Annotated[
     int | None,
     typer.Option(
         "--n-init",
-        help="Number of starts of k-means, of which the best is kept.",
-        show_default="32 divided by --colors, and at least 1",
+        help="Number of starts of plain k-means, of which the best is kept.",
+        show_default="a search for a good start, by breathing k-means",
         rich_help_panel=PALETTE,
     ),
 ]

@@ -53,6 +53,27 @@ def encode_translucent(colors: NDArray[np.uint8], alphas: NDArray[np.uint8]) -> 
     return codes
 
 
+def interleave_alphas(codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return codes (n,) uint32 in which the bits of transparency are interleaved with the colour's.
+
+    Translucent colours that are alike, in alpha as well, then have codes that are close. The codes
+    of opaque colours keep their order, but there are others between them.
+
+    >>> interleave_alphas(np.array([0, 1, 2, 4, 1 << 24], np.uint32)).tolist()
+    [0, 1, 2, 4, 8]
+    """
+    colors, clear = decode_colors(codes), 255 - decode_alphas(codes)
+    spread = np.zeros(256, np.uint32)  # bit i of the index is moved to bit 4 * i
+    for bit in range(8):
+        spread |= ((np.arange(256, dtype=np.uint32) >> np.uint32(bit)) & np.uint32(1)) << np.uint32(
+            4 * bit
+        )
+    interleaved: NDArray[np.uint32] = spread[clear] << np.uint32(3)
+    for channel in range(3):
+        interleaved |= spread[colors[:, channel]] << np.uint32(2 - channel)
+    return interleaved
+
+
 def decode_alphas(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
     """Return the alphas (n,) uint8 of codes (n,) uint32."""
     return (255 - (codes >> np.uint32(CODE_BITS))).astype(np.uint8)

@@ -3,7 +3,8 @@
     python -m kmeans_dask.kmeans.precompile
 
 compiles the kernels of Lloyd's step, which take longest, writes a byte, and continues with those of
-seeding. Numba compiles one kernel at a time in a process, and holds up all else in it meanwhile.
+seeding and of the search for a start. Numba compiles one kernel at a time in a process, and holds
+up all else in it meanwhile.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from kmeans_dask.kernels.jit import compiled_elsewhere
 from kmeans_dask.kernels.private_folders import is_own, kernel_folder
 from kmeans_dask.kmeans import boxed_step
 from kmeans_dask.kmeans.assignment import Assignment
+from kmeans_dask.kmeans.breathing import breathe
+from kmeans_dask.kmeans.coarse_colors import coarse_colors
 from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.kmeans.points import color_points
 from kmeans_dask.kmeans.seeding import kmeans_plus_plus
@@ -80,7 +83,8 @@ def _compile() -> None:
     Assignment(points).labels(points.values[::64].astype(np.float64))
     sys.stdout.write(".")
     sys.stdout.flush()
-    kmeans_plus_plus(points, 8, 0)
+    few = coarse_colors(points, codes, 1 << 10)
+    breathe(few, kmeans_plus_plus(few, 8, 0))
 
 
 if __name__ == "__main__":

@@ -337,5 +337,6 @@ def seed_centroids(
     The worker holds the whole histogram, which takes at most 200 MB.
     """
     store = Store.open(store_path)
-    points = space.points(store.read_colors(), _weights(store, settings))
-    return start_of(points, space, k, seed, settings)
+    histogram = store.read_colors()
+    points = space.points(histogram, _weights(store, settings))
+    return start_of(points, histogram.codes, space, k, seed, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +22,8 @@ from kmeans_dask.estimator.lloyd_rounds import threaded_sums
 from kmeans_dask.images.palette_files import hexes_of
 from kmeans_dask.job.checkpoint import Checkpoint, UnfinishedRun
 from kmeans_dask.kmeans import lloyd
+from kmeans_dask.kmeans.breathing import BREADTH, breathe
+from kmeans_dask.kmeans.coarse_colors import coarse_colors
 from kmeans_dask.kmeans.histogram import ColorHistogram
 from kmeans_dask.kmeans.lloyd import Fit, Iteration, Measure
 from kmeans_dask.kmeans.lloyd_small import SmallLloyd
@@ -29,6 +32,9 @@ from kmeans_dask.kmeans.seeding import SEEDINGS
 from kmeans_dask.settings import MAX_COLORS, FitSettings
 
 OnIteration = Callable[[Iteration], None]
+_COARSE = 1 << 11  # coarse colours, at most, in which a start is searched for
+_MANY = 32  # colours, above which a search of less breadth takes no longer than it saves
+_NARROW = 3
 
 
 class Colors(Protocol):
@@ -197,7 +203,7 @@ def _quantize(
     if colors.distinct <= k - len(settings.fixed):
         return _keep_all(colors, settings, transparent)
     best: Fit | None = None
-    for seed in settings.seeds(k):
+    for seed in settings.seeds:
         found = runs.finished(k, seed) or _run(colors, k, seed, settings, on_iteration, runs)
         if best is None or found.inertia < best.inertia:
             best = found
@@ -278,9 +284,17 @@ def run_lloyd(
 
 
 def start_of(
-    points: Points, space: Space, k: int, seed: int, settings: FitSettings
+    points: Points,
+    codes: NDArray[np.uint32],
+    space: Space,
+    k: int,
+    seed: int,
+    settings: FitSettings,
 ) -> NDArray[np.float64]:
-    """Return the first k centroids: the fixed colours, and the others from `points`."""
+    """Return the first k centroids: the fixed colours, and the others from `points`.
+
+    codes: (n,) uint32, the Morton codes of the points, ascending
+    """
     fixed = _kept_places(space, settings)
     others = points.values
     for place in fixed:
@@ -288,10 +302,36 @@ def start_of(
     if k == len(fixed):
         others = others[:0]
     elif len(others) > k - len(fixed):
-        others = SEEDINGS[settings.init](
-            points, k - len(fixed), seed, given=fixed if len(fixed) else None
-        )
+        if settings.search_seeds(k):
+            few = coarse_colors(points, codes, _COARSE)
+            if len(few) >= 2 * k:
+                return _searched_start(few, fixed, k, settings)
+        others = _drawn(points, fixed, k, seed, settings)
     return np.concatenate([fixed, others.astype(np.float64)])
+
+
+def _drawn(
+    points: Points, fixed: NDArray[np.float64], k: int, seed: int, settings: FitSettings
+) -> NDArray[np.float64]:
+    """Return the centroids that seeding adds to the `fixed` ones (m, C), as (k - m, C) float64."""
+    given = fixed if len(fixed) else None
+    return SEEDINGS[settings.init](points, k - len(fixed), seed, given=given)
+
+
+def _searched_start(
+    few: Points, fixed: NDArray[np.float64], k: int, settings: FitSettings
+) -> NDArray[np.float64]:
+    """Return k centroids that breathing k-means finds among `few` points, (k, C) float64.
+
+    The search takes little time beside Lloyd's iterations over all points, of which few are left.
+    """
+    breadth = BREADTH if k <= _MANY else _NARROW
+    searches = []
+    for seed in settings.search_seeds(k):
+        start = np.concatenate([fixed, _drawn(few, fixed, k, seed, settings)])
+        searches.append(breathe(few, start, fixed=len(fixed), breadth=breadth))
+    best, _ = min(searches, key=itemgetter(1))  # the first of equals
+    return best
 
 
 class LocalColors:
@@ -322,7 +362,7 @@ class LocalColors:
 
     def start(self, k: int, seed: int, settings: FitSettings) -> NDArray[np.float64]:
         """Return up to k centroids (k, C) to start from, the fixed ones first."""
-        return start_of(self._points, self.space, k, seed, settings)
+        return start_of(self._points, self._histogram.codes, self.space, k, seed, settings)
 
     def fit(
         self,

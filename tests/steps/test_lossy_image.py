@@ -117,7 +117,7 @@ def test_as_much_loss_as_the_target_allows_is_taken(
     assert most.lossy == 1
     assert most.output_bytes < 0.9 * fewest.output_bytes
     assert most.psnr is not None
-    assert 29.0 <= most.psnr < 29.4
+    assert 29.0 <= most.psnr < 29.7  # weights are tried a quarter of an octave apart
 
 
 @pytest.mark.parametrize("scope", ["shared", "image"])

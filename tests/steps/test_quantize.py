@@ -20,7 +20,11 @@ from kmeans_dask.color.spaces import Space
 from kmeans_dask.engine import connect
 from kmeans_dask.job.fit_result import read_fit
 from kmeans_dask.job.progress import Progress
+from kmeans_dask.kmeans import lloyd
+from kmeans_dask.kmeans.assignment import Assignment
 from kmeans_dask.kmeans.histogram import ColorHistogram
+from kmeans_dask.kmeans.points import color_points
+from kmeans_dask.kmeans.seeding import SEEDINGS
 from kmeans_dask.plan.plan import Plan
 from kmeans_dask.settings import DecodeSettings, FitSettings
 from kmeans_dask.steps.fit import fit
@@ -63,7 +67,7 @@ def any_settings(draw: st.DrawFn) -> FitSettings:
         draw(st.integers(4, 12)),
         seed=draw(st.integers(0, 9)),
         init=draw(st.sampled_from(["k-means++", "random"])),
-        n_init=draw(st.sampled_from([1, 2])),
+        n_init=draw(st.sampled_from([None, 1, 2])),
         space=draw(st.sampled_from(SPACES)),
         fixed=FIXED[: draw(st.integers(0, 3))],
     )
@@ -354,12 +358,31 @@ def test_more_starts_find_better_palettes() -> None:
     assert found[0].evaluation.psnr < found[1].evaluation.psnr
 
 
-def test_few_colours_are_started_from_several_seeds_by_themselves() -> None:
-    histogram = random_table(200, seed=9)
-    found = quantized(histogram, FitSettings(4, init="random"))
-    one, several = (quantized(histogram, FitSettings(4, init="random", n_init=n)) for n in (1, 8))
-    assert same_fit(found.fit, several.fit)
-    assert found.fit.inertia < one.fit.inertia
+def test_a_search_finds_better_palettes_than_plain_starts() -> None:
+    better = 0
+    for seed in range(10):
+        histogram = random_table(400, seed)
+        one, searched = (
+            quantized(histogram, FitSettings(16, init="random", n_init=n)) for n in (1, None)
+        )
+        better += searched.fit.inertia < one.fit.inertia
+    assert better >= 9
+
+
+def test_one_start_is_plain_k_means_from_its_seeding() -> None:
+    histogram = random_table(400, seed=9)
+    points = color_points(histogram)
+    for init in ("k-means++", "random"):
+        chosen = FitSettings(8, init=init, n_init=1, seed=3)
+        start = SEEDINGS[init](points, 8, 3)
+        expected = lloyd.fit(start, Assignment(points).partial, tol=chosen.tol)
+        assert same_fit(quantized(histogram, chosen).fit, expected)
+
+
+def test_tokens_of_more_colours_than_an_image_holds_are_not_searched_for() -> None:
+    histogram = random_table(900, seed=10)
+    found = [quantized(histogram, FitSettings(300, n_init=n)) for n in (None, 1)]
+    assert same_fit(found[0].fit, found[1].fit)
 
 
 @given(tables(), any_settings(), st.booleans())
@@ -375,10 +398,11 @@ def test_same_input_same_palette(
 @each_space
 def test_threads_make_no_difference(space: str) -> None:
     histogram = random_table(20_000, seed=10)
-    chosen = FitSettings(8, space=space, n_init=1)
-    found = [quantized(histogram, chosen, threads=n) for n in (1, 2)]
-    assert same_result(*found)
-    assert same_fit(found[0].fit, found[1].fit)
+    for n_init in (1, None):
+        chosen = FitSettings(8, space=space, n_init=n_init)
+        found = [quantized(histogram, chosen, threads=n) for n in (1, 2)]
+        assert same_result(*found)
+        assert same_fit(found[0].fit, found[1].fit)
 
 
 # -- chunks of a store ------------------------------------------------------------------------
@@ -399,13 +423,14 @@ def store_of(
 @each_alpha
 @pytest.mark.parametrize("weight", ["pixels", "images"])
 @pytest.mark.parametrize("fixed", [0, 2])
+@pytest.mark.parametrize("n_init", [2, None])
 def test_chunks_of_a_store_give_what_one_table_gives(
-    space: str, alphas: str, weight: str, fixed: int, tmp_path: Path
+    space: str, alphas: str, weight: str, fixed: int, n_init: int | None, tmp_path: Path
 ) -> None:
     histogram = random_table(90, seed=11, alphas=alphas)
     weights = np.random.default_rng(12).integers(1, 2**40, len(histogram))
     chosen = FitSettings(
-        8, space=space, weight=weight, fixed=FIXED[:fixed], n_init=2, init="random"
+        8, space=space, weight=weight, fixed=FIXED[:fixed], n_init=n_init, init="random"
     )
     expected = quantized(
         histogram, chosen, transparent=True, weights=weights if weight == "images" else None
@@ -440,11 +465,11 @@ def test_weights_of_images_change_what_is_fitted_and_not_what_is_judged(tmp_path
     assert by_images.evaluation.weights.sum() == histogram.pixels
 
 
-@given(SEEDS)
+@given(SEEDS, st.sampled_from([1, None]))
 @settings(deadline=None, max_examples=8)
-def test_chunks_reach_a_target_with_the_same_palette(seed: int) -> None:
+def test_chunks_reach_a_target_with_the_same_palette(seed: int, n_init: int | None) -> None:
     histogram = random_table(70, seed, alphas="both")
-    chosen = FitSettings(12, min_psnr=19, n_init=1, chunk_colors=25)
+    chosen = FitSettings(12, min_psnr=19, n_init=n_init, chunk_colors=25)
     expected = quantized(histogram, chosen)
     with connect(workers=0) as engine, TemporaryDirectory() as folder:
         store = store_of(Path(folder) / "a.zarr", histogram, False, histogram.weights)
