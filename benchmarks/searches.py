@@ -99,7 +99,7 @@ def best_inertia(histogram: ColorHistogram, k: int, settings: FitSettings) -> fl
         colors = LocalColors(histogram, settings, engine)
         return min(
             colors.fit(colors.start(k, seed, settings), settings, None, None).inertia
-            for seed in settings.seeds
+            for seed in settings.seeds(k, len(histogram))
         )
 
 

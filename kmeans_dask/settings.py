@@ -37,7 +37,8 @@ MAX_ITER = 300
 _ENDLESS = 1 << 62
 # `tol` of a palette for one image, or some: the last 0.2 % of inertia cost half of the time.
 PRIVATE_TOL = 1e-3
-_SEARCHED_ONCE = 32  # colours; fewer are searched for from more starts, in the time that leaves
+_STARTED_ONCE = 32  # colours; a fit of fewer is started several times, in the time that leaves
+COARSE_COLORS = 1 << 11  # colours, at most, among which the start of a fit is searched for
 Color = tuple[int, int, int]
 _COLORS = f"2 to {MAX_COLORS}, or up to {MAX_TOKENS} with the command tokenize"
 _TOTAL_SIZE = "a size of all images, such as 20MB, or of a pixel, such as 0.3B/pixel"
@@ -54,7 +55,8 @@ class FitSettings:
     max_iter: most iterations of a start; None for `MAX_ITER`, or for no limit where `tol` is 0
     tol: stop when the centroids' squared shift is at most this part of the colours' variance
     n_init: number of starts of plain k-means, of which the best is kept; None for one start, which
-        breathing k-means searches for where there are at most `MAX_COLORS` colours
+        breathing k-means searches for, where there are at most `MAX_COLORS` colours to find among
+        more than `COARSE_COLORS`, and else for more starts with fewer colours
     space: colour space in which distances are measured, one of `SPACES`
     weight: whether all pixels or all images count the same in a fit, one of `WEIGHTS`
     fixed: colours (r, g, b), 0 to 255, that the palette has in any case
@@ -106,16 +108,22 @@ class FitSettings:
         """Return `max_iter`, or its default: `MAX_ITER`, or in effect no limit where `tol` is 0."""
         return self.max_iter or (MAX_ITER if self.tol else _ENDLESS)
 
-    @property
-    def seeds(self) -> range:
-        """Return the seeds of the runs of k-means of which the best is kept."""
-        return range(self.seed, self.seed + (self.n_init or 1))
+    def searches(self, k: int, n_colors: int) -> bool:
+        """Return whether the start of a fit of `k` colours to `n_colors` is searched for.
 
-    def search_seeds(self, k: int) -> range:
-        """Return the seeds from which the start of a fit of `k` colours is searched, maybe none."""
-        if self.n_init or k > MAX_COLORS:
-            return range(0)
-        return range(self.seed, self.seed + max(1, _SEARCHED_ONCE // max(k, 1)))
+        A search takes longer than it saves where there are few colours to fit to.
+        """
+        return self.n_init is None and k <= MAX_COLORS and n_colors > COARSE_COLORS
+
+    def seeds(self, k: int, n_colors: int) -> range:
+        """Return the seeds of the runs of k-means of which the best is kept."""
+        several = self.tries(k)
+        return several[:1] if self.searches(k, n_colors) else several
+
+    def tries(self, k: int) -> range:
+        """Return the seeds of the plain starts, or of the searches, of a fit of `k` colours."""
+        n = self.n_init or max(1, _STARTED_ONCE // max(k, 1))
+        return range(self.seed, self.seed + n)
 
 
 class DecodeRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

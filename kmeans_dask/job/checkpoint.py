@@ -75,7 +75,7 @@ class _Kept(TypedDict):
 def most_bytes(settings: FitSettings) -> int:
     """Return the largest size, in bytes, that the checkpoint of a fit with `settings` can have."""
     numbers = _BISECTIONS if settings.min_psnr else 1
-    runs = numbers * len(settings.seeds)
+    runs = sum(len(settings.tries(settings.colors >> shift)) for shift in range(numbers))
     iterations = min(settings.most_iterations, _MOST_ITERATIONS) + 1
     run = settings.colors * _CENTROID + iterations * _ITERATION
     return (runs + 1) * run + (1 << 20)  # bytes for the settings

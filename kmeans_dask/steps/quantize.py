@@ -29,10 +29,9 @@ from kmeans_dask.kmeans.lloyd import Fit, Iteration, Measure
 from kmeans_dask.kmeans.lloyd_small import SmallLloyd
 from kmeans_dask.kmeans.points import Points
 from kmeans_dask.kmeans.seeding import SEEDINGS
-from kmeans_dask.settings import MAX_COLORS, FitSettings
+from kmeans_dask.settings import COARSE_COLORS, MAX_COLORS, FitSettings
 
 OnIteration = Callable[[Iteration], None]
-_COARSE = 1 << 11  # coarse colours, at most, in which a start is searched for
 _MANY = 32  # colours, above which a search of less breadth takes no longer than it saves
 _NARROW = 3
 
@@ -203,7 +202,7 @@ def _quantize(
     if colors.distinct <= k - len(settings.fixed):
         return _keep_all(colors, settings, transparent)
     best: Fit | None = None
-    for seed in settings.seeds:
+    for seed in settings.seeds(k, colors.distinct):
         found = runs.finished(k, seed) or _run(colors, k, seed, settings, on_iteration, runs)
         if best is None or found.inertia < best.inertia:
             best = found
@@ -302,8 +301,8 @@ def start_of(
     if k == len(fixed):
         others = others[:0]
     elif len(others) > k - len(fixed):
-        if settings.search_seeds(k):
-            few = coarse_colors(points, codes, _COARSE)
+        if settings.searches(k, len(points)):
+            few = coarse_colors(points, codes, COARSE_COLORS)
             if len(few) >= 2 * k:
                 return _searched_start(few, fixed, k, settings)
         others = _drawn(points, fixed, k, seed, settings)
@@ -327,7 +326,7 @@ def _searched_start(
     """
     breadth = BREADTH if k <= _MANY else _NARROW
     searches = []
-    for seed in settings.search_seeds(k):
+    for seed in settings.tries(k):
         start = np.concatenate([fixed, _drawn(few, fixed, k, seed, settings)])
         searches.append(breathe(few, start, fixed=len(fixed), breadth=breadth))
     best, _ = min(searches, key=itemgetter(1))  # the first of equals

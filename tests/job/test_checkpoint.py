@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from kmeans_dask import settings as choices
 from kmeans_dask.engine import connect
 from kmeans_dask.job import checkpoint as checkpoints
 from kmeans_dask.job.checkpoint import Checkpoint
@@ -265,7 +266,8 @@ def test_a_palette_of_many_runs_is_the_same_wherever_it_was_left(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lloyd_small, "FEW", 0)  # few colours are fitted in one go
-        patch.setattr(quantizing, "_COARSE", 50)  # else the search leaves no iterations
+        for module in (quantizing, choices):  # else nothing is searched for
+            patch.setattr(module, "COARSE_COLORS", 50)
         leave_and_go_on(seed, kind, place)
 
 

@@ -361,7 +361,7 @@ def test_more_starts_find_better_palettes() -> None:
 def test_a_search_finds_better_palettes_than_plain_starts() -> None:
     better = 0
     for seed in range(10):
-        histogram = random_table(400, seed)
+        histogram = random_table(4000, seed)
         one, searched = (
             quantized(histogram, FitSettings(16, init="random", n_init=n)) for n in (1, None)
         )
