@@ -42,7 +42,7 @@ ROOT = -1  # the string of no indices
 class LzwDepth(NamedTuple):
     """Depth of a pass over an image: more takes longer and finds fewer bytes.
 
-    ahead: pixels that are decided together; the first half of them is then kept
+    ahead: pixels that are decided together; the first three quarters are then kept
     strings: strings under way that are kept for each pixel
     entries: entries near a pixel's nearest one that it may get
     """
@@ -54,10 +54,10 @@ class LzwDepth(NamedTuple):
 
 # The passes for each effort, chosen by measured time and bytes (see benchmarks/README.md).
 _PASSES = (
-    *((LzwDepth(32, 4, 6),),) * 2,
-    *((LzwDepth(32, 4, 6), LzwDepth(48, 8, 10)),) * 4,
-    *((LzwDepth(48, 8, 10), LzwDepth(64, 16, 16)),) * 2,
-    *((LzwDepth(64, 16, 16), LzwDepth(96, 32, 24), LzwDepth(96, 32, 24)),) * 2,
+    *((LzwDepth(32, 8, 16),),) * 2,
+    *((LzwDepth(32, 4, 8), LzwDepth(32, 16, 16)),) * 4,
+    *((LzwDepth(32, 8, 16), LzwDepth(64, 32, 24)),) * 2,
+    *((LzwDepth(32, 16, 24), LzwDepth(64, 32, 32), LzwDepth(96, 64, 48)),) * 2,
 )
 
 
@@ -69,12 +69,14 @@ class LzwUnits(NamedTuple):
     coordinates: (S, C) int32, of the entries
     near: (S, N) int16, the entries that a pixel may get whose nearest one is given, from the
         nearest to the farthest, that one first; -1 where there are no more
+    distances: (S, N) int64, the squared distances of these entries
     """
 
     values: NDArray[np.int16]
     plain: NDArray[np.uint8]
     coordinates: NDArray[np.int32]
     near: NDArray[np.int16]
+    distances: NDArray[np.int64]
 
 
 class Coder(NamedTuple):
@@ -142,30 +144,35 @@ def _parse(
     depth: LzwDepth,
 ) -> NDArray[np.uint8]:
     coordinates = pixels.entry_values(palette)
-    near = near_entries(coordinates, palette.entries[:, 3], depth.entries)
+    near, distances = near_entries(coordinates, palette.entries[:, 3], depth.entries)
     coder = Coder.start(len(palette))
     chosen = np.empty(len(pixels.plain), np.uint8)
     for top, bottom in pixels.bands():
         some = slice(top * pixels.width, bottom * pixels.width)
         values = pixels.values(some).astype(np.int16)
-        units = LzwUnits(values, pixels.plain[some], coordinates, near)
+        units = LzwUnits(values, pixels.plain[some], coordinates, near, distances)
         parse_strings(units, costs, clears, depth.ahead, depth.strings, coder, chosen, some.start)
     return chosen
 
 
 def near_entries(
     coordinates: NDArray[np.int32], alphas: NDArray[np.uint8], most: int
-) -> NDArray[np.int16]:
-    """Return `near` of `LzwUnits`, for entries with coordinates (S, C) and alphas (S,)."""
+) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    """Return `near` and `distances` of `LzwUnits`, for entries with coordinates and alphas.
+
+    coordinates: (S, C); alphas: (S,) uint8; most: N, or more than there are entries
+    """
     values = coordinates.astype(np.int64)
     near = np.full((len(values), min(most, len(values))), -1, np.int16)
+    distances = np.zeros(near.shape, np.int64)
     for entry, alpha in enumerate(alphas):
         others = np.flatnonzero(alphas == 255 if alpha == 255 else alphas > 0)
         others = others[others != entry] if alpha else others[:0]
-        distances = ((values[others] - values[entry]) ** 2).sum(axis=1)
-        found = [entry, *others[np.argsort(distances, kind="stable")]][: near.shape[1]]
-        near[entry, : len(found)] = found
-    return near
+        squares = ((values[others] - values[entry]) ** 2).sum(axis=1)
+        order = np.argsort(squares, kind="stable")[: near.shape[1] - 1]
+        near[entry, : 1 + len(order)] = [entry, *others[order]]
+        distances[entry, 1 : 1 + len(order)] = squares[order]
+    return near, distances
 
 
 @jit
@@ -196,11 +203,8 @@ def parse_strings(units, costs, clears, ahead, strings, coder, chosen, first):  
     known, place = 0, 0
     while place < n:
         if state[3] < clears.shape[0] and clears[state[3]] == first + place:
-            clear_table(coder.table, n_codes + 2, state[1])
-            bits = np.int64(0)
-            while 1 << bits < n_codes:
-                bits += 1
-            state[0], state[1], state[2] = ROOT, n_codes + 2, bits + 1
+            if state[1] == MOST_CODES:
+                _clear(coder.table, state, n_codes)
             state[3] += 1
         end = min(place + ahead, n)
         if state[3] < clears.shape[0]:
@@ -220,7 +224,7 @@ def parse_strings(units, costs, clears, ahead, strings, coder, chosen, first):  
                 before[step + 1], next_paid,
             )  # fmt: skip
             paid, next_paid = next_paid, paid
-        keep = end - place if end < place + ahead else (ahead + 1) // 2
+        keep = end - place if end < place + ahead else (3 * ahead + 3) // 4
         kept = np.int64(0)
         for step in range(end - place, 0, -1):
             if step <= keep:
@@ -232,30 +236,50 @@ def parse_strings(units, costs, clears, ahead, strings, coder, chosen, first):  
 
 
 @jit
+def _clear(table, state, n_codes):  # type: ignore[no-untyped-def]
+    """Empty the table, as a clear code does; `n_codes`, a power of two, are those of indices."""
+    clear_table(table, n_codes + 2, state[1])
+    state[0], state[1], state[2] = ROOT, n_codes + 2, 1
+    while 1 << state[2] <= n_codes:
+        state[2] += 1
+
+
+@jit
 def _fill_entries(units, place, most, entries, errors):  # type: ignore[no-untyped-def]
     """Fill `entries` and `errors` with what a pixel may get, and return how many there are.
+
+    Errors are those above the least one, in ascending order.
 
     most: error above that of the best entry, beyond which entries are left out
     """
     values, coordinates = units.values, units.coordinates
-    near = units.near[units.plain[place]]
-    n, least = 0, np.int64(1) << 60
+    near, distances = units.near[units.plain[place]], units.distances[units.plain[place]]
+    n, least, farthest = 0, np.int64(1) << 60, np.int64(1) << 60
     for k in range(near.shape[0]):
         entry = near[k]
-        if entry < 0:
+        # By the triangle inequality, entries beyond have an error that is too large.
+        if entry < 0 or distances[k] > farthest:
             break
         error = np.int64(0)
         for c in range(coordinates.shape[1]):
             difference = np.int64(values[place, c]) - np.int64(coordinates[entry, c])
             error += difference * difference
         entries[n], errors[n] = entry, error
+        if k == 0:
+            farthest = 4 * error + 2 * most
         least = min(least, error)
         n += 1
     kept = 0
     for k in range(n):
-        if errors[k] <= least + most:
-            entries[kept], errors[kept] = entries[k], errors[k] - least
-            kept += 1
+        entry, error = entries[k], errors[k] - least
+        if error > most:
+            continue
+        at = kept
+        while at > 0 and errors[at - 1] > error:
+            entries[at], errors[at] = entries[at - 1], errors[at - 1]
+            at -= 1
+        entries[at], errors[at] = entry, error
+        kept += 1
     return kept
 
 
@@ -278,19 +302,22 @@ def _advance(  # type: ignore[no-untyped-def]
     for s in range(n_kept):
         node = nodes[s]
         for k in range(n_entries):
+            cost = paid[s] + errors[k]
+            # Errors ascend, so what follows is not kept either.
+            if n == most and cost >= next_paid[n - 1]:
+                break
+            if n > 0 and cost > next_paid[0] + code_cost:
+                break
             entry = np.int64(entries[k])
             child = entry if node == ROOT else np.int64(children[node, entry])
-            cost = paid[s] + errors[k]
             if node != ROOT and child == 0:
                 if begun[k]:
                     continue
                 begun[k] = True
                 child = entry
                 cost += code_cost
-            if n == most and cost >= next_paid[n - 1]:
-                continue
-            if n > 0 and cost > next_paid[0] + code_cost:
-                continue
+                if n == most and cost >= next_paid[n - 1]:
+                    continue
             at = n if n < most else n - 1
             while at > 0 and next_paid[at - 1] > cost:
                 next_paid[at], next_nodes[at] = next_paid[at - 1], next_nodes[at - 1]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_dask.color.lossy_indices import Depth, choose_indices, passes_of
+from kmeans_dask.color.lossy_formats import choose_for_format
 from kmeans_dask.color.lossy_search import Weighted, find_weight, refine
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.settings import EncodeSettings, FitSettings
@@ -71,7 +71,7 @@ class LossyImages:
     def _lossy(self, plain: RemappedImage) -> RemappedImage:
         """Return the image with the given weight of bits, or `plain` where it misses a target."""
         assert not isinstance(self.settings.lossy, str)
-        image = self._chooser(plain)(self.settings.lossy, passes_of(self.settings.effort))
+        image = self._chooser(plain)(self.settings.lossy, self.settings.effort)
         return self._with_file(image) if self._is_good(image) else plain
 
     def _most_lossy(self, plain: RemappedImage) -> RemappedImage:
@@ -102,19 +102,20 @@ class LossyImages:
         lossy = found and found._replace(image=self._with_file(found.image))
         return _Quick(self._with_file(plain), lossy)
 
-    def _chooser(self, plain: RemappedImage) -> Callable[[float, Sequence[Depth]], RemappedImage]:
-        """Return a function of weight and passes that returns `plain` with lossy indices."""
+    def _chooser(self, plain: RemappedImage) -> Callable[[float, int], RemappedImage]:
+        """Return a function of weight and effort that returns `plain` with lossy indices."""
         free = free_entries(plain.palette) if plain.private else None
 
-        def choose(weight: float, passes: Sequence[Depth]) -> RemappedImage:
-            found = choose_indices(
+        def choose(weight: float, effort: int) -> RemappedImage:
+            found = choose_for_format(
+                self.settings.format,
+                effort,
                 *self.pixels,
                 self.record.width,
                 plain.indices.ravel(),
                 plain.palette,
                 self.fit.space,
                 weight,
-                passes,
                 free,
             )
             lossy = RemappedImage.of(
