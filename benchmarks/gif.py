@@ -4,7 +4,8 @@
 
 Plain files have the same indices and palette as Pillow's. Lossy ones are compared at equal squared
 error: with the indices that are chosen for deflate, in files that Pillow writes, as `--lossy` once
-did for GIF; and with `gifsicle --lossy -O3` of the plain file, where that is installed. Bytes between two weights, or two values of gifsicle's, are interpolated. Seconds are CPU time.
+did for GIF; and with `gifsicle --lossy -O3` of the plain file, where that is installed. Bytes
+between two weights, or two values of gifsicle's, are interpolated. Seconds are CPU time.
 """
 
 from __future__ import annotations
