@@ -54,10 +54,10 @@ class LzwDepth(NamedTuple):
 
 # The passes for each effort, chosen by measured time and bytes (see benchmarks/README.md).
 _PASSES = (
-    *((LzwDepth(32, 8, 16),),) * 2,
-    *((LzwDepth(32, 16, 16),),) * 4,
-    *((LzwDepth(32, 16, 16), LzwDepth(64, 32, 24)),) * 2,
-    *((LzwDepth(32, 16, 24), LzwDepth(64, 32, 32), LzwDepth(96, 64, 48)),) * 2,
+    *((LzwDepth(64, 8, 16),),) * 2,
+    *((LzwDepth(64, 16, 16),),) * 4,
+    *((LzwDepth(64, 16, 16), LzwDepth(64, 32, 24)),) * 2,
+    *((LzwDepth(64, 16, 24), LzwDepth(64, 32, 32), LzwDepth(96, 64, 48)),) * 2,
 )
 
 
