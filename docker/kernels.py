@@ -28,6 +28,7 @@ JOBS = (
     "compress {images}/some {out}/c --colors 16 --palette image --workers 2",
     "compress {images}/opaque {out}/j --colors 64 --palette image --effort 5",
     "compress {images}/opaque {out}/k --colors 64 --palette image --lossy 20",
+    "compress {images}/opaque {out}/l --colors 64 --palette image --lossy 20 --format gif",
     "compress {images}/some {out}/d --colors 64 --palette auto --min-psnr 30",
     "compress {images}/some {out}/e --colors 16 --color-space oklab --dither 1",
     "compress {images}/some {out}/f --colors 16 --dither 1 --fixed-colors #ff00ff --workers 2",

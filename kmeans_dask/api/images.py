@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kmeans_dask.api.job_input import AnyPath
 from kmeans_dask.color import palette as palettes
 from kmeans_dask.color.color_lookup import squared_error
-from kmeans_dask.color.lossy_indices import choose_indices, passes_of
+from kmeans_dask.color.lossy_formats import choose_for_format
 from kmeans_dask.color.psnr import psnr
 from kmeans_dask.color.remap import Remapper, nearest_entries
 from kmeans_dask.engine import local_threads
@@ -288,7 +288,9 @@ def _remap(
     for band in bands:
         indices = remapper.map(band.pixels, band.alphas, decoded.width)
         if settings.lossy:
-            indices, palette = choose_indices(
+            indices, palette = choose_for_format(
+                settings.format,
+                settings.effort,
                 band.pixels,
                 band.alphas,
                 decoded.width,
@@ -296,7 +298,6 @@ def _remap(
                 palette,
                 color_space,
                 lossy,
-                passes_of(settings.effort),
                 free_entries(palette) if is_own else None,
             )
         error += squared_error(band.pixels, band.alphas, indices, palette.entries).total

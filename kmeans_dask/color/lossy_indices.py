@@ -10,8 +10,7 @@ to move become the means of their pixels, which lowers the error at the same byt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,13 +29,12 @@ from kmeans_dask.color.lossy_parse import (
     Units,
     parse_rows,
 )
+from kmeans_dask.color.lossy_pixels import LossyImage, LossyPixels, space_of
 from kmeans_dask.color.palette import Palette
-from kmeans_dask.color.spaces import Space
 
 # Steps of an 8-bit level in which coordinates are, by the indices in a byte. The squared errors of
 # bytes of more indices are larger, and they must stay below `IMPOSSIBLE`.
 _STEPS = {1: 16, 2: 8, 4: 8, 8: 4}
-_BAND = 1 << 18  # pixels that are prepared at once
 _OPAQUE, _TRANSLUCENT, _CLEAR = 0, 1, 2  # kinds of pixels
 _FILTER = 3  # the kind of a filter byte
 _PADDING = 4  # the kind of what fills the last byte of a row, which is not shown
@@ -77,17 +75,6 @@ def passes_of(effort: int) -> tuple[Depth, ...]:
     return _PASSES[effort]
 
 
-class LossyImage(NamedTuple):
-    """Image whose indices were chosen by error and bits.
-
-    indices: (n,) uint8
-    palette: the palette, in which entries that were free to move are the means of their pixels
-    """
-
-    indices: NDArray[np.uint8]
-    palette: Palette
-
-
 def choose_indices(
     pixels: NDArray[np.uint8],
     alphas: NDArray[np.uint8] | None,
@@ -113,9 +100,18 @@ def choose_indices(
     Fully transparent pixels keep the clear entry, and opaque ones get opaque entries, if there are
     any.
     """
-    image = _Image(pixels, alphas, width, plain, palette, Space(space, _has_alpha(alphas, palette)))
+    per_byte = 8 // palette.bit_depth
+    whole = LossyPixels(
+        colors=pixels,
+        alphas=alphas,
+        width=width,
+        plain=plain,
+        space=space_of(space, alphas, palette),
+        steps=_STEPS[per_byte],
+    )
+    image = _Image(whole, palette)
     bits = _Bits.first(image)
-    stream = np.zeros(image.height * image.row_bytes, np.uint8)
+    stream = np.zeros(whole.height * image.row_bytes, np.uint8)
     for depth in passes:
         counts = image.parse(stream, bits.costs(weight, image, depth), depth.tries)
         bits = _Bits.counted(counts)
@@ -124,35 +120,17 @@ def choose_indices(
     return LossyImage(image.indices_of(stream), image.palette)
 
 
-def _has_alpha(alphas: NDArray[np.uint8] | None, palette: Palette) -> bool:
-    is_translucent = alphas is not None and bool(((alphas > 0) & (alphas < 255)).any())
-    return is_translucent or palette.alphas is not None
-
-
 class _Image:
     """Image to find indices for, as bytes of several pixels each where its palette is small.
 
     row_bytes: bytes of a row of the stream, with its filter byte
-    steps: steps of an 8-bit level in which coordinates are
     """
 
-    def __init__(
-        self,
-        pixels: NDArray[np.uint8],
-        alphas: NDArray[np.uint8] | None,
-        width: int,
-        plain: NDArray[np.uint8],
-        palette: Palette,
-        space: Space,
-    ) -> None:
-        self.palette = palette
-        self.height = len(pixels) // width
-        self._pixels, self._alphas, self._width = pixels, alphas, width
-        self._plain, self._space = plain, space
+    def __init__(self, pixels: LossyPixels, palette: Palette) -> None:
+        self.pixels, self.palette = pixels, palette
         self._depth = palette.bit_depth
         self._per_byte = 8 // self._depth
-        self.row_bytes = 1 + -(-width // self._per_byte)
-        self.steps = _STEPS[self._per_byte]
+        self.row_bytes = 1 + -(-pixels.width // self._per_byte)
 
     @property
     def digits(self) -> NDArray[np.uint8]:
@@ -165,12 +143,12 @@ class _Image:
     def parse(self, stream: NDArray[np.uint8], costs: Costs, tries: int) -> Counts:
         """Choose all bytes of `stream`, and return how many there are of each kind."""
         progress, counts = Progress.start(), _no_counts(len(self.digits))
-        entries = self._entry_coordinates()
+        entries = self.pixels.entry_values(self.palette)
         of_bytes, digits = self._kinds_of_bytes(), self.digits
         valid = np.minimum(digits, len(entries) - 1)
         coordinates = entries[valid].reshape(len(digits), -1).T
         symbols = Symbols(np.ascontiguousarray(coordinates), self._penalties(of_bytes, valid))
-        for top, bottom in self._bands():
+        for top, bottom in self.pixels.bands():
             units = self._units(top, bottom, entries[0], of_bytes)
             first = top * self.row_bytes
             parse_rows(units, symbols, costs, tries, progress, counts, stream, first)
@@ -181,41 +159,14 @@ class _Image:
 
     def indices_of(self, stream: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the palette index of each pixel, (n,) uint8, from the bytes of a stream."""
-        rows = stream.reshape(self.height, self.row_bytes)[:, 1:]
+        rows = stream.reshape(self.pixels.height, self.row_bytes)[:, 1:]
         if self._per_byte > 1:
-            rows = self.digits[rows].reshape(self.height, -1)
-        return np.ascontiguousarray(rows[:, : self._width]).ravel()
+            rows = self.digits[rows].reshape(self.pixels.height, -1)
+        return np.ascontiguousarray(rows[:, : self.pixels.width]).ravel()
 
     def move_entries(self, stream: NDArray[np.uint8], free: NDArray[np.bool_]) -> None:
         """Move the entries that are free to the means of their pixels."""
-        indices = self.indices_of(stream)
-        n, space = len(self.palette), self._space
-        weights = np.bincount(indices, minlength=n)
-        moves = free & (weights > 0) & (self.palette.entries[:, 3] > 0)
-        sums = np.zeros((n, space.channels), np.int64)
-        for start in range(0, len(indices), _BAND):
-            some = slice(start, start + _BAND)
-            alphas = None if self._alphas is None else self._alphas[some]
-            values = space.coordinates(self._pixels[some], alphas if space.alpha else None)
-            for c in range(space.channels):
-                # sums of a band of integers below 2^17 are exact in float64
-                added = np.bincount(indices[some], values[:, c].astype(np.float64), n)
-                sums[:, c] += added.astype(np.int64)
-        means = sums[moves] / weights[moves, None]
-        entries = self.palette.entries.copy()
-        colors = space.colors(means, entries[moves, 3] == 255)
-        rounded = np.floor(colors + 0.5).clip(0, 255).astype(np.uint8)
-        moved = np.flatnonzero(moves)
-        entries[moved, :3] = rounded[:, :3]
-        if rounded.shape[1] == 4:
-            entries[moved, 3] = np.maximum(rounded[:, 3], 1)
-        self.palette = replace(Palette.of_entries(entries), fixed=self.palette.fixed)
-
-    def _bands(self) -> Iterator[tuple[int, int]]:
-        """Yield first and last row of bands of about `_BAND` pixels; the last one is exclusive."""
-        rows = max(1, _BAND // self._width)
-        for top in range(0, self.height, rows):
-            yield top, min(top + rows, self.height)
+        self.palette = self.pixels.moved(self.palette, self.indices_of(stream), free)
 
     # -- units ------------------------------------------------------------------------------
 
@@ -226,17 +177,16 @@ class _Image:
 
         padding: (C,), the coordinates of what fills the last byte of a row
         """
-        n_rows, per_byte, width = bottom - top, self._per_byte, self._width
+        n_rows, per_byte, width = bottom - top, self._per_byte, self.pixels.width
         some = slice(top * width, bottom * width)
-        alphas = None if self._alphas is None else self._alphas[some]
         n_bytes = self.row_bytes - 1
         values = np.empty((n_rows, n_bytes * per_byte, len(padding)), np.int16)
-        values[:, :width] = self._scaled(self._pixels[some], alphas).reshape(n_rows, width, -1)
+        values[:, :width] = self.pixels.values(some).reshape(n_rows, width, -1)
         values[:, width:] = padding
         of_units = np.zeros((n_rows, self.row_bytes, per_byte * len(padding)), np.int16)
         of_units[:, 1:] = values.reshape(n_rows, n_bytes, -1)
         guesses = np.zeros((n_rows, n_bytes * per_byte), np.uint8)
-        guesses[:, :width] = self._plain[some].reshape(n_rows, width)
+        guesses[:, :width] = self.pixels.plain[some].reshape(n_rows, width)
         packed = np.zeros((n_rows, self.row_bytes), np.uint8)
         for i in range(per_byte):
             packed[:, 1:] |= guesses[:, i::per_byte] << np.uint8(8 - self._depth * (i + 1))
@@ -248,36 +198,18 @@ class _Image:
             self.row_bytes,
         )
 
-    def _scaled(
-        self, colors: NDArray[np.uint8], alphas: NDArray[np.uint8] | None
-    ) -> NDArray[np.int32]:
-        """Return coordinates of colours, (n, C), where a level of grey of 8 bits is `steps` units.
-
-        In Oklab it is twice as many, because there the coordinates of hues are smaller: so a weight
-        trades about as much error for bits as in RGB.
-        """
-        space = self._space
-        values = space.coordinates(colors, alphas).astype(np.int64)
-        white = 255 * self.steps * (2 if space.name == "oklab" else 1)
-        scaled = (2 * values * white + space.largest) // (2 * space.largest)
-        return scaled.astype(np.int32)
-
-    def _entry_coordinates(self) -> NDArray[np.int32]:
-        """Return the coordinates of the entries, (entries, C)."""
-        entries = self.palette.entries
-        return self._scaled(entries[:, :3], entries[:, 3] if self._space.alpha else None)
-
     # -- kinds ------------------------------------------------------------------------------
 
     def _kinds_of_pixels(self, top: int, bottom: int) -> NDArray[np.int64]:
         """Return the kind of each pixel of some rows, (rows, pixels of whole bytes)."""
         n_pixels = (self.row_bytes - 1) * self._per_byte
         kinds = np.full((bottom - top, n_pixels), _PADDING)
-        kinds[:, : self._width] = _OPAQUE
-        if self._alphas is not None:
-            alphas = self._alphas[top * self._width : bottom * self._width]
-            of_pixels = np.where(alphas == 0, _CLEAR, np.where(alphas < 255, _TRANSLUCENT, _OPAQUE))
-            kinds[:, : self._width] = of_pixels.reshape(-1, self._width)
+        width, alphas = self.pixels.width, self.pixels.alphas
+        kinds[:, :width] = _OPAQUE
+        if alphas is not None:
+            some = alphas[top * width : bottom * width]
+            of_pixels = np.where(some == 0, _CLEAR, np.where(some < 255, _TRANSLUCENT, _OPAQUE))
+            kinds[:, :width] = of_pixels.reshape(-1, width)
         return kinds
 
     def _codes_of_kinds(self, top: int, bottom: int) -> NDArray[np.int64]:
@@ -289,7 +221,7 @@ class _Image:
 
     def _kinds_of_bytes(self) -> _KindsOfBytes:
         codes = {_FILTER}
-        for top, bottom in self._bands():
+        for top, bottom in self.pixels.bands():
             codes |= set(np.unique(self._codes_of_kinds(top, bottom)).tolist())
         return _KindsOfBytes.of(sorted(codes))
 
@@ -366,10 +298,9 @@ class _Bits(NamedTuple):
 
     def costs(self, weight: float, image: _Image, depth: Depth) -> Costs:
         """Return the costs of these bits, each of which is worth `weight` of squared error."""
-        per_sixteenth = round(weight * 2**12 * image.steps**2)
 
         def cost(bits: NDArray[np.int64]) -> NDArray[np.int64]:
-            return (bits * per_sixteenth + (1 << 15)) >> 16
+            return image.pixels.cost_of_bits(bits, weight)
 
         lengths = cost(self.lengths)
         lengths[:SHORTEST] = lengths[SHORTEST]

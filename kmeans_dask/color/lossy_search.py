@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
-
-from kmeans_dask.color.lossy_indices import Depth, passes_of
 
 T = TypeVar("T")
 
@@ -13,7 +11,7 @@ _PER_OCTAVE = 4  # weights that are tried between one and twice as much
 _SMALLEST, _LARGEST = -2 * _PER_OCTAVE, 13 * _PER_OCTAVE
 _AGAIN = 4  # weights that are tried with all passes: the one that was found, and smaller ones
 
-Choose = Callable[[float, Sequence[Depth]], T]
+Choose = Callable[[float, int], T]
 
 
 class Weighted(NamedTuple, Generic[T]):
@@ -29,14 +27,14 @@ def find_weight(choose: Choose[T], reaches: Callable[[T], bool]) -> Weighted[T] 
     Only the passes of the least effort are done. Weights are tried by bisection, a quarter of an
     octave apart.
 
-    choose: function of the weight and the passes (see `lossy_indices`) that returns an image
+    choose: function of the weight and the effort that returns an image
     reaches: whether an image reaches the target
     """
     best: Weighted[T] | None = None
     low, high = _SMALLEST - 1, _LARGEST
     while high - low > 1:
         middle = (low + high) // 2
-        image = choose(_weight(middle), passes_of(0))
+        image = choose(_weight(middle), 0)
         if reaches(image):
             low, best = middle, Weighted(image, middle)
         else:
@@ -51,7 +49,7 @@ def refine(found: Weighted[T], choose: Choose[T], reaches: Callable[[T], bool], 
     image stays as it was found.
     """
     for step in range(found.step, max(found.step - _AGAIN, _SMALLEST - 1), -1):
-        image = choose(_weight(step), passes_of(effort))
+        image = choose(_weight(step), effort)
         if reaches(image):
             return image
     return found.image

@@ -11,6 +11,7 @@ from PIL import Image
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.errors import ImageError
 from kmeans_dask.images import png
+from kmeans_dask.images.gif import encode_gif
 from kmeans_dask.images.metadata import Metadata
 from kmeans_dask.settings import EncodeSettings
 
@@ -40,7 +41,7 @@ def encode_image(
     if settings.format == "webp":
         return _webp(indices, palette, settings.effort, metadata)
     if settings.format == "gif":
-        return _gif(indices, palette)
+        return encode_gif(indices, palette, settings.effort)
     return png.encode_png(indices, palette, settings.effort, metadata, own_palette=own_palette)
 
 
@@ -68,14 +69,4 @@ def _webp(
         quality=quality,
         exif=metadata.exif if metadata else b"",
     )
-    return file.getvalue()
-
-
-def _gif(indices: NDArray[np.uint8], palette: Palette) -> bytes:
-    image = Image.fromarray(indices)
-    image.putpalette(palette.entries[:, :3].tobytes())
-    has_clear = palette.clear is not None and bool((indices == palette.clear).any())
-    clear = {"transparency": palette.clear} if has_clear else {}
-    file = io.BytesIO()
-    image.save(file, "GIF", optimize=False, **clear)
     return file.getvalue()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_dask.color.color_lookup import ERROR_UNITS, squared_errors
-from kmeans_dask.color.lossy_indices import Depth, LossyImage, choose_indices, passes_of
+from kmeans_dask.color.lossy_formats import choose_for_format
+from kmeans_dask.color.lossy_pixels import LossyImage
 from kmeans_dask.color.lossy_search import Weighted, find_weight, refine
 from kmeans_dask.color.palette import Palette
 from kmeans_dask.color.psnr import squared_limit
@@ -77,7 +78,7 @@ class LossyImages:
         assert not isinstance(self.settings.lossy, str)
         if self.refit and self.settings.colors_weight is not None:
             plain = self._with_fewer_colors(plain, self.settings.colors_weight)
-        image = self._chooser(plain)(self.settings.lossy, passes_of(self.settings.effort))
+        image = self._chooser(plain)(self.settings.lossy, self.settings.effort)
         return self._with_file(image) if self._is_good(image) else plain
 
     def _with_fewer_colors(self, plain: RemappedImage, weight: float) -> RemappedImage:
@@ -88,7 +89,7 @@ class LossyImages:
         """
 
         def cost_of(image: RemappedImage) -> float:
-            return _cost(self._with_file(self._chooser(image)(weight, passes_of(0))), weight)
+            return _cost(self._with_file(self._chooser(image)(weight, 0)), weight)
 
         least = cost_of(plain)
         for fewer in self._with_halves(plain):
@@ -131,19 +132,20 @@ class LossyImages:
         lossy = found and found._replace(image=self._with_file(found.image))
         return _Quick(self._with_file(plain), lossy)
 
-    def _chooser(self, plain: RemappedImage) -> Callable[[float, Sequence[Depth]], RemappedImage]:
-        """Return a function of weight and passes that returns `plain` with lossy indices."""
+    def _chooser(self, plain: RemappedImage) -> Callable[[float, int], RemappedImage]:
+        """Return a function of weight and effort that returns `plain` with lossy indices."""
         free = free_entries(plain.palette) if plain.private else None
 
-        def choose(weight: float, passes: Sequence[Depth]) -> RemappedImage:
-            found = choose_indices(
+        def choose(weight: float, effort: int) -> RemappedImage:
+            found = choose_for_format(
+                self.settings.format,
+                effort,
                 *self.pixels,
                 self.record.width,
                 plain.indices.ravel(),
                 plain.palette,
                 self.fit.space,
                 weight,
-                passes,
                 free,
             )
             indices = self._within_limit(found, plain)

@@ -43,7 +43,7 @@ def compressed(folder: Path, output: Path, lossy: Lossy, **changes: Any) -> Summ
 
 
 @pytest.mark.parametrize("scope", ["shared", "folder", "image"])
-@pytest.mark.parametrize("format_", ["png", "webp"])
+@pytest.mark.parametrize("format_", ["png", "webp", "gif"])
 def test_lossy_files_are_smaller_and_the_summary_has_both_errors(
     format_: str, scope: str, folder: Path, tmp_path: Path
 ) -> None:
@@ -118,6 +118,20 @@ def test_as_much_loss_as_the_target_allows_is_taken(
     assert most.output_bytes < 0.9 * fewest.output_bytes
     assert most.psnr is not None
     assert 29.0 <= most.psnr < 29.7  # weights are tried a quarter of an octave apart
+
+
+@pytest.mark.parametrize("scope", ["shared", "image"])
+def test_gif_files_take_as_much_loss_as_the_target_allows(
+    scope: str, folder: Path, tmp_path: Path
+) -> None:
+    fit = FitSettings(64, min_psnr=31.0, fewest=False)
+    options = {"fit": fit, "scope": scope, "format": "gif"}
+    plain = compressed(folder, tmp_path / "plain", 0, **options)
+    most = compressed(folder, tmp_path / "most", "auto", **options)
+    assert most.lossy == 1
+    assert most.output_bytes < 0.8 * plain.output_bytes
+    assert most.psnr is not None
+    assert 31.0 <= most.psnr < 31.5
 
 
 @pytest.mark.parametrize("scope", ["shared", "image"])
